@@ -1,0 +1,7 @@
+"""quanma (券码): pre-stored coupon codes for WeChat Pay. A client, an uploader, and the platform's other side."""
+
+from .client.client import AsyncWechatpay, Wechatpay
+from .errors import QuanmaError
+
+__all__ = ["AsyncWechatpay", "QuanmaError", "Wechatpay"]
+__version__ = "0.1.0"

@@ -1,0 +1,305 @@
+"""How an API operation is declared once, and bound to a sync or an async client.
+
+A path is a class, a verb is an attribute, and the class is also the user's chain:
+
+    class CouponCodes(Node[C, F]):
+        path = "/v3/marketing/busifavor/stocks/{stock_id}/couponcodes"
+        post = Operation(UploadCodes, UploadedCodes, UploadCodesBody, ...)
+        __call__ = post
+
+    CouponCodes.post            the declaration: platform, command line and tests read it
+    CouponCodes(client).post    a call, with the constructor of UploadCodes as its signature
+    CouponCodes(client)(...)    the same call, by the shorthand
+
+A node has two parameters: C, how the client sends, and F, whether a path variable was filled on the way
+(`stocks["98065001"]`). A checker can't take a keyword out of a signature, so a call below a filled
+variable takes any keywords and is checked when it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Never,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypeVar,
+    get_origin,
+    get_type_hints,
+    overload,
+)
+
+import msgspec
+
+from ..errors import PlatformError, RequestInvalid
+
+P = ParamSpec("P")
+B = TypeVar("B")
+Req = TypeVar("Req")
+Resp = TypeVar("Resp")
+
+
+class Answer(Generic[Resp]):
+    """A whole answer: the typed object, and what came with it.
+
+    `request_id` is the platform's Request-ID, which its support asks for. `headers` has lower-case names.
+    """
+
+    __slots__ = ("data", "headers", "request_id", "status_code")
+
+    def __init__(self, data: Resp, status_code: int, headers: Mapping[str, str]) -> None:
+        self.data = data
+        self.status_code = status_code
+        self.headers = headers
+        self.request_id = headers.get("request-id")
+
+
+class Sync(Protocol):
+    """A client whose calls return their answer."""
+
+    def send(self, operation: Operation[..., Any, Any, Resp], request: Any) -> Answer[Resp]: ...
+
+
+class Async(Protocol):
+    """A client whose calls are awaited."""
+
+    def send(self, operation: Operation[..., Any, Any, Resp], request: Any) -> Awaitable[Answer[Resp]]: ...
+
+
+class Whole:
+    """No path variable was filled: a call takes them all, and a checker sees them all."""
+
+
+class Filled:
+    """A path variable was filled by item access: a call takes the rest."""
+
+
+C = TypeVar("C")
+F = TypeVar("F")
+
+
+class Operation(Generic[P, B, Req, Resp]):
+    """One verb on one path. `request` and `response` are the structs, `body` the mapping form of the JSON body.
+
+    `number` is the field that makes a repeat harmless: the same number is the same request.
+    `read` turns another spelling of the answer into the declared one.
+    """
+
+    verb: str
+    path: str
+
+    @overload
+    def __init__(
+        self: Operation[P, Never, Req, Resp],  # pyright: ignore[reportInvalidTypeVarUse]
+        request: Callable[P, Req],
+        response: type[Resp],
+        *,
+        summary: str,
+        number: str | None = None,
+        read: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        errors: tuple[type[PlatformError], ...] = (),
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Operation[P, B, Req, Resp],  # pyright: ignore[reportInvalidTypeVarUse]
+        request: Callable[P, Req],
+        response: type[Resp],
+        body: type[B],
+        *,
+        summary: str,
+        number: str | None = None,
+        read: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        errors: tuple[type[PlatformError], ...] = (),
+    ) -> None: ...
+    def __init__(
+        self,
+        request: Callable[..., Any],
+        response: type[Any],
+        body: type[Any] | None = None,
+        *,
+        summary: str,
+        number: str | None = None,
+        read: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        errors: tuple[type[PlatformError], ...] = (),
+    ) -> None:
+        self.request: type[Any] = request  # type: ignore[assignment]  # The constructor's signature is all a checker needs.
+        self.response: type[Resp] = response
+        self.body = body
+        self.summary = summary
+        self.number = number
+        self.read = read
+        self.errors = errors
+
+    def __set_name__(self, owner: type[Node[Any, Any]], name: str) -> None:
+        if name != "__call__":
+            self.verb, self.path = name.upper(), owner.path
+
+    def __repr__(self) -> str:
+        return f"<Operation {self.verb} {self.path}>"
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether sending the same request again can do no harm: it reads, or it carries its own number."""
+        return self.verb == "GET" or self.number is not None
+
+    @overload
+    def __get__(self, node: None, owner: type[Any]) -> Self: ...
+    @overload
+    def __get__(self, node: Node[C, F], owner: type[Any]) -> Call[C, F, P, B, Resp]: ...
+    def __get__(self, node: Node[Any, Any] | None, owner: type[Any]) -> Any:
+        return self if node is None else Call(self, node.client, node.filled)
+
+
+class Call(Generic[C, F, P, B, Resp]):
+    """An operation on a client: call it to send."""
+
+    def __init__(
+        self,
+        operation: Operation[Any, Any, Any, Any],
+        client: C,
+        filled: Mapping[str, str],
+        *,
+        whole: bool = False,
+    ) -> None:
+        self._operation = operation
+        self._client: Any = client
+        self._filled = filled
+        self._whole = whole
+
+    def __repr__(self) -> str:
+        return f"<Call {self._operation.verb} {self._operation.path}>"
+
+    @property
+    def raw(self) -> Call[C, F, P, B, Answer[Resp]]:
+        """The same call, returning the whole `Answer`."""
+        return Call(self._operation, self._client, self._filled, whole=True)
+
+    # By keywords, each checked; by one mapping for the JSON body, path and query by keyword; below a filled variable.
+    @overload
+    def __call__(self: Call[Sync, Whole, P, B, Resp], *args: P.args, **kwargs: P.kwargs) -> Resp: ...
+    @overload
+    def __call__(self: Call[Async, Whole, P, B, Resp], *args: P.args, **kwargs: P.kwargs) -> Awaitable[Resp]: ...
+    @overload
+    def __call__(self: Call[Sync, Whole, P, B, Resp], body: B, /, **parameters: str | int) -> Resp: ...
+    @overload
+    def __call__(self: Call[Async, Whole, P, B, Resp], body: B, /, **parameters: str | int) -> Awaitable[Resp]: ...
+    @overload
+    def __call__(self: Call[Sync, Filled, P, B, Resp], body: B = ..., /, **fields: Any) -> Resp: ...
+    @overload
+    def __call__(self: Call[Async, Filled, P, B, Resp], body: B = ..., /, **fields: Any) -> Awaitable[Resp]: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[misc]  # mypy: it does take all of these.
+        answer = self._client.send(self._operation, self._request(args, kwargs))
+        if self._whole:
+            return answer
+        return answer.data if isinstance(answer, Answer) else _data(answer)
+
+    def _request(self, body: tuple[Any, ...], fields: dict[str, Any]) -> Any:
+        operation = self._operation
+        if not body and not self._filled:
+            try:
+                return operation.request(**fields)
+            except TypeError as problem:
+                names = ", ".join(get_type_hints(operation.request))
+                raise RequestInvalid(f"{operation!r}: {problem}; its fields are {names}") from problem
+        if len(body) > 1 or (body and not isinstance(body[0], Mapping)):
+            raise RequestInvalid(
+                f"{operation!r} takes keywords, or one mapping for the JSON body and keywords for the rest"
+            )
+        given = dict(body[0]) if body else {}
+        for source in (fields, self._filled):
+            if twice := given.keys() & source.keys():
+                raise RequestInvalid(f"{operation!r} was given {', '.join(sorted(twice))} twice")
+            given |= source
+        _refuse_unknown(operation, given, operation.request)
+        return build(operation.request, given)
+
+
+def build(struct: type[Resp], fields: Mapping[str, Any]) -> Resp:
+    """Return the struct made of fields, its limits checked. Nested mappings become structs.
+
+    Raises:
+        RequestInvalid: a field is missing or breaks its limits; the message names it.
+    """
+    try:
+        return msgspec.convert(msgspec.to_builtins(fields), struct)
+    except (msgspec.ValidationError, TypeError) as problem:
+        raise RequestInvalid(f"{struct.__name__}: {problem}") from problem
+
+
+def _refuse_unknown(operation: Operation[Any, Any, Any, Any], given: Mapping[str, Any], struct: type[Any]) -> None:
+    """A misspelt key must not be dropped in silence: structs ignore what they don't know, for answers of tomorrow."""
+    hints = get_type_hints(struct)
+    if unknown := given.keys() - hints.keys():
+        raise RequestInvalid(f"{operation!r} has no field {', '.join(sorted(unknown))}; it has {', '.join(hints)}")
+    for name, value in given.items():
+        for nested in _structs_in(hints[name]):
+            for mapping in value if isinstance(value, list) else [value]:
+                if isinstance(mapping, Mapping):
+                    _refuse_unknown(operation, mapping, nested)
+
+
+def _structs_in(hint: Any) -> Iterator[type[msgspec.Struct]]:
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        yield hint
+    for part in getattr(hint, "__args__", ()):
+        yield from _structs_in(part)
+
+
+async def _data(answer: Awaitable[Answer[Resp]]) -> Resp:
+    return (await answer).data
+
+
+class Node(Generic[C, F]):
+    """One segment of a path. Its annotations are the segments below it; it answers no other name."""
+
+    path: str = ""
+
+    def __init__(self, client: C, filled: Mapping[str, str] | None = None) -> None:
+        self.client: C = client
+        self.filled: Mapping[str, str] = filled or {}
+
+    if not TYPE_CHECKING:  # A checker must see the declared segments only, or a typo in the path passes.
+
+        def __getattr__(self, segment: str) -> Any:
+            below = children(type(self))
+            if segment not in below:
+                raise AttributeError(f"{self.path} has no segment {segment!r}; it has {', '.join(below) or 'none'}")
+            node = self.__dict__[segment] = below[segment](self.client, self.filled)
+            return node
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.path}>"
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *children(type(self))]
+
+    def __reduce__(self) -> Never:
+        raise TypeError(
+            f"{self!r} holds a client's keys and connections and can't be pickled: make a client where it is used"
+        )
+
+
+N = TypeVar("N", bound=Node[Any, Any])
+
+
+def fill(node: Node[Any, Any], below: type[N], value: str) -> N:
+    """Return the variable segment `below` of a node with its value filled in."""
+    variable = below.path.rpartition("{")[2].rstrip("}")
+    return below(node.client, {**node.filled, variable: value})
+
+
+def children(node: type[Node[Any, Any]]) -> dict[str, type[Node[Any, Any]]]:
+    """Return the segments below a node class, by attribute name."""
+    hints = {name: get_origin(hint) for name, hint in get_type_hints(node).items()}
+    return {name: hint for name, hint in hints.items() if isinstance(hint, type) and issubclass(hint, Node)}
+
+
+def walk(node: type[Node[Any, Any]]) -> Iterator[Operation[..., Any, Any, Any]]:
+    """Yield every operation declared on a node class and below it."""
+    yield from (value for name, value in vars(node).items() if isinstance(value, Operation) and name != "__call__")
+    for child in children(node).values():
+        yield from walk(child)

@@ -1,0 +1,70 @@
+"""The command `quanma`: which commands there are, how an error prints, and what the exit status says."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Never
+
+import click
+
+from ..errors import QuanmaError
+
+DONE, FAILED, USAGE, REJECTED, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+# Command: the module it is in, loaded when the command runs, so that --help is quick; and its line in the list.
+COMMANDS = {
+    "demo": ("demo", "The whole story on an embedded platform: upload, issue, redeem, reconcile."),
+    "init": ("platform", "Make a whole local world, keys included."),
+    "serve": ("platform", "Serve the platform."),
+    "upload": ("upload", "Upload files of codes into a stock."),
+    "api": ("api", "Call any declared operation."),
+    "request": ("api", "Send any signed request."),
+}
+
+
+class Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f".{COMMANDS[cmd_name][0]}", __package__)
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="quanma")
+def group() -> None:
+    """quanma (券码): pre-stored coupon codes for WeChat Pay.
+
+    Exit status: 0 done and nothing rejected · 1 error · 2 wrong usage · 3 finished, some codes were rejected ·
+    4 not finished: resume it · 130 interrupted: resume it.
+    """
+
+
+def main() -> Never:
+    """Run the command line and exit with its status."""
+    try:
+        status = group.main(standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else DONE)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(USAGE)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(FAILED)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(INTERRUPTED)
+    except QuanmaError as error:
+        click.echo(f"quanma: {error}", err=True)
+        sys.exit(FAILED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(FAILED)

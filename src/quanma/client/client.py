@@ -1,0 +1,176 @@
+"""The two clients: each moves an exchange over its own kind of transport, and decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable
+from typing import Any, Never, Self, TypeVar
+
+from ..api.operation import Answer, Async, Operation, Sync, Whole
+from ..api.tree import V3
+from ..errors import QuanmaError
+from ..wire import codec
+from ..wire.keys import KeyRing, load_private_key
+from . import config
+from .chain import Chain
+from .exchange import Clocks, Failed, Identity, Patience, Send, Talk, exchange
+from .transport import AsyncHttpTransport, AsyncTransport, HttpTransport, Reply, Transport
+
+Resp = TypeVar("Resp")
+
+
+class _Client:
+    """What both clients are made from."""
+
+    def __init__(self, merchant: config.Merchant, patience: Patience, clocks: Clocks) -> None:
+        self.merchant = merchant
+        self._patience = patience
+        self._clocks = clocks
+        self._identity = Identity(
+            merchant.mchid,
+            merchant.serial_no,
+            load_private_key(merchant.private_key.encode(), "private_key"),
+            KeyRing.from_pem({name: pem.encode() for name, pem in merchant.platform_keys.items()}),
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.merchant.mchid} at {self.merchant.base_url}>"
+
+    def __reduce__(self) -> Never:
+        raise TypeError(f"{self!r} holds keys and connections and can't be pickled: make one where it is used")
+
+    def _talk(self, operation: Operation[..., Any, Any, Resp], parts: codec.Parts) -> Talk[Resp]:
+        return exchange(self._identity, self.merchant.hosts, self._patience, self._clocks, operation, parts)
+
+
+_PATIENCE = Patience()
+_CLOCKS = Clocks(time.time, time.monotonic)
+
+
+class Wechatpay(_Client):
+    """The WeChat Pay APIv3 client. Thread-safe; make one and keep it.
+
+    Every call ends within `deadline_seconds` (30 by default), repeats included, and raises an error of
+    `quanma.errors` whose class says what to do next. An answer is returned only if its signature held.
+    """
+
+    def __init__(
+        self,
+        merchant: config.Merchant,
+        *,
+        patience: Patience = _PATIENCE,
+        clocks: Clocks = _CLOCKS,
+        transport: Transport | None = None,
+    ) -> None:
+        super().__init__(merchant, patience, clocks)
+        self._transport = transport or HttpTransport(merchant.proxy)
+        self.v3: V3[Sync, Whole] = V3(self)
+
+    @classmethod
+    def from_config(cls, path: str | os.PathLike[str] | None = None, **settings: Any) -> Self:
+        """Make a client from a quanma.toml; `settings` and the environment come first, see `config.load`."""
+        return cls(config.load(path, **settings))
+
+    def send(self, operation: Operation[..., Any, Any, Resp], request: Any) -> Answer[Resp]:
+        """Send a declared operation's request struct and return the whole answer. The chain calls this."""
+        return self._move(operation, codec.encode_request(operation, request))
+
+    def chain(self, path: str) -> Chain[Any]:
+        """Return a path that is not declared, to call `get`, `post`, … on. Untyped."""
+        return Chain(path, lambda operation, parts: self._move(operation, parts).data)
+
+    def chain_raw(self, path: str) -> Chain[Answer[Any]]:
+        """As `chain`, returning the whole answer."""
+        return Chain(path, self._move)
+
+    def _move(self, operation: Operation[..., Any, Any, Resp], parts: codec.Parts) -> Answer[Resp]:
+        talk = self._talk(operation, parts)
+        reply: Reply | Failed | None = None
+        try:
+            while True:
+                step = talk.send(reply)
+                if isinstance(step, Send):
+                    try:
+                        reply = self._transport.send(step.request, step.timeout_seconds)
+                    except QuanmaError as error:
+                        reply = Failed(error)
+                else:
+                    time.sleep(step.seconds)
+                    reply = None
+        except StopIteration as over:
+            answer: Answer[Resp] = over.value
+            return answer
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class AsyncWechatpay(_Client):
+    """The WeChat Pay APIv3 client whose calls are awaited. Promises as `Wechatpay`."""
+
+    def __init__(
+        self,
+        merchant: config.Merchant,
+        *,
+        patience: Patience = _PATIENCE,
+        clocks: Clocks = _CLOCKS,
+        transport: AsyncTransport | None = None,
+    ) -> None:
+        super().__init__(merchant, patience, clocks)
+        self._transport = transport or AsyncHttpTransport(merchant.proxy)
+        self.v3: V3[Async, Whole] = V3(self)
+
+    @classmethod
+    def from_config(cls, path: str | os.PathLike[str] | None = None, **settings: Any) -> Self:
+        """Make a client from a quanma.toml; `settings` and the environment come first, see `config.load`."""
+        return cls(config.load(path, **settings))
+
+    async def send(self, operation: Operation[..., Any, Any, Resp], request: Any) -> Answer[Resp]:
+        """Send a declared operation's request struct and return the whole answer. The chain calls this."""
+        return await self._move(operation, codec.encode_request(operation, request))
+
+    def chain(self, path: str) -> Chain[Awaitable[Any]]:
+        """Return a path that is not declared, to call `get`, `post`, … on. Untyped."""
+        return Chain(path, self._moved_data)
+
+    def chain_raw(self, path: str) -> Chain[Awaitable[Answer[Any]]]:
+        """As `chain`, returning the whole answer."""
+        return Chain(path, self._move)
+
+    async def _moved_data(self, operation: Operation[..., Any, Any, Any], parts: codec.Parts) -> Any:
+        return (await self._move(operation, parts)).data
+
+    async def _move(self, operation: Operation[..., Any, Any, Resp], parts: codec.Parts) -> Answer[Resp]:
+        talk = self._talk(operation, parts)
+        reply: Reply | Failed | None = None
+        try:
+            while True:
+                step = talk.send(reply)
+                if isinstance(step, Send):
+                    try:
+                        reply = await self._transport.send(step.request, step.timeout_seconds)
+                    except QuanmaError as error:
+                        reply = Failed(error)
+                else:
+                    await asyncio.sleep(step.seconds)
+                    reply = None
+        except StopIteration as over:
+            answer: Answer[Resp] = over.value
+            return answer
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()

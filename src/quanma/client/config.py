@@ -1,0 +1,128 @@
+"""Settings of one merchant and their order: argument, then environment, then TOML file."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..errors import Misconfigured
+
+BASE_URL = "https://api.mch.weixin.qq.com"
+FALLBACK_URL = "https://api2.mch.weixin.qq.com"
+DEFAULT_FILE = "quanma.toml"
+
+
+class Merchant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[merchant]` table. Keys are PEM texts here; in a file they are paths relative to it, or PEM."""
+
+    mchid: str
+    serial_no: str
+    private_key: str
+    apiv3_key: str | None = None
+    apiv2_key: str | None = None
+    base_url: str = BASE_URL
+    fallback_url: str | None = None
+    proxy: str | None = None
+    platform_keys: dict[str, str] = {}
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host, and the one to try when it does not answer: api2 beside the platform's own, else one that is set."""
+        fallback = self.fallback_url or (FALLBACK_URL if self.base_url == BASE_URL else None)
+        return tuple(url.rstrip("/") for url in (self.base_url, fallback) if url)
+
+    def __repr__(self) -> str:
+        return f"<Merchant {self.mchid}>"
+
+
+def load(path: str | os.PathLike[str] | None = None, **arguments: Any) -> Merchant:
+    """Return the merchant's settings.
+
+    Each setting is taken from `arguments`, else from `QUANMA_<NAME>` in the environment, else from the file `path`,
+    else `$QUANMA_CONFIG`, else `./quanma.toml` if it is there. `QUANMA_PLATFORM_KEYS` is `name=path;name=path`.
+
+    Raises:
+        Misconfigured: a setting is missing, of the wrong type or unknown; a key file can't be read or is open to others.
+    """
+    file = path or os.environ.get("QUANMA_CONFIG") or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
+    table, folder = _table(Path(file)) if file else ({}, Path())
+    settings = table | _environment() | {name: value for name, value in arguments.items() if value is not None}
+    try:
+        merchant = msgspec.convert(settings, Merchant)
+    except msgspec.ValidationError as problem:
+        where = f"in {file}" if file else "given: name a file with --config, or set QUANMA_CONFIG or QUANMA_MCHID, …"
+        raise Misconfigured(f"merchant settings {where}: {problem}") from None
+    here = {name for name in ("private_key", "platform_keys") if settings.get(name) is not table.get(name)}
+    return msgspec.structs.replace(
+        merchant,
+        private_key=_pem(merchant.private_key, Path() if "private_key" in here else folder, "private_key", secret=True),
+        platform_keys={
+            name: _pem(value, Path() if "platform_keys" in here else folder, f"platform_keys.{name}", secret=False)
+            for name, value in merchant.platform_keys.items()
+        },
+        base_url=_base_url(merchant.base_url),
+    )
+
+
+def refuse_open(path: Path, what: str) -> None:
+    """Raises Misconfigured: others than the owner may read or write a file that holds secrets."""
+    if (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077:
+        raise Misconfigured(f"{what} {path} has mode {mode:04o}, so others can read it: chmod 600 {path}")
+
+
+def _table(path: Path) -> tuple[dict[str, Any], Path]:
+    try:
+        text = path.read_bytes().decode()
+        document = tomllib.loads(text)
+    except FileNotFoundError:
+        raise Misconfigured(
+            f"there is no {path}: make one with `quanma init DIR`, or name another with --config"
+        ) from None
+    except (OSError, ValueError) as problem:
+        raise Misconfigured(f"{path} can't be read: {problem}") from None
+    table = document.get("merchant")
+    if not isinstance(table, dict):
+        raise Misconfigured(f"{path} has no [merchant] table: is it a merchant's quanma.toml?")
+    if {"apiv3_key", "apiv2_key"} & table.keys() or "BEGIN" in str(table.get("private_key")):
+        refuse_open(path, "settings")
+    return table, path.parent
+
+
+def _environment() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for field in Merchant.__struct_fields__:
+        value = os.environ.get(f"QUANMA_{field.upper()}")
+        if value is None:
+            continue
+        if field == "platform_keys":
+            pairs = [pair.partition("=") for pair in value.split(";") if pair]
+            if not all(name and path for name, _, path in pairs):
+                raise Misconfigured("QUANMA_PLATFORM_KEYS is not name=path;name=path")
+            found[field] = {name: path for name, _, path in pairs}
+        else:
+            found[field] = value
+    return found
+
+
+def _pem(value: str, folder: Path, setting: str, *, secret: bool) -> str:
+    if value.lstrip().startswith("-----BEGIN"):
+        return value
+    path = folder / value
+    try:
+        if secret:
+            refuse_open(path, setting)
+        return path.read_text()
+    except (OSError, ValueError) as problem:
+        raise Misconfigured(f"{setting}: {path} can't be read: {problem}") from None
+
+
+def _base_url(url: str) -> str:
+    if not re.fullmatch(r"https?://[^/?#\s@]+/?", url):
+        raise Misconfigured(f"base_url {url!r} is not http(s)://host[:port]")
+    return url.rstrip("/")

@@ -1,0 +1,174 @@
+"""One call as a conversation: what to send, how long to wait, when it is over.
+
+It knows no socket and no sleep, so the sync and the async client share it, and tests play the network.
+All decisions about repeating are here:
+
+- 429 and a stock still being created were not accepted: repeated, whatever the operation.
+- 500, 502, 503, a broken connection, an answer that can't be trusted: the request may have been executed, so it is
+  repeated only where a repeat is harmless, with the same bytes. Each attempt has a fresh signature.
+- Everything ends within the call's deadline, waits included.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Generator
+from typing import Any, NamedTuple, TypeVar
+
+from ..api.operation import Answer, Operation
+from ..errors import (
+    AnswerUntrusted,
+    NoAnswer,
+    NotSent,
+    PlatformError,
+    QuanmaError,
+    SignatureInvalid,
+    TryAgain,
+)
+from ..wire import codec, signature
+from ..wire.keys import KeyRing, PrivateKey
+from .transport import Reply, Request
+
+Resp = TypeVar("Resp")
+
+ATTEMPTS_MAX = 4
+BACKOFF_SECONDS = (1.0, 2.0, 4.0)
+"""Source: the platform's advice, 1 s, 2 s, 4 s. Each is spread over 80 % to 120 %: clients must not march in step."""
+USER_AGENT = "quanma/0.1 (+https://pypi.org/project/quanma/)"
+
+
+class Send(NamedTuple):
+    request: Request
+    timeout_seconds: float
+
+
+class Wait(NamedTuple):
+    seconds: float
+
+
+class Failed(NamedTuple):
+    error: QuanmaError
+
+
+Talk = Generator[Send | Wait, Reply | Failed | None, Answer[Resp]]
+
+
+class Identity(NamedTuple):
+    """Who signs, and whose answers are believed."""
+
+    mchid: str
+    serial_no: str
+    private_key: PrivateKey
+    ring: KeyRing
+
+
+class Patience(NamedTuple):
+    """How long a call may take in all, and one attempt of it."""
+
+    deadline_seconds: float = 30.0
+    attempt_seconds: float = 15.0
+    attempts_max: int = ATTEMPTS_MAX
+
+
+class Clocks(NamedTuple):
+    """`wall` signs and checks, `steady` measures the deadline."""
+
+    wall: Callable[[], float]
+    steady: Callable[[], float]
+
+
+def exchange(
+    identity: Identity,
+    hosts: tuple[str, ...],
+    patience: Patience,
+    clocks: Clocks,
+    operation: Operation[..., Any, Any, Resp],
+    parts: codec.Parts,
+) -> Talk[Resp]:
+    """Yield what to do next, return the answer. Attempts take the hosts in turn.
+
+    Raises:
+        RequestRefused, TryAgain: the platform's answer, with its Request-ID.
+        NotSent, NoAnswer, AnswerUntrusted: no answer that holds, on the last attempt.
+    """
+    ends_at = clocks.steady() + patience.deadline_seconds
+    error: QuanmaError = NoAnswer(f"no attempt was made within {patience.deadline_seconds} s")
+    for attempt in range(patience.attempts_max):
+        left = ends_at - clocks.steady()
+        if left <= 0:
+            raise error
+        request = _signed(identity, hosts[attempt % len(hosts)], parts, clocks.wall())
+        reply = yield Send(request, min(left, patience.attempt_seconds))
+        try:
+            return _read(identity, operation, reply, clocks.wall())
+        except QuanmaError as problem:
+            error = problem
+        if not _may_repeat(operation, error) or attempt + 1 == patience.attempts_max:
+            raise error
+        wait_seconds = _wait_seconds(error, attempt)
+        if clocks.steady() + wait_seconds >= ends_at:
+            raise error
+        yield Wait(wait_seconds)
+    raise error
+
+
+def _signed(identity: Identity, host: str, parts: codec.Parts, now: float) -> Request:
+    timestamp, nonce = str(int(now)), secrets.token_hex(16)
+    message = signature.request_message(parts.verb, parts.target, timestamp, nonce, parts.body)
+    fields = signature.Authorization(
+        identity.mchid, identity.serial_no, nonce, timestamp, signature.sign(identity.private_key, message)
+    )
+    headers = {
+        "Authorization": signature.authorization(fields),
+        "Accept": "application/json",
+        "User-Agent": USER_AGENT,
+    }
+    if parts.body:
+        headers["Content-Type"] = "application/json"
+    if wanted := identity.ring.preferred():
+        headers["Wechatpay-Serial"] = wanted
+    return Request(parts.verb, host + parts.target, headers, parts.body)
+
+
+def _read(
+    identity: Identity, operation: Operation[..., Any, Any, Resp], reply: Reply | Failed | None, now: float
+) -> Answer[Resp]:
+    assert reply is not None
+    if isinstance(reply, Failed):
+        raise reply.error
+    headers = {name.lower(): value for name, value in reply.headers}
+    succeeded = reply.status_code in (200, 202, 204)
+    # The official SDKs don't verify failures, so an unsigned one is still an answer; a wrongly signed one is none.
+    signed = "wechatpay-signature" in headers
+    if succeeded or signed:
+        try:
+            identity.ring.verify(reply.headers, reply.body, now)
+        except SignatureInvalid as problem:
+            raise AnswerUntrusted(
+                f"HTTP {reply.status_code}, Request-ID {headers.get('request-id')}: {problem}"
+            ) from problem
+    if not succeeded:
+        raise codec.decode_error(reply.status_code, headers, reply.body, verified=signed)
+    try:
+        return Answer(codec.decode_answer(operation, reply.body), reply.status_code, headers)
+    except ValueError as problem:
+        raise AnswerUntrusted(
+            f"the answer to {operation!r} is signed but not what it should be (Request-ID "
+            f"{headers.get('request-id')}): {problem}"
+        ) from problem
+
+
+def _may_repeat(operation: Operation[..., Any, Any, Any], error: QuanmaError) -> bool:
+    if error.may_have_executed:
+        return operation.repeatable
+    return isinstance(error, NotSent) or (isinstance(error, TryAgain) and error.status_code == 429)
+
+
+def _wait_seconds(error: QuanmaError, attempt: int) -> float:
+    wait_seconds = BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)] * (
+        0.8 + 0.4 * secrets.randbelow(1001) / 1000
+    )
+    if isinstance(error, PlatformError) and error.retry_after_seconds is not None:
+        # Never before the time the platform named.
+        return error.retry_after_seconds + wait_seconds * 0.2
+    return wait_seconds

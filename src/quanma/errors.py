@@ -1,0 +1,231 @@
+"""Every exception, grouped by what the caller can do next.
+
+QuanmaError
+├── Misconfigured          correct the setting that the message names
+├── RequestInvalid         correct the arguments: our own check refused them, nothing was sent
+├── SourceUnreadable       correct the input file: it cannot be read row by row, nothing was sent
+├── LedgerBusy             another process runs this upload: wait for it, or stop it
+├── LedgerRefused          resume, restart or correct what the message names: nothing was sent
+├── StoreUnavailable       the pool's store can't be used: free the disk, correct the mode, restart
+├── SignatureInvalid       a signed message does not hold; the message says which check failed
+├── PlatformError          the platform answered, and said no
+│   ├── RequestRefused     correct the request; the same one will be refused again
+│   │   ├── ParamError, SignError, NoAuth, RuleLimit, NotEnough
+│   │   └── ResourceAlreadyExists, ResourceNotExists
+│   └── TryAgain           send the same request, under the same number, later
+│       ├── RateLimited        it was not accepted
+│       ├── StockNotReady      it was not accepted: the stock is still being created
+│       └── PlatformFailed     it may have been executed
+├── NotSent                no connection: nothing was executed; send the same request again
+└── OutcomeUnknown         it may have been executed; send the same request, under the same number
+    ├── NoAnswer           the connection broke or the deadline passed
+    └── AnswerUntrusted    an answer came, and its signature or its content can't be relied on
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class QuanmaError(Exception):
+    """Base of every error this package raises on purpose."""
+
+    may_have_executed: ClassVar[bool] = False
+    """Whether the request that ended so may have taken effect all the same."""
+
+
+class Misconfigured(QuanmaError):
+    """A setting is missing, unreadable or unsafe. The message names the setting and the way out."""
+
+
+class RequestInvalid(QuanmaError, ValueError):
+    """The arguments break the operation's declared limits. Nothing was sent."""
+
+
+class SourceUnreadable(QuanmaError):
+    """The input cannot be read row by row. Nothing was sent."""
+
+
+class LedgerBusy(QuanmaError):
+    """Another process runs this upload. Nothing was sent."""
+
+
+class LedgerRefused(QuanmaError):
+    """The ledger does not fit what was asked: it exists, or belongs to another input. Nothing was sent."""
+
+
+class StoreUnavailable(QuanmaError):
+    """The pool's store can't be used, or can't be trusted. Nothing more is acknowledged from it."""
+
+
+class SignatureInvalid(QuanmaError):
+    """A signed message does not hold. The message says which check failed, in plain words."""
+
+
+class PlatformError(QuanmaError):
+    """The platform answered with an error.
+
+    `code` and `message` are the platform's; `verified` tells whether the answer's signature held:
+    the platform's official SDKs accept unsigned errors, so an unverified one settles nothing.
+    """
+
+    status: ClassVar[int] = 500
+    error_code: ClassVar[str] = "SYSTEM_ERROR"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        status_code: int | None = None,
+        detail: Mapping[str, Any] | None = None,
+        request_id: str | None = None,
+        retry_after_seconds: float | None = None,
+        verified: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.error_code
+        self.status_code = status_code or self.status
+        self.detail = detail
+        self.request_id = request_id
+        self.retry_after_seconds = retry_after_seconds
+        self.verified = verified
+
+    def __str__(self) -> str:
+        support = f" (Request-ID {self.request_id})" if self.request_id else ""
+        return f"{self.status_code} {self.code}: {self.message}{support}"
+
+
+class RequestRefused(PlatformError):
+    """The request was understood and refused. Correct it; the same one will be refused again."""
+
+    status, error_code = 400, "INVALID_REQUEST"
+
+
+class ParamError(RequestRefused):
+    """A parameter is missing or breaks its documented limits."""
+
+    status, error_code = 400, "PARAM_ERROR"
+
+
+class ResourceAlreadyExists(RequestRefused):
+    """The number was used before, or the coupon was used under another number."""
+
+    status, error_code = 400, "RESOURCE_ALREADY_EXISTS"
+
+
+class SignError(RequestRefused):
+    """The platform did not accept the signature. Nothing was executed."""
+
+    status, error_code = 401, "SIGN_ERROR"
+
+
+class NoAuth(RequestRefused):
+    """The merchant has no permission for this."""
+
+    status, error_code = 403, "NO_AUTH"
+
+
+class RuleLimit(RequestRefused):
+    """A rule of the stock forbids it: a user's limit, or the coupon's validity."""
+
+    status, error_code = 403, "RULELIMIT"
+
+
+class NotEnough(RequestRefused):
+    """The stock has nothing left to give. It may have again, after an upload or a higher budget."""
+
+    status, error_code = 403, "NOT_ENOUGH"
+
+
+class ResourceNotExists(RequestRefused):
+    """The stock, coupon, code or user does not exist, or is not the caller's to see."""
+
+    status, error_code = 404, "RESOURCE_NOT_EXISTS"
+
+
+class TryAgain(PlatformError):
+    """The platform asks for the same request, under the same number, later."""
+
+
+class StockNotReady(TryAgain):
+    """The stock is still being created. Not accepted; try again in a minute."""
+
+    status, error_code = 400, "STATEMENT_CREATING"
+
+
+class RateLimited(TryAgain):
+    """Too many requests. Not accepted; slow down."""
+
+    status, error_code = 429, "FREQUENCY_LIMITED"
+
+
+class PlatformFailed(TryAgain):
+    """The platform failed while working on it. It may have been executed."""
+
+    may_have_executed = True
+    status, error_code = 500, "SYSTEM_ERROR"
+
+
+class PlatformUnavailable(PlatformFailed):
+    """The platform is offline or protects itself from overload. It may have been executed."""
+
+    status, error_code = 503, "SERVICE_UNAVAILABLE"
+
+
+class NotSent(QuanmaError):
+    """No connection could be made: nothing was executed."""
+
+
+class OutcomeUnknown(QuanmaError):
+    """The request left and no trustworthy answer came back. It may have been executed."""
+
+    may_have_executed = True
+
+
+class NoAnswer(OutcomeUnknown):
+    """The connection broke, or the deadline passed, before an answer was complete."""
+
+
+class AnswerUntrusted(OutcomeUnknown):
+    """An answer came, but its signature or its content can't be relied on."""
+
+
+_BY_CODE: dict[str, type[PlatformError]] = {
+    "PARAM_ERROR": ParamError,
+    "RESOURCE_ALREADY_EXISTS": ResourceAlreadyExists,
+    "NO_AUTH": NoAuth,
+    "RULELIMIT": RuleLimit,
+    "NOT_ENOUGH": NotEnough,
+    "RESOURCE_NOT_EXISTS": ResourceNotExists,
+    # Spellings seen beside the documented ones.
+    "NOAUTH": NoAuth,
+    "RULE_LIMIT": RuleLimit,
+    "USER_NOT_EXISTS": ResourceNotExists,
+    "STATEMENT_CREATING": StockNotReady,
+    "SYSTEM_ERROR": PlatformFailed,
+    "SERVICE_UNAVAILABLE": PlatformUnavailable,
+}
+_BY_STATUS: dict[int, type[PlatformError]] = {401: SignError, 403: NoAuth, 404: ResourceNotExists}
+
+
+def named(status_code: int, code: str) -> type[PlatformError]:
+    """Return the class for an answer's HTTP status and error code.
+
+    Source: 429 goes by three codes, so the status decides first; SYSTEM_ERROR comes as 400 and as 500,
+    so the code decides next (both documented).
+    """
+    if status_code == 429:
+        return RateLimited
+    if code in _BY_CODE:
+        return _BY_CODE[code]
+    if status_code in (502, 503):
+        return PlatformUnavailable
+    return PlatformFailed if status_code >= 500 else _BY_STATUS.get(status_code, RequestRefused)
+
+
+def masked(text: str) -> str:
+    """Return a coupon code or openid as logs and messages may show it: `AB…89`."""
+    return f"{text[:2]}…{text[-2:]}" if len(text) > 6 else "…"

@@ -1,0 +1,73 @@
+"""The platform's side of a world: platform.toml."""
+
+from __future__ import annotations
+
+import stat
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from ..errors import Misconfigured
+
+
+class MerchantEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A merchant whose requests are believed. Several certificates: a rotation, all valid at once."""
+
+    mchid: str
+    apiv3_key: str
+    certificates: list[str]
+    apiv2_key: str | None = None
+
+
+class PlatformConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """platform.toml. Paths are relative to it. Signing keys: a public key's, and a certificate's."""
+
+    public_key_id: str
+    public_key_private: str
+    certificate: str
+    certificate_private: str
+    merchants: list[MerchantEntry]
+    host: str = "127.0.0.1"
+    port: int = 8460
+    database: str = "sqlite:///quanma.db"
+    allow_private_callbacks: bool = False
+
+
+def load(path: Path) -> PlatformConfig:
+    """Raises Misconfigured: the file is missing, unreadable, open to others, or has a wrong or unknown setting."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        document = tomllib.loads(path.read_bytes().decode())
+        config = msgspec.convert(document, PlatformConfig)
+    except FileNotFoundError:
+        raise Misconfigured(f"there is no {path}: make a world with `quanma init DIR`") from None
+    except (OSError, ValueError) as problem:
+        raise Misconfigured(f"{path} can't be read: {problem}") from None
+    if mode & 0o077:
+        raise Misconfigured(f"{path} holds keys and has mode {mode:04o}, so others can read it: chmod 600 {path}")
+    mchids = [merchant.mchid for merchant in config.merchants]
+    if len(set(mchids)) != len(mchids):
+        raise Misconfigured(f"{path} has a merchant twice")
+    return config
+
+
+def read_private(folder: Path, name: str) -> bytes:
+    """Read a key file. Raises Misconfigured: missing, unreadable, or open to others."""
+    path = folder / name
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        content = path.read_bytes()
+    except OSError as problem:
+        raise Misconfigured(f"{path} can't be read: {problem.strerror}") from None
+    if mode & 0o077:
+        raise Misconfigured(f"{path} has mode {mode:04o}, so others can read the key: chmod 600 {path}")
+    return content
+
+
+def read_public(folder: Path, name: str) -> bytes:
+    """Read a certificate. Raises Misconfigured: missing or unreadable."""
+    try:
+        return (folder / name).read_bytes()
+    except OSError as problem:
+        raise Misconfigured(f"{folder / name} can't be read: {problem.strerror}") from None

@@ -1,0 +1,153 @@
+"""One stock's codes in memory: which code is where, which are still free, and the draw.
+
+A code is known by its position, its place in upload order. A position's fate is free, deleted, or the coupon
+that carries it. Nothing here is durable: the store rebuilds a shelf from its rows, and asks it before it writes.
+
+The draw takes a uniformly random one of the free positions, from the operating system's random source: the free
+positions stand in an array, the drawn one's place is taken by the last. That stays exact after later uploads, and
+costs the same in a full pool and an empty one.
+"""
+
+from __future__ import annotations
+
+import secrets
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .hashindex import ABSENT, HashIndex, grown
+
+FREE = 0
+DELETED = 2**32 - 1
+
+
+class Place(NamedTuple):
+    """Where a code's text is: the upload that brought it, and its line there, from 0."""
+
+    upload_id: int
+    line: int
+
+
+class Shelf:
+    def __init__(self, read_upload: Callable[[int], Sequence[str]], hash_text: Callable[[str], int] = hash) -> None:
+        """`read_upload` returns the codes of an upload, as `append` was given them."""
+        self._read_upload = read_upload
+        self._index = HashIndex(hash_text)
+        self._first_positions: list[int] = []
+        self._upload_ids: list[int] = []
+        self._fates: NDArray[np.uint32] = np.zeros(1024, np.uint32)
+        self._free: NDArray[np.uint32] = np.zeros(1024, np.uint32)
+        self._free_slots = 0
+        self._deleted_in_free = 0
+        self.deleted = 0
+
+    @property
+    def uploaded(self) -> int:
+        """Codes ever uploaded: the next code's position."""
+        return len(self._index)
+
+    @property
+    def total(self) -> int:
+        """Codes in the stock, given out or not."""
+        return self.uploaded - self.deleted
+
+    @property
+    def available(self) -> int:
+        return self._free_slots - self._deleted_in_free
+
+    @property
+    def nbytes(self) -> int:
+        return self._index.nbytes + self._fates.nbytes + self._free.nbytes
+
+    def append(self, upload_id: int, codes: Sequence[str]) -> None:
+        """Put new codes on the shelf, all free. The caller has made sure that none is there."""
+        self.append_many([(upload_id, len(codes))], codes)
+
+    def append_many(self, uploads: Sequence[tuple[int, int]], codes: Sequence[str]) -> None:
+        """As `append`, for several uploads, each an id and its number of codes, in one go."""
+        first, position = self.uploaded, self.uploaded
+        for upload_id, count in uploads:
+            self._first_positions.append(position)
+            self._upload_ids.append(upload_id)
+            position += count
+        self._index.append(self._index.hashes(codes))
+        self._fates = grown(self._fates, position)
+        self._fates[first:position] = FREE
+        end = self._free_slots + len(codes)
+        self._free = grown(self._free, end)
+        self._free[self._free_slots : end] = np.arange(first, position, dtype=np.uint32)
+        self._free_slots = end
+
+    def find_all(self, codes: Sequence[str]) -> list[str]:
+        """Return those of the distinct codes that are in the stock, in the order given."""
+        candidates = self._index.candidates(self._index.hashes(codes))
+        hits: list[int] = np.flatnonzero(candidates != ABSENT).tolist()
+        return [codes[hit] for hit in hits if self.find(codes[hit]) is not None]
+
+    def find(self, code: str) -> int | None:
+        """Return a code's position, or None where the stock has no such code."""
+        for position in self._index.positions(code):
+            if self._fates[position] != DELETED and self.text(position) == code:
+                return position
+        return None
+
+    def text(self, position: int) -> str:
+        place = self.place(position)
+        return self._read_upload(place.upload_id)[place.line]
+
+    def place(self, position: int) -> Place:
+        which = bisect_right(self._first_positions, position) - 1
+        return Place(self._upload_ids[which], position - self._first_positions[which])
+
+    def fate(self, position: int) -> int:
+        """FREE, DELETED, or the id of the coupon that carries the code."""
+        return int(self._fates[position])
+
+    def draw(self, coupon_id: int) -> int | None:
+        """Give a random free position to a coupon and return it, or None where nothing is free."""
+        while self._free_slots:
+            slot = secrets.randbelow(self._free_slots)
+            position = int(self._free[slot])
+            self._free_slots -= 1
+            self._free[slot] = self._free[self._free_slots]
+            if self._fates[position] == DELETED:
+                # Deleting leaves the position in the array; the draw that meets it throws it out and draws again.
+                self._deleted_in_free -= 1
+                continue
+            self._fates[position] = coupon_id
+            return position
+        return None
+
+    def delete(self, position: int) -> None:
+        """Take a free code out of the stock."""
+        self._fates[position] = DELETED
+        self._deleted_in_free += 1
+        self.deleted += 1
+
+    def restore(self, given: NDArray[np.int64], coupon_ids: NDArray[np.int64], deleted: NDArray[np.int64]) -> bool:
+        """After the appends of a rebuild: which positions coupons carry, and which were deleted.
+
+        Returns whether each position has one fate at the most; False means that the store is damaged.
+        """
+        fates = np.concatenate([given, deleted])
+        if len(np.unique(fates)) != len(fates) or (len(fates) and int(fates.max()) >= self.uploaded):
+            return False
+        self._fates[given] = coupon_ids
+        self._fates[deleted] = DELETED
+        free = np.flatnonzero(self._fates[: self.uploaded] == FREE)
+        self._free_slots, self._deleted_in_free, self.deleted = len(free), 0, len(deleted)
+        self._free[: len(free)] = free
+        return True
+
+    def page(self, offset: int, limit: int, given: bool | None) -> list[int]:
+        """Return positions in upload order: of the codes given out, of the free ones, or of all (None)."""
+        if given is None and not self.deleted:
+            return list(range(offset, min(offset + limit, self.uploaded)))
+        fates = self._fates[: self.uploaded]
+        wanted = (
+            fates != DELETED if given is None else fates == FREE if not given else (fates != FREE) & (fates != DELETED)
+        )
+        return [int(position) for position in np.flatnonzero(wanted)[offset : offset + limit]]

@@ -1,0 +1,149 @@
+"""The platform on a socket: uvicorn with bounded heads, `quanma serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from ..errors import Misconfigured
+from . import config
+from .app import App
+from .handlers import HANDLERS
+from .keyroom import KeyRoom
+from .pool import open_pool
+
+HEAD_BYTES_MAX = 32 * 1024
+HEAD_SECONDS = 8.0
+KEEP_ALIVE_SECONDS = 8
+"""Source: the platform's keep-alive timeout, as seen in the field."""
+DRAIN_SECONDS = 10
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1, with a bound on the size of a request's head and on the time it may take."""
+
+    _head_bytes = 0
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        if self._deadline is None and self.cycle is not None and self.cycle.response_complete:
+            self._await_head()
+        if self._deadline is not None:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._deadline is not None and self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
+            self.send_400_response("the request's head is too long")
+
+    def on_headers_complete(self) -> None:
+        self._forget()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget()
+        super().connection_lost(exc)
+
+    def _await_head(self) -> None:
+        self._head_bytes = 0
+        self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_late)
+
+    def _too_late(self) -> None:
+        self._deadline = None
+        if not self.transport.is_closing():
+            self.transport.close()
+
+    def _forget(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+def serve(
+    config_path: Path,
+    *,
+    database: str | None = None,
+    host: str | None = None,
+    port: int | None = None,
+    workers: int = 1,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what was asked. Says `listening on …` when it can answer.
+
+    Raises:
+        Misconfigured: a setting, or a key.
+        StoreUnavailable: the database can't be used safely.
+    """
+    settings = config.load(config_path)
+    folder = config_path.resolve().parent
+    url = database or settings.database
+    if workers != 1:
+        raise Misconfigured(f"--workers {workers}: a SQLite pool is served by one process, several need PostgreSQL")
+    keyroom = KeyRoom.load(settings, folder)
+    listening = _bind(host or settings.host, settings.port if port is None else port)
+    app = App(HANDLERS, open_pool(url, folder), keyroom)
+    _run(app, listening)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.socket(family)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except OSError as problem:
+        raise Misconfigured(
+            f"can't listen on {host}:{port}: {problem.strerror}: name another with --host and --port"
+        ) from None
+    return listening
+
+
+def _run(app: App, listening: socket.socket) -> None:
+    settings = uvicorn.Config(
+        app,
+        http=BoundedProtocol,
+        ws="none",
+        loop="uvloop",
+        lifespan="on",
+        access_log=False,  # A path holds codes and openids.
+        log_level="warning",
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+        backlog=1024,
+    )
+    server = _Announcing(settings, listening)
+    server.run(sockets=[listening])
+
+
+class _Announcing(uvicorn.Server):
+    def __init__(self, settings: uvicorn.Config, listening: socket.socket) -> None:
+        super().__init__(settings)
+        self._listening = listening
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn's own sends the signal again at the end; for us a stop that was asked for is a clean end.
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            host, port = self._listening.getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            print(f"listening on http://{shown}:{port}", file=sys.stderr, flush=True)

@@ -1,0 +1,54 @@
+"""AES-256-GCM envelopes, with the APIv3 key: certificates, and the contents of callbacks.
+
+The nonce is twelve characters of text, used as they stand. Whoever seals must never use a nonce twice under a key:
+`nonce_from` spells a counter, and the counter is kept in the pool's store.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ..errors import Misconfigured, SignatureInvalid
+
+ALGORITHM = "AEAD_AES_256_GCM"
+KEY_BYTES = 32
+NONCE_CHARACTERS = 12
+
+
+def nonce_from(counter: int) -> str:
+    """Spell a counter as a nonce: twelve hexadecimal digits, so 2**48 of them under one key."""
+    nonce = f"{counter:012x}"
+    if len(nonce) != NONCE_CHARACTERS:
+        raise Misconfigured("all nonces under this APIv3 key are used up: change the key")
+    return nonce
+
+
+def seal(apiv3_key: str, nonce: str, associated_data: str, plaintext: bytes) -> str:
+    """Return the ciphertext and its tag, in Base64."""
+    return base64.b64encode(_cipher(apiv3_key).encrypt(nonce.encode(), plaintext, associated_data.encode())).decode()
+
+
+def unseal(apiv3_key: str, nonce: str, associated_data: str, ciphertext: str) -> bytes:
+    """Return the plaintext.
+
+    Raises:
+        SignatureInvalid: another key sealed it, or it was changed.
+    """
+    try:
+        sealed = base64.b64decode(ciphertext, validate=True)
+        return _cipher(apiv3_key).decrypt(nonce.encode(), sealed, associated_data.encode())
+    except (InvalidTag, binascii.Error, ValueError) as cause:
+        raise SignatureInvalid(
+            "the envelope does not open: it was sealed with another APIv3 key, or it was changed"
+        ) from cause
+
+
+def _cipher(apiv3_key: str) -> AESGCM:
+    key = apiv3_key.encode()
+    if len(key) != KEY_BYTES:
+        raise Misconfigured(f"apiv3_key has {len(key)} bytes, not {KEY_BYTES}")
+    return AESGCM(key)
