@@ -8,6 +8,7 @@ QuanmaError
 ├── LedgerRefused          resume, restart or correct what the message names: nothing was sent
 ├── StoreUnavailable       the pool's store can't be used: free the disk, correct the mode, restart
 ├── SignatureInvalid       a signed message does not hold; the message says which check failed
+│   └── ClockSkewed        it was signed more than 300 s ago, or from now
 ├── PlatformError          the platform answered, and said no
 │   ├── RequestRefused     correct the request; the same one will be refused again
 │   │   ├── ParamError, SignError, NoAuth, RuleLimit, NotEnough
@@ -16,10 +17,12 @@ QuanmaError
 │       ├── RateLimited        it was not accepted
 │       ├── StockNotReady      it was not accepted: the stock is still being created
 │       └── PlatformFailed     it may have been executed
+│           └── PlatformUnavailable
 ├── NotSent                no connection: nothing was executed; send the same request again
 └── OutcomeUnknown         it may have been executed; send the same request, under the same number
     ├── NoAnswer           the connection broke or the deadline passed
     └── AnswerUntrusted    an answer came, and its signature or its content can't be relied on
+        └── ClockWrong         our clock and the platform's are too far apart: set the clock
 """
 
 from __future__ import annotations
@@ -31,8 +34,8 @@ from typing import Any, ClassVar
 class QuanmaError(Exception):
     """Base of every error this package raises on purpose."""
 
-    may_have_executed: ClassVar[bool] = False
-    """Whether the request that ended so may have taken effect all the same."""
+    may_have_executed: bool = False
+    """Whether the call that ended so may have taken effect all the same, by this attempt or by an earlier one."""
 
 
 class Misconfigured(QuanmaError):
@@ -61,6 +64,10 @@ class StoreUnavailable(QuanmaError):
 
 class SignatureInvalid(QuanmaError):
     """A signed message does not hold. The message says which check failed, in plain words."""
+
+
+class ClockSkewed(SignatureInvalid):
+    """The signer's clock and ours are more than 300 s apart."""
 
 
 class PlatformError(QuanmaError):
@@ -191,6 +198,10 @@ class NoAnswer(OutcomeUnknown):
 
 class AnswerUntrusted(OutcomeUnknown):
     """An answer came, but its signature or its content can't be relied on."""
+
+
+class ClockWrong(AnswerUntrusted):
+    """Our clock and the platform's are more than 300 s apart. Set the clock, then send the same request again."""
 
 
 _BY_CODE: dict[str, type[PlatformError]] = {

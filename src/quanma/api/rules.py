@@ -1,4 +1,4 @@
-"""Which single coupon codes the platform takes. Both ends ask: the uploader before sending, the platform before storing.
+"""Which single coupon codes the platform takes. The uploader asks before it sends, the platform before it stores.
 
 These are not limits of the request: the platform answers 200 and lists the refused codes.
 Source: length and characters are documented; LENGTH_LIMIT and its message too. That a wrong character is an
@@ -11,7 +11,8 @@ import re
 
 CODE_LENGTH_MAX = 32
 CODES_PER_UPLOAD_MAX = 200
-CODE = re.compile(r"[0-9A-Za-z \-_\\/=|]{1,32}")
+CODE_CHARACTERS = frozenset("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz -_\\/=|")
+CODE = re.compile(f"[{re.escape(''.join(sorted(CODE_CHARACTERS)))}]{{1,{CODE_LENGTH_MAX}}}")
 
 LENGTH_LIMIT = "LENGTH_LIMIT"
 CHARACTER_LIMIT = "CHARACTER_LIMIT"

@@ -18,6 +18,8 @@ COMMANDS = {
     "init": ("platform", "Make a whole local world, keys included."),
     "serve": ("platform", "Serve the platform."),
     "upload": ("upload", "Upload files of codes into a stock."),
+    "upload-status": ("upload", "Show where an upload stands."),
+    "report": ("upload", "Write what became of every row of an upload."),
     "api": ("api", "Call any declared operation."),
     "request": ("api", "Send any signed request."),
 }
@@ -31,8 +33,10 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f".{COMMANDS[cmd_name][0]}", __package__)
-        command: click.Command = getattr(module, cmd_name)
-        return command
+        found = [
+            value for value in vars(module).values() if isinstance(value, click.Command) and value.name == cmd_name
+        ]
+        return found[0]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -3,10 +3,12 @@
 It knows no socket and no sleep, so the sync and the async client share it, and tests play the network.
 All decisions about repeating are here:
 
-- 429 and a stock still being created were not accepted: repeated, whatever the operation.
+- 429 and no connection: it was not accepted, so it is repeated, whatever the operation. A stock that is still being
+  created takes minutes, so it is the caller's to wait for.
 - 500, 502, 503, a broken connection, an answer that can't be trusted: the request may have been executed, so it is
   repeated only where a repeat is harmless, with the same bytes. Each attempt has a fresh signature.
 - Everything ends within the call's deadline, waits included.
+- An error speaks for the whole call: if an earlier attempt may have been executed, so may the call.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from typing import Any, NamedTuple, TypeVar
 from ..api.operation import Answer, Operation
 from ..errors import (
     AnswerUntrusted,
-    NoAnswer,
+    ClockSkewed,
+    ClockWrong,
     NotSent,
     PlatformError,
     QuanmaError,
@@ -92,24 +95,29 @@ def exchange(
         NotSent, NoAnswer, AnswerUntrusted: no answer that holds, on the last attempt.
     """
     ends_at = clocks.steady() + patience.deadline_seconds
-    error: QuanmaError = NoAnswer(f"no attempt was made within {patience.deadline_seconds} s")
-    for attempt in range(patience.attempts_max):
+    unsettled: QuanmaError | None = None
+    attempt = 0
+    while True:
         left = ends_at - clocks.steady()
-        if left <= 0:
-            raise error
         request = _signed(identity, hosts[attempt % len(hosts)], parts, clocks.wall())
         reply = yield Send(request, min(left, patience.attempt_seconds))
         try:
             return _read(identity, operation, reply, clocks.wall())
         except QuanmaError as problem:
             error = problem
-        if not _may_repeat(operation, error) or attempt + 1 == patience.attempts_max:
-            raise error
+        if error.may_have_executed:
+            unsettled = error
         wait_seconds = _wait_seconds(error, attempt)
-        if clocks.steady() + wait_seconds >= ends_at:
-            raise error
-        yield Wait(wait_seconds)
-    raise error
+        attempt += 1
+        in_time = attempt < patience.attempts_max and clocks.steady() + wait_seconds < ends_at
+        if in_time and _may_repeat(operation, error):
+            yield Wait(wait_seconds)
+            if clocks.steady() < ends_at:  # A wait may take longer than was asked for.
+                continue
+        if unsettled is not None and isinstance(error, NotSent):
+            raise unsettled from error
+        error.may_have_executed = unsettled is not None
+        raise error
 
 
 def _signed(identity: Identity, host: str, parts: codec.Parts, now: float) -> Request:
@@ -137,16 +145,17 @@ def _read(
     if isinstance(reply, Failed):
         raise reply.error
     headers = {name.lower(): value for name, value in reply.headers}
-    succeeded = reply.status_code in (200, 202, 204)
+    succeeded = 200 <= reply.status_code < 300
+    if reply.status_code < 400 and not succeeded:
+        raise AnswerUntrusted(f"HTTP {reply.status_code} is no answer of the platform: something stands between")
     # The official SDKs don't verify failures, so an unsigned one is still an answer; a wrongly signed one is none.
     signed = "wechatpay-signature" in headers
     if succeeded or signed:
         try:
             identity.ring.verify(reply.headers, reply.body, now)
         except SignatureInvalid as problem:
-            raise AnswerUntrusted(
-                f"HTTP {reply.status_code}, Request-ID {headers.get('request-id')}: {problem}"
-            ) from problem
+            kind = ClockWrong if isinstance(problem, ClockSkewed) else AnswerUntrusted
+            raise kind(f"HTTP {reply.status_code}, Request-ID {headers.get('request-id')}: {problem}") from problem
     if not succeeded:
         raise codec.decode_error(reply.status_code, headers, reply.body, verified=signed)
     try:
@@ -165,10 +174,9 @@ def _may_repeat(operation: Operation[..., Any, Any, Any], error: QuanmaError) ->
 
 
 def _wait_seconds(error: QuanmaError, attempt: int) -> float:
-    wait_seconds = BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)] * (
-        0.8 + 0.4 * secrets.randbelow(1001) / 1000
-    )
+    spread = 0.8 + 0.4 * secrets.randbelow(1001) / 1000
+    wait_seconds = BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)] * spread
     if isinstance(error, PlatformError) and error.retry_after_seconds is not None:
-        # Never before the time the platform named.
-        return error.retry_after_seconds + wait_seconds * 0.2
+        # Never before the time the platform named, and spread as widely: everyone was told the same time.
+        return max(wait_seconds, error.retry_after_seconds * (0.2 + spread))
     return wait_seconds

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from ..errors import SignatureInvalid
+from ..errors import ClockSkewed, SignatureInvalid
 
 SCHEME = "WECHATPAY2-SHA256-RSA2048"
 WINDOW_SECONDS = 300
@@ -118,11 +118,11 @@ def check_form(timestamp: str, nonce: str) -> None:
 
 
 def check_clock(timestamp: str, now: float) -> None:
-    """Raises SignatureInvalid: the signer's clock and ours are more than 300 s apart."""
+    """Raises ClockSkewed: the signer's clock and ours are more than 300 s apart."""
     ahead = int(timestamp) - int(now)
     if abs(ahead) > WINDOW_SECONDS:
         direction = "ahead of" if ahead > 0 else "behind"
-        raise SignatureInvalid(
+        raise ClockSkewed(
             f"the signer's clock is {abs(ahead)} s {direction} ours, at most {WINDOW_SECONDS} s are allowed: "
             "set both clocks"
         )

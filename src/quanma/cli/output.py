@@ -1,0 +1,117 @@
+"""What a person or a script sees of an upload: progress and notes on standard error, the result on standard output."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from ..upload.ledger import Totals
+from ..upload.uploader import Progress as Sent
+
+PLAIN_SECONDS = 10.0
+"""Between two lines, where standard error is not a terminal."""
+
+
+def say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def result(stock_id: str, totals: Totals, ledger: Path, *, as_json: bool) -> None:
+    """Print the sums: one JSON object, or lines that add up."""
+    if as_json:
+        fields = {
+            "stock_id": stock_id,
+            "rows": totals.rows,
+            "stored": totals.stored,
+            "existed": totals.existed,
+            "duplicate": totals.duplicate,
+            "rejected": totals.rejected,
+            "pending": totals.pending,
+            "requests": totals.requests,
+            "retries": totals.retries,
+            "seconds": round(totals.seconds, 3),
+            "ledger": str(ledger),
+        }
+        click.echo(msgspec.json.encode(fields).decode())
+        return
+    click.echo(f"stock {stock_id}: {totals.rows - totals.pending:,} of {totals.rows:,} rows accounted for")
+    click.echo(
+        f"  stored {totals.stored:,}   existed {totals.existed:,}   duplicate {totals.duplicate:,}   "
+        f"rejected {totals.rejected:,}   pending {totals.pending:,}"
+    )
+    click.echo(
+        f"  {totals.requests:,} requests, {totals.retries:,} of them retries, in {duration(totals.seconds)}; "
+        f"ledger {ledger}"
+    )
+
+
+@contextlib.contextmanager
+def reading() -> Iterator[Callable[[int], None]]:
+    """Show the rows read so far."""
+    if not sys.stderr.isatty():
+        yield lambda rows: None
+        return
+    console = Console(stderr=True)
+    with console.status("reading") as status:
+        yield lambda rows: status.update(f"reading: {rows:,} rows")
+
+
+@contextlib.contextmanager
+def sending() -> Iterator[Callable[[Sent], None]]:
+    """Show an upload while it runs: a display on a terminal, a line now and then elsewhere."""
+    if not sys.stderr.isatty():
+        yield _plain_lines()
+        return
+    columns = (
+        SpinnerColumn(),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as display:
+        task = display.add_task("")
+
+        def show(sent: Sent) -> None:
+            done = sent.totals.rows - sent.totals.pending
+            display.update(task, total=sent.totals.rows, completed=done, description=_line(sent))
+
+        yield show
+
+
+def _plain_lines() -> Callable[[Sent], None]:
+    last = float("-inf")
+
+    def show(sent: Sent) -> None:
+        nonlocal last
+        if (now := time.monotonic()) - last >= PLAIN_SECONDS:
+            last = now
+            say(f"{sent.totals.rows - sent.totals.pending:,}/{sent.totals.rows:,} rows   {_line(sent)}")
+
+    return show
+
+
+def _line(sent: Sent) -> str:
+    totals = sent.totals
+    ceiling = f", ceiling {sent.ceiling:.1f}" if sent.ceiling else ""
+    waiting = "" if sent.state == "sending" else f"   {sent.state}"
+    return (
+        f"stored {totals.stored:,}  existed {totals.existed:,}  rejected {totals.rejected:,}  "
+        f"retries {totals.retries:,}   {sent.rate:.1f} req/s{ceiling}{waiting}"
+    )
+
+
+def duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -1,0 +1,235 @@
+"""`quanma upload`, `upload-status`, `report`: parse, call, show, and say in the exit status how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from ..client import config as settings
+from ..client.client import AsyncWechatpay
+from ..client.exchange import Patience
+from ..errors import RequestInvalid
+from ..upload import prepare, report
+from ..upload.ledger import Ledger
+from ..upload.plan import Duplicate, Planned, PlannedBatch, Rejected, plan
+from ..upload.source import Source, open_query, open_source
+from ..upload.target import BUSIFAVOR, StockFacts, Target
+from ..upload.uploader import CONCURRENCY, Ending, Result, Uploader
+from . import output
+from .main import DONE, INTERRUPTED, REJECTED, UNFINISHED
+
+ONE_ATTEMPT = Patience(deadline_seconds=30, attempt_seconds=30, attempts_max=1)
+"""The uploader repeats by itself: each attempt is in the ledger."""
+
+
+class Wishes(NamedTuple):
+    """What the command line asked for."""
+
+    stock_id: str
+    column: str | None
+    trim: bool
+    ledger: Path
+    resume: bool
+    restart: bool
+    concurrency: int
+    rate: float | None
+    json: bool
+
+
+@click.command()
+@click.argument("files", metavar="FILE...", nargs=-1)
+@click.option("--stock", "stock_id", required=True, help="The stock_id to upload into.")
+@click.option("--column", help="The column with the codes, by name or number from 1.")
+@click.option("--trim", is_flag=True, help="Take blanks off both ends of each code. Nothing else is ever changed.")
+@click.option("--sql", nargs=2, metavar="URL QUERY", help="Take the codes from a query: sqlite:///… or postgresql://…")
+@click.option("--ledger", type=click.Path(path_type=Path), help="The ledger. [default: FILE.STOCK.quanma]")
+@click.option("--resume", is_flag=True, help="Go on with an upload that stopped.")
+@click.option("--restart", is_flag=True, help="Forget the ledger and begin anew.")
+@click.option(
+    "--concurrency", type=click.IntRange(1, 64), default=CONCURRENCY, show_default=True, help="Requests at once."
+)
+@click.option("--rate", type=click.FloatRange(0.01), help="Requests a second at the most. [default: found out]")
+@click.option("--dry-run", is_flag=True, help="Read and check everything, send nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+@click.option("--config", type=click.Path(path_type=Path), help="The merchant's quanma.toml.")
+def upload(
+    files: tuple[str, ...],
+    stock_id: str,
+    column: str | None,
+    trim: bool,
+    sql: tuple[str, str] | None,
+    ledger: Path | None,
+    resume: bool,
+    restart: bool,
+    concurrency: int,
+    rate: float | None,
+    dry_run: bool,
+    as_json: bool,
+    config: Path | None,
+) -> int:
+    """Upload files of codes (- for standard input) into a stock, 200 a request, every row accounted for.
+
+    If it stops, for whatever reason, run the same command with --resume.
+    """
+    if resume and restart:
+        raise click.UsageError("--resume and --restart exclude each other")
+    if not files and sql is None:
+        raise click.UsageError("name a FILE, or - for standard input, or --sql URL QUERY")
+    sources: list[Source] = [open_source(name, column=column, trim=trim) for name in files]
+    if sql is not None:
+        sources.append(open_query(*sql, column=column, trim=trim))
+    first = files[0] if files else "query"
+    path = ledger or prepare.default_ledger(first, stock_id)
+    wishes = Wishes(stock_id, column, trim, path, resume, restart, concurrency, rate, as_json)
+    merchant = settings.load(config)
+    for source in sources:
+        for note in source.notes:
+            output.say(f"{source.name}: {note}")
+    if dry_run:
+        return asyncio.run(_dry_run(sources, wishes, merchant))
+    return asyncio.run(_upload(sources, wishes, merchant))
+
+
+@click.command("upload-status")
+@click.argument("ledger", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print it as one JSON object.")
+def upload_status(ledger: Path, as_json: bool) -> None:
+    """Show where an upload stands, while it runs or after."""
+    with Ledger.look(ledger) as looked:
+        output.result(looked.stock_id, looked.totals(), ledger, as_json=as_json)
+        if looked.totals().batches_open and not as_json:
+            click.echo(
+                f"  {looked.totals().batches_open:,} batches to go; if it is not running: quanma upload … --resume"
+            )
+
+
+@click.command("report")
+@click.argument("ledger", type=click.Path(path_type=Path))
+@click.option(
+    "--out", "folder", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to."
+)
+def report_command(ledger: Path, folder: Path) -> None:
+    """Write what became of every row: report.csv, and files of the rejected and the pending rows, if there are any."""
+    with Ledger.look(ledger) as looked:
+        written = report.write(looked, folder)
+    click.echo(f"{written.report}: every row")
+    if written.retry_exist:
+        click.echo(f"  {written.retry_exist:,} are stored on the evidence of exist_codes after an unanswered attempt")
+    if written.rejected:
+        click.echo(f"{written.rejected}: correct these rows, then upload the file")
+    if written.leftover:
+        click.echo(f"{written.leftover}: codes that are not settled yet")
+
+
+async def _dry_run(sources: Sequence[Source], wishes: Wishes, merchant: settings.Merchant) -> int:
+    async with AsyncWechatpay(merchant) as client:
+        facts = await _checked_stock(client, BUSIFAVOR, wishes.stock_id)
+    with output.reading() as progress:
+        planned = plan(sources, BUSIFAVOR.rule, BUSIFAVOR.batch_codes_max, _Nobody(), Path.cwd(), progress)
+    _say_planned(planned, facts)
+    requests = -(-planned.distinct // BUSIFAVOR.batch_codes_max)
+    output.say(f"would send {planned.distinct:,} codes in {requests:,} requests:")
+    for rate in (1, 5, 20, 100):
+        output.say(f"  at {rate:>3} requests/s: {output.duration(requests / rate)}")
+    return REJECTED if planned.rejected else DONE
+
+
+async def _upload(sources: Sequence[Source], wishes: Wishes, merchant: settings.Merchant) -> int:
+    target = BUSIFAVOR
+    async with AsyncWechatpay(merchant) as client:
+        facts = await _checked_stock(client, target, wishes.stock_id)
+    about = {"target": target.name, "mchid": merchant.mchid, "stock_id": wishes.stock_id}
+    opened = (
+        Ledger.resume(wishes.ledger, **about)
+        if wishes.resume
+        else Ledger.create(wishes.ledger, **about, restart=wishes.restart)
+    )
+    with opened as ledger:
+        if ledger.planned:
+            prepare.check_unchanged(ledger, sources, column=wishes.column, trim=wishes.trim)
+        else:
+            with output.reading() as progress:
+                planned = prepare.make_plan(
+                    ledger, target, sources, column=wishes.column, trim=wishes.trim, progress=progress
+                )
+            _say_planned(planned, facts)
+        async with AsyncWechatpay(merchant, patience=ONE_ATTEMPT) as client:
+            result = await _send(ledger, target, client, wishes)
+        output.result(wishes.stock_id, result.totals, wishes.ledger, as_json=wishes.json)
+        return _ended(ledger, result)
+
+
+async def _checked_stock(client: AsyncWechatpay, target: Target, stock_id: str) -> StockFacts:
+    facts = await target.show(client, stock_id)
+    room = prepare.check_stock(target, facts)
+    for line in room.lines:
+        output.say(line)
+    if room.refusal:
+        raise RequestInvalid(room.refusal)
+    return facts
+
+
+def _say_planned(planned: Planned, facts: StockFacts) -> None:
+    output.say(
+        f"{planned.rows:,} rows: {planned.distinct:,} codes to send, {planned.duplicate:,} repeat an earlier row, "
+        f"{planned.rejected:,} rejected"
+    )
+    for warning in planned.warnings:
+        output.say(f"  warning: {warning}")
+    if planned.warned > len(planned.warnings):
+        output.say(f"  … and {planned.warned - len(planned.warnings):,} more with outer blanks")
+    if too_many := prepare.check_room(facts, planned.distinct):
+        output.say(f"  warning: {too_many}")
+
+
+async def _send(ledger: Ledger, target: Target, client: AsyncWechatpay, wishes: Wishes) -> Result:
+    with output.sending() as progress:
+        uploader = Uploader(
+            ledger, target, client, concurrency=wishes.concurrency, rate_max=wishes.rate, progress=progress
+        )
+        running = asyncio.ensure_future(uploader.run())
+
+        def interrupt() -> None:
+            if uploader.stopping:
+                running.cancel()
+            else:
+                output.say("stopping: what is under way is finished first; Ctrl-C again stops at once")
+                uploader.stop()
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, interrupt)
+        try:
+            return await running
+        except asyncio.CancelledError:
+            return Result(Ending.STOPPED, ledger.totals(), "")
+
+
+def _ended(ledger: Ledger, result: Result) -> int:
+    if result.ending is Ending.FINISHED:
+        if result.totals.rejected:
+            output.say(f"  next: see the rejected rows with  quanma report {ledger.path} --out DIR")
+            return REJECTED
+        return DONE
+    if result.ending is Ending.FULL:
+        folder = ledger.path.with_name(ledger.path.name + ".report")
+        written = report.write(ledger, folder)
+        output.say(f"stopped, {result.ending.value}: {result.reason}")
+        output.say(f"  next: raise max_coupons and resume, or upload {written.leftover} into another stock")
+        return UNFINISHED
+    output.say(f"stopped, {result.ending.value}" + (f": {result.reason}" if result.reason else ""))
+    output.say("  next: the same command with --resume")
+    return INTERRUPTED if result.ending is Ending.STOPPED else UNFINISHED
+
+
+class _Nobody:
+    """Keeps nothing: for a dry run."""
+
+    def keep_batches(self, batches: Sequence[PlannedBatch]) -> None: ...
+    def keep_duplicates(self, rows: Sequence[Duplicate]) -> None: ...
+    def keep_rejected(self, rows: Sequence[Rejected]) -> None: ...

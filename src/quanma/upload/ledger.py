@@ -1,0 +1,407 @@
+"""The ledger of one upload: what was planned, sent and answered, in one SQLite file. Its states: ledger.sql.
+
+A batch's number is written before its first send, and a batch is settled by one statement. Every write is durable
+when the method returns. One process runs an upload; others may read its ledger while it runs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import IO, Any, NamedTuple, Self
+
+import apsw
+import msgspec
+
+from ..errors import LedgerBusy, LedgerRefused
+from .plan import Duplicate, Planned, PlannedBatch, Rejected
+from .target import Outcome
+
+APPLICATION_ID = 0x716D6C67  # "qmlg"
+VERSION = 1
+SAFE_SQLITE = (3, 51, 3)
+
+
+class Input(msgspec.Struct, frozen=True):
+    """One input as it was planned: a resume must find it unchanged."""
+
+    name: str
+    fingerprint: str
+
+
+class Inputs(msgspec.Struct, frozen=True):
+    sources: list[Input]
+    column: str | None = None
+    trim: bool = False
+
+
+class Batch(NamedTuple):
+    """A batch to be sent."""
+
+    batch_no: int
+    upload_request_no: str
+    codes: list[str]
+    attempts: int
+    """Before this one."""
+    unknown_attempts: int
+    renumbered: int
+
+
+class Totals(NamedTuple):
+    """Where every row is. They add up: rows = stored + existed + duplicate + rejected + pending."""
+
+    rows: int
+    stored: int
+    existed: int
+    duplicate: int
+    rejected: int
+    pending: int
+    requests: int
+    retries: int
+    seconds: float
+    batches_open: int
+
+
+class Settled(msgspec.Struct, omit_defaults=True):
+    """The codes of an answered batch that were not newly stored."""
+
+    existed: list[str] = []
+    refused: list[tuple[str, str, str]] = []
+    """code, error code, message"""
+    whole: tuple[str, str] | None = None
+    """The platform refused the request: its error code and message, for every code of the batch."""
+
+
+class AnsweredBatch(NamedTuple):
+    """A batch as the report needs it."""
+
+    upload_request_no: str
+    state: str
+    codes: list[str]
+    rows: str
+    attempts: int
+    unknown_attempts: int
+    answered_at: float | None
+    settled: Settled
+
+
+# Back to where a batch was before it was sent. One that was ever unknown stays so.
+_BACK = "state = iif(unknown_attempts > 0, 'unknown', 'planned')"
+
+
+class Ledger:
+    """Open one with `create` or `resume` to run an upload, with `look` to read."""
+
+    def __init__(self, path: Path, db: apsw.Connection, held: IO[bytes] | None) -> None:
+        self.path = path
+        self._db = db
+        self._held = held
+
+    # Opening
+
+    @classmethod
+    def create(cls, path: Path, *, target: str, mchid: str, stock_id: str, restart: bool = False) -> Self:
+        """Start a ledger. `restart` throws away the one that is there: what it sent stays sent.
+
+        Raises:
+            LedgerRefused: one is there, or the file can't be made.
+            LedgerBusy: another process runs it.
+        """
+        there = path.exists() and path.stat().st_size > 0
+        if there and not restart:
+            raise LedgerRefused(
+                f"{path} is there already: --resume goes on with it, --restart begins anew (what was sent stays sent)"
+            )
+        held = _lock(path, create=True)
+        try:
+            db = _connect(path)
+            if there:
+                _check_kind(path, db)
+            _start(db, target, mchid, stock_id)
+        except BaseException:
+            held.close()
+            raise
+        return cls(path, db, held)
+
+    @classmethod
+    def resume(cls, path: Path, *, target: str, mchid: str, stock_id: str) -> Self:
+        """Go on with a ledger. A batch that was being sent when its process died is unknown.
+
+        Raises:
+            LedgerRefused: there is none, or it is of another stock, merchant or kind.
+            LedgerBusy: another process runs it.
+        """
+        if not path.exists():
+            raise LedgerRefused(f"there is no ledger {path} to resume: start without --resume")
+        held = _lock(path, create=False)
+        try:
+            db = _connect(path)
+            _check_kind(path, db)
+            found = db.execute("SELECT target, mchid, stock_id FROM upload").fetchall()[0]
+            if found != (target, mchid, stock_id):
+                raise LedgerRefused(
+                    f"{path} belongs to {found[0]} stock {found[2]} of merchant {found[1]}, "
+                    f"not to {target} stock {stock_id} of merchant {mchid}: name another with --ledger"
+                )
+            with db:
+                change = "state = 'unknown', unknown_attempts = unknown_attempts + 1"
+                db.execute(f"UPDATE batch SET {change} WHERE state = 'sending'")
+        except BaseException:
+            held.close()
+            raise
+        return cls(path, db, held)
+
+    @classmethod
+    def look(cls, path: Path) -> Self:
+        """Open a ledger to read, also while it runs. Raises LedgerRefused: there is none."""
+        if not path.exists():
+            raise LedgerRefused(f"there is no ledger {path}")
+        db = _connect(path, read_only=True)
+        _check_kind(path, db)
+        return cls(path, db, None)
+
+    def close(self) -> None:
+        self._db.close()
+        if self._held is not None:
+            self._held.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # The plan
+
+    @property
+    def planned(self) -> bool:
+        return bool(self._db.execute("SELECT state = 'planned' FROM upload").get)
+
+    @property
+    def stock_id(self) -> str:
+        return str(self._db.execute("SELECT stock_id FROM upload").get)
+
+    @property
+    def target(self) -> str:
+        return str(self._db.execute("SELECT target FROM upload").get)
+
+    @property
+    def inputs(self) -> Inputs:
+        return msgspec.json.decode(self._db.execute("SELECT inputs FROM upload").get, type=Inputs)
+
+    def begin_plan(self) -> None:
+        """Forget a plan that was not finished: nothing of it was sent. All of the next one is one transaction."""
+        self._db.execute("BEGIN IMMEDIATE")
+        for table in ("batch", "duplicate", "rejected"):
+            self._db.execute(f"DELETE FROM {table}")
+
+    def keep_batches(self, batches: Sequence[PlannedBatch]) -> None:
+        self._db.executemany(
+            "INSERT INTO batch (code_count, codes, rows) VALUES (?, ?, ?)",
+            [(len(batch.codes), "\n".join(batch.codes), batch.rows) for batch in batches],
+        )
+
+    def keep_duplicates(self, rows: Sequence[Duplicate]) -> None:
+        self._db.executemany("INSERT INTO duplicate VALUES (?, ?, ?)", rows)
+
+    def keep_rejected(self, rows: Sequence[Rejected]) -> None:
+        self._db.executemany("INSERT INTO rejected VALUES (?, ?, ?)", rows)
+
+    def end_plan(self, planned: Planned, inputs: Inputs) -> None:
+        """planning → planned: from here on batches are sent."""
+        self._db.execute(
+            "UPDATE upload SET state = 'planned', inputs = ?, row_count = ?, duplicate_count = ?, rejected_count = ?,"
+            " open_batches = (SELECT count(*) FROM batch) WHERE state = 'planning'",
+            (msgspec.json.encode(inputs).decode(), planned.rows, planned.duplicate, planned.rejected),
+        )
+        self._db.execute("COMMIT")
+
+    def drop_plan(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+    # Sending
+
+    def take(self, now: float) -> Batch | None:
+        """planned or unknown → sending, for the next batch; None where no batch is waiting.
+
+        Unknown ones come first: what they did is a question, and the answer may be near.
+        """
+        with self._db:
+            row = _rows(
+                self._db,
+                "UPDATE batch SET state = 'sending', attempts = attempts + 1, sent_at = ? WHERE batch_no = coalesce("
+                " (SELECT min(batch_no) FROM batch WHERE state = 'unknown'),"
+                " (SELECT min(batch_no) FROM batch WHERE state = 'planned'))"
+                " RETURNING batch_no, codes, attempts - 1, unknown_attempts, renumbered",
+                (now,),
+            )
+            if not row:
+                return None
+            batch_no, codes, attempts, unknown_attempts, renumbered = row[0]
+            self._db.execute(
+                "UPDATE upload SET requests = requests + 1, retries = retries + ?", (1 if attempts > 0 else 0,)
+            )
+        number = self._number(batch_no, renumbered)
+        return Batch(batch_no, number, codes.split("\n"), attempts, unknown_attempts, renumbered)
+
+    def settle(self, batch: Batch, outcome: Outcome, now: float) -> None:
+        """sending → answered. Codes that existed are ours if an earlier attempt may have stored them."""
+        existed = 0 if batch.unknown_attempts else len(outcome.existed)
+        refused = len(outcome.refused)
+        others = Settled(
+            existed=outcome.existed, refused=[(one.coupon_code, one.code, one.message) for one in outcome.refused]
+        )
+        self._answered(batch, now, len(batch.codes) - existed - refused, existed, refused, others)
+
+    def settle_refused(self, batch: Batch, code: str, message: str, now: float) -> None:
+        """sending → answered: the platform refused the whole request, and nothing of it was ever stored."""
+        self._answered(batch, now, 0, 0, len(batch.codes), Settled(whole=(code, message)))
+
+    def _answered(self, batch: Batch, now: float, stored: int, existed: int, rejected: int, others: Settled) -> None:
+        text = msgspec.json.encode(others).decode() if others != Settled() else None
+        with self._db:
+            self._move(batch, "state = 'answered', answered_at = ?, others = ?", (now, text))
+            self._db.execute(
+                "UPDATE upload SET stored_count = stored_count + ?, existed_count = existed_count + ?,"
+                " rejected_count = rejected_count + ?, open_batches = open_batches - 1",
+                (stored, existed, rejected),
+            )
+
+    def unknown(self, batch: Batch) -> None:
+        """sending → unknown: it may have taken effect. The next attempt has the same number and bytes."""
+        with self._db:
+            self._move(batch, "state = 'unknown', unknown_attempts = unknown_attempts + 1")
+
+    def not_accepted(self, batch: Batch) -> None:
+        """sending → what it was: it certainly had no effect."""
+        with self._db:
+            self._move(batch, _BACK)
+
+    def renumber(self, batch: Batch) -> None:
+        """sending → what it was, under a new number: the platform refused the old one."""
+        with self._db:
+            self._move(batch, f"{_BACK}, renumbered = renumbered + 1")
+
+    def _move(self, batch: Batch, change: str, values: tuple[object, ...] = ()) -> None:
+        self._db.execute(
+            f"UPDATE batch SET {change} WHERE batch_no = ? AND state = 'sending'", (*values, batch.batch_no)
+        )
+        if self._db.changes() != 1:
+            raise LedgerBusy(f"batch {batch.batch_no} of {self.path} was moved by another process: stop one of them")
+
+    def spent(self, seconds: float, learned_rate: float | None) -> None:
+        """Add the time of this run, and keep the rate that was found."""
+        self._db.execute(
+            "UPDATE upload SET seconds = seconds + ?, learned_rate = coalesce(?, learned_rate)", (seconds, learned_rate)
+        )
+
+    @property
+    def learned_rate(self) -> float | None:
+        rate = self._db.execute("SELECT learned_rate FROM upload").get
+        return None if rate is None else float(rate)
+
+    # Reading
+
+    def totals(self) -> Totals:
+        (row,) = _rows(
+            self._db,
+            "SELECT row_count, stored_count, existed_count, duplicate_count, rejected_count,"
+            " row_count - stored_count - existed_count - duplicate_count - rejected_count,"
+            " requests, retries, seconds, open_batches FROM upload",
+        )
+        return Totals(*row)
+
+    def batches(self) -> Iterator[AnsweredBatch]:
+        """Every batch, in input order."""
+        statement = (
+            "SELECT batch_no, renumbered, state, codes, rows, attempts, unknown_attempts, answered_at, others"
+            " FROM batch ORDER BY batch_no"
+        )
+        for batch_no, renumbered, state, codes, rows, attempts, unknown, answered_at, others in self._db.execute(
+            statement
+        ):
+            settled = msgspec.json.decode(others, type=Settled) if others else Settled()
+            number = self._number(batch_no, renumbered)
+            yield AnsweredBatch(number, state, codes.split("\n"), rows, attempts, unknown, answered_at, settled)
+
+    def duplicates(self) -> Iterator[Duplicate]:
+        statement = "SELECT row, first_row, text FROM duplicate ORDER BY row"
+        yield from (Duplicate(*row) for row in self._db.execute(statement))
+
+    def rejected(self) -> Iterator[Rejected]:
+        yield from (Rejected(*row) for row in self._db.execute("SELECT row, text, reason FROM rejected ORDER BY row"))
+
+    def _number(self, batch_no: int, renumbered: int) -> str:
+        prefix = self._db.execute("SELECT number_prefix FROM upload").get
+        return f"{prefix}-{batch_no}" if not renumbered else f"{prefix}-{batch_no}-{renumbered}"
+
+
+def _rows(db: apsw.Connection, statement: str, values: Sequence[object] = ()) -> list[Any]:
+    """Untyped: what a statement's columns hold, only the statement says."""
+    return db.execute(statement, tuple(values)).fetchall()
+
+
+def _lock(path: Path, *, create: bool) -> IO[bytes]:
+    # The ledger itself: SQLite locks byte ranges of it, this is a lock on the whole, and neither sees the other.
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
+        held = open(descriptor, "r+b", buffering=0)  # noqa: SIM115  # Open as long as the ledger.
+    except OSError as problem:
+        raise LedgerRefused(f"{path} can't be opened: {problem.strerror}: name another with --ledger") from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if (mode := os.fstat(descriptor).st_mode & 0o777) & 0o077:
+            raise LedgerRefused(f"{path} has mode {mode:04o}, so others can read the codes: chmod 600 {path}")
+    except BlockingIOError:
+        held.close()
+        raise LedgerBusy(f"{path} is being run by another process: wait for it, or stop it") from None
+    except LedgerRefused:
+        held.close()
+        raise
+    return held
+
+
+def _connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
+    if tuple(map(int, apsw.sqlite_lib_version().split("."))) < SAFE_SQLITE:
+        raise LedgerRefused(f"SQLite {apsw.sqlite_lib_version()} can corrupt a ledger: pip install -U apsw")
+    try:
+        flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
+        db = apsw.Connection(str(path), flags=flags)
+        db.set_busy_timeout(5000)
+        if not read_only:
+            db.execute("PRAGMA journal_mode = wal").fetchall()
+            db.execute("PRAGMA synchronous = full")
+            db.execute("PRAGMA fullfsync = on").fetchall()
+        return db
+    except apsw.Error as problem:
+        raise LedgerRefused(f"{path} can't be opened ({type(problem).__name__}: {problem}): name another") from None
+
+
+def _check_kind(path: Path, db: apsw.Connection) -> None:
+    try:
+        kind, version = db.execute("PRAGMA application_id").get, db.execute("PRAGMA user_version").get
+    except apsw.Error as problem:
+        raise LedgerRefused(f"{path} is no ledger ({problem}): name another with --ledger") from None
+    if kind != APPLICATION_ID:
+        raise LedgerRefused(f"{path} is no ledger of an upload: name another with --ledger")
+    if version != VERSION:
+        raise LedgerRefused(f"{path} was written by another quanma (form {version}, this one reads {VERSION})")
+
+
+def _start(db: apsw.Connection, target: str, mchid: str, stock_id: str) -> None:
+    with db:
+        for table in ("upload", "batch", "duplicate", "rejected"):
+            db.execute(f"DROP TABLE IF EXISTS {table}")
+        db.execute(files("quanma.upload").joinpath("ledger.sql").read_text("utf-8"))
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {VERSION}")
+        db.execute(
+            "INSERT INTO upload (only, state, target, mchid, stock_id, inputs, number_prefix)"
+            " VALUES (1, 'planning', ?, ?, ?, ?, ?)",
+            (target, mchid, stock_id, msgspec.json.encode(Inputs([])).decode(), f"qm{secrets.token_hex(8)}"),
+        )

@@ -1,0 +1,210 @@
+"""Rows of the input into batches of distinct codes: what will be sent, what repeats, what is refused unsent.
+
+A batch is what one upload request holds. The whole input is read before the first request, so that a file that
+can't be read to its end sends nothing, and a repeat is found at any distance. Memory stays flat: codes and rows
+wait in temporary files.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from itertools import compress
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from . import dirt
+from .distinct import Distinct
+from .rows import row_id, runs
+from .source import Block, Source
+from .target import CodeRule
+
+_READ_BYTES = 1 << 20
+
+
+class PlannedBatch(NamedTuple):
+    codes: list[str]
+    rows: str
+    """As `rows.runs`."""
+
+
+class Rejected(NamedTuple):
+    row: int
+    text: str
+    reason: str
+
+
+class Duplicate(NamedTuple):
+    row: int
+    first_row: int
+    text: str
+
+
+class Keeper(Protocol):
+    """Takes a plan as it is made, in pieces."""
+
+    def keep_batches(self, batches: Sequence[PlannedBatch]) -> None: ...
+    def keep_duplicates(self, rows: Sequence[Duplicate]) -> None: ...
+    def keep_rejected(self, rows: Sequence[Rejected]) -> None: ...
+
+
+class Planned(NamedTuple):
+    """How many rows the input has, and what becomes of them. `warnings` are examples of legal but suspicious codes."""
+
+    rows: int
+    distinct: int
+    duplicate: int
+    rejected: int
+    warned: int
+    warnings: list[str]
+
+
+def plan(
+    sources: Sequence[Source],
+    rule: CodeRule,
+    batch_codes_max: int,
+    keeper: Keeper,
+    folder: Path,
+    progress: Callable[[int], None] = lambda rows: None,
+) -> Planned:
+    """Read the sources to their end and hand the plan to the keeper. `progress` is told the rows read so far.
+
+    Raises:
+        SourceUnreadable: an input can't be read row by row. The keeper may hold a part of the plan by then.
+    """
+    rows = rejected = warned = 0
+    warnings: list[str] = []
+    with _Spool(folder) as spool:
+        for input_no, source in enumerate(sources):
+            for block in source.blocks():
+                sorted_block = _sort(block, input_no, rule)
+                spool.add(sorted_block.rows, sorted_block.codes)
+                if sorted_block.rejected:
+                    keeper.keep_rejected(sorted_block.rejected)
+                if sorted_block.blank:
+                    warned += len(sorted_block.blank)
+                    warnings += sorted_block.blank[: 3 - len(warnings)]
+                rejected += len(sorted_block.rejected)
+                rows += len(block.codes)
+                progress(rows)
+        duplicate = spool.hand_over(keeper, batch_codes_max)
+    return Planned(rows, rows - rejected - duplicate, duplicate, rejected, warned, warnings)
+
+
+class _Sorted(NamedTuple):
+    rows: Sequence[int]
+    codes: list[str]
+    rejected: list[Rejected]
+    blank: list[str]
+
+
+def _sort(block: Block, input_no: int, rule: CodeRule) -> _Sorted:
+    """Take a block's good rows and bad rows apart. The common block, all good, costs nothing per row in Python."""
+    first = row_id(input_no, 0)
+    rows: Sequence[int] = (
+        range(block.rows.start + first, block.rows.stop + first)
+        if isinstance(block.rows, range) and block.rows.step == 1
+        else [row + first for row in block.rows]
+    )
+    blank = [] if not _outer_blanks(block.codes) else _warned(block)
+    if not block.problems and rule.takes_all(block.codes):
+        return _Sorted(rows, block.codes, [], blank)
+    good = [
+        index not in block.problems and rule.pattern.fullmatch(code) is not None
+        for index, code in enumerate(block.codes)
+    ]
+    rejected = [
+        Rejected(row, code, block.problems.get(index) or rule.explain(code) or "the code is not allowed")
+        for index, (row, code) in enumerate(zip(rows, block.codes, strict=True))
+        if not good[index]
+    ]
+    return _Sorted(list(compress(rows, good)), list(compress(block.codes, good)), rejected, blank)
+
+
+def _outer_blanks(codes: Sequence[str]) -> bool:
+    text = "\n".join(codes)
+    return " \n" in text or "\n " in text or text[:1] == " " or text[-1:] == " "
+
+
+def _warned(block: Block) -> list[str]:
+    return [
+        f"row {row}: {warning}"
+        for row, code in zip(block.rows, block.codes, strict=True)
+        if (warning := dirt.warn(code)) is not None
+    ]
+
+
+class _Spool:
+    """Good rows, waiting on disk until it is known which of them repeat."""
+
+    def __init__(self, folder: Path) -> None:
+        self._codes = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # No name: it vanishes with the process.
+        self._rows = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        self._distinct = Distinct(folder)
+
+    def __enter__(self) -> _Spool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._codes.close()
+        self._rows.close()
+        self._distinct.__exit__()
+
+    def add(self, rows: Sequence[int], codes: list[str]) -> None:
+        if codes:
+            self._codes.write(("\n".join(codes) + "\n").encode())
+            np.array(rows, np.int64).tofile(self._rows)
+            self._distinct.add(codes)
+
+    def hand_over(self, keeper: Keeper, batch_codes_max: int) -> int:
+        """Give the keeper batches of distinct codes, in input order, and the repeats. Returns how many repeat."""
+        repeats = self._distinct.repeats()
+        self._rows.flush()
+        row_at = np.memmap(self._rows, np.int64, "r") if len(repeats.places) else np.empty(0, np.int64)
+        waiting_codes: list[str] = []
+        waiting_rows: list[int] = []
+        for place, codes, rows in self._pieces():
+            low, high = np.searchsorted(repeats.places, (place, place + len(codes)))
+            if low < high:
+                indexes = repeats.places[low:high] - place
+                first_rows = row_at[repeats.first_places[low:high]].tolist()
+                keeper.keep_duplicates(
+                    [
+                        Duplicate(rows[index], first_row, codes[index])
+                        for index, first_row in zip(indexes.tolist(), first_rows, strict=True)
+                    ]
+                )
+                kept = np.ones(len(codes), bool)
+                kept[indexes] = False
+                codes, rows = list(compress(codes, kept)), list(compress(rows, kept))
+            waiting_codes += codes
+            waiting_rows += rows
+            whole = len(waiting_codes) // batch_codes_max * batch_codes_max
+            keeper.keep_batches(_cut(waiting_codes[:whole], waiting_rows[:whole], batch_codes_max))
+            waiting_codes, waiting_rows = waiting_codes[whole:], waiting_rows[whole:]
+        keeper.keep_batches(_cut(waiting_codes, waiting_rows, batch_codes_max))
+        return len(repeats.places)
+
+    def _pieces(self) -> Iterator[tuple[int, list[str], list[int]]]:
+        """The spooled rows again: place of the first, codes, rows."""
+        self._codes.seek(0)
+        self._rows.seek(0)
+        place, begun = 0, b""
+        while piece := self._codes.read(_READ_BYTES):
+            whole, newline, begun_next = piece.rpartition(b"\n")
+            if not newline:
+                begun += piece
+                continue
+            codes = (begun + whole).decode().split("\n")
+            begun = begun_next
+            yield place, codes, np.fromfile(self._rows, np.int64, len(codes)).tolist()
+            place += len(codes)
+
+
+def _cut(codes: list[str], rows: list[int], size: int) -> list[PlannedBatch]:
+    return [
+        PlannedBatch(codes[begin : begin + size], runs(rows[begin : begin + size]))
+        for begin in range(0, len(codes), size)
+    ]

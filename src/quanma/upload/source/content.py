@@ -1,0 +1,166 @@
+"""The bytes of one input: a file, a pipe or standard input, as it is or packed with gzip or zstd."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sys
+import zlib
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
+from typing import IO, Final
+
+import zstandard
+
+from ...errors import SourceUnreadable
+
+PIECE_BYTES: Final = 256 * 1024
+"""The most that pieces() gives at a time. Larger pieces read no faster."""
+
+HEAD_BYTES: Final = 64 * 1024
+
+
+class Content:
+    """The unpacked bytes of an input.
+
+    head holds its beginning, HEAD_BYTES or more unless the whole is shorter. packing is "gzip", "zstd" or "".
+    """
+
+    def __init__(self, path: str) -> None:
+        self.name = "standard input" if path == "-" else path
+        self.packing = ""
+        self._path = path
+        self._digest: str | None = None
+        # A pipe (`<(…)` in a shell) forgets what was read of it, like standard input.
+        self.repeatable = path != "-" and _is_regular_file(path)
+        unpacked = self._unpacked()
+        begun = list(_at_least(HEAD_BYTES, unpacked))
+        self.head = b"".join(begun)
+        self._rest: Iterator[bytes] | None = None
+        if self.repeatable:
+            unpacked.close()
+        else:
+            self._rest = chain(begun, unpacked)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Read all bytes from the start, at most PIECE_BYTES at a time."""
+        if self.repeatable:
+            return self._unpacked()
+        if self._rest is None:
+            raise SourceUnreadable(f"{self.name} can be read only once; save it as a file to read it again")
+        rest, self._rest = self._rest, None
+        return rest
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the bytes before unpacking. Promises: see Source."""
+        if self._digest is None:
+            if not self.repeatable:
+                raise SourceUnreadable(f"{self.name} has no fingerprint before it is read to its end")
+            for _ in self._raw():
+                pass
+        assert self._digest is not None
+        return self._digest
+
+    def _unpacked(self) -> Generator[bytes, None, None]:
+        raw = self._raw()
+        first = next(raw, b"")
+        self.packing = _packing(self._path, self.name, first)
+        pieces = chain((first,), raw)
+        if self.packing == "gzip":
+            yield from _gunzipped(self.name, pieces)
+        elif self.packing == "zstd":
+            yield from _unzstd(self.name, pieces)
+        elif first:
+            yield from pieces
+
+    def _raw(self) -> Iterator[bytes]:
+        digest = hashlib.sha256()
+        try:
+            with self._open() as stream:
+                while piece := stream.read(PIECE_BYTES):
+                    digest.update(piece)
+                    yield piece
+        except OSError as cause:
+            raise SourceUnreadable(f"{self.name} cannot be read: {cause.strerror}") from cause
+        self._digest = digest.hexdigest()
+
+    def _open(self) -> AbstractContextManager[IO[bytes]]:
+        return nullcontext(sys.stdin.buffer) if self._path == "-" else open(self._path, "rb")
+
+
+def _is_regular_file(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError as cause:
+        raise SourceUnreadable(f"{path} cannot be read: {cause.strerror}") from cause
+
+
+def _at_least(size_bytes: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        yield piece
+        size_bytes -= len(piece)
+        if size_bytes <= 0:
+            return
+
+
+def _packing(path: str, name: str, first: bytes) -> str:
+    # By content, not by name: no text begins with these bytes, and standard input has no name.
+    if first.startswith(b"\x1f\x8b"):
+        return "gzip"
+    # zstd frames; the second kind holds no data, but files made by several threads begin with one.
+    if first.startswith(b"\x28\xb5\x2f\xfd") or (first[1:4] == b"\x2a\x4d\x18" and first[0] & 0xF0 == 0x50):
+        return "zstd"
+    for ending, packing in ((".gz", "gzip"), (".zst", "zstd")):
+        if path.lower().endswith(ending):
+            raise SourceUnreadable(f"{name} is named {ending}, but its content is not {packing}")
+    return ""
+
+
+def _gunzipped(name: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    member, begun = zlib.decompressobj(wbits=31), False
+    try:
+        for piece in pieces:
+            # Between members: tape programs fill up with zeros behind the last one.
+            while piece := piece if begun else piece.lstrip(b"\0"):
+                # A bound on what comes out: a few bytes can unpack to gigabytes.
+                unpacked, begun = member.decompress(piece, PIECE_BYTES), True
+                if unpacked:
+                    yield unpacked
+                piece = member.unconsumed_tail
+                if member.eof:
+                    piece = member.unused_data
+                    member, begun = zlib.decompressobj(wbits=31), False
+        # What a full output left inside the decompressor.
+        while begun and not member.eof and (unpacked := member.decompress(b"", PIECE_BYTES)):
+            yield unpacked
+    except zlib.error as cause:
+        raise SourceUnreadable(f"{name} is damaged: {cause}") from cause
+    if begun and not member.eof:
+        raise SourceUnreadable(f"{name} ends inside its gzip data: it was cut off, copy it again")
+
+
+def _unzstd(name: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    frame, begun = zstandard.ZstdDecompressor().decompressobj(), False
+    out = bytearray()
+    try:
+        for piece in pieces:
+            # The library has no bound on what comes out, and its own file reader takes a cut-off file
+            # for a whole one. 256 bytes can unpack to 8 MiB at most.
+            for start in range(0, len(piece), 256):
+                data = piece[start : start + 256]
+                while data:
+                    out += frame.decompress(data)
+                    data, begun = frame.unused_data, not frame.eof
+                    if not begun:
+                        frame = zstandard.ZstdDecompressor().decompressobj()
+                while len(out) >= PIECE_BYTES:
+                    yield bytes(out[:PIECE_BYTES])
+                    del out[:PIECE_BYTES]
+    except zstandard.ZstdError as cause:
+        raise SourceUnreadable(f"{name} is damaged: {cause}") from cause
+    if begun:
+        raise SourceUnreadable(f"{name} ends inside its zstd data: it was cut off, copy it again")
+    if out:
+        yield bytes(out)

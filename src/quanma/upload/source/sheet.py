@@ -1,0 +1,144 @@
+"""Excel workbooks (.xlsx), one sheet, row by row."""
+
+from __future__ import annotations
+
+import datetime
+import warnings
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from ...errors import SourceUnreadable
+from .block import ROWS_PER_BLOCK, Block
+from .columns import Column, choose
+from .content import Content
+
+if TYPE_CHECKING:
+    from openpyxl import Workbook
+
+
+class Sheet:
+    """The rows of one sheet. Only a cell that holds text is a code: a number has lost its leading zeros."""
+
+    def __init__(self, content: Content, path: str, sheet: str, column: Column, *, trim: bool = False) -> None:
+        self.name = content.name
+        self.notes = [f"Excel, sheet '{sheet}', {column.told()}"]
+        self._content = content
+        self._path = path
+        self._sheet = sheet
+        self._column = column
+        self._trim = trim
+
+    def blocks(self) -> Iterator[Block]:
+        header = self._column.header is not None
+        rows: list[int] = []
+        codes: list[str] = []
+        problems: dict[int, str] = {}
+        with _opened(self.name, self._path) as workbook:
+            for row, cells in enumerate(_table(self.name, workbook, self._sheet), 1):
+                if not _is_filled(cells):
+                    continue
+                if header:
+                    header = False
+                    continue
+                cell = cells[self._column.place] if self._column.place < len(cells) else None
+                code = _text(cell)
+                if problem := _why_not_text(cell, self._column.place):
+                    problems[len(codes)] = problem
+                rows.append(row)
+                codes.append(code.strip() if self._trim else code)
+                if len(codes) == ROWS_PER_BLOCK:
+                    yield Block(rows, codes, problems)
+                    rows, codes, problems = [], [], {}
+        if codes:
+            yield Block(rows, codes, problems)
+
+    def fingerprint(self) -> str:
+        return self._content.fingerprint()
+
+
+def open_sheet(path: str, sheet: str | None, *, column: str | None, trim: bool) -> Sheet:
+    """Open one sheet of a workbook, the first unless named.
+
+    Raises:
+        SourceUnreadable: no workbook, no such sheet, no such column; or several columns and none chosen.
+    """
+    content = Content(path)
+    if not content.repeatable:
+        raise SourceUnreadable(f"{content.name} is a pipe, and a workbook can be read only from a file")
+    with _opened(content.name, path) as workbook:
+        names = [worksheet.title for worksheet in workbook.worksheets]
+        if not names:
+            raise SourceUnreadable(f"{content.name} has no sheet with cells")
+        if sheet is not None and sheet not in names:
+            raise SourceUnreadable(
+                f"{content.name} has no sheet '{sheet}', only " + ", ".join(f"'{name}'" for name in names)
+            )
+        chosen = sheet or names[0]
+        filled = filter(_is_filled, _table(content.name, workbook, chosen))
+        first_rows = [[_text(cell) for cell in cells] for cells in islice(filled, _SAMPLE_ROWS)]
+    return Sheet(content, path, chosen, choose(content.name, first_rows, column), trim=trim)
+
+
+_SAMPLE_ROWS: Final = 100
+
+
+@contextmanager
+def _opened(name: str, path: str) -> Generator[Workbook]:
+    from openpyxl import load_workbook  # Here: it takes longer to import than all else together.
+
+    try:
+        with warnings.catch_warnings():
+            # It warns of styles and extensions that it drops; we only read values.
+            warnings.simplefilter("ignore")
+            # data_only: the text that a formula has come to, not the formula.
+            workbook = load_workbook(path, read_only=True, data_only=True)
+    # It raises whatever its zip and XML readers do.
+    except Exception as cause:
+        raise SourceUnreadable(
+            f"{name} is no readable .xlsx workbook ({cause}); save it as .xlsx without a password"
+        ) from cause
+    try:
+        yield workbook
+    finally:
+        workbook.close()
+
+
+def _table(name: str, workbook: Workbook, sheet: str) -> Iterator[tuple[object, ...]]:
+    worksheet = workbook[sheet]
+    # The size that the file claims can be a million empty rows of 16,384 cells.
+    worksheet.reset_dimensions()
+    rows = worksheet.iter_rows(values_only=True)
+    while True:
+        try:
+            cells = next(rows, None)
+        except Exception as cause:
+            raise SourceUnreadable(f"{name}: sheet '{sheet}' is damaged: {cause}") from cause
+        if cells is None:
+            return
+        yield cells
+
+
+def _is_filled(cells: tuple[object, ...]) -> bool:
+    return any(cell is not None and not (isinstance(cell, str) and not cell.strip()) for cell in cells)
+
+
+def _text(cell: object) -> str:
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e21:
+        return f"{cell:.0f}"
+    return "" if cell is None else str(cell)
+
+
+def _why_not_text(cell: object, place: int) -> str | None:
+    if isinstance(cell, str):
+        return None if cell.strip() else f"column {place + 1} is empty in this row"
+    if cell is None:
+        return f"column {place + 1} is empty in this row"
+    if isinstance(cell, bool):
+        return "the cell holds true or false, not a text"
+    if isinstance(cell, int | float):
+        return "the cell holds a number, leading zeros may be lost: format the column as text and export again"
+    if isinstance(cell, datetime.datetime | datetime.date | datetime.time | datetime.timedelta):
+        return "the cell holds a date or time: format the column as text and export again"
+    return f"the cell holds a {type(cell).__name__}, not a text"

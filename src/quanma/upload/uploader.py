@@ -1,0 +1,275 @@
+"""Send a planned upload: record, send, record; through refusals, lost answers and outages; stop cleanly, resume.
+
+Every attempt is written to the ledger before it leaves. What an answer settles is settled by one statement; what it
+leaves open is asked again under the same number, with the same bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from typing import NamedTuple
+
+from ..errors import (
+    ClockWrong,
+    NotSent,
+    QuanmaError,
+    RateLimited,
+    RequestRefused,
+    ResourceAlreadyExists,
+    StockNotReady,
+)
+from .ledger import Batch, Ledger, Totals
+from .pace import Pace
+from .target import Sender, Target
+
+CONCURRENCY = 8
+OUTAGE_SECONDS_MAX = 1800.0
+NOT_READY_SECONDS_MAX = 900.0
+RENUMBERED_MAX = 3
+CLOCK_WRONG_MAX = 3
+"""One may be an old answer, played again; so many in a row are our own clock."""
+CAP_MESSAGE = "已达上限"
+"""Source: the platform's words for a full stock, 上传的自定义code已达上限 (documented)."""
+TICK_SECONDS = 0.5
+
+
+class Ending(Enum):
+    FINISHED = "finished"
+    STOPPED = "stopped on request"
+    FULL = "the stock is full"
+    REFUSED = "the platform refuses every request"
+    OUTAGE = "the platform did not come back"
+
+
+class Progress(NamedTuple):
+    """What a display shows, a few times a second."""
+
+    totals: Totals
+    rate: float
+    """Requests a second aimed at now."""
+    ceiling: float | None
+    """Requests a second that the platform was found to take."""
+    under_way: int
+    state: str
+    """"sending", or what is being waited for."""
+
+
+class Result(NamedTuple):
+    ending: Ending
+    totals: Totals
+    reason: str
+    """Why it ended before it was finished, in the platform's or the network's words; empty otherwise."""
+
+
+class Clock(NamedTuple):
+    wall: Callable[[], float] = time.time
+    steady: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+def _random() -> float:
+    return secrets.randbelow(1_000_001) / 1_000_000
+
+
+class Uploader:
+    """One run over a ledger. The client must make one attempt a call: `Patience(attempts_max=1)`."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        target: Target,
+        client: Sender,
+        *,
+        concurrency: int = CONCURRENCY,
+        rate_max: float | None = None,
+        progress: Callable[[Progress], None] = lambda progress: None,
+        clock: Clock = Clock(),  # noqa: B008  # It holds nothing.
+    ) -> None:
+        self._ledger = ledger
+        self._target = target
+        self._client = client
+        self._stock_id = ledger.stock_id
+        self._concurrency = concurrency
+        self._progress = progress
+        self._clock = clock
+        self._pace = Pace(_random, rate_max=rate_max, learned_rate=ledger.learned_rate)
+        self._stopping: tuple[Ending, str] | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._failing_since: float | None = None
+        self._not_ready_since: float | None = None
+        self._not_ready_times = 0
+        self._clock_wrong_times = 0
+        self._state = "sending"
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping is not None
+
+    def stop(self) -> None:
+        """Send nothing new. What is under way is waited for."""
+        self._stop(Ending.STOPPED, "")
+
+    async def run(self) -> Result:
+        """Send until every batch is settled, or something ends it. The ledger holds the truth at any moment.
+
+        Raises:
+            LedgerBusy: another process moved a batch.
+        """
+        began = self._clock.steady()
+        ticking = asyncio.create_task(self._tick())
+        try:
+            await self._send_all()
+        finally:
+            ticking.cancel()
+            await asyncio.gather(*self._under_way, ticking, return_exceptions=True)
+            self._ledger.spent(self._clock.steady() - began, self._pace.ceiling)
+        totals = self._ledger.totals()
+        self._show(totals)
+        if totals.batches_open == 0:
+            return Result(Ending.FINISHED, totals, "")
+        ending, reason = self._stopping or (Ending.STOPPED, "")
+        return Result(ending, totals, reason)
+
+    async def _send_all(self) -> None:
+        while self._stopping is None:
+            limit = 1 if self._pace.one_at_a_time else self._concurrency
+            if len(self._under_way) >= limit:
+                await self._woken()
+                continue
+            if (wait_seconds := self._pace.wait_seconds(self._clock.steady())) > 0:
+                await self._woken(wait_seconds)
+                continue
+            batch = self._ledger.take(self._clock.wall())
+            if batch is not None:
+                task = asyncio.create_task(self._send(batch))
+                self._under_way.add(task)
+                task.add_done_callback(self._done)
+            elif self._under_way:
+                # Nothing waits now; one that is under way may come back unknown.
+                await self._woken()
+            else:
+                return
+
+    async def _woken(self, within_seconds: float | None = None) -> None:
+        """Wait until something under way ends, or the time is over."""
+        self._wake.clear()
+        if within_seconds is None:
+            await self._wake.wait()
+            return
+        sleeping = asyncio.ensure_future(self._clock.sleep(within_seconds))
+        waking = asyncio.ensure_future(self._wake.wait())
+        await asyncio.wait((sleeping, waking), return_when=asyncio.FIRST_COMPLETED)
+        sleeping.cancel()
+        waking.cancel()
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        self._wake.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._stop(Ending.REFUSED, str(error))
+
+    async def _send(self, batch: Batch) -> None:
+        try:
+            outcome = await self._target.upload(self._client, self._stock_id, batch.codes, batch.upload_request_no)
+        except QuanmaError as error:
+            self._take_error(batch, error)
+        except BaseException:
+            self._ledger.unknown(batch)
+            raise
+        else:
+            self._ledger.settle(batch, outcome, self._clock.wall())
+            self._answered()
+
+    def _take_error(self, batch: Batch, error: QuanmaError) -> None:
+        """Decide what a batch without a success becomes, and how the others go on."""
+        now = self._clock.steady()
+        if isinstance(error, RateLimited):
+            self._ledger.not_accepted(batch)
+            self._came_back()
+            self._pace.refused(now, error.retry_after_seconds)
+        elif isinstance(error, StockNotReady):
+            self._ledger.not_accepted(batch)
+            self._not_ready(now, error)
+        elif isinstance(error, RequestRefused) and error.verified:
+            self._came_back()
+            self._refused(batch, error)
+        elif isinstance(error, RequestRefused):
+            # Unsigned: it settles nothing. A platform that refuses a signature (401) may not sign its answer.
+            self._ledger.unknown(batch)
+            self._stop(Ending.REFUSED, f"{error} (the answer is not signed)")
+        elif isinstance(error, NotSent):
+            self._ledger.not_accepted(batch)
+            self._failed(now, error)
+        elif error.may_have_executed:
+            self._ledger.unknown(batch)
+            self._clock_wrong_times = self._clock_wrong_times + 1 if isinstance(error, ClockWrong) else 0
+            if self._clock_wrong_times >= CLOCK_WRONG_MAX:
+                self._stop(Ending.REFUSED, f"set this machine's clock: {error}")
+            self._failed(now, error)
+        else:
+            # Our own check refused it, or a setting is wrong: no other batch would fare better.
+            self._ledger.not_accepted(batch)
+            self._stop(Ending.REFUSED, str(error))
+
+    def _refused(self, batch: Batch, error: RequestRefused) -> None:
+        now = self._clock.wall()
+        if CAP_MESSAGE in error.message:
+            self._ledger.not_accepted(batch)
+            self._stop(Ending.FULL, str(error))
+        elif error.status_code != 400:
+            # No permission, no such stock, a wrong key: it holds for every batch.
+            self._ledger.not_accepted(batch)
+            self._stop(Ending.REFUSED, str(error))
+        elif batch.renumbered < RENUMBERED_MAX and (
+            isinstance(error, ResourceAlreadyExists) or batch.unknown_attempts > batch.renumbered
+        ):
+            # It may be the number that is refused: what a repeated one does is not documented.
+            self._ledger.renumber(batch)
+        elif error.code == "PARAM_ERROR":
+            self._ledger.settle_refused(batch, error.code, error.message, now)
+        else:
+            # The stock's mode or state: it holds for every batch.
+            self._ledger.not_accepted(batch)
+            self._stop(Ending.REFUSED, str(error))
+
+    def _answered(self) -> None:
+        self._came_back()
+        self._pace.taken(self._clock.steady())
+
+    def _came_back(self) -> None:
+        self._failing_since = self._not_ready_since = None
+        self._not_ready_times = 0
+        self._state = "sending"
+
+    def _failed(self, now: float, error: QuanmaError) -> None:
+        self._failing_since = self._failing_since or now
+        pause = self._pace.failed(now)
+        self._state = f"waiting {pause:.0f} s: {error}"
+        if now - self._failing_since > OUTAGE_SECONDS_MAX:
+            self._stop(Ending.OUTAGE, str(error))
+
+    def _not_ready(self, now: float, error: StockNotReady) -> None:
+        self._not_ready_since = self._not_ready_since or now
+        self._not_ready_times += 1
+        pause = self._pace.not_ready(now, self._not_ready_times)
+        self._state = f"the stock is still being created, next try in {pause:.0f} s"
+        if now - self._not_ready_since > NOT_READY_SECONDS_MAX:
+            self._stop(Ending.OUTAGE, str(error))
+
+    def _stop(self, ending: Ending, reason: str) -> None:
+        if self._stopping is None:
+            self._stopping = (ending, reason)
+        self._wake.set()
+
+    async def _tick(self) -> None:
+        while True:
+            self._show(self._ledger.totals())
+            await asyncio.sleep(TICK_SECONDS)
+
+    def _show(self, totals: Totals) -> None:
+        self._progress(Progress(totals, self._pace.rate, self._pace.ceiling, len(self._under_way), self._state))
