@@ -111,16 +111,15 @@ def _sort(block: Block, input_no: int, rule: CodeRule) -> _Sorted:
     blank = [] if not _outer_blanks(block.codes) else _warned(block)
     if not block.problems and rule.takes_all(block.codes):
         return _Sorted(rows, block.codes, [], blank)
-    good = [
-        index not in block.problems and rule.pattern.fullmatch(code) is not None
-        for index, code in enumerate(block.codes)
-    ]
+    verdicts: list[object] = list(map(rule.pattern.fullmatch, block.codes))
+    for index in block.problems:
+        verdicts[index] = None
     rejected = [
-        Rejected(row, code, block.problems.get(index) or rule.explain(code) or "the code is not allowed")
-        for index, (row, code) in enumerate(zip(rows, block.codes, strict=True))
-        if not good[index]
+        Rejected(rows[index], code, block.problems.get(index) or rule.explain(code) or "the code is not allowed")
+        for index, code in enumerate(block.codes)
+        if verdicts[index] is None
     ]
-    return _Sorted(list(compress(rows, good)), list(compress(block.codes, good)), rejected, blank)
+    return _Sorted(list(compress(rows, verdicts)), list(compress(block.codes, verdicts)), rejected, blank)
 
 
 def _outer_blanks(codes: Sequence[str]) -> bool:
@@ -155,21 +154,20 @@ class _Spool:
     def add(self, rows: Sequence[int], codes: list[str]) -> None:
         if codes:
             self._codes.write(("\n".join(codes) + "\n").encode())
-            np.array(rows, np.int64).tofile(self._rows)
-            self._distinct.add(codes)
+            numbers = np.array(rows, np.int64)
+            numbers.tofile(self._rows)
+            self._distinct.add(numbers, codes)
 
     def hand_over(self, keeper: Keeper, batch_codes_max: int) -> int:
         """Give the keeper batches of distinct codes, in input order, and the repeats. Returns how many repeat."""
         repeats = self._distinct.repeats()
-        self._rows.flush()
-        row_at = np.memmap(self._rows, np.int64, "r") if len(repeats.places) else np.empty(0, np.int64)
         waiting_codes: list[str] = []
         waiting_rows: list[int] = []
-        for place, codes, rows in self._pieces():
-            low, high = np.searchsorted(repeats.places, (place, place + len(codes)))
+        for codes, rows in self._pieces():
+            low, high = np.searchsorted(repeats.rows, (rows[0], rows[-1] + 1))
             if low < high:
-                indexes = repeats.places[low:high] - place
-                first_rows = row_at[repeats.first_places[low:high]].tolist()
+                indexes = np.searchsorted(np.array(rows), repeats.rows[low:high])
+                first_rows = repeats.first_rows[low:high].tolist()
                 keeper.keep_duplicates(
                     [
                         Duplicate(rows[index], first_row, codes[index])
@@ -185,13 +183,13 @@ class _Spool:
             keeper.keep_batches(_cut(waiting_codes[:whole], waiting_rows[:whole], batch_codes_max))
             waiting_codes, waiting_rows = waiting_codes[whole:], waiting_rows[whole:]
         keeper.keep_batches(_cut(waiting_codes, waiting_rows, batch_codes_max))
-        return len(repeats.places)
+        return len(repeats.rows)
 
-    def _pieces(self) -> Iterator[tuple[int, list[str], list[int]]]:
-        """The spooled rows again: place of the first, codes, rows."""
+    def _pieces(self) -> Iterator[tuple[list[str], list[int]]]:
+        """The spooled codes and their rows again."""
         self._codes.seek(0)
         self._rows.seek(0)
-        place, begun = 0, b""
+        begun = b""
         while piece := self._codes.read(_READ_BYTES):
             whole, newline, begun_next = piece.rpartition(b"\n")
             if not newline:
@@ -199,8 +197,7 @@ class _Spool:
                 continue
             codes = (begun + whole).decode().split("\n")
             begun = begun_next
-            yield place, codes, np.fromfile(self._rows, np.int64, len(codes)).tolist()
-            place += len(codes)
+            yield codes, np.fromfile(self._rows, np.int64, len(codes)).tolist()
 
 
 def _cut(codes: list[str], rows: list[int], size: int) -> list[PlannedBatch]:
