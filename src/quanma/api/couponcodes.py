@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from ..errors import NoAuth, ParamError, RateLimited, RequestRefused, ResourceNotExists, StockNotReady
 from .coupons import Coupon
-from .fields import Appid, PageLimit, PageOffset, RequestNo, Rfc3339, StockId
+from .fields import Appid, CouponCode, PageLimit, PageOffset, RequestNo, Rfc3339, StockId
 from .operation import C, F, Filled, Node, Operation, fill
 from .rules import CODES_PER_UPLOAD_MAX
 
@@ -86,7 +86,7 @@ class CodePage(Struct, frozen=True, kw_only=True):
 
 class ShowCode(Struct, frozen=True, kw_only=True):
     stock_id: StockId
-    coupon_code: Annotated[str, Meta(min_length=1, max_length=32)]
+    coupon_code: CouponCode
     appid: Appid | None = None
 
 
@@ -98,7 +98,7 @@ class CodeDetail(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class DeleteCode(Struct, frozen=True, kw_only=True):
     stock_id: StockId
-    coupon_code: Annotated[str, Meta(min_length=1, max_length=32)]
+    coupon_code: CouponCode
     delete_request_no: RequestNo
 
 

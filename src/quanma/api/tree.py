@@ -5,6 +5,7 @@ from __future__ import annotations
 from .certificates import Certificates
 from .coupons import Coupons, Users
 from .operation import C, F, Node, walk
+from .productcoupons import Partner
 from .stocks import Stocks
 
 
@@ -18,6 +19,7 @@ class Busifavor(Node[C, F]):
 class Marketing(Node[C, F]):
     path = "/v3/marketing"
     busifavor: Busifavor[C, F]
+    partner: Partner[C, F]
 
 
 class V3(Node[C, F]):

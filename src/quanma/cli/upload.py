@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,13 +16,14 @@ from ..client.client import AsyncWechatpay
 from ..client.exchange import Patience
 from ..errors import RequestInvalid
 from ..upload import prepare, report
+from ..upload import verify as comparing
 from ..upload.ledger import Ledger
 from ..upload.plan import Duplicate, Planned, PlannedBatch, Rejected, plan
 from ..upload.source import Source, open_query, open_source
-from ..upload.target import BUSIFAVOR, StockFacts, Target
+from ..upload.target import BUSIFAVOR, TARGETS, StockFacts, Target
 from ..upload.uploader import CONCURRENCY, Ending, Result, Uploader
 from . import output
-from .main import DONE, INTERRUPTED, REJECTED, UNFINISHED
+from .main import DONE, FAILED, INTERRUPTED, REJECTED, UNFINISHED
 
 ONE_ATTEMPT = Patience(deadline_seconds=30, attempt_seconds=30, attempts_max=1)
 """The uploader repeats by itself: each attempt is in the ledger."""
@@ -30,6 +32,7 @@ ONE_ATTEMPT = Patience(deadline_seconds=30, attempt_seconds=30, attempts_max=1)
 class Wishes(NamedTuple):
     """What the command line asked for."""
 
+    target: Target
     stock_id: str
     column: str | None
     trim: bool
@@ -43,7 +46,15 @@ class Wishes(NamedTuple):
 
 @click.command()
 @click.argument("files", metavar="FILE...", nargs=-1)
-@click.option("--stock", "stock_id", required=True, help="The stock_id to upload into.")
+@click.option("--stock", "stock_id", required=True, help="The stock to upload into: its stock_id.")
+@click.option(
+    "--target",
+    "target_name",
+    type=click.Choice(list(TARGETS)),
+    default=BUSIFAVOR.name,
+    show_default=True,
+    help="商家券, or 商品券 as service provider: --stock BRAND_ID/PRODUCT_COUPON_ID/STOCK_ID.",
+)
 @click.option("--column", help="The column with the codes, by name or number from 1.")
 @click.option("--trim", is_flag=True, help="Take blanks off both ends of each code. Nothing else is ever changed.")
 @click.option("--sql", nargs=2, metavar="URL QUERY", help="Take the codes from a query: sqlite:///… or postgresql://…")
@@ -60,6 +71,7 @@ class Wishes(NamedTuple):
 def upload(
     files: tuple[str, ...],
     stock_id: str,
+    target_name: str,
     column: str | None,
     trim: bool,
     sql: tuple[str, str] | None,
@@ -78,6 +90,8 @@ def upload(
     """
     if resume and restart:
         raise click.UsageError("--resume and --restart exclude each other")
+    target = TARGETS[target_name]
+    target.check_stock_form(stock_id)
     if not files and sql is None:
         raise click.UsageError("name a FILE, or - for standard input, or --sql URL QUERY")
     sources: list[Source] = [open_source(name, column=column, trim=trim) for name in files]
@@ -85,7 +99,7 @@ def upload(
         sources.append(open_query(*sql, column=column, trim=trim))
     first = files[0] if files else "query"
     path = ledger or prepare.default_ledger(first, stock_id)
-    wishes = Wishes(stock_id, column, trim, path, resume, restart, concurrency, rate, as_json)
+    wishes = Wishes(target, stock_id, column, trim, path, resume, restart, concurrency, rate, as_json)
     merchant = settings.load(config)
     for source in sources:
         for note in source.notes:
@@ -126,13 +140,57 @@ def report_command(ledger: Path, folder: Path) -> None:
         click.echo(f"{written.leftover}: codes that are not settled yet")
 
 
+@click.command()
+@click.argument("ledger", type=click.Path(path_type=Path))
+@click.option(
+    "--combined", type=click.Path(path_type=Path), help="Write a line for every code: its mark, and the code."
+)
+@click.option("--config", type=click.Path(path_type=Path), help="The merchant's quanma.toml.")
+def verify(ledger: Path, combined: Path | None, config: Path | None) -> int:
+    """Compare an upload's ledger with the platform. Nothing is changed.
+
+    Marks: = mine and there · * mine, in a user's hands · + mine, not there · - there, not mine · ? not settled yet.
+    Exit status: 0 everything of mine is there · 1 something is missing · 4 not the whole list could be compared.
+    """
+    merchant = settings.load(config)
+    with contextlib.ExitStack() as opened:
+        looked = opened.enter_context(Ledger.look(ledger))
+        written = opened.enter_context(report.private(combined)) if combined else None
+
+        def mark(sign: str, code: str) -> None:
+            if written is not None:
+                written.write(f"{sign} {code}\n")
+
+        compared = asyncio.run(_compare(looked, merchant, ledger.resolve().parent, mark))
+    counts = compared.counts
+    click.echo(
+        f"by the ledger {counts.mine:,} codes are in the pool, {counts.pending:,} not settled; it holds {counts.there}"
+    )
+    if compared.marks is None:
+        click.echo("the list of codes is not open here: only the counts were compared")
+        return UNFINISHED if compared.agrees else FAILED
+    click.echo("   ".join(f"{sign} {count:,}" for sign, count in compared.marks.items()))
+    if not compared.complete:
+        click.echo("not complete: codes came or went while the list was read, or a page is missing: verify again")
+        return UNFINISHED
+    return DONE if compared.agrees else FAILED
+
+
+async def _compare(
+    ledger: Ledger, merchant: settings.Merchant, folder: Path, mark: Callable[[str, str], None]
+) -> comparing.Compared:
+    async with AsyncWechatpay(merchant) as client:
+        return await comparing.compare(ledger, TARGETS[ledger.target], client, folder, mark)
+
+
 async def _dry_run(sources: Sequence[Source], wishes: Wishes, merchant: settings.Merchant) -> int:
     async with AsyncWechatpay(merchant) as client:
-        facts = await _checked_stock(client, BUSIFAVOR, wishes.stock_id)
+        facts = await _checked_stock(client, wishes.target, wishes.stock_id)
+    folder = wishes.ledger.resolve().parent
     with output.reading() as progress:
-        planned = plan(sources, BUSIFAVOR.rule, BUSIFAVOR.batch_codes_max, _Nobody(), Path.cwd(), progress)
+        planned = plan(sources, wishes.target.rule, wishes.target.batch_codes_max, _Nobody(), folder, progress)
     _say_planned(planned, facts)
-    requests = -(-planned.distinct // BUSIFAVOR.batch_codes_max)
+    requests = -(-planned.distinct // wishes.target.batch_codes_max)
     output.say(f"would send {planned.distinct:,} codes in {requests:,} requests:")
     for rate in (1, 5, 20, 100):
         output.say(f"  at {rate:>3} requests/s: {output.duration(requests / rate)}")
@@ -140,7 +198,7 @@ async def _dry_run(sources: Sequence[Source], wishes: Wishes, merchant: settings
 
 
 async def _upload(sources: Sequence[Source], wishes: Wishes, merchant: settings.Merchant) -> int:
-    target = BUSIFAVOR
+    target = wishes.target
     async with AsyncWechatpay(merchant) as client:
         facts = await _checked_stock(client, target, wishes.stock_id)
     about = {"target": target.name, "mchid": merchant.mchid, "stock_id": wishes.stock_id}
@@ -190,7 +248,12 @@ def _say_planned(planned: Planned, facts: StockFacts) -> None:
 async def _send(ledger: Ledger, target: Target, client: AsyncWechatpay, wishes: Wishes) -> Result:
     with output.sending() as progress:
         uploader = Uploader(
-            ledger, target, client, concurrency=wishes.concurrency, rate_max=wishes.rate, progress=progress
+            ledger,
+            target,
+            client,
+            concurrency=wishes.concurrency,
+            rate_max=wishes.rate or target.rate_max,
+            progress=progress,
         )
         running = asyncio.ensure_future(uploader.run())
 

@@ -6,8 +6,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
-import msgspec
-
 from ..api.operation import Operation
 from ..errors import RequestInvalid
 from ..wire import codec
@@ -15,7 +13,8 @@ from ..wire import codec
 Result = TypeVar("Result")
 
 # What a URL keeps as it stands: anything else would be re-spelt on the way, and the signature with it.
-_PATH = re.compile(r"/?v3(/[A-Za-z0-9._~!$&()*+,;=:@%{}-]+)+")
+_PATH = re.compile(r"/?v3(/([A-Za-z0-9._~!$&()*+,;=:@%-]|\{\w+\})+)+")
+_DOTS = re.compile(r"(?i)/(\.|%2e){1,2}(/|$)")
 
 
 class Undeclared(Operation[Any, Any, Any, object]):
@@ -34,7 +33,7 @@ class Chain(Generic[Result]):
     """
 
     def __init__(self, path: str, call: Callable[[Operation[..., Any, Any, Any], codec.Parts], Result]) -> None:
-        if not _PATH.fullmatch(path) or any(segment in (".", "..") for segment in path.split("/")):
+        if not _PATH.fullmatch(path) or _DOTS.search(path):
             raise RequestInvalid(f"{path!r} is not a path like v3/pay/transactions/id/{{transaction_id}}")
         self._path = "/" + path.lstrip("/")
         self._call = call
@@ -58,7 +57,4 @@ class Chain(Generic[Result]):
         return self.send("PATCH", body, parameters)
 
     def send(self, verb: str, body: Mapping[str, Any] | None, parameters: Mapping[str, Any]) -> Result:
-        fields = dict(parameters)
-        path = codec.fill_path(self._path, fields)
-        content = b"" if body is None else msgspec.json.encode(body)
-        return self._call(Undeclared(verb, self._path), codec.Parts(verb, codec.with_query(path, fields), content))
+        return self._call(Undeclared(verb, self._path), codec.encode_parts(verb, self._path, parameters, body))

@@ -16,6 +16,7 @@ from ..errors import Misconfigured
 BASE_URL = "https://api.mch.weixin.qq.com"
 FALLBACK_URL = "https://api2.mch.weixin.qq.com"
 DEFAULT_FILE = "quanma.toml"
+_ORIGIN = re.compile(r"https?://[^/?#\s@]+/?")
 
 
 class Merchant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,7 +34,7 @@ class Merchant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """The host, and the one to try when it does not answer: api2 beside the platform's own, else one that is set."""
+        """The host, and the one to try when it does not answer: what is set, else api2 beside the platform's own."""
         fallback = self.fallback_url or (FALLBACK_URL if self.base_url == BASE_URL else None)
         return tuple(url.rstrip("/") for url in (self.base_url, fallback) if url)
 
@@ -48,25 +49,25 @@ def load(path: str | os.PathLike[str] | None = None, **arguments: Any) -> Mercha
     else `$QUANMA_CONFIG`, else `./quanma.toml` if it is there. `QUANMA_PLATFORM_KEYS` is `name=path;name=path`.
 
     Raises:
-        Misconfigured: a setting is missing, of the wrong type or unknown; a key file can't be read or is open to others.
+        Misconfigured: a setting is missing, unknown or of the wrong type; a key file can't be read, or others can.
     """
     file = path or os.environ.get("QUANMA_CONFIG") or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
-    table, folder = _table(Path(file)) if file else ({}, Path())
+    table = _table(Path(file)) if file else {}
     settings = table | _environment() | {name: value for name, value in arguments.items() if value is not None}
     try:
         merchant = msgspec.convert(settings, Merchant)
     except msgspec.ValidationError as problem:
         where = f"in {file}" if file else "given: name a file with --config, or set QUANMA_CONFIG or QUANMA_MCHID, …"
         raise Misconfigured(f"merchant settings {where}: {problem}") from None
-    here = {name for name in ("private_key", "platform_keys") if settings.get(name) is not table.get(name)}
+    for name, url in (("base_url", merchant.base_url), ("fallback_url", merchant.fallback_url)):
+        if url is not None and not _ORIGIN.fullmatch(url):
+            raise Misconfigured(f"{name} {url!r} is not http(s)://host[:port]")
     return msgspec.structs.replace(
         merchant,
-        private_key=_pem(merchant.private_key, Path() if "private_key" in here else folder, "private_key", secret=True),
+        private_key=_pem(merchant.private_key, "private_key", secret=True),
         platform_keys={
-            name: _pem(value, Path() if "platform_keys" in here else folder, f"platform_keys.{name}", secret=False)
-            for name, value in merchant.platform_keys.items()
+            name: _pem(value, f"platform_keys.{name}", secret=False) for name, value in merchant.platform_keys.items()
         },
-        base_url=_base_url(merchant.base_url),
     )
 
 
@@ -76,7 +77,8 @@ def refuse_open(path: Path, what: str) -> None:
         raise Misconfigured(f"{what} {path} has mode {mode:04o}, so others can read it: chmod 600 {path}")
 
 
-def _table(path: Path) -> tuple[dict[str, Any], Path]:
+def _table(path: Path) -> dict[str, Any]:
+    """Read a file's settings, its relative paths made relative to where we are."""
     try:
         text = path.read_bytes().decode()
         document = tomllib.loads(text)
@@ -89,9 +91,15 @@ def _table(path: Path) -> tuple[dict[str, Any], Path]:
     table = document.get("merchant")
     if not isinstance(table, dict):
         raise Misconfigured(f"{path} has no [merchant] table: is it a merchant's quanma.toml?")
-    if {"apiv3_key", "apiv2_key"} & table.keys() or "BEGIN" in str(table.get("private_key")):
+    if {"apiv3_key", "apiv2_key"} & table.keys() or _is_pem(str(table.get("private_key"))):
         refuse_open(path, "settings")
-    return table, path.parent
+    return table | {name: _beside(path, table[name]) for name in ("private_key", "platform_keys") if name in table}
+
+
+def _beside(file: Path, value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _beside(file, entry) for name, entry in value.items()}
+    return str(file.parent / value) if isinstance(value, str) and not _is_pem(value) else value
 
 
 def _environment() -> dict[str, Any]:
@@ -110,10 +118,10 @@ def _environment() -> dict[str, Any]:
     return found
 
 
-def _pem(value: str, folder: Path, setting: str, *, secret: bool) -> str:
-    if value.lstrip().startswith("-----BEGIN"):
+def _pem(value: str, setting: str, *, secret: bool) -> str:
+    if _is_pem(value):
         return value
-    path = folder / value
+    path = Path(value)
     try:
         if secret:
             refuse_open(path, setting)
@@ -122,7 +130,5 @@ def _pem(value: str, folder: Path, setting: str, *, secret: bool) -> str:
         raise Misconfigured(f"{setting}: {path} can't be read: {problem}") from None
 
 
-def _base_url(url: str) -> str:
-    if not re.fullmatch(r"https?://[^/?#\s@]+/?", url):
-        raise Misconfigured(f"base_url {url!r} is not http(s)://host[:port]")
-    return url.rstrip("/")
+def _is_pem(value: str) -> bool:
+    return value.lstrip().startswith("-----BEGIN")

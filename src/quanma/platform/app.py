@@ -28,6 +28,7 @@ from ..errors import (
 from ..wire import codec
 from .handlers import Handlers, Visit
 from .keyroom import KeyRoom
+from .limits import RateLimit
 from .metrics import Metrics
 from .pool.contract import CodePool
 
@@ -60,12 +61,14 @@ class App:
         *,
         clock: Callable[[], float] = time.time,
         explain: bool = False,
+        requests_per_second: float | None = None,
     ) -> None:
         """`explain`: tell a caller why its signature failed. Otherwise every cause has one answer."""
         self._pool = pool
         self._keyroom = keyroom
         self._clock = clock
         self._explain = explain
+        self._limit = RateLimit(requests_per_second)
         self._certificates = tuple(keyroom.certificates)
         self.metrics = Metrics()
         self._routes: dict[str, list[Route]] = {}
@@ -137,6 +140,7 @@ class App:
             merchant = self._keyroom.verify(scope["method"], target, authorizations, body, now)
         except SignatureInvalid as reason:
             raise self._sign_error(scope["method"], target, body, str(reason)) from None
+        self._limit.check(merchant.mchid, now)
         for pattern, operation, handler in self._routes.get(scope["method"], ()):
             if match := pattern.fullmatch(path):
                 request = codec.decode_request(operation, match.groupdict(), query, body)

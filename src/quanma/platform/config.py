@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import tomllib
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -20,6 +21,19 @@ class MerchantEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     apiv2_key: str | None = None
 
 
+class ProductCouponStock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A 商品券 stock that takes uploads. The platform has no call of ours to create one, so it is declared."""
+
+    mchid: str
+    """The service provider that uploads."""
+    brand_id: str
+    product_coupon_id: str
+    stock_id: str
+    available_begin_time: str
+    available_end_time: str
+    max_count: Annotated[int, msgspec.Meta(ge=1, le=100_000_000)] = 100_000_000
+
+
 class PlatformConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """platform.toml. Paths are relative to it. Signing keys: a public key's, and a certificate's."""
 
@@ -32,6 +46,11 @@ class PlatformConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     port: int = 8460
     database: str = "sqlite:///quanma.db"
     allow_private_callbacks: bool = False
+    requests_per_second: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """Of one merchant. Absent: no limit."""
+    product_coupon_stocks: list[ProductCouponStock] = []
+    warmup_seconds: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """How long a new stock answers STATEMENT_CREATING to uploads."""
 
 
 def load(path: Path) -> PlatformConfig:

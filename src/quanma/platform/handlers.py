@@ -36,11 +36,22 @@ from ..api.coupons import (
     UserCouponAppid,
 )
 from ..api.operation import Operation
+from ..api.productcoupons import (
+    CouponCodeCountInfo,
+    ProductStock,
+    ProductStockNode,
+    ProductStockSendRule,
+    ShowProductStock,
+    UploadCouponCodes,
+    UploadCouponCodesNode,
+    UploadedCouponCodes,
+)
 from ..api.stocks import CreatedStock, CreateStock, ShowStock, Stock, StockNode, Stocks
 from ..wire import sealed
 from ..wire.times import rfc3339
 from .keyroom import Certificate, Merchant
 from .pool.contract import CodePool
+from .rules import Product
 
 Req = TypeVar("Req")
 Resp = TypeVar("Resp")
@@ -101,6 +112,38 @@ async def show_coupon(visit: Visit, request: ShowCoupon) -> Coupon:
     return await visit.pool.show_coupon(visit.mchid, request, visit.now)
 
 
+async def show_product_stock(visit: Visit, request: ShowProductStock) -> ProductStock:
+    product = Product(request.product_coupon_id, request.brand_id)
+    stock = await visit.pool.show_stock(visit.mchid, request.stock_id, visit.now, product)
+    count = stock.coupon_code_count
+    return ProductStock(
+        product_coupon_id=request.product_coupon_id,
+        stock_id=request.stock_id,
+        coupon_code_mode="UPLOAD",
+        state="SENDING" if stock.stock_state == "RUNNING" else "STOPPED",
+        brand_id=request.brand_id,
+        stock_send_rule=ProductStockSendRule(max_count=stock.stock_send_rule.max_coupons),
+        coupon_code_count_info=CouponCodeCountInfo(total_count=count.total_count, available_count=count.available_count)
+        if count
+        else None,
+    )
+
+
+async def upload_coupon_codes(visit: Visit, request: UploadCouponCodes) -> UploadedCouponCodes:
+    upload = UploadCodes(
+        stock_id=request.stock_id, coupon_code_list=request.code_list, upload_request_no=request.out_request_no
+    )
+    product = Product(request.product_coupon_id, request.brand_id)
+    uploaded = await visit.pool.upload_codes(visit.mchid, upload, visit.now, product)
+    return UploadedCouponCodes(
+        total_count=uploaded.total_count,
+        success_code_list=uploaded.success_codes,
+        failed_code_list=uploaded.fail_codes,
+        already_exist_code_list=uploaded.exist_codes,
+        duplicate_code_list=uploaded.duplicate_codes,
+    )
+
+
 async def list_certificates(visit: Visit, request: ListCertificates) -> CertificateList:
     if request.algorithm_type == "SM2":
         return CertificateList(data=[])
@@ -132,4 +175,6 @@ HANDLERS.bind(CouponCodeNode.delete, delete_code)
 HANDLERS.bind(Send.post, send_coupon)
 HANDLERS.bind(Use.post, use_coupon)
 HANDLERS.bind(UserCouponAppid.get, show_coupon)
+HANDLERS.bind(ProductStockNode.get, show_product_stock)
+HANDLERS.bind(UploadCouponCodesNode.post, upload_coupon_codes)
 HANDLERS.bind(Certificates.get, list_certificates)

@@ -1,4 +1,4 @@
-"""Counts for `GET /metrics`, as Prometheus reads them. Labels are verbs and statuses: never a code, a user or a path."""
+"""Counts for `GET /metrics`, as Prometheus reads them. Labels are verbs and statuses, never codes, users or paths."""
 
 from __future__ import annotations
 

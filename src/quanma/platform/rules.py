@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..api import rules as code_rules
 from ..api.couponcodes import FailedCode, UploadCodes, UploadedCodes
 from ..api.coupons import SendCoupon, UseCoupon
+from ..api.rules import BUSIFAVOR, PRODUCT_COUPON, CodeRule
 from ..api.stockrules import BACKGROUND_COLORS, CODE_DISPLAY_MODES, USE_METHODS, CouponUseRule
 from ..api.stocks import CreateStock
 from ..errors import (
@@ -15,6 +15,7 @@ from ..errors import (
     RequestRefused,
     ResourceAlreadyExists,
     RuleLimit,
+    StockNotReady,
     masked,
 )
 from ..wire.times import DAY_SECONDS, beijing_day, rfc3339, unix_seconds
@@ -22,6 +23,13 @@ from ..wire.times import DAY_SECONDS, beijing_day, rfc3339, unix_seconds
 MAX_COUPONS_DEFAULT = 1_000_000_000
 VALIDITY_DAYS_MAX = 366
 UPLOAD_MODE = "MERCHANT_UPLOAD"
+
+
+class Product(NamedTuple):
+    """What makes a stock one of 商品券: it is addressed by these, and by no busifavor call."""
+
+    product_coupon_id: str
+    brand_id: str
 
 
 class StockFacts(NamedTuple):
@@ -33,6 +41,11 @@ class StockFacts(NamedTuple):
     created_at: int
     begins_at: int
     ends_at: int
+    product: Product | None = None
+
+    @property
+    def code_rule(self) -> CodeRule:
+        return PRODUCT_COUPON if self.product else BUSIFAVOR
 
     @property
     def max_coupons(self) -> int:
@@ -42,7 +55,9 @@ class StockFacts(NamedTuple):
         return "RUNNING" if now < self.ends_at else "STOPED"
 
 
-def stock_facts(stock_id: str, mchid: str, request: CreateStock, created_at: int) -> StockFacts:
+def stock_facts(
+    stock_id: str, mchid: str, request: CreateStock, created_at: int, product: Product | None
+) -> StockFacts:
     times = request.coupon_use_rule.coupon_available_time
     return StockFacts(
         stock_id,
@@ -51,6 +66,7 @@ def stock_facts(stock_id: str, mchid: str, request: CreateStock, created_at: int
         created_at,
         unix_seconds(times.available_begin_time),
         unix_seconds(times.available_end_time),
+        product,
     )
 
 
@@ -82,6 +98,8 @@ def _check_times(rule: CouponUseRule) -> None:
     times = rule.coupon_available_time
     try:
         begins_at, ends_at = unix_seconds(times.available_begin_time), unix_seconds(times.available_end_time)
+        # A year that our own clock can't print would fail every later answer that shows it.
+        rfc3339(begins_at), rfc3339(ends_at)
         for span in times.irregulary_avaliable_time or []:
             if unix_seconds(span.begin_time) >= unix_seconds(span.end_time):
                 raise ParamError("irregulary_avaliable_time has a span that ends before it begins")
@@ -115,13 +133,13 @@ class SortedCodes(NamedTuple):
         return {*self.acceptable, *(failed.coupon_code for failed in self.failed)}
 
 
-def sort_codes(request: UploadCodes) -> SortedCodes:
+def sort_codes(request: UploadCodes, rule: CodeRule) -> SortedCodes:
     codes = request.coupon_code_list
     distinct = list(dict.fromkeys(codes))
     failed = [
         FailedCode(coupon_code=code, code=why[0], message=why[1])
         for code in distinct
-        if (why := code_rules.why_refused(code))
+        if (why := rule.why_refused(code))
     ]
     if failed:
         refused = {one.coupon_code for one in failed}
@@ -136,8 +154,8 @@ def sort_codes(request: UploadCodes) -> SortedCodes:
     return SortedCodes(acceptable, failed, duplicates)
 
 
-def check_takes_uploads(stock: StockFacts, now: int) -> None:
-    """Raises RequestRefused: the stock's mode or state takes no uploads."""
+def check_takes_uploads(stock: StockFacts, now: int, warmup_seconds: int) -> None:
+    """Raises RequestRefused: the stock's mode or state takes no uploads. StockNotReady: it is too new."""
     if (mode := stock.request.coupon_code_mode) != UPLOAD_MODE:
         raise RequestRefused(
             f"发券模式不合法: stock {stock.stock_id} has coupon_code_mode {mode}, and only {UPLOAD_MODE} takes codes; "
@@ -145,6 +163,8 @@ def check_takes_uploads(stock: StockFacts, now: int) -> None:
         )
     if stock.state(now) != "RUNNING":
         raise RequestRefused(f"批次已停止: stock {stock.stock_id} ended at {rfc3339(stock.ends_at)}")
+    if now < stock.created_at + warmup_seconds:
+        raise StockNotReady("批次创建处理中,请稍晚进行上传code操作")
 
 
 def check_room(stock: StockFacts, total: int, added: int) -> None:

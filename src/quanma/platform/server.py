@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from .app import App
 from .handlers import HANDLERS
 from .keyroom import KeyRoom
 from .pool import open_pool
+from .productstocks import declare_stocks
 
 HEAD_BYTES_MAX = 32 * 1024
 HEAD_SECONDS = 8.0
@@ -28,18 +31,27 @@ KEEP_ALIVE_SECONDS = 8
 DRAIN_SECONDS = 10
 
 
+# All else uvicorn would drop or change on the way to the application: a fragment, a "?" with nothing behind it,
+# a scheme and host in front, a byte that is not ASCII.
+_TARGET = re.compile(rb"/[^?#\x00-\x20\x7f-\xff]*(\?[^#\x00-\x20\x7f-\xff]+)?")
+
+
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1, with a bound on the size of a request's head and on the time it may take."""
+    """uvicorn's HTTP/1.1, with a bound on the size of a request's head and on the time it may take, and one form of it.
+
+    A target is a path and perhaps a query; there are no trailers. Else what is verified would not be what was sent.
+    """
 
     _head_bytes = 0
     _deadline: asyncio.TimerHandle | None = None
+    _head_complete = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
-        if self._deadline is None and self.cycle is not None and self.cycle.response_complete:
+        if self._deadline is None and self._head_complete and self.cycle.response_complete:
             self._await_head()
         if self._deadline is not None:
             self._head_bytes += len(data)
@@ -47,9 +59,21 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._deadline is not None and self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
             self.send_400_response("the request's head is too long")
 
+    def on_message_begin(self) -> None:
+        self._head_complete = False
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head_complete:
+            raise ValueError("a trailer: it would stand among the headers that the signature is read from")
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
+        if not _TARGET.fullmatch(self.url):
+            raise ValueError("a target that is not a path and a query: it would be verified in another form")
         self._forget()
         super().on_headers_complete()
+        self._head_complete = True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget()
@@ -91,7 +115,9 @@ def serve(
         raise Misconfigured(f"--workers {workers}: a SQLite pool is served by one process, several need PostgreSQL")
     keyroom = KeyRoom.load(settings, folder)
     listening = _bind(host or settings.host, settings.port if port is None else port)
-    app = App(HANDLERS, open_pool(url, folder), keyroom)
+    pool = open_pool(url, folder, warmup_seconds=settings.warmup_seconds)
+    asyncio.run(declare_stocks(pool, settings.product_coupon_stocks, int(time.time())))
+    app = App(HANDLERS, pool, keyroom, requests_per_second=settings.requests_per_second)
     _run(app, listening)
 
 

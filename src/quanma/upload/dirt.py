@@ -12,23 +12,18 @@ from typing import Final
 from ..api import rules
 
 
-def explain(
-    coupon_code: str, *, legal: re.Pattern[str] = rules.CODE, length_max: int = rules.CODE_LENGTH_MAX
-) -> str | None:
-    """Return why a text is not a legal code and what to do, or None if it is one.
-
-    legal matches a legal code, and each legal character alone; length_max is its length limit, to be told.
-    """
-    if legal.fullmatch(coupon_code):
+def explain(coupon_code: str, rule: rules.CodeRule = rules.BUSIFAVOR) -> str | None:
+    """Return why a text is not a legal code and what to do, or None if it is one."""
+    if rule.pattern.fullmatch(coupon_code):
         return None
     if not coupon_code:
         return "the text is empty"
     for pattern, what in _RUINED_BY_PROGRAMS:
         if pattern.fullmatch(coupon_code):
             return f"{what}: format the column as text in the original and export again"
-    wrong = [place for place, character in enumerate(coupon_code) if not legal.fullmatch(character)]
+    wrong = [place for place, character in enumerate(coupon_code) if character not in rule.characters]
     if not wrong:
-        return f"row text is {len(coupon_code)} characters long, at most {length_max} are allowed"
+        return f"row text is {len(coupon_code)} characters long, at most {rule.length_max} are allowed"
     more = f" ({len(wrong) - 1} more are not allowed)" if len(wrong) > 1 else ""
     return f"character {wrong[0] + 1} is {_described(coupon_code[wrong[0]])}{more}"
 

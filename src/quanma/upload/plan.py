@@ -15,11 +15,11 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from ..api.rules import CodeRule
 from . import dirt
 from .distinct import Distinct
 from .rows import row_id, runs
 from .source import Block, Source
-from .target import CodeRule
 
 _READ_BYTES = 1 << 20
 
@@ -79,28 +79,30 @@ def plan(
     with _Spool(folder) as spool:
         for input_no, source in enumerate(sources):
             for block in source.blocks():
-                sorted_block = _sort(block, input_no, rule)
-                spool.add(sorted_block.rows, sorted_block.codes)
-                if sorted_block.rejected:
-                    keeper.keep_rejected(sorted_block.rejected)
-                if sorted_block.blank:
-                    warned += len(sorted_block.blank)
-                    warnings += sorted_block.blank[: 3 - len(warnings)]
-                rejected += len(sorted_block.rejected)
+                good = sorted_block(block, input_no, rule)
+                spool.add(good.rows, good.codes)
+                if good.rejected:
+                    keeper.keep_rejected(good.rejected)
+                if good.blank:
+                    warned += len(good.blank)
+                    warnings += good.blank[: 3 - len(warnings)]
+                rejected += len(good.rejected)
                 rows += len(block.codes)
                 progress(rows)
         duplicate = spool.hand_over(keeper, batch_codes_max)
     return Planned(rows, rows - rejected - duplicate, duplicate, rejected, warned, warnings)
 
 
-class _Sorted(NamedTuple):
+class SortedBlock(NamedTuple):
+    """A block's good rows and bad rows. `blank` are warnings of good ones."""
+
     rows: Sequence[int]
     codes: list[str]
     rejected: list[Rejected]
     blank: list[str]
 
 
-def _sort(block: Block, input_no: int, rule: CodeRule) -> _Sorted:
+def sorted_block(block: Block, input_no: int, rule: CodeRule) -> SortedBlock:
     """Take a block's good rows and bad rows apart. The common block, all good, costs nothing per row in Python."""
     first = row_id(input_no, 0)
     rows: Sequence[int] = (
@@ -110,16 +112,16 @@ def _sort(block: Block, input_no: int, rule: CodeRule) -> _Sorted:
     )
     blank = [] if not _outer_blanks(block.codes) else _warned(block)
     if not block.problems and rule.takes_all(block.codes):
-        return _Sorted(rows, block.codes, [], blank)
+        return SortedBlock(rows, block.codes, [], blank)
     verdicts: list[object] = list(map(rule.pattern.fullmatch, block.codes))
     for index in block.problems:
         verdicts[index] = None
     rejected = [
-        Rejected(rows[index], code, block.problems.get(index) or rule.explain(code) or "the code is not allowed")
+        Rejected(rows[index], code, block.problems.get(index) or dirt.explain(code, rule) or "the code is not allowed")
         for index, code in enumerate(block.codes)
         if verdicts[index] is None
     ]
-    return _Sorted(list(compress(rows, verdicts)), list(compress(block.codes, verdicts)), rejected, blank)
+    return SortedBlock(list(compress(rows, verdicts)), list(compress(block.codes, verdicts)), rejected, blank)
 
 
 def _outer_blanks(codes: Sequence[str]) -> bool:

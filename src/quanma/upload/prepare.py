@@ -17,7 +17,7 @@ STANDARD_INPUT = "standard input"
 
 def default_ledger(first_input: str, stock_id: str) -> Path:
     """`FILE.STOCK.quanma` beside the first input."""
-    return Path(f"{'stdin' if first_input == '-' else first_input}.{stock_id}.quanma")
+    return Path(f"{'stdin' if first_input == '-' else first_input}.{stock_id.replace('/', '-')}.quanma")
 
 
 class Room(NamedTuple):
@@ -29,7 +29,8 @@ class Room(NamedTuple):
 
 def check_stock(target: Target, facts: StockFacts) -> Room:
     """Decide in plain words whether a stock takes these uploads at all."""
-    lines = [f"stock {facts.stock_id} ({facts.name}): {facts.mode}, {facts.state}, until {facts.ends_at}"]
+    until = f", until {facts.ends_at}" if facts.ends_at else ""
+    lines = [f"stock {facts.stock_id} ({facts.name}): {facts.mode}, {facts.state}{until}"]
     if facts.mode != target.upload_mode:
         return Room(
             lines,

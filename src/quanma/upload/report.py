@@ -59,9 +59,9 @@ def write(ledger: Ledger, folder: Path) -> Written:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (
-            _private(folder / REPORT) as report,
-            _private(folder / REJECTED) as bad,
-            _private(folder / LEFTOVER) as rest,
+            private(folder / REPORT) as report,
+            private(folder / REJECTED) as bad,
+            private(folder / LEFTOVER) as rest,
         ):
             # A BOM: without it Excel takes UTF-8 for the local encoding.
             report.write("\ufeff")
@@ -140,7 +140,8 @@ def _time(at: float | None) -> str:
     return "" if at is None else datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="seconds")
 
 
-def _private(path: Path) -> IO[str]:
+def private(path: Path) -> IO[str]:
+    """Open a file to write that only its owner can read: it holds codes."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.fchmod(descriptor, 0o600)
     return open(descriptor, "w", encoding="utf-8", newline="")

@@ -32,24 +32,41 @@ class Parts(NamedTuple):
 
 def encode_request(operation: Operation[..., Any, Any, Any], request: Any) -> Parts:
     """Raises RequestInvalid: a field breaks its declared limits. A struct does not check itself when made."""
-    build(operation.request, msgspec.structs.asdict(request))
-    fields = {name: value for name, value in msgspec.to_builtins(request).items() if value is not None}
-    path = fill_path(operation.path, fields)
+    checked = build(operation.request, msgspec.structs.asdict(request))
+    fields = {name: value for name, value in msgspec.to_builtins(checked).items() if value is not None}
     if operation.verb in IN_QUERY:
-        return Parts(operation.verb, with_query(path, fields), b"")
-    return Parts(operation.verb, path, msgspec.json.encode(fields))
+        return encode_parts(operation.verb, operation.path, fields)
+    in_path = {name: fields.pop(name) for name in _VARIABLE.findall(operation.path)}
+    return encode_parts(operation.verb, operation.path, in_path, fields)
 
 
-def fill_path(path: str, fields: dict[str, Any]) -> str:
-    """Move the fields that a path names into it. safe="": a code may hold a slash, and must stay one segment."""
+def encode_parts(verb: str, path: str, fields: Mapping[str, Any], body: Mapping[str, Any] | None = None) -> Parts:
+    """Put the fields that a path names into it, the others into the query, and `body` into JSON.
+
+    Raises:
+        RequestInvalid: a variable of the path is missing, or a value can't be written there.
+    """
+    rest = {name: value for name, value in fields.items() if value is not None}
     try:
-        return _VARIABLE.sub(lambda variable: quote(str(fields.pop(variable[1])), safe=""), path)
-    except KeyError as missing:
-        raise RequestInvalid(f"{path} needs {missing.args[0]}") from None
+        target = _VARIABLE.sub(lambda variable: _segment(path, variable[1], rest), path)
+        if rest:
+            target += "?" + urlencode({name: _query_text(value) for name, value in rest.items()}, quote_via=quote)
+        return Parts(verb, target, b"" if body is None else msgspec.json.encode(body))
+    except (UnicodeEncodeError, TypeError) as problem:
+        raise RequestInvalid(f"{verb} {path}: a value is neither text nor JSON: {problem}") from problem
 
 
-def with_query(path: str, fields: Mapping[str, Any]) -> str:
-    return f"{path}?{urlencode(fields, quote_via=quote)}" if fields else path
+def _segment(path: str, name: str, fields: dict[str, Any]) -> str:
+    value = str(fields.pop(name, ""))
+    # URLs drop "." and "..": what is signed would not be what is sent.
+    if value in ("", ".", ".."):
+        raise RequestInvalid(f"{path} needs a {name} that can stand between slashes, not {value!r}")
+    # safe="": a code may hold a slash, and must stay one segment.
+    return quote(value, safe="")
+
+
+def _query_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def decode_request(
@@ -94,7 +111,10 @@ def encode_answer(value: Any) -> bytes:
 
 def decode_answer(operation: Operation[..., Any, Any, Resp], body: bytes) -> Resp:
     """Raises ValueError: the body is not what the operation answers."""
-    content: Any = msgspec.json.decode(body) if body and operation.response is not type(None) else None
+    try:
+        content: Any = msgspec.json.decode(body) if body and operation.response is not type(None) else None
+    except RecursionError as problem:
+        raise ValueError("it is nested too deeply") from problem
     if operation.read is not None and isinstance(content, dict):
         content = operation.read(content)
     answer: Resp = msgspec.convert(content, operation.response)
@@ -104,21 +124,21 @@ def decode_answer(operation: Operation[..., Any, Any, Resp], body: bytes) -> Res
 class _ErrorBody(msgspec.Struct):
     code: str = ""
     message: str = ""
-    detail: dict[str, Any] | None = None
+    detail: Any = None
 
 
 def decode_error(status_code: int, headers: Mapping[str, str], body: bytes, *, verified: bool) -> PlatformError:
     """Return the error of a failure's body. A missing or unreadable one still has its status, and its text."""
     try:
         error = msgspec.json.decode(body, type=_ErrorBody)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         error = _ErrorBody(message=body[:200].decode("utf-8", "replace"))
     wait = headers.get("retry-after", "")
     return named(status_code, error.code)(
         error.message or f"HTTP {status_code} without a message",
         code=error.code or None,
         status_code=status_code,
-        detail=error.detail,
+        detail=error.detail if isinstance(error.detail, dict) else None,
         request_id=headers.get("request-id"),
         retry_after_seconds=float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 7 else None,
         verified=verified,
@@ -127,10 +147,10 @@ def decode_error(status_code: int, headers: Mapping[str, str], body: bytes, *, v
 
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
-        # Twice: msgspec is strict about numbers, depth and surrogates; json shows repeated keys, of which one would win.
+        # Twice: msgspec is strict about numbers, depth and surrogates; json shows repeated keys, where one would win.
         fields = msgspec.json.decode(body)
         json.loads(body, object_pairs_hook=_once)
-    except (msgspec.MsgspecError, RecursionError, ValueError) as problem:
+    except (ValueError, RecursionError) as problem:
         if isinstance(problem, UnicodeError):
             raise
         raise ParamError(f"the body is not JSON that we take: {str(problem)[:200]}") from None
@@ -148,7 +168,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _convert(operation: Operation[..., Any, Any, Any], fields: Mapping[str, Any], *, strict: bool) -> Any:
     try:
-        return msgspec.convert(fields, operation.request, strict=strict)
+        request = msgspec.convert(fields, operation.request, strict=strict)
+        for name in () if strict else fields:
+            if getattr(request, name, name) is None:
+                # The lax reading takes the text "null" for nothing; a query says nothing by leaving a name out.
+                raise msgspec.ValidationError(f"Expected a value - at `$.{name}`")
+        return request
     except msgspec.ValidationError as problem:
         issue, _, place = str(problem).partition(" - at `$")
         field = place.rstrip("`").replace("[", "/").replace("]", "").replace(".", "/")

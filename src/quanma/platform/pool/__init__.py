@@ -6,12 +6,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ...errors import Misconfigured
-from .contract import CodePool
+from .contract import CodePool as CodePool
 from .sqlite import SqlitePool
 
 
-def open_pool(url: str, folder: Path) -> CodePool:
+def open_pool(url: str, folder: Path, *, warmup_seconds: int = 0) -> CodePool:
     """Open the pool at a database URL: `sqlite:///relative.db` (to `folder`) or `sqlite:////absolute.db`.
+
+    `warmup_seconds`: how long a new stock is not ready for uploads.
 
     Raises:
         Misconfigured: not such a URL.
@@ -19,7 +21,7 @@ def open_pool(url: str, folder: Path) -> CodePool:
     """
     parts = urlsplit(url)
     if parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1:
-        return SqlitePool(folder / parts.path.removeprefix("/"))
+        return SqlitePool(folder / parts.path.removeprefix("/"), warmup_seconds=warmup_seconds)
     if parts.scheme in ("postgresql", "postgres"):
         raise Misconfigured("PostgreSQL is not served yet: use sqlite:///quanma.db")
     raise Misconfigured(f"database {parts.scheme}:… is not sqlite:///relative.db or sqlite:////absolute.db")

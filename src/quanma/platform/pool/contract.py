@@ -16,14 +16,16 @@ from ...api.couponcodes import (
 )
 from ...api.coupons import Coupon, SendCoupon, SentCoupon, ShowCoupon, UseCoupon, UsedCoupon
 from ...api.stocks import CreatedStock, CreateStock, Stock
+from ..rules import Product
 
 
 class CodePool(Protocol):
     """The stocks of all merchants, their codes, and the coupons that carry them.
 
-    `mchid` is the merchant that asks, `now` the time in Unix seconds. Every method returns or raises only once what
-    it answers is durable. A request number remembers its success for as long as the stock lives, and the same
-    number with the same fields gives the same answer, word for word; a refusal changes nothing.
+    `mchid` is the merchant that asks, `now` the time in Unix seconds; `product` addresses a 商品券 stock. Every
+    method returns or raises only once what it answers is durable. A request number remembers its success for as
+    long as the stock lives, and the same number with the same fields gives the same answer, word for word; a
+    refusal changes nothing.
 
     Raises, beside what each method names:
         ResourceNotExists: no such stock, or another merchant's: the two can't be told apart.
@@ -34,11 +36,17 @@ class CodePool(Protocol):
         """Make a stock. Raises ParamError, ResourceAlreadyExists (the number was used)."""
         ...
 
-    async def show_stock(self, mchid: str, stock_id: str, now: int) -> Stock:
+    async def declare_stock(self, mchid: str, stock_id: str, product: Product, request: CreateStock, now: int) -> None:
+        """Make a 商品券 stock, if it is not there. Raises RequestRefused: the stock_id is another one's."""
+        ...
+
+    async def show_stock(self, mchid: str, stock_id: str, now: int, product: Product | None = None) -> Stock:
         """Return a stock with its counts, all of one moment."""
         ...
 
-    async def upload_codes(self, mchid: str, request: UploadCodes, now: int) -> UploadedCodes:
+    async def upload_codes(
+        self, mchid: str, request: UploadCodes, now: int, product: Product | None = None
+    ) -> UploadedCodes:
         """Add the codes that the stock does not hold yet, all or none.
 
         Raises:

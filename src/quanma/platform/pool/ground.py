@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import stat
 from importlib.resources import files
 from pathlib import Path
@@ -29,8 +30,11 @@ _NETWORK = (
     "ceph",
     "glusterfs",
     "lustre",
-    "fuse.sshfs",
+    "fuse.ceph",
+    "fuse.glusterfs",
+    "fuse.rclone",
     "fuse.s3fs",
+    "fuse.sshfs",
 )
 
 
@@ -73,8 +77,13 @@ def connect(path: Path) -> apsw.Connection:
     _make_private(path)
     try:
         db = apsw.Connection(str(path), statementcachesize=200)
-        _settle(db)
-        _migrate(db, path)
+        try:
+            steps = _missing_steps(db, path)
+            _settle(db)
+            _migrate(db, steps)
+        except BaseException:
+            db.close()
+            raise
     except apsw.Error as problem:
         raise StoreUnavailable(
             f"{path} can't be opened ({type(problem).__name__}: {problem}): restore a backup"
@@ -99,12 +108,14 @@ def check_file_system(path: Path, mounts: str | None = None) -> None:
         if not table.exists():
             return
         mounts = table.read_text()
-    folder = str(path.resolve().parent) + "/"
-    entries = [line.split(" ") for line in mounts.splitlines()]
-    over = [
-        (entry[1].rstrip("/") + "/", entry[2]) for entry in entries if folder.startswith(entry[1].rstrip("/") + "/")
-    ]
-    kind = max(over, default=("", ""), key=lambda mount: len(mount[0]))[1]
+    folder = str(path.resolve().parent).rstrip("/") + "/"
+    kind, longest = "", 0
+    for line in mounts.splitlines():
+        mounted, found = line.split(" ")[1:3]
+        # A space in a path is written \040. Of two mounts on one path, the later one is what we see.
+        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), mounted).rstrip("/") + "/"
+        if folder.startswith(point) and len(point) >= longest:
+            kind, longest = found, len(point)
     if kind in _NETWORK:
         raise StoreUnavailable(f"{path} is on a network file system ({kind}): move it to a local disk")
 
@@ -135,11 +146,10 @@ def _settle(db: apsw.Connection) -> None:
                 f"SQLite did not take {setting} = {value} (it is {found}): move the file to a local disk"
             )
     db.execute("PRAGMA cache_size = -65536")
-    db.execute("PRAGMA wal_autocheckpoint = 4000")
 
 
-def _migrate(db: apsw.Connection, path: Path) -> None:
-    """Apply the numbered files that this pool lacks, each in one transaction with its number."""
+def _missing_steps(db: apsw.Connection, path: Path) -> list[tuple[int, str]]:
+    """Return the numbered files that this pool lacks. Before anything is written: it may be another program's."""
     application_id, version = db.execute("PRAGMA application_id").get, db.execute("PRAGMA user_version").get
     if application_id not in (0, APPLICATION_ID) or (
         application_id == 0 and db.execute("SELECT count(*) FROM sqlite_schema").get
@@ -149,8 +159,13 @@ def _migrate(db: apsw.Connection, path: Path) -> None:
     steps = sorted((step for step in folder.iterdir() if step.name.endswith(".sql")), key=lambda step: step.name)
     if version > len(steps):
         raise StoreUnavailable(f"{path} has schema {version}, this quanma knows {len(steps)}: upgrade quanma")
-    for number, step in enumerate(steps[version:], version + 1):
+    return [(number, step.read_text("utf-8")) for number, step in enumerate(steps[version:], version + 1)]
+
+
+def _migrate(db: apsw.Connection, steps: list[tuple[int, str]]) -> None:
+    """Apply each step in one transaction with its number."""
+    for number, step in steps:
         with db:
-            db.execute(step.read_text("utf-8"))
+            db.execute(step)
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {number}")

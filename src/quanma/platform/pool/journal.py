@@ -10,6 +10,7 @@ disk, runs on a thread.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,8 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 GROUP_MAX = 256
+CHECKPOINT_PAGES = 4000
+LOOK_AGAIN_SECONDS = 1.0
 
 
 class Journal:
@@ -35,6 +38,10 @@ class Journal:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._broken: str | None = None
         self._full = False
+        self._looking_again: asyncio.TimerHandle | None = None
+        self._log_pages = 0
+        # In place of SQLite's own checkpoints, which keep a failed fsync to themselves.
+        db.set_wal_hook(self._count_log_pages)
 
     def check(self) -> None:
         """Raises StoreUnavailable: nothing more is acknowledged from this store."""
@@ -53,16 +60,21 @@ class Journal:
         """
         if self._broken:
             raise StoreUnavailable(self._broken)
+        return await self._enqueue(work)
+
+    def _enqueue(self, work: Callable[[], T]) -> asyncio.Future[T]:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append((work, future))
         if self._running is None:
             self._running = asyncio.create_task(self._drain())
-        return await future
+        return future
 
     async def close(self) -> None:
         """Finish what was asked, then stop."""
         if self._running is not None:
             await self._running
+        if self._looking_again is not None:
+            self._looking_again.cancel()
         self._thread.shutdown()
 
     async def _drain(self) -> None:
@@ -79,17 +91,29 @@ class Journal:
                         future.set_result(outcome)
         finally:
             self._running = None
+            if self._full:
+                # Not only when the next request comes: whoever asks /healthz first would never send one.
+                loop = asyncio.get_running_loop()
+                self._looking_again = self._looking_again or loop.call_later(LOOK_AGAIN_SECONDS, self._look_again)
+
+    def _look_again(self) -> None:
+        self._looking_again = None
+        if self._full and self._running is None:
+            self._enqueue(lambda: None).add_done_callback(lambda done: done.exception())
 
     async def _commit(self, group: list[Callable[[], Any]]) -> list[Any]:
         """Return each one's result, or the error to raise."""
+        if self._broken:  # While these were waiting.
+            return [StoreUnavailable(self._broken) for _ in group]
         try:
             if self._full:
                 await self._on_thread(self._probe)
                 self._full = False
+                log.warning("the disk has room again: the platform goes on")
             self._db.execute("BEGIN")
             outcomes = [_outcome(work) for work in group]
             if self._db.txn_state() == apsw.SQLITE_TXN_WRITE:
-                await self._on_thread(lambda: self._db.execute("COMMIT"))
+                await self._on_thread(self._make_durable)
             else:
                 self._db.execute("COMMIT")
                 await asyncio.sleep(0)
@@ -101,10 +125,21 @@ class Journal:
     async def _on_thread(self, call: Callable[[], object]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
+    def _make_durable(self) -> None:
+        self._db.execute("COMMIT")
+        if self._log_pages >= CHECKPOINT_PAGES:
+            # Without room, or while someone reads the file: the log grows on, and the next commit tries again.
+            with contextlib.suppress(apsw.FullError, apsw.BusyError, apsw.LockedError):
+                self._db.wal_checkpoint()
+
+    def _count_log_pages(self, db: apsw.Connection, name: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
     def _probe(self) -> None:
-        """Write one page, to learn whether the disk has room again."""
+        """Write some pages, to learn whether the disk has room again. Random ones: SQLite skips what did not change."""
         self._db.execute("BEGIN IMMEDIATE")
-        self._db.execute("UPDATE about SET value = value WHERE name = 'made_by'")
+        self._db.execute("INSERT OR REPLACE INTO about VALUES ('room', hex(randomblob(50000)))")
         self._db.execute("COMMIT")
 
     def _undo(self, error: Exception) -> str:
@@ -127,7 +162,8 @@ class Journal:
             log.critical("%s", self._broken)
             return self._broken
         if self._full:
-            log.error("the disk is full: writes are refused until there is room")
+            if not was_full:
+                log.error("the disk is full: requests are refused until there is room")
             return "the disk is full"
         log.exception("a group of requests was undone", exc_info=error)
         return "the request was undone"

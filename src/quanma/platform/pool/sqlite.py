@@ -7,8 +7,10 @@ neither touches a page that depends on the code: the cost does not grow with the
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +51,7 @@ from ...errors import (
 )
 from ...wire.times import beijing_day, rfc3339
 from .. import rules
-from ..rules import CouponFacts, SentFacts, StockFacts
+from ..rules import CouponFacts, Product, SentFacts, StockFacts
 from . import ground
 from .journal import Journal
 from .shelf import FREE, Shelf
@@ -67,24 +69,21 @@ class Others(msgspec.Struct, omit_defaults=True):
 
 
 class Held:
-    """A stock in memory: its facts, its shelf, how many coupons it gave out, in all and on the last day."""
+    """A stock in memory: its facts, its shelf, and how many coupons it gave out on each day in Beijing."""
 
     def __init__(self, facts: StockFacts, shelf: Shelf) -> None:
         self.facts = facts
         self.shelf = shelf
         self.sent = 0
-        self.day = 0
-        self.sent_on_day = 0
+        # Every day, not only the last: a clock that goes back over midnight must not open that day's limit anew.
+        self._sent_on: Counter[int] = Counter()
 
     def count_sent(self, day: int, count: int) -> None:
         self.sent += count
-        if day > self.day:
-            self.day, self.sent_on_day = day, 0
-        if day == self.day:
-            self.sent_on_day += count
+        self._sent_on[day] += count
 
     def sent_today(self, now: int) -> int:
-        return self.sent_on_day if beijing_day(now) == self.day else 0
+        return self._sent_on[beijing_day(now)]
 
 
 class SqlitePool:
@@ -94,17 +93,17 @@ class SqlitePool:
         StoreUnavailable: the file is in use, damaged, of another version, or on ground that can't keep promises.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._lock = ground.lock(path)
-        try:
+    def __init__(self, path: Path, *, warmup_seconds: int = 0) -> None:
+        self._warmup_seconds = warmup_seconds
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(ground.lock(path))
             self._db = ground.connect(path)
+            opened.callback(self._db.close)
             self._read_upload = functools.lru_cache(UPLOADS_CACHED)(self._upload_text)
             self._stocks: dict[str, Held] = {}
             self._next_coupon_id = 1
             self._rebuild()
-        except BaseException:
-            self._lock.close()
-            raise
+            self._opened = opened.pop_all()
         self._journal = Journal(self._db, self._rebuild)
 
     def check(self) -> None:
@@ -112,19 +111,23 @@ class SqlitePool:
 
     async def close(self) -> None:
         await self._journal.close()
-        self._db.close()
-        self._lock.close()
+        self._opened.close()
 
     # What each method of the contract does, in the journal's turn.
 
     async def create_stock(self, mchid: str, request: CreateStock, now: int) -> CreatedStock:
         return await self._journal.do(lambda: self._create_stock(mchid, request, now))
 
-    async def show_stock(self, mchid: str, stock_id: str, now: int) -> Stock:
-        return await self._journal.do(lambda: self._show_stock(mchid, stock_id, now))
+    async def declare_stock(self, mchid: str, stock_id: str, product: Product, request: CreateStock, now: int) -> None:
+        await self._journal.do(lambda: self._declare_stock(mchid, stock_id, product, request, now))
 
-    async def upload_codes(self, mchid: str, request: UploadCodes, now: int) -> UploadedCodes:
-        return await self._journal.do(lambda: self._upload_codes(mchid, request, now))
+    async def show_stock(self, mchid: str, stock_id: str, now: int, product: Product | None = None) -> Stock:
+        return await self._journal.do(lambda: self._show_stock(mchid, stock_id, now, product))
+
+    async def upload_codes(
+        self, mchid: str, request: UploadCodes, now: int, product: Product | None = None
+    ) -> UploadedCodes:
+        return await self._journal.do(lambda: self._upload_codes(mchid, request, now, product))
 
     async def list_codes(self, mchid: str, request: ListCodes) -> CodePage:
         return await self._journal.do(lambda: self._list_codes(mchid, request))
@@ -149,9 +152,9 @@ class SqlitePool:
 
     # Stocks
 
-    def _held(self, mchid: str, stock_id: str) -> Held:
+    def _held(self, mchid: str, stock_id: str, product: Product | None = None) -> Held:
         held = self._stocks.get(stock_id)
-        if held is None or held.facts.mchid != mchid:
+        if held is None or held.facts.mchid != mchid or held.facts.product != product:
             raise ResourceNotExists(f"批次不存在: there is no stock {stock_id}")
         return held
 
@@ -161,19 +164,28 @@ class SqlitePool:
         for (stock_id,) in self._db.execute(taken, (mchid, request.out_request_no)):
             raise ResourceAlreadyExists(f"批次已存在: out_request_no was used before, and made stock {stock_id}")
         stock_id = str(10**15 + secrets.randbelow(9 * 10**15))
-        text = msgspec.json.encode(request).decode()
-        self._db.execute(
-            "INSERT INTO stock VALUES (?, ?, ?, ?, ?)", (stock_id, mchid, request.out_request_no, text, now)
-        )
-        self._hold(stock_id, mchid, request, now)
+        self._add_stock(stock_id, mchid, request, now, None)
         return CreatedStock(stock_id=stock_id, create_time=rfc3339(now))
 
-    def _hold(self, stock_id: str, mchid: str, request: CreateStock, created_at: int) -> None:
-        facts = rules.stock_facts(stock_id, mchid, request, created_at)
-        self._stocks[stock_id] = Held(facts, Shelf(self._read_upload))
+    def _declare_stock(self, mchid: str, stock_id: str, product: Product, request: CreateStock, now: int) -> None:
+        if (held := self._stocks.get(stock_id)) is None:
+            self._add_stock(stock_id, mchid, request, now, product)
+        elif (held.facts.mchid, held.facts.product) != (mchid, product):
+            raise RequestRefused(f"stock {stock_id} is there already, and another merchant's or product's")
 
-    def _show_stock(self, mchid: str, stock_id: str, now: int) -> Stock:
-        held = self._held(mchid, stock_id)
+    def _add_stock(self, stock_id: str, mchid: str, request: CreateStock, now: int, product: Product | None) -> None:
+        text = msgspec.json.encode(request).decode()
+        self._db.execute(
+            "INSERT INTO stock VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (stock_id, mchid, request.out_request_no, text, now, *(product or (None, None))),
+        )
+        self._hold(rules.stock_facts(stock_id, mchid, request, now, product))
+
+    def _hold(self, facts: StockFacts) -> None:
+        self._stocks[facts.stock_id] = Held(facts, Shelf(self._read_upload))
+
+    def _show_stock(self, mchid: str, stock_id: str, now: int, product: Product | None) -> Stock:
+        held = self._held(mchid, stock_id, product)
         request, shelf = held.facts.request, held.shelf
         uploads = request.coupon_code_mode == rules.UPLOAD_MODE
         count = CouponCodeCount(total_count=shelf.total, available_count=shelf.available) if uploads else None
@@ -189,13 +201,13 @@ class SqlitePool:
 
     # Codes
 
-    def _upload_codes(self, mchid: str, request: UploadCodes, now: int) -> UploadedCodes:
-        held = self._held(mchid, request.stock_id)
-        sorted_codes = rules.sort_codes(request)
+    def _upload_codes(self, mchid: str, request: UploadCodes, now: int, product: Product | None) -> UploadedCodes:
+        held = self._held(mchid, request.stock_id, product)
+        sorted_codes = rules.sort_codes(request, held.facts.code_rule)
         if (first := self._first_answer(request)) is not None:
             rules.check_same_upload(first, sorted_codes)
             return first
-        rules.check_takes_uploads(held.facts, now)
+        rules.check_takes_uploads(held.facts, now, self._warmup_seconds)
         exist = held.shelf.find_all(sorted_codes.acceptable)
         there = set(exist)
         added = [code for code in sorted_codes.acceptable if code not in there] if exist else sorted_codes.acceptable
@@ -391,10 +403,13 @@ class SqlitePool:
     def _rebuild(self) -> None:
         self._read_upload.cache_clear()
         self._stocks.clear()
-        for stock_id, mchid, request, created_at in self._rows(
-            "SELECT stock_id, mchid, request, created_at FROM stock"
+        fields = "stock_id, mchid, request, created_at, product_coupon_id, brand_id"
+        for stock_id, mchid, request, created_at, product_coupon_id, brand_id in self._rows(
+            f"SELECT {fields} FROM stock"
         ):
-            self._hold(stock_id, mchid, msgspec.json.decode(request, type=CreateStock), created_at)
+            product = Product(product_coupon_id, brand_id) if product_coupon_id is not None else None
+            read = msgspec.json.decode(request, type=CreateStock)
+            self._hold(rules.stock_facts(stock_id, mchid, read, created_at, product))
         self._rebuild_codes()
         for stock_id, held in self._stocks.items():
             given = self._array("SELECT position, coupon_id FROM coupon WHERE stock_id = ?", stock_id, columns=2)
@@ -403,7 +418,7 @@ class SqlitePool:
                 raise StoreUnavailable(
                     f"the store is damaged: in stock {stock_id} a code has two fates: restore a backup"
                 )
-        by_day = "SELECT stock_id, (sent_at + 28800) / 86400 AS day, count(*) FROM coupon GROUP BY 1, 2 ORDER BY day"
+        by_day = "SELECT stock_id, (sent_at + 28800) / 86400 AS day, count(*) FROM coupon GROUP BY 1, 2"
         for stock_id, day, count in self._rows(by_day):
             self._stocks[stock_id].count_sent(day, count)
         self._next_coupon_id = 1 + (self._db.execute("SELECT max(coupon_id) FROM coupon").get or 0)

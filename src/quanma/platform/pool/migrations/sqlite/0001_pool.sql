@@ -10,6 +10,8 @@ CREATE TABLE stock (
     out_request_no  TEXT NOT NULL,
     request         TEXT NOT NULL,      -- CreateStock, as JSON
     created_at      INTEGER NOT NULL,
+    product_coupon_id TEXT,               -- of 商品券, with its brand; NULL: a busifavor stock
+    brand_id        TEXT,
     UNIQUE (mchid, out_request_no)
 ) WITHOUT ROWID;
 
