@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import keyword
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -69,8 +70,14 @@ def request(method: str, path: str, data: str | None, query: Sequence[str], conf
 
 def chain_of(operation: Operation[..., Any, Any, Any]) -> str:
     """The chain as it is written in Python, from v3 down to the verb."""
-    segments = [f"_{part[1:-1]}_" if part.startswith("{") else part for part in operation.path.strip("/").split("/")]
-    return ".".join([*segments, operation.verb.lower()])
+    return ".".join([*map(_segment, operation.path.strip("/").split("/")), operation.verb.lower()])
+
+
+def _segment(part: str) -> str:
+    if part.startswith("{"):
+        return f"_{part[1:-1]}_"
+    name = part.replace("-", "_")
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 def _named(name: str) -> Operation[..., Any, Any, Any]:
