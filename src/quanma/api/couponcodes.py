@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 from ..errors import NoAuth, ParamError, RateLimited, RequestRefused, ResourceNotExists, StockNotReady
 from .coupons import Coupon
 from .fields import Appid, CouponCode, PageLimit, PageOffset, RequestNo, Rfc3339, StockId
-from .operation import C, F, Filled, Node, Operation, fill
+from .operation import C, F, Filled, Node, Operation
 from .rules import CODES_PER_UPLOAD_MAX
 
 CodeStatus = Literal["AVAILABLE", "DISPATCHED"]
@@ -128,7 +128,7 @@ class CouponCodes(Node[C, F]):
     _coupon_code_: CouponCodeNode[C, F]
 
     def __getitem__(self, coupon_code: str) -> CouponCodeNode[C, Filled]:
-        return fill(self, CouponCodeNode, coupon_code)
+        return CouponCodeNode(self.client, {**self.filled, "coupon_code": coupon_code})
 
     post = Operation(
         UploadCodes,

@@ -18,7 +18,7 @@ from ..errors import (
     RuleLimit,
 )
 from .fields import Appid, CouponCode, Mchid, Openid, RequestNo, Rfc3339, StockId, UseRequestNo
-from .operation import C, F, Filled, Node, Operation, fill
+from .operation import C, F, Filled, Node, Operation
 from .stockrules import CouponUseRule, CustomEntrance, DisplayPatternInfo
 
 OutRequestNo = Annotated[RequestNo, Meta(pattern=r"\A[0-9A-Za-z|_*-]+\Z")]
@@ -168,7 +168,7 @@ class UserCouponAppids(Node[C, F]):
     _appid_: UserCouponAppid[C, F]
 
     def __getitem__(self, appid: str) -> UserCouponAppid[C, Filled]:
-        return fill(self, UserCouponAppid, appid)
+        return UserCouponAppid(self.client, {**self.filled, "appid": appid})
 
 
 class UserCoupon(Node[C, F]):
@@ -181,7 +181,7 @@ class UserCoupons(Node[C, F]):
     _coupon_code_: UserCoupon[C, F]
 
     def __getitem__(self, coupon_code: str) -> UserCoupon[C, Filled]:
-        return fill(self, UserCoupon, coupon_code)
+        return UserCoupon(self.client, {**self.filled, "coupon_code": coupon_code})
 
 
 class User(Node[C, F]):
@@ -194,4 +194,4 @@ class Users(Node[C, F]):
     _openid_: User[C, F]
 
     def __getitem__(self, openid: str) -> User[C, Filled]:
-        return fill(self, User, openid)
+        return User(self.client, {**self.filled, "openid": openid})

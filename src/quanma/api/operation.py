@@ -282,6 +282,10 @@ class Node(Generic[C, F]):
             node = self.__dict__[segment] = below[segment](self.client, self.filled)
             return node
 
+    # Without these, Python would ask a node that has __getitem__ for [0], [1], … without end.
+    __iter__ = None
+    __contains__ = None
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path}>"
 
@@ -298,15 +302,6 @@ class Node(Generic[C, F]):
         raise TypeError(
             f"{self!r} holds a client's keys and connections and can't be pickled: make a client where it is used"
         )
-
-
-N = TypeVar("N", bound=Node[Any, Any])
-
-
-def fill(node: Node[Any, Any], below: type[N], value: str) -> N:
-    """Return the variable segment `below` of a node with its value filled in."""
-    variable = below.path.rpartition("{")[2].rstrip("}")
-    return below(node.client, {**node.filled, variable: value})
 
 
 def children(node: type[Node[Any, Any]]) -> dict[str, type[Node[Any, Any]]]:

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from ..errors import ParamError, RateLimited, RequestRefused, ResourceNotExists
 from .couponcodes import FailedCode
-from .operation import C, F, Filled, Node, Operation, fill
+from .operation import C, F, Filled, Node, Operation
 from .rules import CODES_PER_UPLOAD_MAX
 
 ProductCouponId = Annotated[str, Meta(min_length=1, max_length=40, examples=["1000000013"])]
@@ -105,7 +105,7 @@ class ProductStocks(Node[C, F]):
     _stock_id_: ProductStockNode[C, F]
 
     def __getitem__(self, stock_id: str) -> ProductStockNode[C, Filled]:
-        return fill(self, ProductStockNode, stock_id)
+        return ProductStockNode(self.client, {**self.filled, "stock_id": stock_id})
 
 
 class ProductCouponNode(Node[C, F]):
@@ -118,7 +118,7 @@ class ProductCoupons(Node[C, F]):
     _product_coupon_id_: ProductCouponNode[C, F]
 
     def __getitem__(self, product_coupon_id: str) -> ProductCouponNode[C, Filled]:
-        return fill(self, ProductCouponNode, product_coupon_id)
+        return ProductCouponNode(self.client, {**self.filled, "product_coupon_id": product_coupon_id})
 
 
 class ProductCoupon(Node[C, F]):

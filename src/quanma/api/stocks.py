@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from ..errors import ParamError, ResourceAlreadyExists, ResourceNotExists
 from .couponcodes import CouponCodes
 from .fields import Mchid, RequestNo, StockId
-from .operation import C, F, Filled, Node, Operation, fill
+from .operation import C, F, Filled, Node, Operation
 from .stockrules import (
     CouponUseRule,
     CustomEntrance,
@@ -116,7 +116,7 @@ class Stocks(Node[C, F]):
     _stock_id_: StockNode[C, F]
 
     def __getitem__(self, stock_id: str) -> StockNode[C, Filled]:
-        return fill(self, StockNode, stock_id)
+        return StockNode(self.client, {**self.filled, "stock_id": stock_id})
 
     post = Operation(
         CreateStock,

@@ -1,0 +1,255 @@
+"""What must hold for every declared operation, the next one too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, NotRequired, get_args, get_origin, get_type_hints
+
+import msgspec
+import pytest
+from msgspec import inspect
+
+from quanma.api.certificates import Certificates
+from quanma.api.couponcodes import CouponCodeNode, CouponCodes
+from quanma.api.coupons import Send, Use, UserCouponAppid
+from quanma.api.operation import Node, Operation, children, walk
+from quanma.api.productcoupons import ProductStockNode, UploadCouponCodesNode
+from quanma.api.stocks import StockNode, Stocks
+from quanma.api.tree import OPERATIONS, V3
+from quanma.cli.api import chain_of
+from quanma.platform.handlers import HANDLERS
+from quanma.wire import codec
+
+UNLIMITED = {  # A request's text or number without limits: why.
+    "CouponUseRule.use_method": "the platform may add values: an answer carries it too",
+    "CustomEntrance.code_display_mode": "the platform may add values: an answer carries it too",
+    "DisplayPatternInfo.background_color": "the platform may add values: an answer carries it too",
+    "FinderInfo.finder_id": "no limit is published",
+    "FinderInfo.finder_video_id": "no limit is published",
+    "FinderInfo.finder_video_cover_image_url": "no limit is published",
+    "StockSendRule.max_amount": "not yet open: no limit is published",
+    "StockSendRule.max_amount_by_day": "not yet open: no limit is published",
+}
+RULES = {
+    "coupon_available_time": {
+        "available_begin_time": "2015-05-20T13:29:35+08:00",
+        "available_end_time": "2015-06-20T13:29:35+08:00",
+    },
+    "use_method": "OFF_LINE",
+}
+COUPON = {
+    "belong_merchant": "1900000001",
+    "stock_name": "八月一日活动券",
+    "goods_name": "xxx商品",
+    "stock_type": "NORMAL",
+    "coupon_use_rule": RULES,
+}
+MINIMAL: dict[Operation[..., Any, Any, Any], dict[str, Any]] = {  # The documented answers, required fields only.
+    Stocks.post: {"stock_id": "98065001", "create_time": "2015-05-20T13:29:35+08:00"},
+    StockNode.get: {
+        "stock_id": "98065001",
+        "stock_name": "八月一日活动券",
+        "belong_merchant": "1900000001",
+        "goods_name": "xxx商品",
+        "stock_type": "NORMAL",
+        "coupon_use_rule": RULES,
+        "stock_send_rule": {"max_coupons_per_user": 1},
+        "coupon_code_mode": "MERCHANT_UPLOAD",
+        "stock_state": "RUNNING",
+    },
+    CouponCodes.post: {
+        "stock_id": "98065001",
+        "total_count": 2,
+        "success_count": 2,
+        "success_time": "2015-05-20T13:29:35+08:00",
+    },
+    CouponCodes.get: {"stock_id": "98065001", "total_count": 0, "offset": 0, "limit": 0},
+    CouponCodeNode.get: {"code_information": {"code": "A1", "code_status": "AVAILABLE"}},
+    CouponCodeNode.delete: {"stock_id": "98065001", "delete_time": "2015-05-20T13:29:35+08:00"},
+    Send.post: {"send_coupon_result": {"stock_id": "98065001", "out_request_no": "n1", "coupon_code": "A1"}},
+    Use.post: {
+        "stock_id": "98065001",
+        "openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o",
+        "wechatpay_use_time": "2015-05-20T13:29:35+08:00",
+    },
+    UserCouponAppid.get: COUPON,
+    Certificates.get: {},
+    ProductStockNode.get: {
+        "product_coupon_id": "1000000013",
+        "stock_id": "1000000013001",
+        "coupon_code_mode": "UPLOAD",
+        "state": "SENDING",
+    },
+    UploadCouponCodesNode.post: {"total_count": 2},
+}
+ENUMS = ("stock_type", "use_method", "coupon_code_mode", "stock_state", "coupon_state", "code_status", "state")
+
+every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=chain_of)
+
+
+def nodes(node: type[Node[Any, Any]] = V3) -> list[type[Node[Any, Any]]]:
+    return [node, *(below for child in children(node).values() for below in nodes(child))]
+
+
+@pytest.mark.parametrize("node", nodes(), ids=lambda node: node.__name__)
+def test_a_nodes_path_is_its_place_in_the_tree(node: type[Node[Any, Any]]) -> None:
+    for segment, child in children(node).items():
+        # _stock_id_ is a variable; return_ is "return", a word that Python keeps for itself.
+        named = f"{{{segment.strip('_')}}}" if segment.startswith("_") else segment.rstrip("_").replace("_", "-")
+        assert child.path == f"{node.path}/{named}"
+
+
+@every_operation
+def test_every_path_variable_is_a_field_of_the_request(operation: Operation[..., Any, Any, Any]) -> None:
+    assert set(re.findall(r"\{(\w+)\}", operation.path)) <= get_type_hints(operation.request).keys()
+
+
+@every_operation
+def test_the_number_is_a_field_of_the_request(operation: Operation[..., Any, Any, Any]) -> None:
+    assert operation.number is None or operation.number in get_type_hints(operation.request)
+
+
+@every_operation
+def test_what_writes_carries_a_number(operation: Operation[..., Any, Any, Any]) -> None:
+    assert operation.repeatable
+
+
+@every_operation
+def test_every_field_of_a_request_has_limits(operation: Operation[..., Any, Any, Any]) -> None:
+    assert set(unlimited(operation.request)) <= UNLIMITED.keys()
+
+
+def test_no_exception_is_kept_that_is_not_needed() -> None:
+    assert {field for operation in OPERATIONS for field in unlimited(operation.request)} == UNLIMITED.keys()
+
+
+def test_a_field_without_limits_is_seen() -> None:
+    class Loose(msgspec.Struct):
+        stock_name: Annotated[str, msgspec.Meta(examples=["A1"])] | None
+        offset: int | None
+        subsidy: bool
+        coupon_code_list: list[str]
+
+    assert list(unlimited(Loose)) == ["Loose.stock_name", "Loose.offset"]
+
+
+def unlimited(struct: type[Any]) -> Iterator[str]:
+    """Yield the texts and numbers without limits, in nested structs too. An item of a list may be bare."""
+    described = inspect.type_info(struct)
+    assert isinstance(described, inspect.StructType)
+    for field in described.fields:
+        for part in alternatives(field.type):
+            if isinstance(part, inspect.StrType) and part.max_length is None and part.pattern is None:
+                yield f"{struct.__name__}.{field.name}"
+            if isinstance(part, inspect.IntType) and part.ge is None:
+                yield f"{struct.__name__}.{field.name}"
+            for inner in alternatives(part.item_type) if isinstance(part, inspect.ListType) else [part]:
+                if isinstance(inner, inspect.StructType):
+                    yield from unlimited(inner.cls)
+
+
+def alternatives(kind: inspect.Type) -> Iterator[inspect.Type]:
+    if isinstance(kind, inspect.Metadata):
+        yield from alternatives(kind.type)
+    elif isinstance(kind, inspect.UnionType):
+        for one in kind.types:
+            yield from alternatives(one)
+    else:
+        yield kind
+
+
+@pytest.mark.parametrize("operation", [one for one in OPERATIONS if one.verb not in codec.IN_QUERY], ids=chain_of)
+def test_the_mapping_form_has_the_requests_fields_but_those_of_the_path(
+    operation: Operation[..., Any, Any, Any],
+) -> None:
+    struct = get_type_hints(operation.request)
+    in_path = re.findall(r"\{(\w+)\}", operation.path)
+    body = get_type_hints(operation.body, include_extras=True)
+    assert operation.body is not None
+    assert body.keys() == struct.keys() - set(in_path)
+    assert {name for name, hint in body.items() if get_origin(hint) is NotRequired} == {
+        field.name for field in msgspec.structs.fields(operation.request) if not field.required
+    }
+    for name, hint in get_type_hints(operation.body).items():
+        assert parts(hint) == parts(struct[name]), name
+
+
+def parts(hint: Any) -> set[Any]:
+    """The types in a union, without None and without the mapping that may stand for a struct."""
+    union = get_args(hint) if get_origin(hint) not in (list, dict, Mapping) and not is_literal(hint) else (hint,)
+    return {part for part in union or (hint,) if part is not type(None) and get_origin(part) is not Mapping}
+
+
+def is_literal(hint: Any) -> bool:
+    return "Literal" in str(get_origin(hint))
+
+
+@pytest.mark.parametrize("node", nodes(), ids=lambda node: node.__name__)
+def test_an_item_fills_the_variable_below(node: type[Node[Any, Any]]) -> None:
+    variables = [child for segment, child in children(node).items() if segment.startswith("_")]
+    assert hasattr(node, "__getitem__") == bool(variables)
+    for child in variables:
+        filled: Any = vars(node)["__getitem__"](node(object(), {"above": "1"}), "A1")
+        assert type(filled) is child
+        assert filled.filled == {"above": "1", child.path.rpartition("{")[2].rstrip("}"): "A1"}
+
+
+@pytest.mark.parametrize("node", nodes(), ids=lambda node: node.__name__)
+def test_a_node_can_be_called_just_if_it_has_post(node: type[Node[Any, Any]]) -> None:
+    assert vars(node).get("__call__") is vars(node).get("post")
+
+
+def test_every_operation_has_a_handler_and_every_handler_an_operation() -> None:
+    assert set(HANDLERS) == set(OPERATIONS)
+
+
+@every_operation
+def test_the_documented_minimal_answer_is_read(operation: Operation[..., Any, Any, Any]) -> None:
+    answer = codec.decode_answer(operation, msgspec.json.encode(MINIMAL[operation]))
+    assert isinstance(answer, operation.response)
+
+
+@every_operation
+def test_fields_of_tomorrow_in_an_answer_are_accepted(operation: Operation[..., Any, Any, Any]) -> None:
+    answer = codec.decode_answer(operation, msgspec.json.encode(tomorrow(MINIMAL[operation])))
+    assert isinstance(answer, operation.response)
+
+
+def tomorrow(value: Any) -> Any:
+    """An answer with a new field in each object, and a new value of each enumeration."""
+    if not isinstance(value, dict):
+        return value
+    changed = {name: "OF_TOMORROW" if name in ENUMS else tomorrow(inner) for name, inner in value.items()}
+    return {**changed, "field_of_tomorrow": {"value": 1}}
+
+
+@every_operation
+def test_an_answer_that_lacks_a_required_field_is_refused(operation: Operation[..., Any, Any, Any]) -> None:
+    answer = MINIMAL[operation]
+    for missing in answer:
+        body = msgspec.json.encode({name: value for name, value in answer.items() if name != missing})
+        with pytest.raises(ValueError, match="missing required field"):
+            codec.decode_answer(operation, body)
+
+
+def test_a_sent_coupon_is_read_bare_as_well_as_wrapped() -> None:
+    bare = codec.decode_answer(Send.post, b'{"stock_id": "98065001", "out_request_no": "n1", "coupon_code": "A1"}')
+    assert bare.send_coupon_result.coupon_code == "A1"
+
+
+@every_operation
+def test_the_chain_that_the_shell_takes_is_pythons_and_names_one_operation(
+    operation: Operation[..., Any, Any, Any],
+) -> None:
+    chain = chain_of(operation)
+    node: type[Node[Any, Any]] = V3
+    for segment in chain.split(".")[1:-1]:
+        node = children(node)[segment]
+    assert getattr(node, chain.rpartition(".")[2]) is operation
+    others = [chain_of(other) for other in OPERATIONS if other is not operation]
+    assert not any(f".{other}".endswith(f".{chain}") for other in others)
+
+
+def test_no_operation_is_declared_twice() -> None:
+    assert len({(operation.verb, operation.path) for operation in OPERATIONS}) == len(list(walk(V3))) == len(OPERATIONS)

@@ -1,0 +1,139 @@
+"""Imports go down the floors, never up or across; each third-party library stays on its floor."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import quanma
+
+FLOORS = {  # Package: what it may import, besides itself.
+    "errors": set[str](),
+    "api": {"errors"},
+    "wire": {"errors", "api"},
+    "client": {"errors", "api", "wire"},
+    "platform": {"errors", "api", "wire"},
+    "upload": {"errors", "api", "client"},
+    "cli": {"errors", "api", "client", "platform", "upload"},
+    "console": {"errors", "api", "platform"},
+    "__init__": {"errors", "client"},
+    "__main__": {"cli"},
+}
+LIBRARIES = {  # Library: the packages that may import it.
+    "pyreqwest": ("client",),
+    "cryptography": ("wire",),
+    "apsw": ("platform", "upload"),
+    "numpy": ("platform", "upload"),
+    "uvicorn": ("platform",),
+    "uvloop": ("platform",),
+    "httptools": ("platform",),
+    "sqlite3": ("upload.source",),
+    "click": ("cli",),
+    "rich": ("cli",),
+    "asyncpg": ("platform", "upload.source"),
+    "openpyxl": ("upload",),
+    "pyarrow": ("upload",),
+    "zstandard": ("upload",),
+}
+LATE = {  # Module: why it may import when it runs, and not when it is loaded.
+    "cli.main": "a command's module is loaded when the command runs, so that --help is quick",
+    "upload.source.extras": "an extra may be absent, and its absence is told by name",
+    "upload.source.sheet": "openpyxl takes longer to import than all else together",
+}
+ROOT = Path(quanma.__file__).parent
+
+
+def modules() -> list[str]:
+    return sorted(".".join(file.relative_to(ROOT).with_suffix("").parts) for file in ROOT.rglob("*.py"))
+
+
+def test_imports_go_down() -> None:
+    sources = {module: ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text("utf-8") for module in modules()}
+    assert len(sources) > 40
+    assert [breach for module, source in sources.items() for breach in breaches(module, source)] == []
+
+
+def test_every_exception_is_a_module() -> None:
+    assert LATE.keys() <= set(modules())
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "breach"),
+    [
+        ("wire.codec", "from ..client import client", "wire.codec imports client"),
+        ("client.client", "from ..platform.pool import open_pool", "client.client imports platform"),
+        ("client.client", "from .. import platform", "client.client imports platform"),
+        ("client.client", "from quanma.platform import app", "client.client imports platform"),
+        ("client.client", "import quanma.platform.app", "client.client imports platform"),
+        ("platform.pool.sqlite", "from ...client.config import load", "platform.pool.sqlite imports client"),
+        ("upload.uploader", "from ..wire import codec", "upload.uploader imports wire"),
+        ("upload.source.query", "from ...platform import config", "upload.source.query imports platform"),
+        ("upload.ledger", "import asyncpg", "upload.ledger imports asyncpg, which belongs in platform, upload.source"),
+        ("api.fields", "import cryptography.x509", "api.fields imports cryptography, which belongs in wire"),
+        ("wire.keys", "def load():\n    import json", "wire.keys imports json late"),
+        ("wire.keys", "json = __import__('json')", "wire.keys imports by name"),
+        ("wire.keys", "import importlib\njson = importlib.import_module('json')", "wire.keys imports by name"),
+        ("errors", "from .api import rules", "errors imports api"),
+    ],
+)
+def test_a_breach_is_seen(module: str, source: str, breach: str) -> None:
+    assert list(breaches(module, source)) == [breach]
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("client.client", "from ..wire import codec\nfrom . import config\nimport pyreqwest.client"),
+        ("platform.pool.__init__", "from ...errors import Misconfigured\nfrom .sqlite import SqlitePool"),
+        ("upload.source.query", "import asyncpg"),
+    ],
+)
+def test_imports_that_go_down_are_no_breach(module: str, source: str) -> None:
+    assert list(breaches(module, source)) == []
+
+
+def breaches(module: str, source: str) -> Iterator[str]:
+    """What a module's source imports against the rules."""
+    tree = ast.parse(source)
+    floor = module.split(".")[0]
+    for name in imported(module, tree):
+        package, _, rest = name.partition(".")
+        if package == "quanma":
+            below = rest.partition(".")[0]
+            if below != floor and below not in FLOORS[floor]:
+                yield f"{module} imports {below}"
+        elif not any(f"{module}.".startswith(f"{home}.") for home in LIBRARIES.get(package, [module])):
+            yield f"{module} imports {package}, which belongs in {', '.join(LIBRARIES[package])}"
+    if module not in LATE:
+        yield from (f"{module} imports {name} late" for name in late(tree))
+        if by_name(tree):
+            yield f"{module} imports by name"
+
+
+def imported(module: str, tree: ast.AST) -> Iterator[str]:
+    """The absolute names of what is imported."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = ["quanma", *module.split(".")][: -node.level] if node.level else []
+            base = ".".join([*package, *([node.module] if node.module else [])])
+            # "from .. import client" names the package in its list.
+            yield from (f"quanma.{alias.name}" for alias in node.names) if base == "quanma" else [base]
+
+
+def late(tree: ast.Module) -> Iterator[str]:
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Import | ast.ImportFrom):
+                    yield getattr(node, "module", None) or node.names[0].name
+
+
+def by_name(tree: ast.Module) -> bool:
+    called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    names = {getattr(function, "id", None) or getattr(function, "attr", None) for function in called}
+    return bool(names & {"__import__", "import_module"})
