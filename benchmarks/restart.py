@@ -1,0 +1,44 @@
+"""Open a pool in a process of its own: how long that takes, and what it holds. `python -m benchmarks.restart FILE`"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from quanma.platform.pool.sqlite import SqlitePool
+
+from . import machine
+
+
+class Restarted(NamedTuple):
+    seconds: float
+    """From opening the file to ready."""
+    resident_bytes: int
+    """How much more memory the process holds then."""
+    shelf_bytes: int
+    """What the index and the fates of all stocks take of it."""
+
+
+def restart(path: Path) -> Restarted:
+    command = [sys.executable, "-m", "benchmarks.restart", str(path)]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return Restarted(*json.loads(ended.stdout))
+
+
+def main() -> None:
+    resident_before = machine.resident_bytes()
+    began = time.perf_counter()
+    pool = SqlitePool(Path(sys.argv[1]))
+    seconds = time.perf_counter() - began
+    shelf_bytes = sum(held.shelf.nbytes for held in pool._stocks.values())
+    print(json.dumps([seconds, machine.resident_bytes() - resident_before, shelf_bytes]))
+    asyncio.run(pool.close())
+
+
+if __name__ == "__main__":
+    main()
