@@ -37,7 +37,7 @@ APPID = "wx233544546545989"
 def new_stock(out_request_no: str, **changes: Any) -> CreateStock:
     """A stock that takes uploads, for half a year. `changes` are fields of it, or of its stock_send_rule."""
     today = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
-    send_rule = {"max_coupons_per_user": 100, "max_coupons": 1_000_000_000}
+    send_rule: dict[str, Any] = {"max_coupons_per_user": 100, "max_coupons": 1_000_000_000}
     for rule in ("max_coupons_per_user", "max_coupons", "max_coupons_by_day"):
         if rule in changes:
             send_rule[rule] = changes.pop(rule)

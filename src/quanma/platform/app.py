@@ -31,6 +31,7 @@ from .keyroom import KeyRoom
 from .limits import RateLimit
 from .metrics import Metrics
 from .pool.contract import CodePool
+from .traces import trace_of
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -127,8 +128,8 @@ class App:
             return _failure(error)
         except StoreUnavailable as problem:
             return _failure(PlatformUnavailable(f"服务不可用: {problem}"))
-        except Exception:
-            log.exception("%s failed", scope["method"])
+        except Exception as error:
+            log.error("a request failed: %s", trace_of(error))
             return _failure(PlatformFailed("系统错误: the platform failed, send the same request again"))
 
     async def _answer(self, scope: Scope, body: bytes, now: float) -> tuple[Operation[..., Any, Any, Any], Any]:

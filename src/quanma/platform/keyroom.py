@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,8 +41,7 @@ class KeyRoom:
         self._default_key = default_key
         self.certificates = certificates
         self._merchants = merchants
-        # Whoever is unknown is verified all the same, with a key that nobody holds: the time taken tells nothing.
-        self._nobody = keys.load_private_key(keys.make_private_key(), "nobody").public_key()
+        self._nobody = _nobodys_key()
 
     @classmethod
     def load(cls, settings: config.PlatformConfig, folder: Path) -> KeyRoom:
@@ -106,6 +106,12 @@ class KeyRoom:
         if reason or merchant is None:
             raise SignatureInvalid(reason or "unknown")
         return merchant
+
+
+@functools.cache
+def _nobodys_key() -> keys.PublicKey:
+    """Whoever is unknown is verified all the same, with a key that nobody holds: the time taken tells nothing."""
+    return keys.load_private_key(keys.make_private_key(), "nobody").public_key()
 
 
 # Stands in for what could not be read, so that the rest of the work is done all the same.

@@ -24,7 +24,7 @@ from .keyroom import KeyRoom
 from .pool import open_pool
 from .productstocks import declare_stocks
 
-HEAD_BYTES_MAX = 32 * 1024
+FRAMING_BYTES_MAX = 32 * 1024
 HEAD_SECONDS = 8.0
 KEEP_ALIVE_SECONDS = 8
 """Source: the platform's keep-alive timeout, as seen in the field."""
@@ -37,13 +37,15 @@ _TARGET = re.compile(rb"/[^?#\x00-\x20\x7f-\xff]*(\?[^#\x00-\x20\x7f-\xff]+)?")
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1, with a bound on the size of a request's head and on the time it may take, and one form of it.
+    """uvicorn's HTTP/1.1, with bounds on what is not body, its size and a head's time, and with one form of a request.
 
     A target is a path and perhaps a query; there are no trailers. Else what is verified would not be what was sent.
     """
 
-    _head_bytes = 0
+    _framing_bytes = 0
+    """Of the request that arrives: head, sizes of chunks, all that is not body."""
     _deadline: asyncio.TimerHandle | None = None
+    _had_request = False
     _head_complete = False
 
     def connection_made(self, transport: Any) -> None:
@@ -51,12 +53,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
-        if self._deadline is None and self._head_complete and self.cycle.response_complete:
+        if self._deadline is None and self._had_request and self.cycle.response_complete:
             self._await_head()
-        if self._deadline is not None:
-            self._head_bytes += len(data)
+        self._framing_bytes += len(data)
         super().data_received(data)
-        if self._deadline is not None and self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
+        if self._framing_bytes > FRAMING_BYTES_MAX and not self.transport.is_closing():
             self.send_400_response("the request's head is too long")
 
     def on_message_begin(self) -> None:
@@ -69,18 +70,27 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self.parser.get_http_version() not in ("1.0", "1.1"):
+            raise ValueError("another version of HTTP")
         if not _TARGET.fullmatch(self.url):
             raise ValueError("a target that is not a path and a query: it would be verified in another form")
         self._forget()
         super().on_headers_complete()
-        self._head_complete = True
+        self._had_request = self._head_complete = True
+
+    def on_body(self, body: bytes) -> None:
+        self._framing_bytes -= len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._framing_bytes = 0
+        super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget()
         super().connection_lost(exc)
 
     def _await_head(self) -> None:
-        self._head_bytes = 0
         self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_late)
 
     def _too_late(self) -> None:
@@ -114,20 +124,20 @@ def serve(
     if workers != 1:
         raise Misconfigured(f"--workers {workers}: a SQLite pool is served by one process, several need PostgreSQL")
     keyroom = KeyRoom.load(settings, folder)
-    listening = _bind(host or settings.host, settings.port if port is None else port)
-    pool = open_pool(url, folder, warmup_seconds=settings.warmup_seconds)
-    asyncio.run(declare_stocks(pool, settings.product_coupon_stocks, int(time.time())))
-    app = App(HANDLERS, pool, keyroom, requests_per_second=settings.requests_per_second)
-    _run(app, listening)
+    with _bind(host or settings.host, settings.port if port is None else port) as listening:
+        pool = open_pool(url, folder, warmup_seconds=settings.warmup_seconds)
+        asyncio.run(declare_stocks(pool, settings.product_coupon_stocks, int(time.time())))
+        app = App(HANDLERS, pool, keyroom, requests_per_second=settings.requests_per_second)
+        _run(app, listening)
 
 
 def _bind(host: str, port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.socket(family)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
     except OSError as problem:
+        listening.close()
         raise Misconfigured(
             f"can't listen on {host}:{port}: {problem.strerror}: name another with --host and --port"
         ) from None

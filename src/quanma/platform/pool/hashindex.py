@@ -46,9 +46,8 @@ class HashIndex:
 
     def append(self, hashes: Hashes) -> None:
         """Add texts. The first gets position `len(self)`."""
+        self.check_room(len(hashes))
         first = self._count
-        if first + len(hashes) > POSITIONS_MAX:
-            raise StoreUnavailable(f"a stock can hold {POSITIONS_MAX} codes in its life, deleted ones included")
         self._count += len(hashes)
         self._hashes = grown(self._hashes, self._count)
         self._hashes[first : self._count] = hashes
@@ -59,6 +58,11 @@ class HashIndex:
             self._table = np.zeros(size, np.uint32)
             first = 0
         self._place(np.arange(first, self._count, dtype=np.uint32))
+
+    def check_room(self, count: int) -> None:
+        """Raises StoreUnavailable: there are no positions for so many more."""
+        if self._count + count > POSITIONS_MAX:
+            raise StoreUnavailable(f"a stock can hold {POSITIONS_MAX} codes in its life, deleted ones included")
 
     def candidates(self, hashes: Hashes) -> Slots:
         """Return, for each hash, one position that has it, or ABSENT."""

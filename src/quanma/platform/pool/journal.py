@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import apsw
 
 from ...errors import QuanmaError, StoreUnavailable
+from ..traces import trace_of
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -158,14 +159,14 @@ class Journal:
             if not (was_full and self._full):
                 self._rebuild()
         except Exception as cause:
-            self._broken = f"the store could not be read again ({type(cause).__name__}: {cause}): restart the platform"
-            log.critical("%s", self._broken)
+            self._broken = "the store could not be read again: restart the platform"
+            log.critical("%s: %s", self._broken, trace_of(cause))
             return self._broken
         if self._full:
             if not was_full:
                 log.error("the disk is full: requests are refused until there is room")
             return "the disk is full"
-        log.exception("a group of requests was undone", exc_info=error)
+        log.error("a group of requests was undone: %s", trace_of(error))
         return "the request was undone"
 
 

@@ -11,6 +11,7 @@ costs the same in a full pool and an empty one.
 from __future__ import annotations
 
 import secrets
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -36,8 +37,9 @@ class Shelf:
         """`read_upload` returns the codes of an upload, as `append` was given them."""
         self._read_upload = read_upload
         self._index = HashIndex(hash_text)
-        self._first_positions: list[int] = []
-        self._upload_ids: list[int] = []
+        # Of each upload: two numbers of 8 bytes, not objects, for uploads may be of one code each.
+        self._first_positions = array("Q")
+        self._upload_ids = array("Q")
         self._fates: NDArray[np.uint32] = np.zeros(1024, np.uint32)
         self._free: NDArray[np.uint32] = np.zeros(1024, np.uint32)
         self._free_slots = 0
@@ -60,7 +62,12 @@ class Shelf:
 
     @property
     def nbytes(self) -> int:
-        return self._index.nbytes + self._fates.nbytes + self._free.nbytes
+        of_uploads = 2 * len(self._upload_ids) * self._upload_ids.itemsize
+        return self._index.nbytes + self._fates.nbytes + self._free.nbytes + of_uploads
+
+    def check_room(self, count: int) -> None:
+        """Raises StoreUnavailable: a shelf can't hold so many more. To ask before anything is written."""
+        self._index.check_room(count)
 
     def append(self, upload_id: int, codes: Sequence[str]) -> None:
         """Put new codes on the shelf, all free. The caller has made sure that none is there."""

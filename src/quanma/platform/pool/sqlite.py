@@ -54,7 +54,7 @@ from .. import rules
 from ..rules import CouponFacts, Product, SentFacts, StockFacts
 from . import ground
 from .journal import Journal
-from .shelf import FREE, Shelf
+from .shelf import DELETED, FREE, Shelf
 
 UPLOADS_CACHED = 1024
 _REBUILD_CODES = 100_000
@@ -212,6 +212,7 @@ class SqlitePool:
         there = set(exist)
         added = [code for code in sorted_codes.acceptable if code not in there] if exist else sorted_codes.acceptable
         rules.check_room(held.facts, held.shelf.total, len(added))
+        held.shelf.check_room(len(added))
         others = Others(fail_codes=sorted_codes.failed, exist_codes=exist, duplicate_codes=sorted_codes.duplicates)
         self._db.execute(
             "INSERT INTO upload (stock_id, upload_request_no, first_position, code_count, codes, others, success_at)"
@@ -326,6 +327,8 @@ class SqlitePool:
         rules.check_sends(held.facts, request, now)
         rules.check_limits(held.facts, SentFacts(held.sent, held.sent_today(now), len(mine)))
         coupon_id = self._next_coupon_id
+        if coupon_id >= DELETED:
+            raise StoreUnavailable(f"a pool can give out {DELETED - 1} coupons in its life, of all its stocks")
         position = held.shelf.draw(coupon_id)
         if position is None:
             raise rules.pool_empty(held.facts)

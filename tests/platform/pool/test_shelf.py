@@ -1,0 +1,164 @@
+"""One stock in memory against a plain dict, with a hash so weak that texts must be compared; and what it costs."""
+
+from __future__ import annotations
+
+import os
+import random
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from quanma.platform.pool.shelf import DELETED, FREE, Shelf
+
+CODES = st.sampled_from([f"C{number}" for number in range(40)])
+
+
+class ShelfModel(RuleBasedStateMachine):
+    """`fates`: position → code and fate, as the shelf should hold them."""
+
+    @initialize()
+    def start(self) -> None:
+        self.uploads: dict[int, list[str]] = {}
+        self.shelf = self.new()
+        self.fates: list[tuple[str, int]] = []
+        self.coupon_id = 0
+
+    def new(self) -> Shelf:
+        return Shelf(lambda upload_id: self.uploads[upload_id], lambda text: sum(text.encode()) % 8)
+
+    def there(self) -> dict[str, int]:
+        return {code: position for position, (code, fate) in enumerate(self.fates) if fate != DELETED}
+
+    @rule(codes=st.lists(CODES, unique=True, max_size=12))
+    def append(self, codes: list[str]) -> None:
+        there = self.there()
+        assert self.shelf.find_all(codes) == [code for code in codes if code in there]
+        fresh = [code for code in codes if code not in there]
+        upload_id = len(self.uploads) * 3 + 1
+        self.uploads[upload_id] = fresh
+        self.shelf.append(upload_id, fresh)
+        self.fates += [(code, FREE) for code in fresh]
+
+    @rule()
+    def draw(self) -> None:
+        free = {position for position, (_, fate) in enumerate(self.fates) if fate == FREE}
+        position = self.shelf.draw(self.coupon_id + 1)
+        if position is None:
+            assert not free
+            return
+        self.coupon_id += 1
+        assert position in free
+        self.fates[position] = (self.fates[position][0], self.coupon_id)
+
+    @rule(code=CODES)
+    def delete(self, code: str) -> None:
+        position = self.there().get(code)
+        if position is not None and self.fates[position][1] == FREE:
+            self.shelf.delete(position)
+            self.fates[position] = (code, DELETED)
+
+    @rule()
+    @precondition(lambda self: self.uploads)
+    def rebuild(self) -> None:
+        self.shelf = self.new()
+        uploads = list(self.uploads.items())
+        half = len(uploads) // 2
+        for part in (uploads[:half], uploads[half:]):
+            self.shelf.append_many(
+                [(upload_id, len(codes)) for upload_id, codes in part if codes],
+                [code for _, codes in part for code in codes],
+            )
+        given = [(position, fate) for position, (_, fate) in enumerate(self.fates) if fate not in (FREE, DELETED)]
+        deleted = [position for position, (_, fate) in enumerate(self.fates) if fate == DELETED]
+        assert self.shelf.restore(
+            np.array([position for position, _ in given], np.int64),
+            np.array([coupon_id for _, coupon_id in given], np.int64),
+            np.array(deleted, np.int64),
+        )
+
+    @rule(offset=st.integers(0, 30), limit=st.integers(1, 10), given=st.sampled_from([None, True, False]))
+    def page(self, offset: int, limit: int, given: bool | None) -> None:
+        listed = [
+            position
+            for position, (_, fate) in enumerate(self.fates)
+            if fate != DELETED and (given is None or (fate != FREE) == given)
+        ]
+        assert self.shelf.page(offset, limit, given) == listed[offset : offset + limit]
+
+    @invariant()
+    def holds_what_it_should(self) -> None:
+        if not hasattr(self, "shelf"):
+            return
+        fates = [fate for _, fate in self.fates]
+        assert self.shelf.uploaded == len(fates)
+        assert self.shelf.total == len(fates) - fates.count(DELETED)
+        assert self.shelf.available == fates.count(FREE)
+        there = self.there()
+        for code in (f"C{number}" for number in range(40)):
+            assert self.shelf.find(code) == there.get(code)
+        for position, (code, fate) in enumerate(self.fates):
+            assert (self.shelf.text(position), self.shelf.fate(position)) == (code, fate)
+
+
+ShelfModel.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestShelfAgainstItsModel = ShelfModel.TestCase
+
+
+@pytest.mark.parametrize(("given", "deleted"), [([1, 1], []), ([1], [1]), ([], [2, 2]), ([3], []), ([], [10**6])])
+def test_a_position_with_two_fates_or_beyond_the_end_is_damage(given: list[int], deleted: list[int]) -> None:
+    shelf = Shelf(lambda upload_id: ["A1", "B2", "C3"])
+    shelf.append(1, ["A1", "B2", "C3"])
+    coupon_ids = np.arange(1, len(given) + 1, dtype=np.int64)
+    assert not shelf.restore(np.array(given, np.int64), coupon_ids, np.array(deleted, np.int64))
+
+
+def test_an_empty_shelf_gives_nothing() -> None:
+    shelf = Shelf(lambda upload_id: [])
+    assert shelf.draw(1) is None
+    assert shelf.find("A1") is None
+    assert shelf.find_all(["A1"]) == []
+    assert shelf.page(0, 10, None) == []
+
+
+def test_the_draw_asks_the_operating_system_so_two_copies_of_a_process_draw_differently() -> None:
+    """A generator in the process, seeded or not, would be copied by fork and draw the same twice."""
+    shelf = Shelf(lambda upload_id: [])
+    shelf.append(1, [f"C{number}" for number in range(10_000)])
+    assert len({_draws_of_a_copy(shelf) for _ in range(3)}) == 3
+
+
+def _draws_of_a_copy(shelf: Shelf) -> bytes:
+    read, write = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # The copy does nothing but draw and write.
+        process = os.fork()
+    if not process:
+        try:
+            # Python seeds its own generator anew after a fork.
+            random.seed(1)
+            np.random.seed(1)
+            os.write(write, b" ".join(str(shelf.draw(number)).encode() for number in range(1, 9)))
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as drawn:
+        content = drawn.read()
+    assert os.waitpid(process, 0)[1] == 0
+    return content
+
+
+@pytest.mark.slow
+def test_a_million_codes_take_at_most_40_bytes_each() -> None:
+    shelf = Shelf(lambda upload_id: [])
+    most = 0.0
+    for first in range(0, 1_000_000, 200):
+        shelf.append(first + 1, [f"{number:08}" for number in range(first, first + 200)])
+        if shelf.uploaded >= 100_000 and not first % 10_000:
+            most = max(most, shelf.nbytes / shelf.uploaded)
+    assert shelf.uploaded == 1_000_000
+    assert shelf.nbytes / 1_000_000 <= 40
+    assert most <= 48  # Right after a step of growth.
