@@ -9,6 +9,8 @@ import itertools
 import re
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -311,3 +313,18 @@ def test_a_whole_call_ends_by_its_deadline_repeats_included(
         wxpay.v3.marketing.busifavor.stocks["98065001"].get()
     assert time.monotonic() - began < 3.5
     assert len(server.requests) >= 2
+
+
+@pytest.mark.slow
+def test_a_process_that_ends_right_after_a_refused_connection_ends_cleanly() -> None:
+    """pyreqwest's thread is on its way out of the interpreter then; one that is caught inside aborts the process."""
+    program = (
+        "import asyncio\n"
+        "from quanma.client.transport import AsyncHttpTransport, Request\n"
+        "async def main():\n"
+        "    transport = AsyncHttpTransport()\n"
+        "    requests = (transport.send(Request('GET', 'http://127.0.0.1:1/v3/x', {}, b''), 5) for _ in range(8))\n"
+        "    await asyncio.gather(*requests, return_exceptions=True)\n"
+        "asyncio.run(main())\n"
+    )
+    assert [subprocess.run([sys.executable, "-c", program]).returncode for _ in range(15)] == [0] * 15

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..upload.ledger import Totals
 from ..upload.uploader import Progress as Sent
@@ -71,11 +71,10 @@ def sending() -> Iterator[Callable[[Sent], None]]:
         yield _plain_lines()
         return
     columns = (
-        SpinnerColumn(),
-        BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        BarColumn(bar_width=12),
         TextColumn("{task.description}"),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(compact=True),
     )
     with Progress(*columns, console=Console(stderr=True)) as display:
         task = display.add_task("")
@@ -101,11 +100,11 @@ def _plain_lines() -> Callable[[Sent], None]:
 
 def _line(sent: Sent) -> str:
     totals = sent.totals
-    ceiling = f", ceiling {sent.ceiling:.1f}" if sent.ceiling else ""
+    ceiling = f" of {sent.ceiling:.1f}" if sent.ceiling else ""
     waiting = "" if sent.state == "sending" else f"   {sent.state}"
     return (
-        f"stored {totals.stored:,}  existed {totals.existed:,}  rejected {totals.rejected:,}  "
-        f"retries {totals.retries:,}   {sent.rate:.1f} req/s{ceiling}{waiting}"
+        f"stored {totals.stored:,} existed {totals.existed:,} rejected {totals.rejected:,} "
+        f"retries {totals.retries:,}  {sent.rate:.1f}{ceiling} req/s{waiting}"
     )
 
 

@@ -7,6 +7,10 @@ Another `Transport` may stand here; the tests put our own platform behind it, wi
 
 from __future__ import annotations
 
+import atexit
+import sys
+import threading
+import time
 from datetime import timedelta
 from typing import Any, NamedTuple, Protocol
 
@@ -22,6 +26,7 @@ ANSWER_BYTES_MAX = 4 * 1024 * 1024
 IDLE_SECONDS = 6
 """Connections rest shorter than the platform keeps them, 8 s (reported), so a request never meets a closing one."""
 CONNECT_SECONDS = 5
+LEAVE_SECONDS_MAX = 1.0
 TLS_MIN: TlsVersion = "TLSv1.2"
 
 
@@ -95,6 +100,21 @@ class AsyncHttpTransport:
 
     async def close(self) -> None:
         await self._client.close()
+
+
+@atexit.register
+def _let_threads_leave() -> None:
+    """Wait for pyreqwest's thread to leave the interpreter before it ends: one that is inside would abort the process.
+
+    The thread hands an async answer over by waking the loop, and may still be on its way back from that when the
+    program is done. Waiting lets it go; it takes a thousandth of a second.
+    """
+    ends_at = time.monotonic() + LEAVE_SECONDS_MAX
+    ours = {thread.ident for thread in threading.enumerate()}
+    while True:
+        time.sleep(0.005)
+        if sys._current_frames().keys() <= ours or time.monotonic() > ends_at:
+            return
 
 
 def _configured(builder: Any, proxy: str | None) -> Any:

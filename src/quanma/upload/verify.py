@@ -75,9 +75,10 @@ async def compare(
             there.add(page)
         after = await target.show(client, stock_id)
         marks = dict.fromkeys(MARKS, 0)
-        for sign, code in _marked(ledger, there):
-            marks[sign] += 1
-            mark(sign, code)
+        with there.one_transaction():
+            for sign, code in _marked(ledger, there):
+                marks[sign] += 1
+                mark(sign, code)
         return Compared(counts, marks, complete=_stood_still(facts, after, there))
     except (NoAuth, ResourceNotExists):
         # Source: the list is in the SDKs and not in the public function list, so some merchants get 403 or 404.
@@ -128,6 +129,10 @@ class _There:
             self._db.executemany(
                 "INSERT OR IGNORE INTO there VALUES (?, ?, 0)", [(one.code, one.given) for one in page]
             )
+
+    def one_transaction(self) -> apsw.Connection:
+        """To be entered around many `take`s: each alone would write the file."""
+        return self._db
 
     def take(self, code: str) -> str | None:
         """The mark of a code that is there, which is mine from now on; None where it is not."""
