@@ -14,7 +14,7 @@ import click
 from ..client import config as settings
 from ..client.client import AsyncWechatpay
 from ..client.exchange import Patience
-from ..errors import RequestInvalid
+from ..errors import RequestInvalid, StoreUnavailable
 from ..upload import prepare, report
 from ..upload import verify as comparing
 from ..upload.ledger import Ledger
@@ -201,25 +201,30 @@ async def _upload(sources: Sequence[Source], wishes: Wishes, merchant: settings.
     target = wishes.target
     async with AsyncWechatpay(merchant) as client:
         facts = await _checked_stock(client, target, wishes.stock_id)
-    about = {"target": target.name, "mchid": merchant.mchid, "stock_id": wishes.stock_id}
-    opened = (
-        Ledger.resume(wishes.ledger, **about)
-        if wishes.resume
-        else Ledger.create(wishes.ledger, **about, restart=wishes.restart)
-    )
-    with opened as ledger:
-        if ledger.planned:
-            prepare.check_unchanged(ledger, sources, column=wishes.column, trim=wishes.trim)
-        else:
-            with output.reading() as progress:
-                planned = prepare.make_plan(
-                    ledger, target, sources, column=wishes.column, trim=wishes.trim, progress=progress
-                )
-            _say_planned(planned, facts)
-        async with AsyncWechatpay(merchant, patience=ONE_ATTEMPT) as client:
-            result = await _send(ledger, target, client, wishes)
-        output.result(wishes.stock_id, result.totals, wishes.ledger, as_json=wishes.json)
-        return _ended(ledger, result)
+    try:
+        with _opened(wishes, merchant) as ledger:
+            if ledger.planned:
+                prepare.check_unchanged(ledger, sources, column=wishes.column, trim=wishes.trim)
+            else:
+                with output.reading() as progress:
+                    planned = prepare.make_plan(
+                        ledger, target, sources, column=wishes.column, trim=wishes.trim, progress=progress
+                    )
+                _say_planned(planned, facts)
+            async with AsyncWechatpay(merchant, patience=ONE_ATTEMPT) as client:
+                result = await _send(ledger, target, client, wishes)
+            output.result(wishes.stock_id, result.totals, wishes.ledger, as_json=wishes.json)
+            return _ended(ledger, result)
+    except StoreUnavailable as problem:
+        output.say(f"stopped: {problem}")
+        return UNFINISHED
+
+
+def _opened(wishes: Wishes, merchant: settings.Merchant) -> Ledger:
+    about = {"target": wishes.target.name, "mchid": merchant.mchid, "stock_id": wishes.stock_id}
+    if wishes.resume:
+        return Ledger.resume(wishes.ledger, **about)
+    return Ledger.create(wishes.ledger, **about, restart=wishes.restart)
 
 
 async def _checked_stock(client: AsyncWechatpay, target: Target, stock_id: str) -> StockFacts:
@@ -237,6 +242,10 @@ def _say_planned(planned: Planned, facts: StockFacts) -> None:
         f"{planned.rows:,} rows: {planned.distinct:,} codes to send, {planned.duplicate:,} repeat an earlier row, "
         f"{planned.rejected:,} rejected"
     )
+    for reason in planned.reasons:
+        output.say(f"  rejected: {reason}")
+    if planned.rejected > len(planned.reasons):
+        output.say(f"  … and {planned.rejected - len(planned.reasons):,} more, all of them in the report")
     for warning in planned.warnings:
         output.say(f"  warning: {warning}")
     if planned.warned > len(planned.warnings):

@@ -2,28 +2,27 @@
 
 A batch's number is written before its first send, and a batch is settled by one statement. Every write is durable
 when the method returns. One process runs an upload; others may read its ledger while it runs.
+
+Every method raises StoreUnavailable where the file can't be read or written; after that nothing more is written.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import secrets
+import contextlib
 from collections.abc import Iterator, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
 import apsw
 import msgspec
 
-from ..errors import LedgerBusy, LedgerRefused
+from ..errors import LedgerBusy, LedgerRefused, StoreUnavailable
+from . import ledgerfile
 from .plan import Duplicate, Planned, PlannedBatch, Rejected
 from .target import Outcome
 
-APPLICATION_ID = 0x716D6C67  # "qmlg"
-VERSION = 1
-SAFE_SQLITE = (3, 51, 3)
+ATTEMPTS_FIRST = 3
+"""An unknown batch goes before new ones for so many attempts."""
 
 
 class Input(msgspec.Struct, frozen=True):
@@ -48,6 +47,9 @@ class Batch(NamedTuple):
     attempts: int
     """Before this one."""
     unknown_attempts: int
+    """Before this one, how many may have taken effect without our knowing."""
+    unknown_of_number: int
+    """Of these, how many under the number that it has now."""
     renumbered: int
 
 
@@ -91,6 +93,7 @@ class AnsweredBatch(NamedTuple):
 
 # Back to where a batch was before it was sent. One that was ever unknown stays so.
 _BACK = "state = iif(unknown_attempts > 0, 'unknown', 'planned')"
+_UNKNOWN = "state = 'unknown', unknown_attempts = unknown_attempts + 1, unknown_of_number = unknown_of_number + 1"
 
 
 class Ledger:
@@ -100,6 +103,7 @@ class Ledger:
         self.path = path
         self._db = db
         self._held = held
+        self._failed: str | None = None
 
     # Opening
 
@@ -111,17 +115,17 @@ class Ledger:
             LedgerRefused: one is there, or the file can't be made.
             LedgerBusy: another process runs it.
         """
-        there = path.exists() and path.stat().st_size > 0
-        if there and not restart:
-            raise LedgerRefused(
-                f"{path} is there already: --resume goes on with it, --restart begins anew (what was sent stays sent)"
-            )
-        held = _lock(path, create=True)
+        held = ledgerfile.lock(path, create=True)
         try:
-            db = _connect(path)
-            if there:
-                _check_kind(path, db)
-            _start(db, target, mchid, stock_id)
+            db = ledgerfile.connect(path)
+            begun = ledgerfile.is_begun(path, db)
+            if begun and not restart:
+                raise LedgerRefused(
+                    f"{path} is there already: --resume goes on with it, --restart begins anew "
+                    "(what was sent stays sent)"
+                )
+            ledgerfile.make_durable(path, db)
+            ledgerfile.start(path, db, target, mchid, stock_id)
         except BaseException:
             held.close()
             raise
@@ -131,25 +135,30 @@ class Ledger:
     def resume(cls, path: Path, *, target: str, mchid: str, stock_id: str) -> Self:
         """Go on with a ledger. A batch that was being sent when its process died is unknown.
 
+        A file that its process died too early to begin is begun now.
+
         Raises:
             LedgerRefused: there is none, or it is of another stock, merchant or kind.
             LedgerBusy: another process runs it.
         """
         if not path.exists():
             raise LedgerRefused(f"there is no ledger {path} to resume: start without --resume")
-        held = _lock(path, create=False)
+        held = ledgerfile.lock(path, create=False)
         try:
-            db = _connect(path)
-            _check_kind(path, db)
-            found = db.execute("SELECT target, mchid, stock_id FROM upload").fetchall()[0]
+            db = ledgerfile.connect(path)
+            begun = ledgerfile.is_begun(path, db)
+            ledgerfile.make_durable(path, db)
+            if not begun:
+                ledgerfile.start(path, db, target, mchid, stock_id)
+                return cls(path, db, held)
+            (found,) = _rows(db, "SELECT target, mchid, stock_id FROM upload")
             if found != (target, mchid, stock_id):
                 raise LedgerRefused(
                     f"{path} belongs to {found[0]} stock {found[2]} of merchant {found[1]}, "
                     f"not to {target} stock {stock_id} of merchant {mchid}: name another with --ledger"
                 )
-            with db:
-                change = "state = 'unknown', unknown_attempts = unknown_attempts + 1"
-                db.execute(f"UPDATE batch SET {change} WHERE state = 'sending'")
+            with ledgerfile.telling(path), db:
+                db.execute(f"UPDATE batch SET {_UNKNOWN} WHERE state = 'sending'")
         except BaseException:
             held.close()
             raise
@@ -160,8 +169,9 @@ class Ledger:
         """Open a ledger to read, also while it runs. Raises LedgerRefused: there is none."""
         if not path.exists():
             raise LedgerRefused(f"there is no ledger {path}")
-        db = _connect(path, read_only=True)
-        _check_kind(path, db)
+        db = ledgerfile.connect(path, read_only=True)
+        if not ledgerfile.is_begun(path, db):
+            raise LedgerRefused(f"{path} holds no upload yet")
         return cls(path, db, None)
 
     def close(self) -> None:
@@ -195,30 +205,36 @@ class Ledger:
 
     def begin_plan(self) -> None:
         """Forget a plan that was not finished: nothing of it was sent. All of the next one is one transaction."""
-        self._db.execute("BEGIN IMMEDIATE")
-        for table in ("batch", "duplicate", "rejected"):
-            self._db.execute(f"DELETE FROM {table}")
+        with ledgerfile.telling(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            for table in ("batch", "duplicate", "rejected"):
+                self._db.execute(f"DELETE FROM {table}")
 
     def keep_batches(self, batches: Sequence[PlannedBatch]) -> None:
-        self._db.executemany(
+        self._insert(
             "INSERT INTO batch (code_count, codes, rows) VALUES (?, ?, ?)",
             [(len(batch.codes), "\n".join(batch.codes), batch.rows) for batch in batches],
         )
 
     def keep_duplicates(self, rows: Sequence[Duplicate]) -> None:
-        self._db.executemany("INSERT INTO duplicate VALUES (?, ?, ?)", rows)
+        self._insert("INSERT INTO duplicate VALUES (?, ?, ?)", rows)
 
     def keep_rejected(self, rows: Sequence[Rejected]) -> None:
-        self._db.executemany("INSERT INTO rejected VALUES (?, ?, ?)", rows)
+        self._insert("INSERT INTO rejected VALUES (?, ?, ?)", rows)
+
+    def _insert(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        with ledgerfile.telling(self.path):
+            self._db.executemany(statement, rows)
 
     def end_plan(self, planned: Planned, inputs: Inputs) -> None:
         """planning → planned: from here on batches are sent."""
-        self._db.execute(
-            "UPDATE upload SET state = 'planned', inputs = ?, row_count = ?, duplicate_count = ?, rejected_count = ?,"
-            " open_batches = (SELECT count(*) FROM batch) WHERE state = 'planning'",
-            (msgspec.json.encode(inputs).decode(), planned.rows, planned.duplicate, planned.rejected),
-        )
-        self._db.execute("COMMIT")
+        with ledgerfile.telling(self.path):
+            self._db.execute(
+                "UPDATE upload SET state = 'planned', inputs = ?, row_count = ?, duplicate_count = ?,"
+                " rejected_count = ?, open_batches = (SELECT count(*) FROM batch) WHERE state = 'planning'",
+                (msgspec.json.encode(inputs).decode(), planned.rows, planned.duplicate, planned.rejected),
+            )
+            self._db.execute("COMMIT")
 
     def drop_plan(self) -> None:
         if self._db.in_transaction:
@@ -229,25 +245,27 @@ class Ledger:
     def take(self, now: float) -> Batch | None:
         """planned or unknown → sending, for the next batch; None where no batch is waiting.
 
-        Unknown ones come first: what they did is a question, and the answer may be near.
+        Unknown ones come first: what they did is a question, and the answer may be near. After a few attempts the
+        others have their turn: the platform may fail on that batch alone.
         """
-        with self._db:
+        with self._writing():
             row = _rows(
                 self._db,
                 "UPDATE batch SET state = 'sending', attempts = attempts + 1, sent_at = ? WHERE batch_no = coalesce("
-                " (SELECT min(batch_no) FROM batch WHERE state = 'unknown'),"
-                " (SELECT min(batch_no) FROM batch WHERE state = 'planned'))"
-                " RETURNING batch_no, codes, attempts - 1, unknown_attempts, renumbered",
+                f" (SELECT min(batch_no) FROM batch WHERE state = 'unknown' AND attempts < {ATTEMPTS_FIRST}),"
+                " (SELECT min(batch_no) FROM batch WHERE state = 'planned'),"
+                " (SELECT batch_no FROM batch WHERE state = 'unknown' ORDER BY sent_at, batch_no LIMIT 1))"
+                " RETURNING batch_no, codes, attempts - 1, unknown_attempts, unknown_of_number, renumbered",
                 (now,),
             )
             if not row:
                 return None
-            batch_no, codes, attempts, unknown_attempts, renumbered = row[0]
+            batch_no, codes, attempts, unknown_attempts, unknown_of_number, renumbered = row[0]
             self._db.execute(
                 "UPDATE upload SET requests = requests + 1, retries = retries + ?", (1 if attempts > 0 else 0,)
             )
         number = self._number(batch_no, renumbered)
-        return Batch(batch_no, number, codes.split("\n"), attempts, unknown_attempts, renumbered)
+        return Batch(batch_no, number, codes.split("\n"), attempts, unknown_attempts, unknown_of_number, renumbered)
 
     def settle(self, batch: Batch, outcome: Outcome, now: float) -> None:
         """sending → answered. Codes that existed are ours if an earlier attempt may have stored them."""
@@ -259,12 +277,12 @@ class Ledger:
         self._answered(batch, now, len(batch.codes) - existed - refused, existed, refused, others)
 
     def settle_refused(self, batch: Batch, code: str, message: str, now: float) -> None:
-        """sending → answered: the platform refused the whole request, and nothing of it was ever stored."""
+        """sending → answered: the platform refused the whole request, and no attempt of it was ever unknown."""
         self._answered(batch, now, 0, 0, len(batch.codes), Settled(whole=(code, message)))
 
     def _answered(self, batch: Batch, now: float, stored: int, existed: int, rejected: int, others: Settled) -> None:
         text = msgspec.json.encode(others).decode() if others != Settled() else None
-        with self._db:
+        with self._writing():
             self._move(batch, "state = 'answered', answered_at = ?, others = ?", (now, text))
             self._db.execute(
                 "UPDATE upload SET stored_count = stored_count + ?, existed_count = existed_count + ?,"
@@ -274,18 +292,23 @@ class Ledger:
 
     def unknown(self, batch: Batch) -> None:
         """sending → unknown: it may have taken effect. The next attempt has the same number and bytes."""
-        with self._db:
-            self._move(batch, "state = 'unknown', unknown_attempts = unknown_attempts + 1")
+        with self._writing():
+            self._move(batch, _UNKNOWN)
 
     def not_accepted(self, batch: Batch) -> None:
         """sending → what it was: it certainly had no effect."""
-        with self._db:
+        with self._writing():
             self._move(batch, _BACK)
 
-    def renumber(self, batch: Batch) -> None:
-        """sending → what it was, under a new number: the platform refused the old one."""
-        with self._db:
-            self._move(batch, f"{_BACK}, renumbered = renumbered + 1")
+    def renumber(self, batch: Batch, *, used: bool) -> None:
+        """sending → what it was, under a new number: the platform refused the old one.
+
+        `used`: because it had seen the old one before. Nobody else makes our numbers, so an attempt of ours took
+        effect, whoever answered it: unknown.
+        """
+        back = "state = 'unknown', unknown_attempts = max(unknown_attempts, 1)" if used else _BACK
+        with self._writing():
+            self._move(batch, f"{back}, renumbered = renumbered + 1, unknown_of_number = 0")
 
     def _move(self, batch: Batch, change: str, values: tuple[object, ...] = ()) -> None:
         self._db.execute(
@@ -296,9 +319,24 @@ class Ledger:
 
     def spent(self, seconds: float, learned_rate: float | None) -> None:
         """Add the time of this run, and keep the rate that was found."""
-        self._db.execute(
-            "UPDATE upload SET seconds = seconds + ?, learned_rate = coalesce(?, learned_rate)", (seconds, learned_rate)
-        )
+        with self._writing():
+            self._db.execute(
+                "UPDATE upload SET seconds = seconds + ?, learned_rate = coalesce(?, learned_rate)",
+                (seconds, learned_rate),
+            )
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction, durable at its end."""
+        # What a failed write or fsync left behind is not known: only a new start reads it again.
+        if self._failed is not None:
+            raise StoreUnavailable(self._failed)
+        try:
+            with ledgerfile.telling(self.path), self._db:
+                yield
+        except StoreUnavailable as problem:
+            self._failed = str(problem)
+            raise
 
     @property
     def learned_rate(self) -> float | None:
@@ -308,12 +346,13 @@ class Ledger:
     # Reading
 
     def totals(self) -> Totals:
-        (row,) = _rows(
-            self._db,
-            "SELECT row_count, stored_count, existed_count, duplicate_count, rejected_count,"
-            " row_count - stored_count - existed_count - duplicate_count - rejected_count,"
-            " requests, retries, seconds, open_batches FROM upload",
-        )
+        with ledgerfile.telling(self.path):
+            (row,) = _rows(
+                self._db,
+                "SELECT row_count, stored_count, existed_count, duplicate_count, rejected_count,"
+                " row_count - stored_count - existed_count - duplicate_count - rejected_count,"
+                " requests, retries, seconds, open_batches FROM upload",
+            )
         return Totals(*row)
 
     def batches(self) -> Iterator[AnsweredBatch]:
@@ -344,64 +383,3 @@ class Ledger:
 def _rows(db: apsw.Connection, statement: str, values: Sequence[object] = ()) -> list[Any]:
     """Untyped: what a statement's columns hold, only the statement says."""
     return db.execute(statement, tuple(values)).fetchall()
-
-
-def _lock(path: Path, *, create: bool) -> IO[bytes]:
-    # The ledger itself: SQLite locks byte ranges of it, this is a lock on the whole, and neither sees the other.
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
-        held = open(descriptor, "r+b", buffering=0)  # noqa: SIM115  # Open as long as the ledger.
-    except OSError as problem:
-        raise LedgerRefused(f"{path} can't be opened: {problem.strerror}: name another with --ledger") from None
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if (mode := os.fstat(descriptor).st_mode & 0o777) & 0o077:
-            raise LedgerRefused(f"{path} has mode {mode:04o}, so others can read the codes: chmod 600 {path}")
-    except BlockingIOError:
-        held.close()
-        raise LedgerBusy(f"{path} is being run by another process: wait for it, or stop it") from None
-    except LedgerRefused:
-        held.close()
-        raise
-    return held
-
-
-def _connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
-    if tuple(map(int, apsw.sqlite_lib_version().split("."))) < SAFE_SQLITE:
-        raise LedgerRefused(f"SQLite {apsw.sqlite_lib_version()} can corrupt a ledger: pip install -U apsw")
-    try:
-        flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
-        db = apsw.Connection(str(path), flags=flags)
-        db.set_busy_timeout(5000)
-        if not read_only:
-            db.execute("PRAGMA journal_mode = wal").fetchall()
-            db.execute("PRAGMA synchronous = full")
-            db.execute("PRAGMA fullfsync = on").fetchall()
-        return db
-    except apsw.Error as problem:
-        raise LedgerRefused(f"{path} can't be opened ({type(problem).__name__}: {problem}): name another") from None
-
-
-def _check_kind(path: Path, db: apsw.Connection) -> None:
-    try:
-        kind, version = db.execute("PRAGMA application_id").get, db.execute("PRAGMA user_version").get
-    except apsw.Error as problem:
-        raise LedgerRefused(f"{path} is no ledger ({problem}): name another with --ledger") from None
-    if kind != APPLICATION_ID:
-        raise LedgerRefused(f"{path} is no ledger of an upload: name another with --ledger")
-    if version != VERSION:
-        raise LedgerRefused(f"{path} was written by another quanma (form {version}, this one reads {VERSION})")
-
-
-def _start(db: apsw.Connection, target: str, mchid: str, stock_id: str) -> None:
-    with db:
-        for table in ("upload", "batch", "duplicate", "rejected"):
-            db.execute(f"DROP TABLE IF EXISTS {table}")
-        db.execute(files("quanma.upload").joinpath("ledger.sql").read_text("utf-8"))
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute(f"PRAGMA user_version = {VERSION}")
-        db.execute(
-            "INSERT INTO upload (only, state, target, mchid, stock_id, inputs, number_prefix)"
-            " VALUES (1, 'planning', ?, ?, ?, ?, ?)",
-            (target, mchid, stock_id, msgspec.json.encode(Inputs([])).decode(), f"qm{secrets.token_hex(8)}"),
-        )

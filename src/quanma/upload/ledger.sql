@@ -1,10 +1,12 @@
 -- What was planned, sent and answered for one upload. One file, one stock, one input.
 --
 --   planned ──send──▶ sending ──answer──▶ answered
---      ▲                 │ no answer, or killed and reopened
---      │ refused number  ▼
---      └──────────── unknown ──send, same number, same bytes──▶ sending
+--      ▲              │ │  ▲
+--      └─not accepted─┘ │  └──send, same number, same bytes──┐
+--                       └──no answer, or killed and reopened──▶ unknown
 --
+-- Not accepted, a batch that ever was unknown is unknown again. A refused number is replaced on the way back;
+-- if it was refused because the platform knew it, the way leads to unknown.
 -- A row of the input is named by its input's number × 2^40 + its row there.
 
 CREATE TABLE upload (
@@ -34,6 +36,7 @@ CREATE TABLE batch (
     renumbered       INTEGER NOT NULL DEFAULT 0,  -- times that the number was refused and replaced
     attempts         INTEGER NOT NULL DEFAULT 0,
     unknown_attempts INTEGER NOT NULL DEFAULT 0,  -- of these, how many may have taken effect without our knowing
+    unknown_of_number INTEGER NOT NULL DEFAULT 0, -- of these, how many under the present number
     code_count       INTEGER NOT NULL,
     codes            TEXT NOT NULL,               -- one a line
     rows             TEXT NOT NULL,               -- runs: 1-200,203

@@ -41,6 +41,7 @@ class Pace:
         self._ceiling_at = 0.0
         self._taken: deque[float] = deque()
         self._failures = 0
+        self._paused_until = float("-inf")
         self._ever_taken = False
         self._refused_at = float("-inf")
 
@@ -83,6 +84,9 @@ class Pace:
 
     def failed(self, now: float) -> float:
         """No answer, or a failure of the platform. Returns how long everything pauses, in seconds."""
+        if now < self._paused_until:
+            # It was under way when another one failed: that is one failure, not two.
+            return self._paused_until - now
         self._failures += 1
         pause = min(PAUSE_MAX_SECONDS, PAUSE_MIN_SECONDS * 2 ** min(self._failures - 1, 10))
         return self._pause(now, pause)
@@ -94,7 +98,8 @@ class Pace:
 
     def _pause(self, now: float, seconds: float) -> float:
         seconds += self._spread(seconds * 0.3)
-        self._next_at = max(self._next_at, now + seconds)
+        self._paused_until = now + seconds
+        self._next_at = max(self._next_at, self._paused_until)
         self._grown_at = self._next_at
         return seconds
 

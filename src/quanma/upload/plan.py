@@ -18,9 +18,10 @@ import numpy as np
 from ..api.rules import CodeRule
 from . import dirt
 from .distinct import Distinct
-from .rows import row_id, runs
+from .rows import input_and_row, row_id, runs
 from .source import Block, Source
 
+WARNINGS_MAX, REASONS_MAX = 3, 10
 _READ_BYTES = 1 << 20
 
 
@@ -51,7 +52,7 @@ class Keeper(Protocol):
 
 
 class Planned(NamedTuple):
-    """How many rows the input has, and what becomes of them. `warnings` are examples of legal but suspicious codes."""
+    """How many rows the input has, and what becomes of them."""
 
     rows: int
     distinct: int
@@ -59,6 +60,9 @@ class Planned(NamedTuple):
     rejected: int
     warned: int
     warnings: list[str]
+    """The first of the legal but suspicious codes."""
+    reasons: Sequence[str] = ()
+    """Of the first rejected rows."""
 
 
 def plan(
@@ -76,8 +80,10 @@ def plan(
     """
     rows = rejected = warned = 0
     warnings: list[str] = []
+    reasons: list[str] = []
     with _Spool(folder) as spool:
         for input_no, source in enumerate(sources):
+            place = f"{source.name}, " if len(sources) > 1 else ""
             for block in source.blocks():
                 good = sorted_block(block, input_no, rule)
                 spool.add(good.rows, good.codes)
@@ -85,12 +91,16 @@ def plan(
                     keeper.keep_rejected(good.rejected)
                 if good.blank:
                     warned += len(good.blank)
-                    warnings += good.blank[: 3 - len(warnings)]
+                    warnings += [place + warning for warning in good.blank[: WARNINGS_MAX - len(warnings)]]
+                reasons += [
+                    f"{place}row {input_and_row(one.row)[1]}: {one.reason}"
+                    for one in good.rejected[: REASONS_MAX - len(reasons)]
+                ]
                 rejected += len(good.rejected)
                 rows += len(block.codes)
                 progress(rows)
         duplicate = spool.hand_over(keeper, batch_codes_max)
-    return Planned(rows, rows - rejected - duplicate, duplicate, rejected, warned, warnings)
+    return Planned(rows, rows - rejected - duplicate, duplicate, rejected, warned, warnings, reasons)
 
 
 class SortedBlock(NamedTuple):
@@ -110,9 +120,8 @@ def sorted_block(block: Block, input_no: int, rule: CodeRule) -> SortedBlock:
         if isinstance(block.rows, range) and block.rows.step == 1
         else [row + first for row in block.rows]
     )
-    blank = [] if not _outer_blanks(block.codes) else _warned(block)
     if not block.problems and rule.takes_all(block.codes):
-        return SortedBlock(rows, block.codes, [], blank)
+        return SortedBlock(rows, block.codes, [], _warned(block.rows, block.codes))
     verdicts: list[object] = list(map(rule.pattern.fullmatch, block.codes))
     for index in block.problems:
         verdicts[index] = None
@@ -121,18 +130,19 @@ def sorted_block(block: Block, input_no: int, rule: CodeRule) -> SortedBlock:
         for index, code in enumerate(block.codes)
         if verdicts[index] is None
     ]
-    return SortedBlock(list(compress(rows, verdicts)), list(compress(block.codes, verdicts)), rejected, blank)
+    codes = list(compress(block.codes, verdicts))
+    blank = _warned(list(compress(block.rows, verdicts)), codes)
+    return SortedBlock(list(compress(rows, verdicts)), codes, rejected, blank)
 
 
-def _outer_blanks(codes: Sequence[str]) -> bool:
+def _warned(rows: Sequence[int], codes: Sequence[str]) -> list[str]:
+    # One look at the whole text: most blocks have no outer blank.
     text = "\n".join(codes)
-    return " \n" in text or "\n " in text or text[:1] == " " or text[-1:] == " "
-
-
-def _warned(block: Block) -> list[str]:
+    if not (" \n" in text or "\n " in text or text[:1] == " " or text[-1:] == " "):
+        return []
     return [
         f"row {row}: {warning}"
-        for row, code in zip(block.rows, block.codes, strict=True)
+        for row, code in zip(rows, codes, strict=True)
         if (warning := dirt.warn(code)) is not None
     ]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import LedgerRefused
+from ..errors import LedgerRefused, StoreUnavailable
 from .ledger import Input, Inputs, Ledger
 from .plan import Planned, plan
 from .source import Source
@@ -70,13 +70,19 @@ def make_plan(
 
     Raises:
         SourceUnreadable: an input can't be read row by row. The ledger holds no plan then.
+        StoreUnavailable: the plan can't be written. Nor does it then.
     """
+    folder = ledger.path.resolve().parent
     ledger.begin_plan()
     try:
-        folder = ledger.path.resolve().parent
         planned = plan(sources, target.rule, target.batch_codes_max, ledger, folder, progress)
         inputs = Inputs([Input(source.name, source.fingerprint()) for source in sources], column, trim)
         ledger.end_plan(planned, inputs)
+    except OSError as problem:
+        ledger.drop_plan()
+        raise StoreUnavailable(
+            f"the plan can't be written in {folder} ({problem.strerror}): free the disk, then --resume"
+        ) from problem
     except BaseException:
         ledger.drop_plan()
         raise

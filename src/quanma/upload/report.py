@@ -19,6 +19,7 @@ import msgspec
 from ..errors import LedgerRefused
 from .ledger import AnsweredBatch, Ledger
 from .rows import input_and_row, rows_of
+from .source.columns import CODE_NAMES
 
 REPORT, REJECTED, LEFTOVER = "report.csv", "rejected.jsonl", "leftover.txt"
 FIELDS = ("row", "code", "outcome", "reason", "upload_request_no", "attempts", "evidence", "settled_at")
@@ -76,6 +77,8 @@ def write(ledger: Ledger, folder: Path) -> Written:
                     fields = {"row": where, "code": line.code, "reason": line.reason}
                     bad.write(msgspec.json.encode(fields).decode() + "\n")
                 elif line.outcome == "pending":
+                    if not leftover and line.code.strip().casefold() in CODE_NAMES:
+                        rest.write("code\n")  # Else this code would be taken for the header.
                     leftover += 1
                     rest.write(line.code + "\n")
         for name, count in ((REJECTED, rejected), (LEFTOVER, leftover)):

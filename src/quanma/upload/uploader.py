@@ -16,6 +16,7 @@ from typing import NamedTuple
 from ..errors import (
     ClockWrong,
     NotSent,
+    ParamError,
     QuanmaError,
     RateLimited,
     RequestRefused,
@@ -30,8 +31,8 @@ CONCURRENCY = 8
 OUTAGE_SECONDS_MAX = 1800.0
 NOT_READY_SECONDS_MAX = 900.0
 RENUMBERED_MAX = 3
-CLOCK_WRONG_MAX = 3
-"""One may be an old answer, played again; so many in a row are our own clock."""
+DOUBTFUL_MAX = 3
+"""One unsigned refusal may come from something between, one old answer be played again; so many in a row are true."""
 CAP_MESSAGE = "已达上限"
 """Source: the platform's words for a full stock, 上传的自定义code已达上限 (documented)."""
 TICK_SECONDS = 0.5
@@ -103,7 +104,8 @@ class Uploader:
         self._failing_since: float | None = None
         self._not_ready_since: float | None = None
         self._not_ready_times = 0
-        self._clock_wrong_times = 0
+        self._doubtful_times = 0
+        self._fault: BaseException | None = None
         self._state = "sending"
 
     @property
@@ -117,17 +119,26 @@ class Uploader:
     async def run(self) -> Result:
         """Send until every batch is settled, or something ends it. The ledger holds the truth at any moment.
 
+        Cancelled, it drops what is under way: those batches are unknown.
+
         Raises:
             LedgerBusy: another process moved a batch.
+            StoreUnavailable: the ledger can't be written; what was under way is unknown after a resume.
         """
         began = self._clock.steady()
         ticking = asyncio.create_task(self._tick())
         try:
             await self._send_all()
+            while self._under_way:
+                await asyncio.wait(self._under_way)
         finally:
-            ticking.cancel()
+            for task in (*self._under_way, ticking):
+                task.cancel()
             await asyncio.gather(*self._under_way, ticking, return_exceptions=True)
-            self._ledger.spent(self._clock.steady() - began, self._pace.ceiling)
+            if self._fault is None:
+                self._ledger.spent(self._clock.steady() - began, self._pace.ceiling)
+        if self._fault is not None:
+            raise self._fault
         totals = self._ledger.totals()
         self._show(totals)
         if totals.batches_open == 0:
@@ -171,7 +182,8 @@ class Uploader:
         self._under_way.discard(task)
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._stop(Ending.REFUSED, str(error))
+            self._fault = self._fault or error
+            self._stop(Ending.STOPPED, str(error))
 
     async def _send(self, batch: Batch) -> None:
         try:
@@ -192,6 +204,8 @@ class Uploader:
             self._ledger.not_accepted(batch)
             self._came_back()
             self._pace.refused(now, error.retry_after_seconds)
+            # Now, not at the end: a kill should not forget what was learned.
+            self._ledger.spent(0.0, self._pace.ceiling)
         elif isinstance(error, StockNotReady):
             self._ledger.not_accepted(batch)
             self._not_ready(now, error)
@@ -201,15 +215,15 @@ class Uploader:
         elif isinstance(error, RequestRefused):
             # Unsigned: it settles nothing. A platform that refuses a signature (401) may not sign its answer.
             self._ledger.unknown(batch)
-            self._stop(Ending.REFUSED, f"{error} (the answer is not signed)")
+            self._doubt(f"{error} (the answer is not signed)")
+            self._failed(now, error)
         elif isinstance(error, NotSent):
             self._ledger.not_accepted(batch)
             self._failed(now, error)
         elif error.may_have_executed:
             self._ledger.unknown(batch)
-            self._clock_wrong_times = self._clock_wrong_times + 1 if isinstance(error, ClockWrong) else 0
-            if self._clock_wrong_times >= CLOCK_WRONG_MAX:
-                self._stop(Ending.REFUSED, f"set this machine's clock: {error}")
+            if isinstance(error, ClockWrong):
+                self._doubt(f"set this machine's clock: {error}")
             self._failed(now, error)
         else:
             # Our own check refused it, or a setting is wrong: no other batch would fare better.
@@ -217,7 +231,6 @@ class Uploader:
             self._stop(Ending.REFUSED, str(error))
 
     def _refused(self, batch: Batch, error: RequestRefused) -> None:
-        now = self._clock.wall()
         if CAP_MESSAGE in error.message:
             self._ledger.not_accepted(batch)
             self._stop(Ending.FULL, str(error))
@@ -225,13 +238,16 @@ class Uploader:
             # No permission, no such stock, a wrong key: it holds for every batch.
             self._ledger.not_accepted(batch)
             self._stop(Ending.REFUSED, str(error))
-        elif batch.renumbered < RENUMBERED_MAX and (
-            isinstance(error, ResourceAlreadyExists) or batch.unknown_attempts > batch.renumbered
-        ):
+        elif batch.unknown_of_number:
             # It may be the number that is refused: what a repeated one does is not documented.
-            self._ledger.renumber(batch)
-        elif error.code == "PARAM_ERROR":
-            self._ledger.settle_refused(batch, error.code, error.message, now)
+            self._ledger.renumber(batch, used=False)
+        elif isinstance(error, ResourceAlreadyExists) and batch.renumbered < RENUMBERED_MAX:
+            self._ledger.renumber(batch, used=True)
+        elif isinstance(error, ParamError) and batch.renumbered == 0:
+            # A signed answer does not name its request: it must say so twice, of two numbers.
+            self._ledger.renumber(batch, used=False)
+        elif isinstance(error, ParamError) and not batch.unknown_attempts:
+            self._ledger.settle_refused(batch, error.code, error.message, self._clock.wall())
         else:
             # The stock's mode or state: it holds for every batch.
             self._ledger.not_accepted(batch)
@@ -243,18 +259,23 @@ class Uploader:
 
     def _came_back(self) -> None:
         self._failing_since = self._not_ready_since = None
-        self._not_ready_times = 0
+        self._not_ready_times = self._doubtful_times = 0
         self._state = "sending"
 
+    def _doubt(self, reason: str) -> None:
+        self._doubtful_times += 1
+        if self._doubtful_times >= DOUBTFUL_MAX:
+            self._stop(Ending.REFUSED, reason)
+
     def _failed(self, now: float, error: QuanmaError) -> None:
-        self._failing_since = self._failing_since or now
+        self._failing_since = now if self._failing_since is None else self._failing_since
         pause = self._pace.failed(now)
         self._state = f"waiting {pause:.0f} s: {error}"
         if now - self._failing_since > OUTAGE_SECONDS_MAX:
             self._stop(Ending.OUTAGE, str(error))
 
     def _not_ready(self, now: float, error: StockNotReady) -> None:
-        self._not_ready_since = self._not_ready_since or now
+        self._not_ready_since = now if self._not_ready_since is None else self._not_ready_since
         self._not_ready_times += 1
         pause = self._pace.not_ready(now, self._not_ready_times)
         self._state = f"the stock is still being created, next try in {pause:.0f} s"

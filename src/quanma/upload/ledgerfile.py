@@ -1,0 +1,111 @@
+"""A ledger's file: held by one process, private, durable, and told apart from any other file."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import IO
+
+import apsw
+
+from ..errors import LedgerBusy, LedgerRefused, StoreUnavailable
+
+APPLICATION_ID = 0x716D6C67  # "qmlg"
+VERSION = 1
+SAFE_SQLITE = (3, 51, 3)
+NO_INPUTS = '{"sources":[]}'
+
+
+def lock(path: Path, *, create: bool) -> IO[bytes]:
+    """Hold the file for this process, until what is returned is closed or the process ends.
+
+    Raises:
+        LedgerBusy: another process holds it.
+        LedgerRefused: it can't be opened, or others can read it.
+    """
+    # The ledger itself: SQLite locks byte ranges of it, this is a lock on the whole, and neither sees the other.
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
+        held = open(descriptor, "r+b", buffering=0)  # noqa: SIM115  # Open as long as the ledger.
+    except OSError as problem:
+        raise LedgerRefused(f"{path} can't be opened: {problem.strerror}: name another with --ledger") from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if (mode := os.fstat(descriptor).st_mode & 0o777) & 0o077:
+            raise LedgerRefused(f"{path} has mode {mode:04o}, so others can read the codes: chmod 600 {path}")
+    except BlockingIOError:
+        held.close()
+        raise LedgerBusy(f"{path} is being run by another process: wait for it, or stop it") from None
+    except LedgerRefused:
+        held.close()
+        raise
+    return held
+
+
+@contextlib.contextmanager
+def telling(path: Path) -> Iterator[None]:
+    """Make what SQLite or the disk says a StoreUnavailable that names the file and the way out."""
+    try:
+        yield
+    except (apsw.Error, OSError) as problem:
+        raise StoreUnavailable(
+            f"the ledger {path} can't be written or read ({type(problem).__name__}: {problem}): "
+            "free the disk or correct what is wrong, then --resume"
+        ) from problem
+
+
+def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
+    """Open the file, whatever it holds, and change nothing. Raises LedgerRefused: it can't be opened."""
+    if tuple(map(int, apsw.sqlite_lib_version().split("."))) < SAFE_SQLITE:
+        raise LedgerRefused(f"SQLite {apsw.sqlite_lib_version()} can corrupt a ledger: pip install -U apsw")
+    try:
+        flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
+        db = apsw.Connection(str(path), flags=flags)
+        db.set_busy_timeout(5000)
+        return db
+    except apsw.Error as problem:
+        raise LedgerRefused(f"{path} can't be opened ({type(problem).__name__}: {problem}): name another") from None
+
+
+def make_durable(path: Path, db: apsw.Connection) -> None:
+    """After `is_begun`: it changes the file."""
+    with telling(path):
+        db.execute("PRAGMA journal_mode = wal").fetchall()
+        db.execute("PRAGMA synchronous = full")
+        db.execute("PRAGMA fullfsync = on").fetchall()
+
+
+def is_begun(path: Path, db: apsw.Connection) -> bool:
+    """Whether the file holds a ledger, and not nothing yet. Raises LedgerRefused: it holds something else."""
+    try:
+        kind, version = db.execute("PRAGMA application_id").get, db.execute("PRAGMA user_version").get
+        empty = not db.execute("SELECT count(*) FROM sqlite_schema").get
+    except apsw.Error as problem:
+        raise LedgerRefused(f"{path} is no ledger ({problem}): name another with --ledger") from None
+    if empty and kind == 0:
+        return False
+    if kind != APPLICATION_ID:
+        raise LedgerRefused(f"{path} is no ledger of an upload: name another with --ledger")
+    if version != VERSION:
+        raise LedgerRefused(f"{path} was written by another quanma (form {version}, this one reads {VERSION})")
+    return True
+
+
+def start(path: Path, db: apsw.Connection, target: str, mchid: str, stock_id: str) -> None:
+    """Begin a ledger, in place of one that may be there."""
+    with telling(path), db:
+        for table in ("upload", "batch", "duplicate", "rejected"):
+            db.execute(f"DROP TABLE IF EXISTS {table}")
+        db.execute(files("quanma.upload").joinpath("ledger.sql").read_text("utf-8"))
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {VERSION}")
+        db.execute(
+            "INSERT INTO upload (only, state, target, mchid, stock_id, inputs, number_prefix)"
+            " VALUES (1, 'planning', ?, ?, ?, ?, ?)",
+            (target, mchid, stock_id, NO_INPUTS, f"qm{secrets.token_hex(8)}"),
+        )
