@@ -8,7 +8,8 @@ QuanmaError
 ├── LedgerRefused          resume, restart or correct what the message names: nothing was sent
 ├── StoreUnavailable       the pool's store can't be used: free the disk, correct the mode, restart
 ├── SignatureInvalid       a signed message does not hold; the message says which check failed
-│   └── ClockSkewed        it was signed more than 300 s ago, or from now
+│   ├── ClockSkewed        it was signed more than 300 s ago, or from now
+│   └── KeyUnknown         it is signed with a key that is not in platform_keys
 ├── PlatformError          the platform answered, and said no
 │   ├── RequestRefused     correct the request; the same one will be refused again
 │   │   ├── ParamError, SignError, NoAuth, RuleLimit, NotEnough
@@ -68,6 +69,10 @@ class SignatureInvalid(QuanmaError):
 
 class ClockSkewed(SignatureInvalid):
     """The signer's clock and ours are more than 300 s apart."""
+
+
+class KeyUnknown(SignatureInvalid):
+    """It is signed with a key that we don't hold. The message lists those that we do."""
 
 
 class PlatformError(QuanmaError):

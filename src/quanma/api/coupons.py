@@ -1,4 +1,4 @@
-"""Coupons in users' hands: send, use, show one.
+"""Coupons in users' hands: send, use, return, deactivate, associate, list, show one.
 
 Source: 核销用户的券, 查询用户单张券详情; `send` is in the official SDKs and not in the public function list.
 """
@@ -17,7 +17,18 @@ from ..errors import (
     ResourceNotExists,
     RuleLimit,
 )
-from .fields import Appid, CouponCode, Mchid, Openid, RequestNo, Rfc3339, StockId, UseRequestNo
+from .fields import (
+    Appid,
+    CouponCode,
+    Mchid,
+    Openid,
+    PageLimit,
+    PageOffset,
+    RequestNo,
+    Rfc3339,
+    StockId,
+    UseRequestNo,
+)
 from .operation import C, F, Filled, Node, Operation
 from .stockrules import CouponUseRule, CustomEntrance, DisplayPatternInfo
 
@@ -150,10 +161,196 @@ class Use(Node[C, F]):
     __call__ = post
 
 
+class ReturnCoupon(Struct, frozen=True, kw_only=True):
+    coupon_code: CouponCode
+    stock_id: StockId
+    return_request_no: RequestNo
+
+
+class ReturnCouponBody(TypedDict):
+    coupon_code: str
+    stock_id: str
+    return_request_no: str
+
+
+class ReturnedCoupon(Struct, frozen=True, kw_only=True):
+    wechatpay_return_time: str
+
+
+class Return(Node[C, F]):
+    path = "/v3/marketing/busifavor/coupons/return"
+
+    post = Operation(
+        ReturnCoupon,
+        ReturnedCoupon,
+        ReturnCouponBody,
+        summary="申请退券",
+        number="return_request_no",
+        errors=(ParamError, RequestRefused, ResourceNotExists),
+    )
+    """Give a used coupon back to its user, until it expires. Its code does not go back to the pool."""
+    __call__ = post
+
+
+class DeactivateCoupon(Struct, frozen=True, kw_only=True):
+    coupon_code: CouponCode
+    stock_id: StockId
+    deactivate_request_no: RequestNo
+    deactivate_reason: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class DeactivateCouponBody(TypedDict):
+    coupon_code: str
+    stock_id: str
+    deactivate_request_no: str
+    deactivate_reason: NotRequired[str]
+
+
+class DeactivatedCoupon(Struct, frozen=True, kw_only=True):
+    wechatpay_deactivate_time: str
+
+
+class Deactivate(Node[C, F]):
+    path = "/v3/marketing/busifavor/coupons/deactivate"
+
+    post = Operation(
+        DeactivateCoupon,
+        DeactivatedCoupon,
+        DeactivateCouponBody,
+        summary="使券失效",
+        number="deactivate_request_no",
+        errors=(ParamError, RequestRefused, ResourceNotExists),
+    )
+    """End a coupon that its user has not used. A code that nobody has is deleted instead."""
+    __call__ = post
+
+
+class AssociateOrder(Struct, frozen=True, kw_only=True):
+    stock_id: StockId
+    coupon_code: CouponCode
+    out_trade_no: Annotated[str, Meta(min_length=1, max_length=128)]
+    out_request_no: OutRequestNo
+
+
+class AssociateOrderBody(TypedDict):
+    stock_id: str
+    coupon_code: str
+    out_trade_no: str
+    out_request_no: str
+
+
+class AssociatedOrder(Struct, frozen=True, kw_only=True):
+    wechatpay_associate_time: str
+
+
+class DisassociatedOrder(Struct, frozen=True, kw_only=True):
+    wechatpay_disassociate_time: str
+
+
+class Associate(Node[C, F]):
+    path = "/v3/marketing/busifavor/coupons/associate"
+
+    post = Operation(
+        AssociateOrder,
+        AssociatedOrder,
+        AssociateOrderBody,
+        summary="关联订单信息",
+        number="out_request_no",
+        errors=(ParamError, RequestRefused, ResourceNotExists),
+    )
+    """Tie an unused coupon to an order. The platform documents 500 requests a second."""
+    __call__ = post
+
+
+class DisassociateOrder(Struct, frozen=True, kw_only=True):
+    stock_id: StockId
+    coupon_code: CouponCode
+    out_trade_no: Annotated[str, Meta(min_length=1, max_length=128)]
+    out_request_no: OutRequestNo
+
+
+class Disassociate(Node[C, F]):
+    path = "/v3/marketing/busifavor/coupons/disassociate"
+
+    post = Operation(
+        DisassociateOrder,
+        DisassociatedOrder,
+        AssociateOrderBody,
+        summary="取消关联订单信息",
+        number="out_request_no",
+        errors=(ParamError, RequestRefused, ResourceNotExists),
+    )
+    """Untie a coupon from its order."""
+    __call__ = post
+
+
+class SendCard(Struct, frozen=True, kw_only=True):
+    card_id: Annotated[str, Meta(min_length=1, max_length=32)]
+    appid: Appid
+    openid: Openid
+    out_request_no: OutRequestNo
+    """Unique together with `send_time`."""
+    send_time: Rfc3339
+    """Not older than 24 hours."""
+
+
+class SendCardBody(TypedDict):
+    appid: str
+    openid: str
+    out_request_no: str
+    send_time: str
+
+
+class SentCard(Struct, frozen=True, kw_only=True):
+    card_code: str
+
+
+class CardSend(Node[C, F]):
+    path = "/v3/marketing/busifavor/coupons/{card_id}/send"
+
+    post = Operation(
+        SendCard,
+        SentCard,
+        SendCardBody,
+        summary="发放消费卡",
+        number="out_request_no",
+        errors=(ParamError, RequestRefused, ResourceNotExists),
+    )
+    """Give a user a consumption card. Its pool is the platform's own, not one of uploaded codes."""
+    __call__ = post
+
+
+class Card(Node[C, F]):
+    path = "/v3/marketing/busifavor/coupons/{card_id}"
+    send: CardSend[C, F]
+
+
 class Coupons(Node[C, F]):
     path = "/v3/marketing/busifavor/coupons"
     send: Send[C, F]
     use: Use[C, F]
+    return_: Return[C, F]
+    deactivate: Deactivate[C, F]
+    associate: Associate[C, F]
+    disassociate: Disassociate[C, F]
+    _card_id_: Card[C, F]
+
+    def __getitem__(self, card_id: str) -> Card[C, Filled]:
+        return Card(self.client, {**self.filled, "card_id": card_id})
+
+
+class ListCoupons(Struct, frozen=True, kw_only=True):
+    """Whoever asks names itself: as creator, as owner (belong) or as sender."""
+
+    openid: Openid
+    appid: Appid
+    stock_id: StockId | None = None
+    coupon_state: Annotated[str, Meta(max_length=20)] | None = None
+    creator_merchant: Mchid | None = None
+    belong_merchant: Mchid | None = None
+    sender_merchant: Mchid | None = None
+    offset: PageOffset = 0
+    limit: PageLimit = 20
 
 
 class UserCouponAppid(Node[C, F]):
@@ -176,9 +373,19 @@ class UserCoupon(Node[C, F]):
     appids: UserCouponAppids[C, F]
 
 
+class CouponPage(Struct, frozen=True, kw_only=True):
+    total_count: int
+    offset: int
+    limit: int
+    data: list[Coupon] = []
+
+
 class UserCoupons(Node[C, F]):
     path = "/v3/marketing/busifavor/users/{openid}/coupons"
     _coupon_code_: UserCoupon[C, F]
+
+    get = Operation(ListCoupons, CouponPage, summary="根据过滤条件查询用户的券", errors=(ParamError,))
+    """List a user's coupons, the latest first (the order is our choice)."""
 
     def __getitem__(self, coupon_code: str) -> UserCoupon[C, Filled]:
         return UserCoupon(self.client, {**self.filled, "coupon_code": coupon_code})

@@ -90,7 +90,8 @@ class Operation(Generic[P, B, Req, Resp]):
     """One verb on one path. `request` and `response` are the structs, `body` the mapping form of the JSON body.
 
     `number` is the field that makes a repeat harmless: the same number is the same request.
-    `read` turns another spelling of the answer into the declared one.
+    `read` turns another spelling of the answer into the declared one. `multipart`: the body is a file and its
+    name; the signature covers the name and the file's hash.
     """
 
     verb: str
@@ -105,6 +106,7 @@ class Operation(Generic[P, B, Req, Resp]):
         summary: str,
         number: str | None = None,
         read: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        multipart: bool = False,
         errors: tuple[type[PlatformError], ...] = (),
     ) -> None: ...
     @overload
@@ -117,6 +119,7 @@ class Operation(Generic[P, B, Req, Resp]):
         summary: str,
         number: str | None = None,
         read: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        multipart: bool = False,
         errors: tuple[type[PlatformError], ...] = (),
     ) -> None: ...
     def __init__(
@@ -128,6 +131,7 @@ class Operation(Generic[P, B, Req, Resp]):
         summary: str,
         number: str | None = None,
         read: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        multipart: bool = False,
         errors: tuple[type[PlatformError], ...] = (),
     ) -> None:
         self.request: type[Any] = request  # type: ignore[assignment]  # The constructor's signature is all a checker needs.
@@ -136,6 +140,7 @@ class Operation(Generic[P, B, Req, Resp]):
         self.summary = summary
         self.number = number
         self.read = read
+        self.multipart = multipart
         self.errors = errors
 
     def __set_name__(self, owner: type[Node[Any, Any]], name: str) -> None:

@@ -1,4 +1,4 @@
-"""Stocks (批次): create and show. Source: 创建商家券, 查询商家券详情."""
+"""Stocks (批次): create, show, modify, budget. Source: 创建商家券, 查询商家券详情, 修改商家券, 修改批次预算."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from msgspec import Meta, Struct
 
-from ..errors import ParamError, ResourceAlreadyExists, ResourceNotExists
+from ..errors import ParamError, RequestRefused, ResourceAlreadyExists, ResourceNotExists
 from .couponcodes import CouponCodes
-from .fields import Mchid, RequestNo, StockId
+from .fields import Appid, MaxCoupons, Mchid, RequestNo, StockId
 from .operation import C, F, Filled, Node, Operation
 from .stockrules import (
     CouponUseRule,
@@ -103,9 +103,101 @@ class Stock(Struct, frozen=True, kw_only=True, omit_defaults=True):
     send_count_information: SendCountInformation | None = None
 
 
+class ModifiedUseRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    use_method: str | None = None
+    mini_programs_appid: Appid | None = None
+    mini_programs_path: Annotated[str, Meta(max_length=128)] | None = None
+
+
+class ModifiedSendRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    prevent_api_abuse: bool | None = None
+    natural_person_limit: bool | None = None
+    """Accepted, and not modifiable now (documented)."""
+
+
+class ModifyStock(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is absent stays. The code mode can't be changed."""
+
+    stock_id: StockId
+    out_request_no: RequestNo
+    comment: Annotated[str, Meta(max_length=20)] | None = None
+    goods_name: Annotated[str, Meta(min_length=1, max_length=15)] | None = None
+    stock_name: Annotated[str, Meta(min_length=1, max_length=21)] | None = None
+    """Accepted, and not modifiable now (documented)."""
+    custom_entrance: CustomEntrance | None = None
+    display_pattern_info: DisplayPatternInfo | None = None
+    coupon_use_rule: ModifiedUseRule | None = None
+    stock_send_rule: ModifiedSendRule | None = None
+    notify_config: NotifyConfig | None = None
+    subsidy: bool | None = None
+    """Only from false to true."""
+
+
+class ModifyStockBody(TypedDict):
+    out_request_no: str
+    comment: NotRequired[str]
+    goods_name: NotRequired[str]
+    stock_name: NotRequired[str]
+    custom_entrance: NotRequired[CustomEntrance | Mapping[str, Any]]
+    display_pattern_info: NotRequired[DisplayPatternInfo | Mapping[str, Any]]
+    coupon_use_rule: NotRequired[ModifiedUseRule | Mapping[str, Any]]
+    stock_send_rule: NotRequired[ModifiedSendRule | Mapping[str, Any]]
+    notify_config: NotRequired[NotifyConfig | Mapping[str, Any]]
+    subsidy: NotRequired[bool]
+
+
+class ChangeBudget(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Exactly one of the two targets. Its `current_` value must be what the stock has now: compare and set."""
+
+    stock_id: StockId
+    modify_budget_request_no: RequestNo
+    target_max_coupons: MaxCoupons | None = None
+    target_max_coupons_by_day: MaxCoupons | None = None
+    current_max_coupons: MaxCoupons | None = None
+    current_max_coupons_by_day: MaxCoupons | None = None
+
+
+class ChangeBudgetBody(TypedDict):
+    modify_budget_request_no: str
+    target_max_coupons: NotRequired[int]
+    target_max_coupons_by_day: NotRequired[int]
+    current_max_coupons: NotRequired[int]
+    current_max_coupons_by_day: NotRequired[int]
+
+
+class ChangedBudget(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    max_coupons: int
+    max_coupons_by_day: int | None = None
+
+
+class Budget(Node[C, F]):
+    path = "/v3/marketing/busifavor/stocks/{stock_id}/budget"
+
+    patch = Operation(
+        ChangeBudget,
+        ChangedBudget,
+        ChangeBudgetBody,
+        summary="修改批次预算",
+        number="modify_budget_request_no",
+        errors=(ParamError, RequestRefused, ResourceNotExists),
+    )
+    """Set max_coupons, or max_coupons_by_day."""
+
+
 class StockNode(Node[C, F]):
     path = "/v3/marketing/busifavor/stocks/{stock_id}"
     couponcodes: CouponCodes[C, F]
+    budget: Budget[C, F]
+
+    patch = Operation(
+        ModifyStock,
+        type(None),
+        ModifyStockBody,
+        summary="修改商家券基本信息",
+        number="out_request_no",
+        errors=(ParamError, RequestRefused, ResourceNotExists),
+    )
+    """Change how a stock shows and where it is used, before its available_end_time. The answer is empty."""
 
     get = Operation(ShowStock, Stock, summary="查询商家券详情", errors=(ResourceNotExists,))
     """Show a stock, and how many codes it holds."""

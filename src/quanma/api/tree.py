@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from .callbacks import Callbacks
 from .certificates import Certificates
 from .coupons import Coupons, Users
+from .deliveries import Quanma
+from .media import Favor
 from .operation import C, F, Node, walk
 from .productcoupons import Partner
+from .productsends import ProductSends
+from .security import Security
 from .stocks import Stocks
+from .subsidy import Subsidy
 
 
 class Busifavor(Node[C, F]):
@@ -14,17 +20,23 @@ class Busifavor(Node[C, F]):
     stocks: Stocks[C, F]
     coupons: Coupons[C, F]
     users: Users[C, F]
+    callbacks: Callbacks[C, F]
+    subsidy: Subsidy[C, F]
+    product_coupons: ProductSends[C, F]
 
 
 class Marketing(Node[C, F]):
     path = "/v3/marketing"
     busifavor: Busifavor[C, F]
+    favor: Favor[C, F]
     partner: Partner[C, F]
 
 
 class V3(Node[C, F]):
     path = "/v3"
     marketing: Marketing[C, F]
+    security: Security[C, F]
+    quanma: Quanma[C, F]
     certificates: Certificates[C, F]
 
 

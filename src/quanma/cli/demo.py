@@ -9,7 +9,7 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,10 +25,9 @@ from ..upload import prepare
 from ..upload.ledger import Ledger, Totals
 from ..upload.source import open_source
 from ..upload.target import BUSIFAVOR
-from ..upload.uploader import Uploader
+from ..upload.uploader import ONE_ATTEMPT, Uploader
 from . import output
 from .main import DONE, FAILED
-from .upload import ONE_ATTEMPT
 
 COUPONS, DRAWERS, USED = 1000, 16, 100
 APPID = "wx233544546545989"
@@ -63,7 +62,7 @@ def demo(codes: int) -> int:
 
 
 @contextlib.contextmanager
-def _platform(folder: Path) -> Iterator[str]:
+def _platform(folder: Path) -> Generator[str, None, None]:
     command = [sys.executable, "-m", "quanma", "serve", "--config", str(folder / "platform.toml"), "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None

@@ -20,6 +20,8 @@ COMMANDS = {
     "upload": ("upload", "Upload files of codes into a stock."),
     "upload-status": ("upload", "Show where an upload stands."),
     "report": ("upload", "Write what became of every row of an upload."),
+    "listen": ("listen", "Receive events, verify them, and keep which user got which code."),
+    "platform": ("keys", "Look after a platform: rotate its keys."),
     "verify": ("upload", "Compare an upload's ledger with the platform."),
     "codes": ("codes", "Make codes, or check a file of them."),
     "api": ("api", "Call any declared operation."),

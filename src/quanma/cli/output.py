@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import click
@@ -54,7 +54,7 @@ def result(stock_id: str, totals: Totals, ledger: Path, *, as_json: bool) -> Non
 
 
 @contextlib.contextmanager
-def reading() -> Iterator[Callable[[int], None]]:
+def reading() -> Generator[Callable[[int], None], None, None]:
     """Show the rows read so far."""
     if not sys.stderr.isatty():
         yield lambda rows: None
@@ -65,7 +65,7 @@ def reading() -> Iterator[Callable[[int], None]]:
 
 
 @contextlib.contextmanager
-def sending() -> Iterator[Callable[[Sent], None]]:
+def sending() -> Generator[Callable[[Sent], None], None, None]:
     """Show an upload while it runs: a display on a terminal, a line now and then elsewhere."""
     if not sys.stderr.isatty():
         yield _plain_lines()

@@ -45,7 +45,7 @@ def init(folder: Path, port: int, mchids: tuple[str, ...]) -> None:
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Processes; several need PostgreSQL.",
+    help="Processes. A SQLite pool is served by one.",
 )
 def serve(config_path: Path, database: str | None, host: str | None, port: int | None, workers: int) -> None:
     """Serve the platform, until SIGTERM or Ctrl-C."""

@@ -13,7 +13,6 @@ import click
 
 from ..client import config as settings
 from ..client.client import AsyncWechatpay
-from ..client.exchange import Patience
 from ..errors import RequestInvalid, StoreUnavailable
 from ..upload import prepare, report
 from ..upload import verify as comparing
@@ -21,12 +20,9 @@ from ..upload.ledger import Ledger
 from ..upload.plan import Duplicate, Planned, PlannedBatch, Rejected, plan
 from ..upload.source import Source, open_query, open_source
 from ..upload.target import BUSIFAVOR, TARGETS, StockFacts, Target
-from ..upload.uploader import CONCURRENCY, Ending, Result, Uploader
+from ..upload.uploader import CONCURRENCY, ONE_ATTEMPT, Ending, Result, Uploader
 from . import output
 from .main import DONE, FAILED, INTERRUPTED, REJECTED, UNFINISHED
-
-ONE_ATTEMPT = Patience(deadline_seconds=30, attempt_seconds=30, attempts_max=1)
-"""The uploader repeats by itself: each attempt is in the ledger."""
 
 
 class Wishes(NamedTuple):
@@ -115,11 +111,14 @@ def upload(
 def upload_status(ledger: Path, as_json: bool) -> None:
     """Show where an upload stands, while it runs or after."""
     with Ledger.look(ledger) as looked:
-        output.result(looked.stock_id, looked.totals(), ledger, as_json=as_json)
-        if looked.totals().batches_open and not as_json:
-            click.echo(
-                f"  {looked.totals().batches_open:,} batches to go; if it is not running: quanma upload … --resume"
-            )
+        totals = looked.totals()
+        output.result(looked.stock_id, totals, ledger, as_json=as_json)
+        if totals.batches_open and not as_json:
+            names = " ".join(source.name for source in looked.inputs.sources)
+            click.echo(f"  {totals.batches_open:,} batches to go")
+            click.echo(f"  if it is not running: quanma upload {names} --stock {looked.stock_id} --resume")
+        elif totals.rejected and not as_json:
+            click.echo(f"  next: see the rejected rows with  quanma report {ledger} --out DIR")
 
 
 @click.command("report")
@@ -164,12 +163,14 @@ def verify(ledger: Path, combined: Path | None, config: Path | None) -> int:
         compared = asyncio.run(_compare(looked, merchant, ledger.resolve().parent, mark))
     counts = compared.counts
     click.echo(
-        f"by the ledger {counts.mine:,} codes are in the pool, {counts.pending:,} not settled; it holds {counts.there}"
+        f"by the ledger {counts.mine:,} codes are in the stock, {counts.pending:,} are not settled; "
+        f"the stock says that it holds {counts.there or 0:,}"
     )
     if compared.marks is None:
         click.echo("the list of codes is not open here: only the counts were compared")
         return UNFINISHED if compared.agrees else FAILED
-    click.echo("   ".join(f"{sign} {count:,}" for sign, count in compared.marks.items()))
+    for sign, count in compared.marks.items():
+        click.echo(f"  {sign} {count:>12,}  {comparing.MEANING[sign]}")
     if not compared.complete:
         click.echo("not complete: codes came or went while the list was read, or a page is missing: verify again")
         return UNFINISHED
@@ -191,8 +192,8 @@ async def _dry_run(sources: Sequence[Source], wishes: Wishes, merchant: settings
         planned = plan(sources, wishes.target.rule, wishes.target.batch_codes_max, _Nobody(), folder, progress)
     _say_planned(planned, facts)
     requests = -(-planned.distinct // wishes.target.batch_codes_max)
-    output.say(f"would send {planned.distinct:,} codes in {requests:,} requests:")
-    for rate in (1, 5, 20, 100):
+    output.say(f"would send {planned.distinct:,} codes in {requests:,} request{'s' if requests != 1 else ''}:")
+    for rate in (1, 5, 20, 100) if requests else ():
         output.say(f"  at {rate:>3} requests/s: {output.duration(requests / rate)}")
     return REJECTED if planned.rejected else DONE
 
@@ -291,10 +292,10 @@ def _ended(ledger: Ledger, result: Result) -> int:
     if result.ending is Ending.FULL:
         folder = ledger.path.with_name(ledger.path.name + ".report")
         written = report.write(ledger, folder)
-        output.say(f"stopped, {result.ending.value}: {result.reason}")
+        output.say(f"stopped: {result.ending.value}: {result.reason}")
         output.say(f"  next: raise max_coupons and resume, or upload {written.leftover} into another stock")
         return UNFINISHED
-    output.say(f"stopped, {result.ending.value}" + (f": {result.reason}" if result.reason else ""))
+    output.say(f"stopped: {result.ending.value}" + (f": {result.reason}" if result.reason else ""))
     output.say("  next: the same command with --resume")
     return INTERRUPTED if result.ending is Ending.STOPPED else UNFINISHED
 

@@ -7,14 +7,17 @@ import os
 import time
 from collections.abc import Awaitable
 from typing import Any, Never, Self, TypeVar
+from urllib.parse import urlsplit
 
 from ..api.operation import Answer, Async, Operation, Sync, Whole
 from ..api.tree import V3
-from ..errors import QuanmaError
-from ..wire import codec
+from ..errors import Misconfigured, QuanmaError
+from ..wire import codec, sensitive
 from ..wire.keys import KeyRing, load_private_key
 from . import config
+from .certificates import Certificates
 from .chain import Chain
+from .claims import H5_PAGE, Claims
 from .exchange import Clocks, Failed, Identity, Patience, Send, Talk, exchange
 from .transport import AsyncHttpTransport, AsyncTransport, HttpTransport, Reply, Transport
 
@@ -28,11 +31,13 @@ class _Client:
         self.merchant = merchant
         self._patience = patience
         self._clocks = clocks
+        ring = KeyRing.from_pem({name: pem.encode() for name, pem in merchant.platform_keys.items()})
+        self._certificates = Certificates(ring, merchant.apiv3_key, clocks.steady)
         self._identity = Identity(
             merchant.mchid,
             merchant.serial_no,
             load_private_key(merchant.private_key.encode(), "private_key"),
-            KeyRing.from_pem({name: pem.encode() for name, pem in merchant.platform_keys.items()}),
+            ring,
         )
 
     def __repr__(self) -> str:
@@ -42,7 +47,34 @@ class _Client:
         raise TypeError(f"{self!r} holds keys and connections and can't be pickled: make one where it is used")
 
     def _talk(self, operation: Operation[..., Any, Any, Resp], parts: codec.Parts) -> Talk[Resp]:
-        return exchange(self._identity, self.merchant.hosts, self._patience, self._clocks, operation, parts)
+        return exchange(
+            self._identity, self.merchant.hosts, self._patience, self._clocks, operation, parts, self._certificates
+        )
+
+    @property
+    def claims(self) -> Claims:
+        """Claims by users outside the API: the H5 page, the mini-program plug-in, JSAPI.
+
+        With another platform than WeChat Pay, the H5 page is that platform's.
+        """
+        own = None if self.merchant.base_url == config.BASE_URL else self.merchant.base_url + urlsplit(H5_PAGE).path
+        return Claims(self.merchant.mchid, self.merchant.apiv2_key, own or H5_PAGE)
+
+    def encrypt(self, text: str) -> tuple[str, str]:
+        """Return a sensitive field for a path reached by `chain`, and the key's name, for its Wechatpay-Serial.
+
+        Raises:
+            Misconfigured: there are no platform_keys.
+            RequestInvalid: it is longer than 214 bytes.
+        """
+        name = self._identity.ring.preferred()
+        if name is None:
+            raise Misconfigured("there are no platform_keys to encrypt with: add one to quanma.toml")
+        return sensitive.encrypt(self._identity.ring.key(name), text), name
+
+    def decrypt(self, field: str) -> str:
+        """Return the text of a sensitive field. Raises SignatureInvalid: it was encrypted for another key."""
+        return sensitive.decrypt(self._identity.private_key, field)
 
 
 _PATIENCE = Patience()
@@ -69,9 +101,11 @@ class Wechatpay(_Client):
         self.v3: V3[Sync, Whole] = V3(self)
 
     @classmethod
-    def from_config(cls, path: str | os.PathLike[str] | None = None, **settings: Any) -> Self:
+    def from_config(
+        cls, path: str | os.PathLike[str] | None = None, *, patience: Patience = _PATIENCE, **settings: Any
+    ) -> Self:
         """Make a client from a quanma.toml; `settings` and the environment come first, see `config.load`."""
-        return cls(config.load(path, **settings))
+        return cls(config.load(path, **settings), patience=patience)
 
     def send(self, operation: Operation[..., Any, Any, Resp], request: Any) -> Answer[Resp]:
         """Send a declared operation's request struct and return the whole answer. The chain calls this."""
@@ -129,9 +163,11 @@ class AsyncWechatpay(_Client):
         self.v3: V3[Async, Whole] = V3(self)
 
     @classmethod
-    def from_config(cls, path: str | os.PathLike[str] | None = None, **settings: Any) -> Self:
+    def from_config(
+        cls, path: str | os.PathLike[str] | None = None, *, patience: Patience = _PATIENCE, **settings: Any
+    ) -> Self:
         """Make a client from a quanma.toml; `settings` and the environment come first, see `config.load`."""
-        return cls(config.load(path, **settings))
+        return cls(config.load(path, **settings), patience=patience)
 
     async def send(self, operation: Operation[..., Any, Any, Resp], request: Any) -> Answer[Resp]:
         """Send a declared operation's request struct and return the whole answer. The chain calls this."""

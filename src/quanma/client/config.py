@@ -57,8 +57,11 @@ def load(path: str | os.PathLike[str] | None = None, **arguments: Any) -> Mercha
     try:
         merchant = msgspec.convert(settings, Merchant)
     except msgspec.ValidationError as problem:
-        where = f"in {file}" if file else "given: name a file with --config, or set QUANMA_CONFIG or QUANMA_MCHID, …"
-        raise Misconfigured(f"merchant settings {where}: {problem}") from None
+        if file:
+            raise Misconfigured(f"merchant settings in {file}: {problem}") from None
+        raise Misconfigured(
+            f"merchant settings: {problem}, and no file is given: name one with --config or in QUANMA_CONFIG"
+        ) from None
     for name, url in (("base_url", merchant.base_url), ("fallback_url", merchant.fallback_url)):
         if url is not None and not _ORIGIN.fullmatch(url):
             raise Misconfigured(f"{name} {url!r} is not http(s)://host[:port]")
@@ -106,7 +109,7 @@ def _environment() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field in Merchant.__struct_fields__:
         value = os.environ.get(f"QUANMA_{field.upper()}")
-        if value is None:
+        if not value:
             continue
         if field == "platform_keys":
             pairs = [pair.partition("=") for pair in value.split(";") if pair]

@@ -17,11 +17,13 @@ import secrets
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, TypeVar
 
+from ..api.certificates import Certificates as Certified
 from ..api.operation import Answer, Operation
 from ..errors import (
     AnswerUntrusted,
     ClockSkewed,
     ClockWrong,
+    Misconfigured,
     NotSent,
     PlatformError,
     QuanmaError,
@@ -30,6 +32,7 @@ from ..errors import (
 )
 from ..wire import codec, signature
 from ..wire.keys import KeyRing, PrivateKey
+from .certificates import Certificates
 from .transport import Reply, Request
 
 Resp = TypeVar("Resp")
@@ -38,6 +41,9 @@ ATTEMPTS_MAX = 4
 BACKOFF_SECONDS = (1.0, 2.0, 4.0)
 """Source: the platform's advice, 1 s, 2 s, 4 s. Each is spread over 80 % to 120 %: clients must not march in step."""
 USER_AGENT = "quanma/0.1 (+https://pypi.org/project/quanma/)"
+
+
+_LIST_CERTIFICATES = codec.Parts("GET", Certified.path, b"")
 
 
 class Send(NamedTuple):
@@ -87,21 +93,45 @@ def exchange(
     clocks: Clocks,
     operation: Operation[..., Any, Any, Resp],
     parts: codec.Parts,
+    certificates: Certificates | None = None,
 ) -> Talk[Resp]:
     """Yield what to do next, return the answer. Attempts take the hosts in turn.
 
+    An answer signed with an unknown key is read again once the platform's certificates were fetched.
+
     Raises:
+        Misconfigured: there is no key to verify an answer with, and none can be fetched. Nothing was sent.
         RequestRefused, TryAgain: the platform's answer, with its Request-ID.
         NotSent, NoAnswer, AnswerUntrusted: no answer that holds, on the last attempt.
     """
     ends_at = clocks.steady() + patience.deadline_seconds
+    if certificates is not None and not identity.ring.names and certificates.claim_fetch(unknown_key=True):
+        # Before anything is executed: its answer could not be believed.
+        yield from _fetch(identity, hosts[0], patience.attempt_seconds, ends_at, clocks, certificates)
+    if not identity.ring.names:
+        if certificates is not None and certificates.can_fetch:
+            raise NotSent(
+                "the platform's certificates could not be fetched, so there is no key to verify an answer with and "
+                "nothing was sent: try again in a minute, or name the platform's public key in platform_keys"
+            )
+        raise Misconfigured(
+            "there is no key to verify an answer with, so nothing was sent: name the platform's in platform_keys, "
+            "or set apiv3_key to have its certificates fetched"
+        )
     unsettled: QuanmaError | None = None
     attempt = 0
     while True:
         left = ends_at - clocks.steady()
-        request = _signed(identity, hosts[attempt % len(hosts)], parts, clocks.wall())
-        reply = yield Send(request, min(left, patience.attempt_seconds))
+        host, timeout_seconds = hosts[attempt % len(hosts)], min(left, patience.attempt_seconds)
+        request = _signed(identity, host, parts, clocks.wall(), identity.ring.preferred())
+        reply = yield Send(request, timeout_seconds)
         try:
+            if (
+                certificates is not None
+                and isinstance(reply, Reply)
+                and certificates.claim_fetch(unknown_key=_unknown_key(identity, reply))
+            ):
+                yield from _fetch(identity, host, patience.attempt_seconds, ends_at, clocks, certificates)
             return _read(identity, operation, reply, clocks.wall())
         except QuanmaError as problem:
             error = problem
@@ -120,9 +150,10 @@ def exchange(
         raise error
 
 
-def _signed(identity: Identity, host: str, parts: codec.Parts, now: float) -> Request:
+def _signed(identity: Identity, host: str, parts: codec.Parts, now: float, wanted: str | None) -> Request:
+    """`wanted`: the key that the answer is to be signed with."""
     timestamp, nonce = str(int(now)), secrets.token_hex(16)
-    message = signature.request_message(parts.verb, parts.target, timestamp, nonce, parts.body)
+    message = signature.request_message(parts.verb, parts.target, timestamp, nonce, parts.signed)
     fields = signature.Authorization(
         identity.mchid, identity.serial_no, nonce, timestamp, signature.sign(identity.private_key, message)
     )
@@ -132,10 +163,39 @@ def _signed(identity: Identity, host: str, parts: codec.Parts, now: float) -> Re
         "User-Agent": USER_AGENT,
     }
     if parts.body:
-        headers["Content-Type"] = "application/json"
-    if wanted := identity.ring.preferred():
+        headers["Content-Type"] = parts.content_type
+    if wanted is not None:
         headers["Wechatpay-Serial"] = wanted
     return Request(parts.verb, host + parts.target, headers, parts.body)
+
+
+def _fetch(
+    identity: Identity,
+    host: str,
+    attempt_seconds: float,
+    ends_at: float,
+    clocks: Clocks,
+    certificates: Certificates,
+) -> Generator[Send, Reply | Failed | None, None]:
+    """Ask for the platform's certificates. If they don't come, or can't be believed, the ring stays as it was."""
+    wanted = identity.ring.preferred()
+    for _ in range(2):  # The second time signed with a certificate that the first one told of.
+        timeout_seconds = min(attempt_seconds, ends_at - clocks.steady())
+        if timeout_seconds <= 0:
+            return
+        reply = yield Send(_signed(identity, host, _LIST_CERTIFICATES, clocks.wall(), wanted), timeout_seconds)
+        if not isinstance(reply, Reply):
+            return
+        try:
+            wanted = certificates.learn(reply, clocks.wall())
+        except SignatureInvalid:
+            return
+        if wanted is None:
+            return
+
+
+def _unknown_key(identity: Identity, reply: Reply) -> bool:
+    return any(name.lower() == "wechatpay-serial" and value not in identity.ring.names for name, value in reply.headers)
 
 
 def _read(
@@ -168,6 +228,8 @@ def _read(
 
 
 def _may_repeat(operation: Operation[..., Any, Any, Any], error: QuanmaError) -> bool:
+    if isinstance(error, ClockWrong):
+        return False  # It will be as wrong in a second.
     if error.may_have_executed:
         return operation.repeatable
     return isinstance(error, NotSent) or (isinstance(error, TryAgain) and error.status_code == 429)

@@ -13,6 +13,7 @@ import threading
 import time
 from datetime import timedelta
 from typing import Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 from pyreqwest.client import Client, ClientBuilder, SyncClient, SyncClientBuilder
 from pyreqwest.client.types import TlsVersion
@@ -76,7 +77,7 @@ class HttpTransport:
                     _grow(body, chunk)
                 return Reply(response.status, list(response.headers.items()), bytes(body))
         except PyreqwestError as cause:
-            raise _failure(cause, timeout_seconds) from cause
+            raise _failure(cause, request, timeout_seconds) from cause
 
     def close(self) -> None:
         self._client.close()
@@ -96,7 +97,7 @@ class AsyncHttpTransport:
                     _grow(body, chunk)
                 return Reply(response.status, list(response.headers.items()), bytes(body))
         except PyreqwestError as cause:
-            raise _failure(cause, timeout_seconds) from cause
+            raise _failure(cause, request, timeout_seconds) from cause
 
     async def close(self) -> None:
         await self._client.close()
@@ -139,7 +140,7 @@ def _grow(body: bytearray, chunk: Any) -> None:
     body += memoryview(chunk)
 
 
-def _failure(error: PyreqwestError, timeout_seconds: float) -> QuanmaError:
+def _failure(error: PyreqwestError, request: Request, timeout_seconds: float) -> QuanmaError:
     """Only a failure to connect is known to have sent nothing.
 
     The class does not tell: pyreqwest calls a connection closed before the answer a ConnectError too. The cause does.
@@ -147,7 +148,10 @@ def _failure(error: PyreqwestError, timeout_seconds: float) -> QuanmaError:
     causes = error.details["causes"] if isinstance(error, DetailedPyreqwestError) else None
     messages = [cause["message"] for cause in causes or []]
     if "client error (Connect)" in messages:
-        return NotSent(f"no connection: {messages[-1]}")
+        # The host alone: the rest of the address may hold a code or an openid.
+        return NotSent(
+            f"no connection to {urlsplit(request.url).netloc}: {messages[-1]}: check base_url, and the proxy"
+        )
     if isinstance(error, RequestTimeoutError):
         return NoAnswer(f"no complete answer within {timeout_seconds:.1f} s")
     # The first message is left out: it repeats the address, and an address may hold a code or an openid.

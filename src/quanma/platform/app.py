@@ -11,9 +11,11 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
+from ..api import openapi
+from ..api.media import IMAGE_BYTES_MAX
 from ..api.operation import Operation
 from ..errors import (
     ParamError,
@@ -26,6 +28,7 @@ from ..errors import (
     StoreUnavailable,
 )
 from ..wire import codec
+from . import claimpage
 from .handlers import Handlers, Visit
 from .keyroom import KeyRoom
 from .limits import RateLimit
@@ -40,11 +43,41 @@ SendMessage = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 log = logging.getLogger(__name__)
 
 BODY_BYTES_MAX = 1024 * 1024
+PICTURE_BODY_BYTES_MAX = IMAGE_BYTES_MAX + 64 * 1024
 BODY_SECONDS = 8.0
 _TRUNCATED = 64
+_TEXT = (("Content-Type", "text/plain; charset=utf-8"),)
+_JSON = (("Content-Type", "application/json; charset=utf-8"),)
+_HTML = (
+    ("Content-Type", "text/html; charset=utf-8"),
+    ("Content-Security-Policy", "default-src 'none'"),
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+)
 
 
 Route = tuple[re.Pattern[str], Operation[..., Any, Any, Any], Callable[[Visit, Any], Awaitable[Any]]]
+
+
+class Beside(Protocol):
+    """Work that runs while the platform serves."""
+
+    def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
+class Found:
+    """The operation that a request asks for."""
+
+    def __init__(
+        self,
+        operation: Operation[..., Any, Any, Any],
+        handler: Callable[[Visit, Any], Awaitable[Any]],
+        in_path: dict[str, str],
+    ) -> None:
+        self.operation = operation
+        self.handler = handler
+        self.in_path = in_path
 
 
 class Outcome(NamedTuple):
@@ -63,14 +96,21 @@ class App:
         clock: Callable[[], float] = time.time,
         explain: bool = False,
         requests_per_second: float | None = None,
+        private_callbacks: bool = False,
+        beside: Sequence[Beside] = (),
     ) -> None:
-        """`explain`: tell a caller why its signature failed. Otherwise every cause has one answer."""
+        """`explain`: tell a caller why its signature failed. Otherwise every cause has one answer.
+
+        `private_callbacks`: take callback addresses that are not https or not public. `beside`: what runs as long.
+        """
         self._pool = pool
         self._keyroom = keyroom
         self._clock = clock
         self._explain = explain
         self._limit = RateLimit(requests_per_second)
-        self._certificates = tuple(keyroom.certificates)
+        self._private_callbacks = private_callbacks
+        self._beside = beside
+        self._openapi = codec.encode_answer(openapi.document(handlers))
         self.metrics = Metrics()
         self._routes: dict[str, list[Route]] = {}
         for operation, handler in handlers.items():
@@ -83,13 +123,14 @@ class App:
         if scope["type"] != "http":
             return None
         began = time.perf_counter()
-        if scope["method"] == "GET" and (plain := self._plain(scope["path"])) is not None:
-            return await _respond(send, plain, [("Content-Type", "text/plain; charset=utf-8")])
-        body = await _read_body(receive)
+        if scope["method"] == "GET" and (plain := await self._plain(scope)) is not None:
+            return await _respond(send, plain, [])
+        found = self._find(scope)
+        body = await _read_body(receive, _body_bytes_max(found))
         if body is None:
             return None  # The client went away, or never finished: nothing was executed.
         now = self._clock()
-        outcome = await self._outcome(scope, body, now)
+        outcome = await self._outcome(scope, found, body, now)
         wanted = _header(scope, b"wechatpay-serial")
         headers = [
             ("Content-Type", "application/json; charset=utf-8"),
@@ -101,7 +142,6 @@ class App:
                 "Request-ID",
                 f"{secrets.token_hex(16).upper()}-{0 if outcome.status < 300 else outcome.status}",
             ),
-            *outcome.headers,
             # To strangers too: a signed refusal costs and tells as much as an unsigned one would save.
             *self._keyroom.sign(wanted, str(int(now)), outcome.body),
         ]
@@ -109,21 +149,38 @@ class App:
         self.metrics.count(scope["method"], outcome.status, time.perf_counter() - began)
         return None
 
-    def _plain(self, path: str) -> Outcome | None:
+    async def _plain(self, scope: Scope) -> Outcome | None:
+        """The pages that nobody signs for."""
+        path = scope["path"]
         if path == "/healthz":
             try:
                 self._pool.check()
             except StoreUnavailable as problem:
-                return Outcome(503, f"{problem}\n".encode())
-            return Outcome(200, b"ok\n")
-        return Outcome(200, self.metrics.text()) if path == "/metrics" else None
+                return Outcome(503, f"{problem}\n".encode(), _TEXT)
+            return Outcome(200, b"ok\n", _TEXT)
+        if path == "/metrics":
+            return Outcome(200, self.metrics.text(), _TEXT)
+        if path == "/openapi.json":
+            return Outcome(200, self._openapi, _JSON)
+        if path == claimpage.PATH:
+            page = await claimpage.claim(self._pool, self._keyroom, scope["query_string"], int(self._clock()))
+            return Outcome(page.status, page.html, _HTML)
+        return None
 
-    async def _outcome(self, scope: Scope, body: bytes | PlatformError, now: float) -> Outcome:
+    def _find(self, scope: Scope) -> Found | None:
+        # raw_path, not path: a code may hold an escaped slash.
+        path = scope["raw_path"].decode("latin-1")
+        for pattern, operation, handler in self._routes.get(scope["method"], ()):
+            if match := pattern.fullmatch(path):
+                return Found(operation, handler, match.groupdict())
+        return None
+
+    async def _outcome(self, scope: Scope, found: Found | None, body: bytes | PlatformError, now: float) -> Outcome:
         try:
             if isinstance(body, PlatformError):
                 return _failure(body, ("Connection", "close"))  # The rest of the body is not waited for.
-            operation, response = await self._answer(scope, body, now)
-            return Outcome(204 if operation.response is type(None) else 200, codec.encode_answer(response))
+            response = await self._answer(scope, found, body, now)
+            return Outcome(204 if response is None else 200, codec.encode_answer(response))
         except PlatformError as error:
             return _failure(error)
         except StoreUnavailable as problem:
@@ -132,22 +189,23 @@ class App:
             log.error("a request failed: %s", trace_of(error))
             return _failure(PlatformFailed("系统错误: the platform failed, send the same request again"))
 
-    async def _answer(self, scope: Scope, body: bytes, now: float) -> tuple[Operation[..., Any, Any, Any], Any]:
-        # raw_path, not path: a code may hold an escaped slash, and the signature is over what was sent.
+    async def _answer(self, scope: Scope, found: Found | None, body: bytes, now: float) -> Any:
+        # The target as it came: the signature is over what was sent.
         path, query = scope["raw_path"].decode("latin-1"), scope["query_string"]
         target = f"{path}?{query.decode('latin-1')}" if query else path
+        content_type = _header(scope, b"content-type") or ""
         authorizations = [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
+        signed = codec.signed_body(found.operation if found else None, content_type, body)
         try:
-            merchant = self._keyroom.verify(scope["method"], target, authorizations, body, now)
+            merchant = self._keyroom.verify(scope["method"], target, authorizations, signed, now)
         except SignatureInvalid as reason:
             raise self._sign_error(scope["method"], target, body, str(reason)) from None
         self._limit.check(merchant.mchid, now)
-        for pattern, operation, handler in self._routes.get(scope["method"], ()):
-            if match := pattern.fullmatch(path):
-                request = codec.decode_request(operation, match.groupdict(), query, body)
-                visit = Visit(merchant, int(now), self._pool, self._certificates)
-                return operation, await handler(visit, request)
-        raise ResourceNotExists(f"there is no operation {scope['method']} on this path")
+        if found is None:
+            raise ResourceNotExists(f"there is no operation {scope['method']} on this path")
+        request = codec.decode_request(found.operation, found.in_path, query, body, content_type)
+        visit = Visit(merchant, int(now), self._pool, tuple(self._keyroom.certificates), self._private_callbacks)
+        return await found.handler(visit, request)
 
     def _sign_error(self, method: str, target: str, body: bytes, reason: str) -> SignError:
         # Source: the shape was seen in the field. The length is that of a nonce of 32 characters, whatever was sent:
@@ -170,8 +228,12 @@ class App:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                for one in self._beside:
+                    one.start()
                 await send({"type": "lifespan.startup.complete"})
             else:
+                for one in self._beside:
+                    await one.stop()
                 await self._pool.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
@@ -187,7 +249,11 @@ def _failure(error: PlatformError, *headers: tuple[str, str]) -> Outcome:
     return Outcome(error.status_code, codec.encode_answer(body), headers)
 
 
-async def _read_body(receive: Receive) -> bytes | PlatformError | None:
+def _body_bytes_max(found: Found | None) -> int:
+    return PICTURE_BODY_BYTES_MAX if found and found.operation.multipart else BODY_BYTES_MAX
+
+
+async def _read_body(receive: Receive, bytes_max: int) -> bytes | PlatformError | None:
     """Return the body, the refusal of one that is too long, or None where the client went away or never finished it."""
     body = bytearray()
     try:
@@ -197,8 +263,8 @@ async def _read_body(receive: Receive) -> bytes | PlatformError | None:
                 if message["type"] == "http.disconnect":
                     return None
                 body += message.get("body", b"")
-                if len(body) > BODY_BYTES_MAX:
-                    return ParamError(f"the body is longer than {BODY_BYTES_MAX} bytes")
+                if len(body) > bytes_max:
+                    return ParamError(f"the body is longer than {bytes_max} bytes")
                 if not message.get("more_body", False):
                     return bytes(body)
     except TimeoutError:
@@ -210,7 +276,7 @@ def _header(scope: Scope, wanted: bytes) -> str | None:
 
 
 async def _respond(send: SendMessage, outcome: Outcome, headers: list[tuple[str, str]]) -> None:
-    raw = [(name.encode(), value.encode("latin-1")) for name, value in headers]
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in (*headers, *outcome.headers)]
     if outcome.status != 204:
         raw.append((b"Content-Length", str(len(outcome.body)).encode()))
     await send({"type": "http.response.start", "status": outcome.status, "headers": raw})

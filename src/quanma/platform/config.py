@@ -21,6 +21,16 @@ class MerchantEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     apiv2_key: str | None = None
 
 
+class NewerKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A signing key that came later: a certificate's, or a public key's. `quanma platform rotate-key` adds them."""
+
+    private: str
+    certificate: str | None = None
+    public_key_id: str | None = None
+    active_from: str | None = None
+    """From when on it signs what nobody asked for by name, so that merchants have it by then. Absent: at once."""
+
+
 class ProductCouponStock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A 商品券 stock that takes uploads. The platform has no call of ours to create one, so it is declared."""
 
@@ -42,10 +52,15 @@ class PlatformConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     certificate: str
     certificate_private: str
     merchants: list[MerchantEntry]
+    newer_keys: list[NewerKey] = []
+    """The latest that is active stands for its kind; all of them sign when they are asked for."""
     host: str = "127.0.0.1"
     port: int = 8460
     database: str = "sqlite:///quanma.db"
     allow_private_callbacks: bool = False
+    callback_retry_seconds: Annotated[int, msgspec.Meta(ge=1)] = 60
+    callback_attempts_max: Annotated[int, msgspec.Meta(ge=1)] = 11
+    """An event is posted every so many seconds, so many times in all. Source: 60 s and 11 are documented."""
     requests_per_second: Annotated[float, msgspec.Meta(gt=0)] | None = None
     """Of one merchant. Absent: no limit."""
     product_coupon_stocks: list[ProductCouponStock] = []

@@ -1,40 +1,33 @@
-"""What the platform does for each operation: who asks, the request, a response. One function each."""
+"""What the platform does for each operation: who asks, the request, a response. One binding each."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeVar
 
-from ..api.certificates import (
-    CertificateList,
-    Certificates,
-    EncryptCertificate,
-    ListCertificates,
-    SealedCertificate,
-)
-from ..api.couponcodes import (
-    CodeDetail,
-    CodePage,
-    CouponCodeNode,
-    CouponCodes,
-    DeleteCode,
-    DeletedCode,
-    ListCodes,
-    ShowCode,
-    UploadCodes,
-    UploadedCodes,
-)
+from ..api.callbacks import Callback, Callbacks, CallbackSet, SetCallback, ShowCallback
+from ..api.certificates import CertificateList, Certificates, EncryptCertificate, ListCertificates, SealedCertificate
+from ..api.couponcodes import CodePage, CouponCodeNode, CouponCodes, ListCodes, UploadCodes
 from ..api.coupons import (
-    Coupon,
+    Associate,
+    CardSend,
+    Deactivate,
+    Disassociate,
+    Return,
     Send,
+    SendCard,
     SendCoupon,
+    SendCouponResult,
+    SentCard,
     SentCoupon,
-    ShowCoupon,
     Use,
-    UseCoupon,
-    UsedCoupon,
     UserCouponAppid,
+    UserCoupons,
 )
+from ..api.deliveries import Deliveries, Delivery, Events, ListEvents, Resend, ResendEvent, Resent
+from ..api.events import CHANNEL_API
+from ..api.media import IMAGE_BYTES_MAX, ImageUpload, UploadedImage, UploadImage
 from ..api.operation import Operation
 from ..api.productcoupons import (
     CouponCodeCountInfo,
@@ -46,12 +39,35 @@ from ..api.productcoupons import (
     UploadCouponCodesNode,
     UploadedCouponCodes,
 )
-from ..api.stocks import CreatedStock, CreateStock, ShowStock, Stock, StockNode, Stocks
+from ..api.productsends import (
+    PreSendProductCoupon,
+    PreSentProductCoupon,
+    ProductPreSend,
+    ProductSend,
+    SendProductCoupon,
+    SentProductCoupon,
+)
+from ..api.security import Echo, Echoed, SendEcho
+from ..api.stocks import Budget, ShowStock, Stock, StockNode, Stocks
+from ..api.subsidy import (
+    ListPayReceipts,
+    PayReceipt,
+    PayReceiptList,
+    PayReceiptNode,
+    PayReceipts,
+    ReturnReceipt,
+    ReturnReceiptNode,
+    ReturnReceipts,
+    ShowPayReceipt,
+    ShowReturnReceipt,
+)
+from ..errors import NoAuth, ParamError
 from ..wire import sealed
-from ..wire.times import rfc3339
+from ..wire.times import DAY_SECONDS, rfc3339, unix_seconds
+from .addresses import check_address
 from .keyroom import Certificate, Merchant
-from .pool.contract import CodePool
-from .rules import Product
+from .pool.contract import CodePool, Issue
+from .rules import Product, check_time
 
 Req = TypeVar("Req")
 Resp = TypeVar("Resp")
@@ -64,52 +80,148 @@ class Visit(NamedTuple):
     now: int
     pool: CodePool
     certificates: tuple[Certificate, ...]
+    private_callbacks: bool
+    """Whether a callback address may be plain http, or on a private network."""
 
     @property
     def mchid(self) -> str:
         return self.merchant.mchid
 
 
+Handler = Callable[[Visit, Req], Awaitable[Resp]]
+
+
 class Handlers(dict[Operation[..., Any, Any, Any], Callable[[Visit, Any], Awaitable[Any]]]):
-    def bind(self, operation: Operation[..., Any, Req, Resp], handler: Callable[[Visit, Req], Awaitable[Resp]]) -> None:
+    def bind(self, operation: Operation[..., Any, Req, Resp], handler: Handler[Req, Resp]) -> None:
         """Typed: a handler that takes or returns another operation's struct does not check."""
         self[operation] = handler
 
 
-async def create_stock(visit: Visit, request: CreateStock) -> CreatedStock:
-    return await visit.pool.create_stock(visit.mchid, request, visit.now)
+def straight(method: Callable[[CodePool, str, Req, int], Awaitable[Resp]]) -> Handler[Req, Resp]:
+    """A handler that is a method of the pool: named of the contract, called on the back end."""
+    name = method.__name__
+
+    async def handler(visit: Visit, request: Req) -> Resp:
+        answer: Resp = await getattr(visit.pool, name)(visit.mchid, request, visit.now)
+        return answer
+
+    return handler
 
 
 async def show_stock(visit: Visit, request: ShowStock) -> Stock:
     return await visit.pool.show_stock(visit.mchid, request.stock_id, visit.now)
 
 
-async def upload_codes(visit: Visit, request: UploadCodes) -> UploadedCodes:
-    return await visit.pool.upload_codes(visit.mchid, request, visit.now)
-
-
 async def list_codes(visit: Visit, request: ListCodes) -> CodePage:
     return await visit.pool.list_codes(visit.mchid, request)
 
 
-async def show_code(visit: Visit, request: ShowCode) -> CodeDetail:
-    return await visit.pool.show_code(visit.mchid, request, visit.now)
-
-
-async def delete_code(visit: Visit, request: DeleteCode) -> DeletedCode:
-    return await visit.pool.delete_code(visit.mchid, request, visit.now)
-
-
 async def send_coupon(visit: Visit, request: SendCoupon) -> SentCoupon:
-    return await visit.pool.send_coupon(visit.mchid, request, visit.now)
+    issue = Issue(
+        request.stock_id,
+        request.openid,
+        request.appid,
+        request.out_request_no,
+        request.coupon_code,
+        visit.mchid,
+        CHANNEL_API,
+    )
+    coupon = await visit.pool.send_coupon(visit.mchid, issue, visit.now)
+    result = SendCouponResult(
+        stock_id=coupon.stock_id, out_request_no=coupon.out_request_no, coupon_code=coupon.coupon_code
+    )
+    return SentCoupon(send_coupon_result=result)
 
 
-async def use_coupon(visit: Visit, request: UseCoupon) -> UsedCoupon:
-    return await visit.pool.use_coupon(visit.mchid, request, visit.now)
+async def send_product_coupon(visit: Visit, request: SendProductCoupon) -> SentProductCoupon:
+    if request.coupon_type == "MEMBER" and request.member_card_id is None:
+        raise ParamError("coupon_type MEMBER needs a member_card_id")
+    issue = Issue(
+        request.stock_id,
+        request.openid,
+        request.appid,
+        request.out_request_no,
+        request.coupon_code,
+        visit.mchid,
+        CHANNEL_API,
+        also=f"{request.coupon_type} {request.member_card_id}",
+    )
+    coupon = await visit.pool.send_coupon(visit.mchid, issue, visit.now)
+    return SentProductCoupon(
+        stock_id=coupon.stock_id, coupon_code=coupon.coupon_code, out_request_no=coupon.out_request_no
+    )
 
 
-async def show_coupon(visit: Visit, request: ShowCoupon) -> Coupon:
-    return await visit.pool.show_coupon(visit.mchid, request, visit.now)
+async def pre_send_product_coupon(visit: Visit, request: PreSendProductCoupon) -> PreSentProductCoupon:
+    await visit.pool.show_stock(visit.mchid, request.stock_id, visit.now)
+    # Source: what the token holds is not published, and nothing here redeems it: the claim component is WeChat's.
+    return PreSentProductCoupon(token=secrets.token_urlsafe(32))
+
+
+async def send_card(visit: Visit, request: SendCard) -> SentCard:
+    check_time("send_time", request.send_time)
+    if unix_seconds(request.send_time) < visit.now - DAY_SECONDS:
+        raise ParamError("send_time is more than 24 hours ago")
+    return await visit.pool.send_card(visit.mchid, request)
+
+
+async def list_pay_receipts(visit: Visit, request: ListPayReceipts) -> PayReceiptList:
+    return await visit.pool.list_pay_receipts(visit.mchid, request)
+
+
+async def show_pay_receipt(visit: Visit, request: ShowPayReceipt) -> PayReceipt:
+    return await visit.pool.show_pay_receipt(visit.mchid, request)
+
+
+async def show_return_receipt(visit: Visit, request: ShowReturnReceipt) -> ReturnReceipt:
+    return await visit.pool.show_return_receipt(visit.mchid, request)
+
+
+async def set_callback(visit: Visit, request: SetCallback) -> CallbackSet:
+    mchid = request.mchid or visit.mchid
+    if mchid != visit.mchid:
+        raise NoAuth("a merchant sets the address for events of its own stocks only")
+    check_address(request.notify_url, allow_private=visit.private_callbacks)
+    await visit.pool.set_callback(visit.mchid, mchid, request.notify_url, visit.now)
+    return CallbackSet(notify_url=request.notify_url, mchid=mchid, update_time=rfc3339(visit.now))
+
+
+async def show_callback(visit: Visit, request: ShowCallback) -> Callback:
+    mchid = request.mchid or visit.mchid
+    return Callback(notify_url=(await visit.pool.callback(visit.mchid, mchid)).notify_url, mchid=mchid)
+
+
+async def list_events(visit: Visit, request: ListEvents) -> Deliveries:
+    states = await visit.pool.list_events(visit.mchid, request.offset, request.limit)
+    return Deliveries(
+        data=[
+            Delivery(
+                id=state.id,
+                create_time=rfc3339(state.created_at),
+                attempts=state.attempts,
+                due_time=None if state.due_at is None else rfc3339(state.due_at),
+                delivered_time=None if state.delivered_at is None else rfc3339(state.delivered_at),
+                last_error=state.last_error,
+            )
+            for state in states
+        ]
+    )
+
+
+async def resend_event(visit: Visit, request: ResendEvent) -> Resent:
+    await visit.pool.resend_event(visit.mchid, request.id, visit.now)
+    return Resent(id=request.id)
+
+
+async def upload_image(visit: Visit, request: UploadImage) -> UploadedImage:
+    if len(request.file) > IMAGE_BYTES_MAX:
+        raise ParamError(f"the picture has {len(request.file)} bytes, at most {IMAGE_BYTES_MAX} are taken")
+    # The picture is checked and not kept: this platform shows none. The address is one of its own making.
+    return UploadedImage(media_url=f"https://quanma.invalid/images/{secrets.token_hex(16)}/{len(request.file)}")
+
+
+async def echo(visit: Visit, request: SendEcho) -> Echoed:
+    return Echoed(message=request.message)
 
 
 async def show_product_stock(visit: Visit, request: ShowProductStock) -> ProductStock:
@@ -166,15 +278,36 @@ async def _seal(visit: Visit, certificate: Certificate) -> SealedCertificate:
 
 
 HANDLERS = Handlers()
-HANDLERS.bind(Stocks.post, create_stock)
+HANDLERS.bind(Stocks.post, straight(CodePool.create_stock))
 HANDLERS.bind(StockNode.get, show_stock)
-HANDLERS.bind(CouponCodes.post, upload_codes)
+HANDLERS.bind(StockNode.patch, straight(CodePool.modify_stock))
+HANDLERS.bind(Budget.patch, straight(CodePool.change_budget))
+HANDLERS.bind(CouponCodes.post, straight(CodePool.upload_codes))
 HANDLERS.bind(CouponCodes.get, list_codes)
-HANDLERS.bind(CouponCodeNode.get, show_code)
-HANDLERS.bind(CouponCodeNode.delete, delete_code)
+HANDLERS.bind(CouponCodeNode.get, straight(CodePool.show_code))
+HANDLERS.bind(CouponCodeNode.delete, straight(CodePool.delete_code))
 HANDLERS.bind(Send.post, send_coupon)
-HANDLERS.bind(Use.post, use_coupon)
-HANDLERS.bind(UserCouponAppid.get, show_coupon)
+HANDLERS.bind(Use.post, straight(CodePool.use_coupon))
+HANDLERS.bind(Return.post, straight(CodePool.return_coupon))
+HANDLERS.bind(Deactivate.post, straight(CodePool.deactivate_coupon))
+HANDLERS.bind(Associate.post, straight(CodePool.associate_order))
+HANDLERS.bind(Disassociate.post, straight(CodePool.disassociate_order))
+HANDLERS.bind(CardSend.post, send_card)
+HANDLERS.bind(UserCoupons.get, straight(CodePool.list_coupons))
+HANDLERS.bind(UserCouponAppid.get, straight(CodePool.show_coupon))
+HANDLERS.bind(PayReceipts.post, straight(CodePool.pay_subsidy))
+HANDLERS.bind(PayReceipts.get, list_pay_receipts)
+HANDLERS.bind(PayReceiptNode.get, show_pay_receipt)
+HANDLERS.bind(ReturnReceipts.post, straight(CodePool.return_subsidy))
+HANDLERS.bind(ReturnReceiptNode.get, show_return_receipt)
+HANDLERS.bind(Callbacks.post, set_callback)
+HANDLERS.bind(Callbacks.get, show_callback)
+HANDLERS.bind(ProductSend.post, send_product_coupon)
+HANDLERS.bind(ProductPreSend.post, pre_send_product_coupon)
 HANDLERS.bind(ProductStockNode.get, show_product_stock)
 HANDLERS.bind(UploadCouponCodesNode.post, upload_coupon_codes)
+HANDLERS.bind(Events.get, list_events)
+HANDLERS.bind(Resend.post, resend_event)
+HANDLERS.bind(ImageUpload.post, upload_image)
+HANDLERS.bind(Echo.post, echo)
 HANDLERS.bind(Certificates.get, list_certificates)

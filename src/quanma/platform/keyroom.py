@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ..errors import Misconfigured, SignatureInvalid
 from ..wire import keys, signature
+from ..wire.times import unix_seconds
 from . import config
 
 
@@ -25,6 +26,14 @@ class Merchant(NamedTuple):
     apiv3_key: str
     verifying: Mapping[str, keys.PublicKey]
     """By certificate serial."""
+    apiv2_key: str | None = None
+
+
+class DefaultKey(NamedTuple):
+    """A public key that signs what nobody asked for by name, from a moment on (Unix seconds)."""
+
+    name: str
+    active_from: int
 
 
 class KeyRoom:
@@ -33,12 +42,13 @@ class KeyRoom:
     def __init__(
         self,
         signing: Mapping[str, keys.PrivateKey],
-        default_key: str,
+        default_keys: Sequence[DefaultKey],
         certificates: Sequence[Certificate],
         merchants: Mapping[str, Merchant],
     ) -> None:
+        """`default_keys`: the earliest first; the first is active from the beginning."""
         self._signing = signing
-        self._default_key = default_key
+        self._default_keys = default_keys
         self.certificates = certificates
         self._merchants = merchants
         self._nobody = _nobodys_key()
@@ -46,27 +56,41 @@ class KeyRoom:
     @classmethod
     def load(cls, settings: config.PlatformConfig, folder: Path) -> KeyRoom:
         """Raises Misconfigured: a key or certificate is missing, unreadable, unsafe or not what it is named."""
-        certificate_pem = config.read_public(folder, settings.certificate)
-        facts = keys.certificate_facts(certificate_pem, settings.certificate)
-        names = {
-            facts.serial_no: settings.certificate_private,
-            settings.public_key_id: settings.public_key_private,
-        }
-        signing = {
-            serial: keys.load_private_key(config.read_private(folder, name), name) for serial, name in names.items()
-        }
-        certified = keys.load_verification_key(facts.serial_no, certificate_pem)
-        if signing[facts.serial_no].public_key().public_numbers() != certified.public_numbers():
-            raise Misconfigured(f"{settings.certificate_private} is not the key of {settings.certificate}")
+        first = (
+            config.NewerKey(private=settings.certificate_private, certificate=settings.certificate),
+            config.NewerKey(private=settings.public_key_private, public_key_id=settings.public_key_id),
+        )
+        signing: dict[str, keys.PrivateKey] = {}
+        certificates: list[Certificate] = []
+        default_keys: list[DefaultKey] = []
+        for entry in (*first, *settings.newer_keys):
+            private = keys.load_private_key(config.read_private(folder, entry.private), entry.private)
+            if entry.certificate is not None:
+                certificate = _certificate(folder, entry.certificate, entry.private, private)
+                certificates.append(certificate)
+                signing[certificate.facts.serial_no] = private
+            elif entry.public_key_id is not None:
+                signing[entry.public_key_id] = private
+                default_keys.append(DefaultKey(entry.public_key_id, _active_from(entry)))
+            else:
+                raise Misconfigured(f"the newer key {entry.private} has neither a certificate nor a public_key_id")
         merchants = {entry.mchid: _merchant(entry, folder) for entry in settings.merchants}
-        return cls(signing, settings.public_key_id, [Certificate(certificate_pem, facts)], merchants)
+        return cls(signing, default_keys, certificates, merchants)
+
+    def become(self, other: KeyRoom) -> None:
+        """Take another one's keys from here on: the settings have changed."""
+        self._signing, self._default_keys = other._signing, other._default_keys
+        self.certificates, self._merchants = other.certificates, other._merchants
 
     def merchant(self, mchid: str) -> Merchant:
         return self._merchants[mchid]
 
+    def known(self, mchid: str) -> Merchant | None:
+        return self._merchants.get(mchid)
+
     def sign(self, wanted: str | None, timestamp: str, body: bytes) -> list[tuple[str, str]]:
         """Return the headers that sign an answer, with the key that was asked for, else the public key."""
-        name = wanted if wanted is not None and wanted in self._signing else self._default_key
+        name = wanted if wanted is not None and wanted in self._signing else self._default(int(timestamp))
         nonce = secrets.token_hex(16)
         message = signature.answer_message(timestamp, nonce, body)
         return [
@@ -76,6 +100,10 @@ class KeyRoom:
             ("Wechatpay-Serial", name),
             ("Wechatpay-Signature-Type", signature.SCHEME),
         ]
+
+    def _default(self, now: int) -> str:
+        active = [key.name for key in self._default_keys if key.active_from <= now]
+        return active[-1] if active else self._default_keys[0].name
 
     def verify(self, method: str, target: str, authorizations: Sequence[str], body: bytes, now: float) -> Merchant:
         """Return the merchant that signed the request.
@@ -108,6 +136,22 @@ class KeyRoom:
         return merchant
 
 
+def _certificate(folder: Path, name: str, private_name: str, private: keys.PrivateKey) -> Certificate:
+    pem = config.read_public(folder, name)
+    facts = keys.certificate_facts(pem, name)
+    certified = keys.load_verification_key(facts.serial_no, pem)
+    if private.public_key().public_numbers() != certified.public_numbers():
+        raise Misconfigured(f"{private_name} is not the key of {name}")
+    return Certificate(pem, facts)
+
+
+def _active_from(entry: config.NewerKey) -> int:
+    try:
+        return unix_seconds(entry.active_from) if entry.active_from is not None else 0
+    except ValueError as problem:
+        raise Misconfigured(f"the newer key {entry.private}: active_from {problem}") from None
+
+
 @functools.cache
 def _nobodys_key() -> keys.PublicKey:
     """Whoever is unknown is verified all the same, with a key that nobody holds: the time taken tells nothing."""
@@ -137,4 +181,4 @@ def _merchant(entry: config.MerchantEntry, folder: Path) -> Merchant:
         keyring[serial] = keys.load_verification_key(serial, pem)
     if len(entry.apiv3_key.encode()) != 32:
         raise Misconfigured(f"merchant {entry.mchid}: apiv3_key has {len(entry.apiv3_key.encode())} bytes, not 32")
-    return Merchant(entry.mchid, entry.apiv3_key, keyring)
+    return Merchant(entry.mchid, entry.apiv3_key, keyring, entry.apiv2_key)

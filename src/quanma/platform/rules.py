@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+import msgspec
 
 from ..api.couponcodes import FailedCode, UploadCodes, UploadedCodes
-from ..api.coupons import SendCoupon, UseCoupon
 from ..api.rules import BUSIFAVOR, PRODUCT_COUPON, CodeRule
 from ..api.stockrules import BACKGROUND_COLORS, CODE_DISPLAY_MODES, USE_METHODS, CouponUseRule
-from ..api.stocks import CreateStock
+from ..api.stocks import ChangeBudget, CreateStock, ModifyStock
+from ..api.subsidy import PaySubsidy
 from ..errors import (
     NotEnough,
     ParamError,
     RequestRefused,
-    ResourceAlreadyExists,
     RuleLimit,
     StockNotReady,
-    masked,
 )
-from ..wire.times import DAY_SECONDS, beijing_day, rfc3339, unix_seconds
+from ..wire.times import DAY_SECONDS, rfc3339, unix_seconds
+
+T = TypeVar("T")
 
 MAX_COUPONS_DEFAULT = 1_000_000_000
 VALIDITY_DAYS_MAX = 366
@@ -46,6 +48,10 @@ class StockFacts(NamedTuple):
     @property
     def code_rule(self) -> CodeRule:
         return PRODUCT_COUPON if self.product else BUSIFAVOR
+
+    @property
+    def takes_uploads(self) -> bool:
+        return self.request.coupon_code_mode == UPLOAD_MODE
 
     @property
     def max_coupons(self) -> int:
@@ -99,7 +105,8 @@ def _check_times(rule: CouponUseRule) -> None:
     try:
         begins_at, ends_at = unix_seconds(times.available_begin_time), unix_seconds(times.available_end_time)
         # A year that our own clock can't print would fail every later answer that shows it.
-        rfc3339(begins_at), rfc3339(ends_at)
+        for moment in (begins_at, ends_at):
+            rfc3339(moment)
         for span in times.irregulary_avaliable_time or []:
             if unix_seconds(span.begin_time) >= unix_seconds(span.end_time):
                 raise ParamError("irregulary_avaliable_time has a span that ends before it begins")
@@ -114,6 +121,9 @@ def _check_times(rule: CouponUseRule) -> None:
     week = times.available_week
     if week is not None and week.available_day_time and not week.week_day:
         raise ParamError("available_day_time needs week_day")
+    for hours in (week.available_day_time or []) if week is not None else []:
+        if hours.begin_time > hours.end_time:
+            raise ParamError("available_day_time has hours that end before they begin, so they would never come")
 
 
 def _check_known(field: str, value: str | None, known: tuple[str, ...]) -> None:
@@ -169,7 +179,7 @@ def check_takes_uploads(stock: StockFacts, now: int, warmup_seconds: int) -> Non
 
 def check_room(stock: StockFacts, total: int, added: int) -> None:
     """Raises RequestRefused: more codes than max_coupons."""
-    if total + added > stock.max_coupons:
+    if added and total + added > stock.max_coupons:  # The budget may be below what is there already.
         raise RequestRefused(
             f"上传的自定义code已达上限: stock {stock.stock_id} holds {total} codes and takes {stock.max_coupons}, "
             f"this request brings {added} more"
@@ -195,14 +205,20 @@ class SentFacts(NamedTuple):
     to_this_user: int
 
 
-def check_sends(stock: StockFacts, request: SendCoupon, now: int) -> None:
+def check_sends(stock: StockFacts, coupon_code: str | None, now: int) -> None:
     """Raises RequestRefused: the stock gives out no coupons like this one. Final, and the same at each repeat."""
-    if (mode := stock.request.coupon_code_mode) != UPLOAD_MODE:
-        raise RequestRefused(
-            f"发券模式不合法: stock {stock.stock_id} has coupon_code_mode {mode}, not issued by this platform yet"
-        )
-    if request.coupon_code is not None:
-        raise RequestRefused(f"coupon_code can't be chosen: stock {stock.stock_id} draws from its uploaded codes")
+    mode = stock.request.coupon_code_mode
+    if mode == "MERCHANT_API" and coupon_code is None:
+        raise RequestRefused(f"发券模式不合法: stock {stock.stock_id} is MERCHANT_API, and takes a coupon_code")
+    if mode != "MERCHANT_API" and coupon_code is not None:
+        raise RequestRefused(f"发券模式不合法: stock {stock.stock_id} is {mode}, and its coupon_code can't be chosen")
+    if coupon_code is not None and (why := stock.code_rule.why_refused(coupon_code)):
+        raise ParamError(f"coupon_code: {why[1]}")
+    check_open(stock, now)
+
+
+def check_open(stock: StockFacts, now: int) -> None:
+    """Raises RequestRefused: the stock is past its end."""
     if now >= stock.ends_at:
         raise RequestRefused(f"批次已停止: stock {stock.stock_id} ended at {rfc3339(stock.ends_at)}")
 
@@ -224,68 +240,93 @@ def pool_empty(stock: StockFacts) -> NotEnough:
     return NotEnough(f"批次预算不足: stock {stock.stock_id} has no code left to give out, upload more")
 
 
-class CouponFacts(NamedTuple):
-    """A coupon in a user's hand. Times are Unix seconds; use_time is the merchant's own text."""
-
-    coupon_id: int
-    stock_id: str
-    coupon_code: str
-    openid: str
-    appid: str
-    out_request_no: str
-    sent_at: int
-    coupon_state: str
-    use_request_no: str | None
-    use_appid: str | None
-    use_openid: str | None
-    use_time: str | None
-    used_at: int | None
-
-
-def check_same_send(coupon: CouponFacts, request: SendCoupon) -> None:
-    """Raises RequestRefused: the number gave this coupon to a request with other fields."""
-    if coupon.appid != request.appid or request.coupon_code not in (None, coupon.coupon_code):
-        raise RequestRefused("same out_request_no, different request: nothing was given out, use a new number")
-
-
-def validity(stock: StockFacts, received_at: int) -> tuple[int, int]:
-    """When a coupon can be used: from, until. Source: documented; days are Beijing's, and the first is day 1."""
-    times = stock.request.coupon_use_rule.coupon_available_time
-    starts_at, ends_at = max(stock.begins_at, received_at), stock.ends_at
-    if times.available_day_after_receive is not None:
-        first_day = beijing_day(received_at) + (times.wait_days_after_receive or 0)
-        midnight = first_day * DAY_SECONDS - 8 * 3600
-        starts_at = max(starts_at, midnight) if times.wait_days_after_receive else starts_at
-        ends_at = min(ends_at, midnight + times.available_day_after_receive * DAY_SECONDS)
-    if times.available_second_after_receive is not None:
-        ends_at = min(ends_at, received_at + times.available_second_after_receive)
-    return starts_at, ends_at
-
-
-def coupon_state(stock: StockFacts, coupon: CouponFacts, now: int) -> str:
-    expired = coupon.coupon_state == "SENDED" and now >= validity(stock, coupon.sent_at)[1]
-    return "EXPIRED" if expired else coupon.coupon_state
-
-
-def check_same_use(coupon: CouponFacts, request: UseCoupon) -> None:
-    """Raises: a used coupon's request is not the one that used it."""
-    if coupon.use_request_no != request.use_request_no:
-        raise ResourceAlreadyExists(
-            f"券已被其他订单核销: coupon {masked(coupon.coupon_code)} was used under another use_request_no"
-        )
-    asked = (request.coupon_code, request.appid, request.use_time, request.openid)
-    if asked != (coupon.coupon_code, coupon.use_appid, coupon.use_time, coupon.use_openid):
-        raise RequestRefused("same use_request_no, different request: nothing was changed, use a new number")
-
-
-def check_usable(stock: StockFacts, coupon: CouponFacts, request: UseCoupon, now: int) -> None:
-    """Raises RequestRefused or RuleLimit: this coupon can't be used now, or by this user."""
-    if request.openid not in (None, coupon.openid):
-        raise RequestRefused(f"coupon {masked(coupon.coupon_code)} is another user's")
+def check_time(field: str, text: str) -> None:
+    """Raises ParamError: not a time."""
     try:
-        unix_seconds(request.use_time)
-    except ValueError as problem:
-        raise ParamError(f"use_time: {problem}") from None
-    starts_at, ends_at = validity(stock, coupon.sent_at)
-    if not starts_at <= now < ends_at:
-        raise RuleLimit(f"券不在有效期: it can be used from {rfc3339(starts_at)} until {rfc3339(ends_at)}")
+        unix_seconds(text)
+    except ValueError:
+        raise ParamError(f"{field} is not a time like 2015-05-20T13:29:35+08:00") from None
+
+
+def modified(stock: CreateStock, change: ModifyStock) -> CreateStock:
+    """Return the stock's request with what a change names. What can't be modified now is accepted and ignored.
+
+    Raises:
+        ParamError: a value is none of the known ones, or subsidy would go back to false.
+    """
+    if change.subsidy is False and stock.subsidy:
+        raise ParamError("subsidy goes from false to true only")
+    use = change.coupon_use_rule
+    abuse = change.stock_send_rule.prevent_api_abuse if change.stock_send_rule else None
+    result = msgspec.structs.replace(
+        stock,
+        comment=_or(change.comment, stock.comment),
+        goods_name=_or(change.goods_name, stock.goods_name),
+        custom_entrance=_or(change.custom_entrance, stock.custom_entrance),
+        display_pattern_info=_or(change.display_pattern_info, stock.display_pattern_info),
+        notify_config=_or(change.notify_config, stock.notify_config),
+        subsidy=_or(change.subsidy, stock.subsidy),
+        coupon_use_rule=msgspec.structs.replace(
+            stock.coupon_use_rule,
+            use_method=_or(use.use_method if use else None, stock.coupon_use_rule.use_method),
+            mini_programs_appid=_or(
+                use.mini_programs_appid if use else None, stock.coupon_use_rule.mini_programs_appid
+            ),
+            mini_programs_path=_or(use.mini_programs_path if use else None, stock.coupon_use_rule.mini_programs_path),
+        ),
+        stock_send_rule=msgspec.structs.replace(
+            stock.stock_send_rule, prevent_api_abuse=_or(abuse, stock.stock_send_rule.prevent_api_abuse)
+        ),
+    )
+    check_new_stock(result)
+    return result
+
+
+def _or(new: T, old: T) -> T:
+    return old if new is None else new
+
+
+def budgeted(stock: StockFacts, change: ChangeBudget, sent: int) -> CreateStock:
+    """Return the stock's request with a new budget, if it still is what the caller thinks: compare and set.
+
+    Raises:
+        ParamError: not exactly one target, or its current value is missing.
+        RequestRefused: the current value is another, or more coupons were given out already.
+    """
+    rule = stock.request.stock_send_rule
+    total, by_day = change.target_max_coupons, change.target_max_coupons_by_day
+    if (total is None) == (by_day is None):
+        raise ParamError("exactly one of target_max_coupons and target_max_coupons_by_day is needed")
+    if total is not None:
+        _check_current("max_coupons", change.current_max_coupons, stock.max_coupons)
+        if total < sent:
+            raise RequestRefused(f"预算不能小于已发放数量: {sent} coupons were given out, more than {total}")
+        rule = msgspec.structs.replace(rule, max_coupons=total)
+    else:
+        _check_current("max_coupons_by_day", change.current_max_coupons_by_day, rule.max_coupons_by_day)
+        rule = msgspec.structs.replace(rule, max_coupons_by_day=by_day)
+    return msgspec.structs.replace(stock.request, stock_send_rule=rule)
+
+
+def _check_current(field: str, said: int | None, real: int | None) -> None:
+    if said is None:
+        raise ParamError(f"current_{field} is required beside target_{field}")
+    if said != real:
+        raise RequestRefused(f"预算已变更: {field} is {real}, not {said}: show the stock, and decide again")
+
+
+def check_subsidy(stock: StockFacts, state: str, request: PaySubsidy) -> None:
+    """Raises RequestRefused: this coupon's discount can't be subsidised like this."""
+    fixed = stock.request.coupon_use_rule.fixed_normal_coupon
+    if stock.request.stock_type == "EXCHANGE":
+        raise RequestRefused("补差不支持换购券: an EXCHANGE stock takes no subsidy")
+    if state != "USED":
+        raise RequestRefused(f"券未核销: the coupon is {state}, and only a used one is subsidised")
+    if request.payee_merchant != stock.request.belong_merchant:
+        raise RequestRefused(f"payee_merchant is not the stock's belong_merchant {stock.request.belong_merchant}")
+    if request.payer_merchant not in (stock.mchid, stock.request.belong_merchant):
+        raise RequestRefused("payer_merchant is neither the stock's creator nor its belong_merchant")
+    if fixed is not None and request.amount > fixed.discount_amount:
+        raise RequestRefused(
+            f"补差金额超限: {request.amount} fen are more than the discount of {fixed.discount_amount}"
+        )

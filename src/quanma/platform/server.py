@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ from . import config
 from .app import App
 from .handlers import HANDLERS
 from .keyroom import KeyRoom
+from .keywatch import KeyWatch
+from .notifier import Notifier
 from .pool import open_pool
+from .pool.contract import Retries
 from .productstocks import declare_stocks
 
 FRAMING_BYTES_MAX = 32 * 1024
@@ -70,7 +73,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        if self.parser.get_http_version() not in ("1.0", "1.1"):
+        version = self.parser.get_http_version()  # pyright: ignore[reportOptionalMemberAccess]  # Not while it parses.
+        if version not in ("1.0", "1.1"):
             raise ValueError("another version of HTTP")
         if not _TARGET.fullmatch(self.url):
             raise ValueError("a target that is not a path and a query: it would be verified in another form")
@@ -122,16 +126,26 @@ def serve(
     folder = config_path.resolve().parent
     url = database or settings.database
     if workers != 1:
-        raise Misconfigured(f"--workers {workers}: a SQLite pool is served by one process, several need PostgreSQL")
+        raise Misconfigured(f"--workers {workers}: a SQLite pool is served by one process")
     keyroom = KeyRoom.load(settings, folder)
-    with _bind(host or settings.host, settings.port if port is None else port) as listening:
-        pool = open_pool(url, folder, warmup_seconds=settings.warmup_seconds)
+    retries = Retries(settings.callback_retry_seconds, settings.callback_attempts_max)
+    private_callbacks = settings.allow_private_callbacks
+    with bind(host or settings.host, settings.port if port is None else port) as listening:
+        pool = open_pool(url, folder, warmup_seconds=settings.warmup_seconds, retries=retries)
         asyncio.run(declare_stocks(pool, settings.product_coupon_stocks, int(time.time())))
-        app = App(HANDLERS, pool, keyroom, requests_per_second=settings.requests_per_second)
-        _run(app, listening)
+        app = App(
+            HANDLERS,
+            pool,
+            keyroom,
+            requests_per_second=settings.requests_per_second,
+            private_callbacks=private_callbacks,
+            beside=[Notifier(pool, keyroom, allow_private=private_callbacks), KeyWatch(config_path, keyroom)],
+        )
+        run(app, listening)
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
+    """Raises Misconfigured: the address can't be listened on."""
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -144,7 +158,8 @@ def _bind(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _run(app: App, listening: socket.socket) -> None:
+def run(app: Any, listening: socket.socket) -> None:
+    """Serve an ASGI application on a socket until SIGTERM or SIGINT, within this platform's bounds."""
     settings = uvicorn.Config(
         app,
         http=BoundedProtocol,
@@ -154,6 +169,7 @@ def _run(app: App, listening: socket.socket) -> None:
         access_log=False,  # A path holds codes and openids.
         log_level="warning",
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
         backlog=1024,
@@ -168,7 +184,7 @@ class _Announcing(uvicorn.Server):
         self._listening = listening
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
+    def capture_signals(self) -> Generator[None, None, None]:
         # uvicorn's own sends the signal again at the end; for us a stop that was asked for is a clean end.
         before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
         try:

@@ -45,19 +45,19 @@ def _write(folder: Path, port: int, mchids: Sequence[str], now: datetime.datetim
     public_key = keys.public_pem(keys.load_private_key(public_key_private, "public key"))
     public_key_id = f"{keys.PUBLIC_KEY_PREFIX}01{mchids[0].zfill(12)}{now:%Y%m%d}{secrets.randbelow(10**12):012}"
     entries: list[str] = []
-    _private(folder / "platform" / "public_key_private.pem", public_key_private)
-    _private(folder / "platform" / "certificate_private.pem", certificate.private_key)
-    _private(folder / "platform" / "pub_key.pem", public_key)
-    _private(folder / "platform" / "platform_cert.pem", certificate.certificate)
+    write_private(folder / "platform" / "public_key_private.pem", public_key_private)
+    write_private(folder / "platform" / "certificate_private.pem", certificate.private_key)
+    write_private(folder / "platform" / "pub_key.pem", public_key)
+    write_private(folder / "platform" / "platform_cert.pem", certificate.certificate)
     for mchid in mchids:
         merchant = keys.make_certified(f"merchant {mchid}", now)
         apiv3_key, apiv2_key = _random_key(), _random_key()
         home = folder / "merchants" / mchid
-        _private(home / "apiclient_key.pem", merchant.private_key)
-        _private(home / "apiclient_cert.pem", merchant.certificate)
-        _private(home / "pub_key.pem", public_key)
-        _private(home / "platform_cert.pem", certificate.certificate)
-        _private(
+        write_private(home / "apiclient_key.pem", merchant.private_key)
+        write_private(home / "apiclient_cert.pem", merchant.certificate)
+        write_private(home / "pub_key.pem", public_key)
+        write_private(home / "platform_cert.pem", certificate.certificate)
+        write_private(
             home / "quanma.toml",
             f"""[merchant]
 mchid = "{mchid}"
@@ -80,11 +80,14 @@ apiv2_key = "{apiv2_key}"
 certificates = ["merchants/{mchid}/apiclient_cert.pem"]
 """)
     # Last: a world with a platform.toml is whole.
-    _private(
+    write_private(
         folder / "platform.toml",
         f"""host = "127.0.0.1"
 port = {port}
 database = "sqlite:///quanma.db"
+# requests_per_second = 20          # of one merchant; absent: no limit
+# warmup_seconds = 60               # how long a new stock is not ready for uploads
+# allow_private_callbacks = true    # for tests: callback addresses that are not https or not public
 
 public_key_id = "{public_key_id}"
 public_key_private = "platform/public_key_private.pem"
@@ -98,7 +101,8 @@ def _random_key() -> str:
     return "".join(secrets.choice(_ALPHANUMERIC) for _ in range(32))
 
 
-def _private(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes) -> None:
+    """Write a new file that only its owner can read. Raises OSError: it is there already, or can't be made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)

@@ -9,7 +9,7 @@ Every method raises StoreUnavailable where the file can't be read or written; af
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
@@ -326,7 +326,7 @@ class Ledger:
             )
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _writing(self) -> Generator[None, None, None]:
         """One transaction, durable at its end."""
         # What a failed write or fsync left behind is not known: only a new start reads it again.
         if self._failed is not None:

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator
 from importlib.resources import files
 from pathlib import Path
 from typing import IO
@@ -48,7 +48,7 @@ def lock(path: Path, *, create: bool) -> IO[bytes]:
 
 
 @contextlib.contextmanager
-def telling(path: Path) -> Iterator[None]:
+def telling(path: Path) -> Generator[None, None, None]:
     """Make what SQLite or the disk says a StoreUnavailable that names the file and the way out."""
     try:
         yield

@@ -18,16 +18,21 @@ def input_and_row(row_id: int) -> tuple[int, int]:
 
 def runs(rows: Sequence[int]) -> str:
     """Write ascending rows as runs, `1-200,203`: mostly a few characters for a whole batch."""
+    first, last = rows[0], rows[-1]
+    if last - first == len(rows) - 1:
+        return _run(first, last)
     written: list[str] = []
-    start = previous = rows[0]
-    for row in (*rows[1:], None):
-        if row == previous + 1:
-            previous = row
-            continue
-        written.append(f"{start}-{previous}" if previous > start else str(start))
-        if row is not None:
-            start = previous = row
-    return ",".join(written)
+    start = previous = first
+    for row in rows[1:]:
+        if row != previous + 1:
+            written.append(_run(start, previous))
+            start = row
+        previous = row
+    return ",".join([*written, _run(start, previous)])
+
+
+def _run(first: int, last: int) -> str:
+    return f"{first}-{last}" if last > first else str(first)
 
 
 def rows_of(written: str) -> Iterator[int]:

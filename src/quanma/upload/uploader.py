@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import NamedTuple
 
+from ..client.exchange import Patience
 from ..errors import (
     ClockWrong,
     NotSent,
@@ -27,6 +28,8 @@ from .ledger import Batch, Ledger, Totals
 from .pace import Pace
 from .target import Sender, Target
 
+ONE_ATTEMPT = Patience(deadline_seconds=30, attempt_seconds=30, attempts_max=1)
+"""For the uploader's client: it repeats by itself, and each attempt is in the ledger."""
 CONCURRENCY = 8
 OUTAGE_SECONDS_MAX = 1800.0
 NOT_READY_SECONDS_MAX = 900.0
@@ -40,7 +43,7 @@ TICK_SECONDS = 0.5
 
 class Ending(Enum):
     FINISHED = "finished"
-    STOPPED = "stopped on request"
+    STOPPED = "on request"
     FULL = "the stock is full"
     REFUSED = "the platform refuses every request"
     OUTAGE = "the platform did not come back"
@@ -77,7 +80,7 @@ def _random() -> float:
 
 
 class Uploader:
-    """One run over a ledger. The client must make one attempt a call: `Patience(attempts_max=1)`."""
+    """One run over a ledger. The client must make one attempt a call: `ONE_ATTEMPT`."""
 
     def __init__(
         self,
@@ -115,6 +118,10 @@ class Uploader:
     def stop(self) -> None:
         """Send nothing new. What is under way is waited for."""
         self._stop(Ending.STOPPED, "")
+
+    def run_sync(self) -> Result:
+        """As `run`, for a program without an event loop."""
+        return asyncio.run(self.run())
 
     async def run(self) -> Result:
         """Send until every batch is settled, or something ends it. The ledger holds the truth at any moment.

@@ -1,14 +1,7 @@
 """Compare a ledger with the platform: by the stock's counts, and code by code where the list is open to the merchant.
 
-Each code gets a mark:
-
-    =  mine, and there, free to be drawn
-    *  mine, and there, in a user's hands
-    +  mine by the ledger, and not there
-    -  there, and not mine
-    ?  mine, not settled yet: it may be there or not
-
-Nothing is called complete while a page is missing: codes that come or go while the list is read are noticed.
+Each code gets a mark, see `MEANING`. Nothing is called complete while a page is missing: codes that come or go while
+the list is read are noticed.
 """
 
 from __future__ import annotations
@@ -24,7 +17,13 @@ from .ledger import Ledger
 from .report import lines
 from .target import ListedCode, Sender, StockFacts, Target
 
-MARKS = ("=", "*", "+", "-", "?")
+MEANING = {
+    "=": "mine, and there, free to be drawn",
+    "*": "mine, and there, in a user's hands",
+    "+": "mine, and not there",
+    "-": "there, and not mine",
+    "?": "mine, not settled yet",
+}
 PAGE = 1000
 
 
@@ -74,7 +73,7 @@ async def compare(
         async for page in _pages(target, client, stock_id):
             there.add(page)
         after = await target.show(client, stock_id)
-        marks = dict.fromkeys(MARKS, 0)
+        marks = dict.fromkeys(MEANING, 0)
         with there.one_transaction():
             for sign, code in _marked(ledger, there):
                 marks[sign] += 1

@@ -16,6 +16,7 @@ import msgspec
 
 from ..api.operation import Operation, build
 from ..errors import ParamError, PlatformError, RequestInvalid, named
+from . import multipart
 
 Resp = TypeVar("Resp")
 
@@ -28,11 +29,21 @@ class Parts(NamedTuple):
     target: str
     """Path and query as they go on the wire, and as they are signed."""
     body: bytes
+    content_type: str = "application/json"
+    meta: bytes | None = None
+    """What the signature covers in place of the body, if not the body."""
+
+    @property
+    def signed(self) -> bytes:
+        return self.body if self.meta is None else self.meta
 
 
 def encode_request(operation: Operation[..., Any, Any, Any], request: Any) -> Parts:
     """Raises RequestInvalid: a field breaks its declared limits. A struct does not check itself when made."""
     checked = build(operation.request, msgspec.structs.asdict(request))
+    if operation.multipart:
+        pieces = multipart.encode(checked.filename, checked.file)
+        return Parts(operation.verb, operation.path, pieces.body, pieces.content_type, pieces.meta)
     fields = {name: value for name, value in msgspec.to_builtins(checked).items() if value is not None}
     if operation.verb in IN_QUERY:
         return encode_parts(operation.verb, operation.path, fields)
@@ -69,8 +80,17 @@ def _query_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def signed_body(operation: Operation[..., Any, Any, Any] | None, content_type: str, body: bytes) -> bytes:
+    """What a request's signature covers: the body, or of a picture its description."""
+    return multipart.signed_part(content_type, body) if operation and operation.multipart else body
+
+
 def decode_request(
-    operation: Operation[..., Any, Any, Any], in_path: Mapping[str, str], query: bytes, body: bytes
+    operation: Operation[..., Any, Any, Any],
+    in_path: Mapping[str, str],
+    query: bytes,
+    body: bytes,
+    content_type: str = "application/json",
 ) -> Any:
     """Return the operation's request struct.
 
@@ -90,7 +110,7 @@ def decode_request(
         else:
             if query:
                 raise ParamError(f"{operation.verb} takes no query")
-            fields = _json_object(body)
+            fields = _picture(content_type, body) if operation.multipart else _json_object(body)
     except UnicodeError as problem:
         raise ParamError(
             f"not UTF-8: {problem.reason if isinstance(problem, UnicodeDecodeError) else problem}"
@@ -143,6 +163,11 @@ def decode_error(status_code: int, headers: Mapping[str, str], body: bytes, *, v
         retry_after_seconds=float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 7 else None,
         verified=verified,
     )
+
+
+def _picture(content_type: str, body: bytes) -> dict[str, Any]:
+    filename, file = multipart.decode(content_type, body)
+    return {"filename": filename, "file": file}
 
 
 def _json_object(body: bytes) -> dict[str, Any]:

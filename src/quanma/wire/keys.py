@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from ..errors import Misconfigured, SignatureInvalid
+from ..errors import KeyUnknown, Misconfigured
 from . import signature
 
 PrivateKey = RSAPrivateKey
@@ -49,6 +49,21 @@ class KeyRing:
     def names(self) -> list[str]:
         return list(self._keys)
 
+    def key(self, name: str) -> PublicKey:
+        return self._keys[name]
+
+    @property
+    def has_certificates(self) -> bool:
+        return any(not name.startswith(PUBLIC_KEY_PREFIX) for name in self._keys)
+
+    def add(self, keys: Mapping[str, PublicKey]) -> None:
+        """Add keys. Those that are there stay."""
+        self._keys = {**keys, **self._keys}
+
+    def with_more(self, keys: Mapping[str, PublicKey]) -> KeyRing:
+        """Return a ring with these keys too."""
+        return KeyRing({**keys, **self._keys})
+
     def preferred(self) -> str | None:
         """The key to ask the platform for: a public key, which does not expire, before a certificate."""
         return min(self._keys, key=lambda name: not name.startswith(PUBLIC_KEY_PREFIX), default=None)
@@ -64,7 +79,7 @@ class KeyRing:
         key = self._keys.get(signed.serial)
         if key is None:
             held = ", ".join(self._keys) or "none"
-            raise SignatureInvalid(
+            raise KeyUnknown(
                 f"it is signed with key {signed.serial[:64]!r}, which is not in platform_keys; they hold {held}"
             )
         signature.check_signature(key, signed.signature, signature.answer_message(signed.timestamp, signed.nonce, body))

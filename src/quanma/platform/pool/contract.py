@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ...api.couponcodes import (
     CodeDetail,
@@ -14,9 +14,92 @@ from ...api.couponcodes import (
     UploadCodes,
     UploadedCodes,
 )
-from ...api.coupons import Coupon, SendCoupon, SentCoupon, ShowCoupon, UseCoupon, UsedCoupon
-from ...api.stocks import CreatedStock, CreateStock, Stock
+from ...api.coupons import (
+    AssociatedOrder,
+    AssociateOrder,
+    Coupon,
+    CouponPage,
+    DeactivateCoupon,
+    DeactivatedCoupon,
+    DisassociatedOrder,
+    DisassociateOrder,
+    ListCoupons,
+    ReturnCoupon,
+    ReturnedCoupon,
+    SendCard,
+    SentCard,
+    ShowCoupon,
+    UseCoupon,
+    UsedCoupon,
+)
+from ...api.stocks import ChangeBudget, ChangedBudget, CreatedStock, CreateStock, ModifyStock, Stock
+from ...api.subsidy import (
+    ListPayReceipts,
+    PayReceipt,
+    PayReceiptList,
+    PaySubsidy,
+    ReturnReceipt,
+    ReturnSubsidy,
+    ShowPayReceipt,
+    ShowReturnReceipt,
+)
+from ..life import CouponFacts
 from ..rules import Product
+
+
+class Issue(NamedTuple):
+    """A coupon to be given out, whichever call or page asks for it."""
+
+    stock_id: str
+    openid: str
+    appid: str
+    out_request_no: str
+    coupon_code: str | None
+    send_merchant: str
+    send_channel: str
+    also: str = ""
+    """The call's other fields: a repeat of the number must have the same."""
+
+
+class CallbackAddress(NamedTuple):
+    notify_url: str
+    updated_at: int
+
+
+class Retries(NamedTuple):
+    """How often an event is posted until it is received. Source: every 60 s, 11 times in all (documented)."""
+
+    seconds: int = 60
+    attempts_max: int = 11
+
+
+RETRIES = Retries()
+
+
+class DueEvent(NamedTuple):
+    """An event to be delivered now, and what it tells of."""
+
+    event_no: int
+    id: str
+    mchid: str
+    created_at: int
+    attempts: int
+    """This one included."""
+    notify_url: str
+    coupon: CouponFacts
+    notify_appid: str | None
+    """The event carries the openid only if its stock has this."""
+
+
+class EventState(NamedTuple):
+    """How the delivery of an event stands. `due_at` None: delivered, or given up."""
+
+    id: str
+    created_at: int
+    attempts: int
+    due_at: int | None
+    delivered_at: int | None
+    last_error: str | None
 
 
 class CodePool(Protocol):
@@ -42,6 +125,14 @@ class CodePool(Protocol):
 
     async def show_stock(self, mchid: str, stock_id: str, now: int, product: Product | None = None) -> Stock:
         """Return a stock with its counts, all of one moment."""
+        ...
+
+    async def modify_stock(self, mchid: str, request: ModifyStock, now: int) -> None:
+        """Change what a stock shows. Raises ParamError, RequestRefused: the stock is past its end."""
+        ...
+
+    async def change_budget(self, mchid: str, request: ChangeBudget, now: int) -> ChangedBudget:
+        """Set a limit, if it still is what the caller thinks. Raises ParamError, RequestRefused: it is not."""
         ...
 
     async def upload_codes(
@@ -71,18 +162,21 @@ class CodePool(Protocol):
         """
         ...
 
-    async def send_coupon(self, mchid: str, request: SendCoupon, now: int) -> SentCoupon:
-        """Give one free code to a user, drawn uniformly at random; no two coupons ever carry one code.
+    async def send_coupon(self, mchid: str, issue: Issue, now: int) -> CouponFacts:
+        """Give one coupon to a user; no two coupons of a stock ever carry one code.
+
+        A MERCHANT_UPLOAD stock draws a free code uniformly at random; the event is written with the coupon.
 
         Raises:
             NotEnough: nothing is free, or a limit of the stock is reached. The number does not remember it.
             RuleLimit: the user's limit is reached. The number does not remember it.
+            ResourceAlreadyExists: the code that was chosen was given out before.
             RequestRefused: the number was used with other fields, or the stock gives out no coupons.
         """
         ...
 
     async def use_coupon(self, mchid: str, request: UseCoupon, now: int) -> UsedCoupon:
-        """Redeem a coupon.
+        """Redeem a coupon: SENDED → USED.
 
         Raises:
             ResourceAlreadyExists: it was used under another number.
@@ -91,8 +185,80 @@ class CodePool(Protocol):
         """
         ...
 
+    async def return_coupon(self, mchid: str, request: ReturnCoupon, now: int) -> ReturnedCoupon:
+        """USED → SENDED. Raises RequestRefused: it is not USED."""
+        ...
+
+    async def deactivate_coupon(self, mchid: str, request: DeactivateCoupon, now: int) -> DeactivatedCoupon:
+        """SENDED → DEACTIVATED. Raises RequestRefused: it is not SENDED, or has expired."""
+        ...
+
+    async def associate_order(self, mchid: str, request: AssociateOrder, now: int) -> AssociatedOrder:
+        """Tie an unused coupon to an order. Raises RequestRefused: it is not SENDED, or has expired."""
+        ...
+
+    async def disassociate_order(self, mchid: str, request: DisassociateOrder, now: int) -> DisassociatedOrder:
+        """Untie it. Raises RequestRefused: it is not tied to this order."""
+        ...
+
+    async def send_card(self, mchid: str, request: SendCard) -> SentCard:
+        """Give out a consumption card: the same number and time, the same card."""
+        ...
+
     async def show_coupon(self, mchid: str, request: ShowCoupon, now: int) -> Coupon:
-        """Return a user's coupon by its code, among all stocks of the merchant; the latest, if two carry the code."""
+        """Return a user's coupon by its code, among the stocks the merchant may see; the latest, if two carry it."""
+        ...
+
+    async def list_coupons(self, mchid: str, request: ListCoupons, now: int) -> CouponPage:
+        """Return a page of a user's coupons, of those the merchant may see, the latest first."""
+        ...
+
+    async def pay_subsidy(self, mchid: str, request: PaySubsidy, now: int) -> PayReceipt:
+        """Record a payment. Raises RequestRefused: the coupon is not used, or the amount is above its discount."""
+        ...
+
+    async def return_subsidy(self, mchid: str, request: ReturnSubsidy, now: int) -> ReturnReceipt:
+        """Record a return. Raises RequestRefused: more than is left of what was paid. ResourceNotExists: none was."""
+        ...
+
+    async def list_pay_receipts(self, mchid: str, request: ListPayReceipts) -> PayReceiptList:
+        """Return the payments for a coupon."""
+        ...
+
+    async def show_pay_receipt(self, mchid: str, request: ShowPayReceipt) -> PayReceipt:
+        """Return one payment. Raises ResourceNotExists: none, or another merchant's."""
+        ...
+
+    async def show_return_receipt(self, mchid: str, request: ShowReturnReceipt) -> ReturnReceipt:
+        """Return one return. Raises ResourceNotExists: none, or another merchant's."""
+        ...
+
+    async def set_callback(self, caller: str, mchid: str, notify_url: str, now: int) -> None:
+        """Set where events are posted."""
+        ...
+
+    async def callback(self, caller: str, mchid: str) -> CallbackAddress:
+        """Return what the caller has set. Raises ResourceNotExists: nothing."""
+        ...
+
+    async def take_due_events(self, now: int, limit: int) -> list[DueEvent]:
+        """Take events to be delivered. Each is due again `Retries.seconds` later, whatever becomes of the taker."""
+        ...
+
+    async def event_delivered(self, event_no: int, now: int) -> None:
+        """Note that an event was received: it is not due any more."""
+        ...
+
+    async def event_failed(self, event_no: int, error: str) -> None:
+        """Note a failed attempt. After `Retries.attempts_max` of them the event is given up."""
+        ...
+
+    async def list_events(self, mchid: str, offset: int, limit: int) -> list[EventState]:
+        """Return how deliveries stand, the latest event first."""
+        ...
+
+    async def resend_event(self, mchid: str, event_id: str, now: int) -> None:
+        """Make an event due again, under its old id. Raises ResourceNotExists: none, or another merchant's."""
         ...
 
     async def take_nonce(self, mchid: str) -> int:

@@ -58,9 +58,7 @@ def lock(path: Path) -> IO[bytes]:
     except OSError:
         owner = held.read(20).decode(errors="replace").strip() or "unknown"
         held.close()
-        raise StoreUnavailable(
-            f"{path} is served by another process (pid {owner}): stop that one, or use PostgreSQL for several"
-        ) from None
+        raise StoreUnavailable(f"{path} is served by another process (pid {owner}): stop that one first") from None
     held.truncate()
     held.write(str(os.getpid()).encode())
     return held

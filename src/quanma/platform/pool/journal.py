@@ -30,8 +30,17 @@ LOOK_AGAIN_SECONDS = 1.0
 
 
 class Journal:
-    def __init__(self, db: apsw.Connection, rebuild: Callable[[], None]) -> None:
-        """`rebuild` makes what is in memory anew from the store: it is called after a group was undone."""
+    def __init__(
+        self,
+        db: apsw.Connection,
+        rebuild: Callable[[], None],
+        settle: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`rebuild` makes what is in memory anew from the store: it is called after a group was undone.
+
+        `settle` lets go of what would hold a transaction open: it is called before each commit.
+        """
+        self._settle = settle
         self._db = db
         self._rebuild = rebuild
         self._waiting: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
@@ -113,6 +122,7 @@ class Journal:
                 log.warning("the disk has room again: the platform goes on")
             self._db.execute("BEGIN")
             outcomes = [_outcome(work) for work in group]
+            self._settle()
             if self._db.txn_state() == apsw.SQLITE_TXN_WRITE:
                 await self._on_thread(self._make_durable)
             else:

@@ -14,12 +14,13 @@ import secrets
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .hashindex import ABSENT, HashIndex, grown
+from .hashindex import ABSENT, Hashes, HashIndex, Slots, grown
 
 FREE = 0
 DELETED = 2**32 - 1
@@ -30,16 +31,27 @@ class Place(NamedTuple):
 
     upload_id: int
     line: int
+    width: int
+    """The length of every code of the upload, or 0 where they differ."""
+
+
+class Fresh(NamedTuple):
+    """Codes that a stock does not hold, with what looking them up has learned."""
+
+    codes: Sequence[str]
+    hashes: Hashes
+    slots: Slots | None
 
 
 class Shelf:
-    def __init__(self, read_upload: Callable[[int], Sequence[str]], hash_text: Callable[[str], int] = hash) -> None:
-        """`read_upload` returns the codes of an upload, as `append` was given them."""
-        self._read_upload = read_upload
+    def __init__(self, read: Callable[[Place], str], hash_text: Callable[[str], int] = hash) -> None:
+        """`read` returns the code at a place, as `append` was given it."""
+        self._read = read
         self._index = HashIndex(hash_text)
-        # Of each upload: two numbers of 8 bytes, not objects, for uploads may be of one code each.
+        # Of each upload: numbers of fixed size, not objects, for uploads may be of one code each.
         self._first_positions = array("Q")
-        self._upload_ids = array("Q")
+        self._upload_ids = array("q")
+        self._widths = array("B")
         self._fates: NDArray[np.uint32] = np.zeros(1024, np.uint32)
         self._free: NDArray[np.uint32] = np.zeros(1024, np.uint32)
         self._free_slots = 0
@@ -62,37 +74,65 @@ class Shelf:
 
     @property
     def nbytes(self) -> int:
-        of_uploads = 2 * len(self._upload_ids) * self._upload_ids.itemsize
+        of_uploads = len(self._upload_ids) * (8 + 8 + 1)
         return self._index.nbytes + self._fates.nbytes + self._free.nbytes + of_uploads
 
     def check_room(self, count: int) -> None:
         """Raises StoreUnavailable: a shelf can't hold so many more. To ask before anything is written."""
         self._index.check_room(count)
 
-    def append(self, upload_id: int, codes: Sequence[str]) -> None:
-        """Put new codes on the shelf, all free. The caller has made sure that none is there."""
-        self.append_many([(upload_id, len(codes))], codes)
+    def append(self, upload_id: int, fresh: Fresh) -> None:
+        """Put the fresh codes of an upload on the shelf, all free, right after `sort_out` found them."""
+        self._note_upload(upload_id, self.uploaded, fresh.codes)
+        self._append(fresh.hashes, fresh.slots)
 
     def append_many(self, uploads: Sequence[tuple[int, int]], codes: Sequence[str]) -> None:
-        """As `append`, for several uploads, each an id and its number of codes, in one go."""
-        first, position = self.uploaded, self.uploaded
+        """Put the codes of several uploads, each an id and its number of codes, on the shelf in one go."""
+        begin, position = 0, self.uploaded
         for upload_id, count in uploads:
-            self._first_positions.append(position)
-            self._upload_ids.append(upload_id)
-            position += count
-        self._index.append(self._index.hashes(codes))
-        self._fates = grown(self._fates, position)
-        self._fates[first:position] = FREE
-        end = self._free_slots + len(codes)
+            self._note_upload(upload_id, position + begin, codes[begin : begin + count])
+            begin += count
+        self._append(self._index.hashes(codes), None)
+
+    def _note_upload(self, upload_id: int, first_position: int, codes: Sequence[str]) -> None:
+        self._first_positions.append(first_position)
+        self._upload_ids.append(upload_id)
+        width = len(codes[0]) if codes else 0
+        # One length for all: a code's text can be read alone, at its place in the upload's.
+        self._widths.append(width if all(len(code) == width for code in codes) else 0)
+
+    def _append(self, hashes: Hashes, slots: Slots | None) -> None:
+        first = self.uploaded
+        self._index.append(hashes, slots)
+        end = self._free_slots + len(hashes)
+        self._fates = grown(self._fates, self.uploaded)
+        self._fates[first : self.uploaded] = FREE
         self._free = grown(self._free, end)
-        self._free[self._free_slots : end] = np.arange(first, position, dtype=np.uint32)
+        self._free[self._free_slots : end] = np.arange(first, self.uploaded, dtype=np.uint32)
         self._free_slots = end
 
-    def find_all(self, codes: Sequence[str]) -> list[str]:
-        """Return those of the distinct codes that are in the stock, in the order given."""
-        candidates = self._index.candidates(self._index.hashes(codes))
-        hits: list[int] = np.flatnonzero(candidates != ABSENT).tolist()
-        return [codes[hit] for hit in hits if self.find(codes[hit]) is not None]
+    def append_given(self, coupon_id: int, code: str) -> int:
+        """Put a code on the shelf that a coupon carries from the start; its text is read as upload `-coupon_id`."""
+        position = self.uploaded
+        self._note_upload(-coupon_id, position, [code])
+        self._index.append_one(code)
+        self._fates = grown(self._fates, position + 1)
+        self._fates[position] = coupon_id
+        return position
+
+    def sort_out(self, codes: Sequence[str]) -> tuple[list[str], Fresh]:
+        """Divide distinct codes into those that are in the stock and fresh ones, both in the order given."""
+        hashes = self._index.hashes(codes)
+        found, slots = self._index.look_up(hashes)
+        hits: list[int] = np.flatnonzero(found != ABSENT).tolist()
+        if not hits:
+            return [], Fresh(codes, hashes, slots)
+        there = [hit for hit in hits if self.find(codes[hit]) is not None]
+        fresh = np.ones(len(codes), bool)
+        fresh[there] = False
+        # A search that ended at another text of the same hash, or at a deleted code, did not end at a free slot.
+        kept_slots = slots[fresh] if len(there) == len(hits) else None
+        return [codes[hit] for hit in there], Fresh(list(compress(codes, fresh)), hashes[fresh], kept_slots)
 
     def find(self, code: str) -> int | None:
         """Return a code's position, or None where the stock has no such code."""
@@ -102,12 +142,11 @@ class Shelf:
         return None
 
     def text(self, position: int) -> str:
-        place = self.place(position)
-        return self._read_upload(place.upload_id)[place.line]
+        return self._read(self.place(position))
 
     def place(self, position: int) -> Place:
         which = bisect_right(self._first_positions, position) - 1
-        return Place(self._upload_ids[which], position - self._first_positions[which])
+        return Place(self._upload_ids[which], position - self._first_positions[which], self._widths[which])
 
     def fate(self, position: int) -> int:
         """FREE, DELETED, or the id of the coupon that carries the code."""

@@ -1,0 +1,36 @@
+"""Which coupons of one stock a user has, in memory: a draw asks this first, and mostly the answer is none.
+
+It may name a coupon of another user whose openid has the same hash; the caller reads the coupon and sees.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+
+from .hashindex import HashIndex
+
+
+class Issued:
+    def __init__(self, hash_text: Callable[[str], int] = hash) -> None:
+        self._index = HashIndex(hash_text)
+        self._coupon_ids = array("I")
+
+    def __len__(self) -> int:
+        return len(self._coupon_ids)
+
+    @property
+    def nbytes(self) -> int:
+        return self._index.nbytes + len(self._coupon_ids) * self._coupon_ids.itemsize
+
+    def add_one(self, openid: str, coupon_id: int) -> None:
+        self._index.append_one(openid)
+        self._coupon_ids.append(coupon_id)
+
+    def add(self, openids: Sequence[str], coupon_ids: Sequence[int]) -> None:
+        self._index.append(self._index.hashes(openids))
+        self._coupon_ids.extend(coupon_ids)
+
+    def of(self, openid: str) -> list[int]:
+        """The ids of the coupons that a user may have, the earliest first."""
+        return sorted(self._coupon_ids[position] for position in self._index.positions(openid))

@@ -1,0 +1,194 @@
+"""The code pool in one SQLite file, with an index in memory.
+
+The file holds everything, in tables that are appended to; the memory holds, for each stock, which code is where and
+which are free (`shelf`), and is rebuilt from the file at the start. So an upload writes one row, a draw one row, and
+neither touches a page that depends on the code: the cost does not grow with the pool. Why: docs/pool.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from ....api.couponcodes import (
+    CodeDetail,
+    CodePage,
+    DeleteCode,
+    DeletedCode,
+    ListCodes,
+    ShowCode,
+    UploadCodes,
+    UploadedCodes,
+)
+from ....api.coupons import (
+    AssociatedOrder,
+    AssociateOrder,
+    Coupon,
+    CouponPage,
+    DeactivateCoupon,
+    DeactivatedCoupon,
+    DisassociatedOrder,
+    DisassociateOrder,
+    ListCoupons,
+    ReturnCoupon,
+    ReturnedCoupon,
+    SendCard,
+    SentCard,
+    ShowCoupon,
+    UseCoupon,
+    UsedCoupon,
+)
+from ....api.stocks import ChangeBudget, ChangedBudget, CreatedStock, CreateStock, ModifyStock, Stock
+from ....api.subsidy import (
+    ListPayReceipts,
+    PayReceipt,
+    PayReceiptList,
+    PaySubsidy,
+    ReturnReceipt,
+    ReturnSubsidy,
+    ShowPayReceipt,
+    ShowReturnReceipt,
+)
+from ...life import CouponFacts
+from ...rules import Product
+from .. import ground
+from ..contract import RETRIES, CallbackAddress, DueEvent, EventState, Issue, Retries
+from ..journal import Journal
+from . import codes, coupons, outbox, stocks, subsidies
+from .store import Store
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class SqlitePool:
+    """`CodePool` in the file at `path`, made if it is not there. One process at a time: a second one is refused.
+
+    Raises:
+        StoreUnavailable: the file is in use, damaged, of another version, or on ground that can't keep promises.
+    """
+
+    def __init__(self, path: Path, *, warmup_seconds: int = 0, retries: Retries = RETRIES) -> None:
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(ground.lock(path))
+            db = ground.connect(path)
+            opened.callback(db.close)
+            self._store = Store(db, warmup_seconds, retries)
+            self._opened = opened.pop_all()
+        self._journal = Journal(db, self._store.rebuild, self._store.texts.settle)
+
+    def check(self) -> None:
+        self._journal.check()
+
+    async def close(self) -> None:
+        await self._journal.close()
+        self._opened.close()
+
+    async def _do(self, work: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a part's function in the journal's turn."""
+        return await self._journal.do(partial(work, self._store, *args, **kwargs))
+
+    async def create_stock(self, mchid: str, request: CreateStock, now: int) -> CreatedStock:
+        return await self._do(stocks.create, mchid, request, now)
+
+    async def declare_stock(self, mchid: str, stock_id: str, product: Product, request: CreateStock, now: int) -> None:
+        await self._do(stocks.declare, mchid, stock_id, product, request, now)
+
+    async def show_stock(self, mchid: str, stock_id: str, now: int, product: Product | None = None) -> Stock:
+        return await self._do(stocks.show, mchid, stock_id, now, product)
+
+    async def modify_stock(self, mchid: str, request: ModifyStock, now: int) -> None:
+        await self._do(stocks.modify, mchid, request, now)
+
+    async def change_budget(self, mchid: str, request: ChangeBudget, now: int) -> ChangedBudget:
+        return await self._do(stocks.change_budget, mchid, request, now)
+
+    async def upload_codes(
+        self, mchid: str, request: UploadCodes, now: int, product: Product | None = None
+    ) -> UploadedCodes:
+        return await self._do(codes.upload, mchid, request, now, product)
+
+    async def list_codes(self, mchid: str, request: ListCodes) -> CodePage:
+        return await self._do(codes.list_page, mchid, request)
+
+    async def show_code(self, mchid: str, request: ShowCode, now: int) -> CodeDetail:
+        return await self._do(codes.show, mchid, request, now)
+
+    async def delete_code(self, mchid: str, request: DeleteCode, now: int) -> DeletedCode:
+        return await self._do(codes.delete, mchid, request, now)
+
+    async def send_coupon(self, mchid: str, issue: Issue, now: int) -> CouponFacts:
+        return await self._do(coupons.send, mchid, issue, now)
+
+    async def use_coupon(self, mchid: str, request: UseCoupon, now: int) -> UsedCoupon:
+        return await self._do(coupons.use, mchid, request, now)
+
+    async def return_coupon(self, mchid: str, request: ReturnCoupon, now: int) -> ReturnedCoupon:
+        return await self._do(coupons.give_back, mchid, request, now)
+
+    async def deactivate_coupon(self, mchid: str, request: DeactivateCoupon, now: int) -> DeactivatedCoupon:
+        return await self._do(coupons.deactivate, mchid, request, now)
+
+    async def associate_order(self, mchid: str, request: AssociateOrder, now: int) -> AssociatedOrder:
+        return await self._do(coupons.associate, mchid, request, now)
+
+    async def disassociate_order(self, mchid: str, request: DisassociateOrder, now: int) -> DisassociatedOrder:
+        return await self._do(coupons.disassociate, mchid, request, now)
+
+    async def send_card(self, mchid: str, request: SendCard) -> SentCard:
+        return await self._do(coupons.send_card, mchid, request)
+
+    async def show_coupon(self, mchid: str, request: ShowCoupon, now: int) -> Coupon:
+        return await self._do(coupons.show, mchid, request, now)
+
+    async def list_coupons(self, mchid: str, request: ListCoupons, now: int) -> CouponPage:
+        return await self._do(coupons.list_page, mchid, request, now)
+
+    async def pay_subsidy(self, mchid: str, request: PaySubsidy, now: int) -> PayReceipt:
+        return await self._do(subsidies.pay, mchid, request, now)
+
+    async def return_subsidy(self, mchid: str, request: ReturnSubsidy, now: int) -> ReturnReceipt:
+        return await self._do(subsidies.take_back, mchid, request, now)
+
+    async def list_pay_receipts(self, mchid: str, request: ListPayReceipts) -> PayReceiptList:
+        return await self._do(subsidies.list_paid, mchid, request)
+
+    async def show_pay_receipt(self, mchid: str, request: ShowPayReceipt) -> PayReceipt:
+        return await self._do(subsidies.show_paid, mchid, request)
+
+    async def show_return_receipt(self, mchid: str, request: ShowReturnReceipt) -> ReturnReceipt:
+        return await self._do(subsidies.show_returned, mchid, request)
+
+    async def set_callback(self, caller: str, mchid: str, notify_url: str, now: int) -> None:
+        await self._do(outbox.set_callback, caller, mchid, notify_url, now)
+
+    async def callback(self, caller: str, mchid: str) -> CallbackAddress:
+        return await self._do(outbox.callback, caller, mchid)
+
+    async def take_due_events(self, now: int, limit: int) -> list[DueEvent]:
+        return await self._do(outbox.take_due, now, limit)
+
+    async def event_delivered(self, event_no: int, now: int) -> None:
+        await self._do(outbox.delivered, event_no, now)
+
+    async def event_failed(self, event_no: int, error: str) -> None:
+        await self._do(outbox.failed, event_no, error)
+
+    async def list_events(self, mchid: str, offset: int, limit: int) -> list[EventState]:
+        return await self._do(outbox.list_events, mchid, offset, limit)
+
+    async def resend_event(self, mchid: str, event_id: str, now: int) -> None:
+        await self._do(outbox.resend, mchid, event_id, now)
+
+    async def take_nonce(self, mchid: str) -> int:
+        return await self._do(_take_nonce, mchid)
+
+
+def _take_nonce(store: Store, mchid: str) -> int:
+    ((taken,),) = store.rows(
+        "INSERT INTO nonce VALUES (?, 1) ON CONFLICT DO UPDATE SET next = next + 1 RETURNING next - 1", mchid
+    )
+    return int(taken)

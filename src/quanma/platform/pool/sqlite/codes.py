@@ -1,0 +1,154 @@
+"""Codes in the SQLite pool: upload, list, show, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from ....api.couponcodes import (
+    Code,
+    CodeDetail,
+    CodePage,
+    DeleteCode,
+    DeletedCode,
+    ListCodes,
+    ShowCode,
+    UploadCodes,
+    UploadedCodes,
+)
+from ....errors import RequestRefused, masked
+from ....wire.times import rfc3339
+from ... import rules
+from ...life import CouponFacts
+from ...rules import Product
+from ..shelf import FREE
+from .coupons import shown
+from .store import Held, Others, Store, codes_in
+
+
+def upload(store: Store, mchid: str, request: UploadCodes, now: int, product: Product | None) -> UploadedCodes:
+    held = store.held(mchid, request.stock_id, product)
+    sorted_codes = rules.sort_codes(request, held.facts.code_rule)
+    if (first := _first_answer(store, request)) is not None:
+        rules.check_same_upload(first, sorted_codes)
+        return first
+    rules.check_takes_uploads(held.facts, now, store.warmup_seconds)
+    exist, fresh = held.shelf.sort_out(sorted_codes.acceptable)
+    added = fresh.codes
+    rules.check_room(held.facts, held.shelf.total, len(added))
+    held.shelf.check_room(len(added))
+    others = Others(fail_codes=sorted_codes.failed, exist_codes=exist, duplicate_codes=sorted_codes.duplicates)
+    store.rows(
+        "INSERT INTO upload (stock_id, upload_request_no, first_position, code_count, codes, others, success_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        request.stock_id,
+        request.upload_request_no,
+        held.shelf.uploaded,
+        len(added),
+        "\n".join(added),
+        msgspec.json.encode(others).decode() if others != Others() else None,
+        now,
+    )
+    held.shelf.append(store.db.last_insert_rowid(), fresh)
+    return _uploaded(request.stock_id, added, others, now)
+
+
+def _first_answer(store: Store, request: UploadCodes) -> UploadedCodes | None:
+    """The answer that this number was given, as it was given."""
+    known = store.rows(
+        "SELECT codes, others, success_at FROM upload WHERE stock_id = ? AND upload_request_no = ?",
+        request.stock_id,
+        request.upload_request_no,
+    )
+    for codes, others, success_at in known:
+        read = msgspec.json.decode(others, type=Others) if others else Others()
+        return _uploaded(request.stock_id, codes_in(codes), read, success_at)
+    return None
+
+
+def _uploaded(stock_id: str, added: Sequence[str], others: Others, success_at: int) -> UploadedCodes:
+    return UploadedCodes(
+        stock_id=stock_id,
+        total_count=len(added) + len(others.fail_codes) + len(others.exist_codes),
+        success_count=len(added),
+        success_codes=list(added),
+        success_time=rfc3339(success_at),
+        fail_count=len(others.fail_codes),
+        fail_codes=others.fail_codes,
+        exist_codes=others.exist_codes,
+        duplicate_codes=others.duplicate_codes,
+    )
+
+
+def list_page(store: Store, mchid: str, request: ListCodes) -> CodePage:
+    held = store.held(mchid, request.stock_id)
+    given = None if request.status is None else request.status == "DISPATCHED"
+    data = [_code(store, held, position) for position in held.shelf.page(request.offset, request.limit, given)]
+    return CodePage(
+        stock_id=request.stock_id,
+        total_count=held.shelf.total,
+        offset=request.offset,
+        limit=len(data),
+        data=data,
+    )
+
+
+def show(store: Store, mchid: str, request: ShowCode, now: int) -> CodeDetail:
+    held = store.held(mchid, request.stock_id)
+    position = store.position(held, request.coupon_code)
+    if held.shelf.fate(position) == FREE:
+        return CodeDetail(code_information=_code(store, held, position))
+    coupon = store.coupon(held.shelf.fate(position))
+    return CodeDetail(
+        code_information=_code(store, held, position, coupon), coupon_information=shown(held.facts, coupon, now)
+    )
+
+
+def delete(store: Store, mchid: str, request: DeleteCode, now: int) -> DeletedCode:
+    held = store.held(mchid, request.stock_id)
+    known = store.rows(
+        "SELECT coupon_code, deleted_at FROM deletion WHERE stock_id = ? AND delete_request_no = ?",
+        request.stock_id,
+        request.delete_request_no,
+    )
+    for coupon_code, deleted_at in known:
+        if coupon_code != request.coupon_code:
+            raise RequestRefused("same delete_request_no, different code: nothing was deleted, use a new number")
+        return DeletedCode(stock_id=request.stock_id, delete_time=rfc3339(deleted_at))
+    position = store.position(held, request.coupon_code)
+    if held.shelf.fate(position) != FREE:
+        raise RequestRefused(
+            f"券code已发放: code {masked(request.coupon_code)} is a user's coupon: deactivate that instead"
+        )
+    store.rows(
+        "INSERT INTO deletion (stock_id, position, coupon_code, delete_request_no, deleted_at) VALUES (?, ?, ?, ?, ?)",
+        request.stock_id,
+        position,
+        request.coupon_code,
+        request.delete_request_no,
+        now,
+    )
+    held.shelf.delete(position)
+    return DeletedCode(stock_id=request.stock_id, delete_time=rfc3339(now))
+
+
+def _code(store: Store, held: Held, position: int, coupon: CouponFacts | None = None) -> Code:
+    code, fate = held.shelf.text(position), held.shelf.fate(position)
+    if fate == FREE:
+        return Code(code=code, code_status="AVAILABLE", upload_time=_upload_time(store, held, position))
+    coupon = coupon or store.coupon(fate)
+    return Code(
+        code=code,
+        code_status="DISPATCHED",
+        upload_time=_upload_time(store, held, position) if held.facts.takes_uploads else None,
+        dispatched_time=rfc3339(coupon.sent_at),
+        openid=coupon.openid,
+        coupon_code=coupon.coupon_code,
+    )
+
+
+def _upload_time(store: Store, held: Held, position: int) -> str:
+    upload_id = held.shelf.place(position).upload_id
+    ((success_at,),) = store.rows("SELECT success_at FROM upload WHERE upload_id = ?", upload_id)
+    return rfc3339(success_at)

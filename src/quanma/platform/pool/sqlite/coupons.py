@@ -1,0 +1,293 @@
+"""Coupons in the SQLite pool: send, use, return, deactivate, associate, show, list. The states: platform/life.py."""
+
+from __future__ import annotations
+
+import secrets
+
+import msgspec
+
+from ....api.coupons import (
+    AssociatedOrder,
+    AssociateOrder,
+    Coupon,
+    CouponPage,
+    DeactivateCoupon,
+    DeactivatedCoupon,
+    DisassociatedOrder,
+    DisassociateOrder,
+    ListCoupons,
+    ReturnCoupon,
+    ReturnedCoupon,
+    SendCard,
+    SentCard,
+    ShowCoupon,
+    UseCoupon,
+    UsedCoupon,
+)
+from ....errors import (
+    ParamError,
+    RequestRefused,
+    ResourceAlreadyExists,
+    ResourceNotExists,
+    StoreUnavailable,
+    masked,
+)
+from ....wire.times import rfc3339
+from ... import life, rules
+from ...life import CouponFacts
+from ...rules import SentFacts, StockFacts
+from ..contract import Issue
+from ..shelf import DELETED
+from . import outbox
+from .store import Held, Store
+
+WECHATPAY_CODE_DIGITS = 22
+"""Source: codes that the platform makes have 22 digits (documented)."""
+
+
+def send(store: Store, mchid: str, issue: Issue, now: int) -> CouponFacts:
+    """Give a coupon out, or return the one that this number got."""
+    held = store.held(mchid, issue.stock_id)
+    # Mostly nothing beside the row's own fields, and then nothing is kept.
+    request = f"{issue.coupon_code or ''}\n{issue.also}" if issue.coupon_code or issue.also else None
+    mine = store.coupons_of(held, issue.openid)
+    for coupon in mine:
+        if coupon.out_request_no == issue.out_request_no:
+            if (coupon.request, coupon.appid, coupon.send_merchant) != (request, issue.appid, issue.send_merchant):
+                raise RequestRefused("same out_request_no, different request: nothing was given out, use a new number")
+            return coupon
+    rules.check_sends(held.facts, issue.coupon_code, now)
+    rules.check_limits(held.facts, SentFacts(held.sent, held.sent_today(now), len(mine)))
+    coupon_id = store.next_coupon_id
+    if coupon_id >= DELETED:
+        raise StoreUnavailable(f"a pool can give out {DELETED - 1} coupons in its life, of all its stocks")
+    position, coupon_code = _take(held, coupon_id, issue.coupon_code)
+    starts_at, expires_at = life.validity(held.facts, now)
+    coupon = CouponFacts(
+        coupon_id=coupon_id,
+        stock_id=issue.stock_id,
+        coupon_code=coupon_code,
+        openid=issue.openid,
+        appid=issue.appid,
+        out_request_no=issue.out_request_no,
+        request=request,
+        send_merchant=issue.send_merchant,
+        send_channel=issue.send_channel,
+        sent_at=now,
+        starts_at=starts_at,
+        expires_at=expires_at,
+    )
+    store.db.execute(_INSERT, (position, *coupon[: len(_SENT_FIELDS)]))
+    store.next_coupon_id += 1
+    held.give(issue.openid, coupon_id, now)
+    outbox.add(store, held.facts.mchid, coupon_id, now)
+    return coupon
+
+
+_SENT_FIELDS = CouponFacts._fields[: CouponFacts._fields.index("coupon_state")]
+_INSERT = f"INSERT INTO coupon (position, {', '.join(_SENT_FIELDS)}) VALUES (?, {', '.join('?' * len(_SENT_FIELDS))})"
+
+
+def _take(held: Held, coupon_id: int, chosen: str | None) -> tuple[int, str]:
+    """Take a code for a coupon: drawn, made or the one given, by the stock's mode. Its position, and the code."""
+    shelf = held.shelf
+    if held.facts.takes_uploads:
+        position = shelf.draw(coupon_id)
+        if position is None:
+            raise rules.pool_empty(held.facts)
+        return position, shelf.text(position)
+    code = chosen or "".join(secrets.choice("0123456789") for _ in range(WECHATPAY_CODE_DIGITS))
+    if shelf.find(code) is not None:
+        if chosen is None:
+            raise StoreUnavailable("a new code was drawn twice, which can't be: look at the random source")
+        raise ResourceAlreadyExists(f"券code已存在: code {masked(code)} was given out before")
+    return shelf.append_given(coupon_id, code), code
+
+
+def use(store: Store, mchid: str, request: UseCoupon, now: int) -> UsedCoupon:
+    if request.stock_id is None:
+        raise ParamError("stock_id is required: a merchant's own codes are unique within their stock only")
+    held = store.shared(mchid, request.stock_id)
+
+    def work() -> UsedCoupon:
+        coupon = store.coupon_of(held, request.coupon_code)
+        life.check_usable(held.facts, coupon, request.openid, now)
+        _move(
+            store,
+            "UPDATE coupon SET coupon_state = 'USED', use_request_no = ?, use_time = ?, used_at = ?"
+            " WHERE coupon_id = ? AND coupon_state = 'SENDED' AND expires_at > ?",
+            request.use_request_no,
+            request.use_time,
+            now,
+            coupon.coupon_id,
+            now,
+        )
+        return UsedCoupon(stock_id=coupon.stock_id, openid=coupon.openid, wechatpay_use_time=rfc3339(now))
+
+    rules.check_time("use_time", request.use_time)
+    return store.once(request.stock_id, "use_request_no", request, UsedCoupon, work)
+
+
+def give_back(store: Store, mchid: str, request: ReturnCoupon, now: int) -> ReturnedCoupon:
+    held = store.shared(mchid, request.stock_id)
+
+    def work() -> ReturnedCoupon:
+        coupon = store.coupon_of(held, request.coupon_code)
+        life.check_returnable(coupon, now)
+        _move(
+            store,
+            "UPDATE coupon SET coupon_state = 'SENDED', return_request_no = ?, returned_at = ?"
+            " WHERE coupon_id = ? AND coupon_state = 'USED'",
+            request.return_request_no,
+            now,
+            coupon.coupon_id,
+        )
+        return ReturnedCoupon(wechatpay_return_time=rfc3339(now))
+
+    return store.once(request.stock_id, "return_request_no", request, ReturnedCoupon, work)
+
+
+def deactivate(store: Store, mchid: str, request: DeactivateCoupon, now: int) -> DeactivatedCoupon:
+    held = store.shared(mchid, request.stock_id)
+
+    def work() -> DeactivatedCoupon:
+        coupon = store.coupon_of(held, request.coupon_code)
+        life.check_unused(coupon, now)
+        _move(
+            store,
+            "UPDATE coupon SET coupon_state = 'DEACTIVATED', deactivate_request_no = ?, deactivate_reason = ?,"
+            " deactivated_at = ? WHERE coupon_id = ? AND coupon_state = 'SENDED' AND expires_at > ?",
+            request.deactivate_request_no,
+            request.deactivate_reason,
+            now,
+            coupon.coupon_id,
+            now,
+        )
+        return DeactivatedCoupon(wechatpay_deactivate_time=rfc3339(now))
+
+    return store.once(request.stock_id, "deactivate_request_no", request, DeactivatedCoupon, work)
+
+
+def associate(store: Store, mchid: str, request: AssociateOrder, now: int) -> AssociatedOrder:
+    held = store.shared(mchid, request.stock_id)
+
+    def work() -> AssociatedOrder:
+        coupon = store.coupon_of(held, request.coupon_code)
+        life.check_unused(coupon, now)
+        _move(
+            store,
+            "UPDATE coupon SET associate_out_trade_no = ? WHERE coupon_id = ? AND coupon_state = 'SENDED'",
+            request.out_trade_no,
+            coupon.coupon_id,
+        )
+        return AssociatedOrder(wechatpay_associate_time=rfc3339(now))
+
+    return store.once(request.stock_id, "out_request_no", request, AssociatedOrder, work)
+
+
+def disassociate(store: Store, mchid: str, request: DisassociateOrder, now: int) -> DisassociatedOrder:
+    held = store.shared(mchid, request.stock_id)
+
+    def work() -> DisassociatedOrder:
+        coupon = store.coupon_of(held, request.coupon_code)
+        life.check_associated(coupon, request.out_trade_no)
+        _move(
+            store,
+            "UPDATE coupon SET associate_out_trade_no = NULL WHERE coupon_id = ? AND associate_out_trade_no = ?",
+            coupon.coupon_id,
+            request.out_trade_no,
+        )
+        return DisassociatedOrder(wechatpay_disassociate_time=rfc3339(now))
+
+    return store.once(request.stock_id, "out_request_no", request, DisassociatedOrder, work)
+
+
+def _move(store: Store, statement: str, *values: object) -> None:
+    """Change the one row of a step. The decision before it and this are one turn: anything else is a fault of ours."""
+    if store.changed(statement, *values) != 1:
+        raise AssertionError("a coupon did not stand where the decision saw it")
+
+
+def send_card(store: Store, mchid: str, request: SendCard) -> SentCard:
+    """A consumption card: numbers of the platform's own, kept only to answer a repeat."""
+
+    def work() -> SentCard:
+        return SentCard(card_code="".join(secrets.choice("0123456789") for _ in range(WECHATPAY_CODE_DIGITS)))
+
+    # Source: the number is unique together with its send_time (documented).
+    return store.once(
+        f"card\n{mchid}\n{request.card_id}\n{request.send_time}", "out_request_no", request, SentCard, work
+    )
+
+
+def show(store: Store, mchid: str, request: ShowCoupon, now: int) -> Coupon:
+    found = [
+        coupon
+        for coupon in _all_of(store, request.openid)
+        if coupon.coupon_code == request.coupon_code and _may_see(store.stocks[coupon.stock_id].facts, coupon, mchid)
+    ]
+    if not found:
+        raise ResourceNotExists(f"券不存在: this user has no coupon {masked(request.coupon_code)}")
+    return shown(store.stocks[found[0].stock_id].facts, found[0], now)
+
+
+def list_page(store: Store, mchid: str, request: ListCoupons, now: int) -> CouponPage:
+    found: list[Coupon] = []
+    for coupon in _all_of(store, request.openid):
+        facts = store.stocks[coupon.stock_id].facts
+        wanted = (
+            _may_see(facts, coupon, mchid)
+            and request.stock_id in (None, coupon.stock_id)
+            and request.coupon_state in (None, coupon.state(now))
+            and request.creator_merchant in (None, facts.mchid)
+            and request.belong_merchant in (None, facts.request.belong_merchant)
+            and request.sender_merchant in (None, coupon.send_merchant)
+        )
+        if wanted:
+            found.append(shown(facts, coupon, now, listed=True))
+    page = found[request.offset : request.offset + request.limit]
+    return CouponPage(total_count=len(found), offset=request.offset, limit=len(page), data=page)
+
+
+def _all_of(store: Store, openid: str) -> list[CouponFacts]:
+    """A user's coupons of all stocks, the latest first."""
+    coupons = [coupon for held in store.stocks.values() for coupon in store.coupons_of(held, openid)]
+    return sorted(coupons, key=lambda coupon: -coupon.coupon_id)
+
+
+def _may_see(stock: StockFacts, coupon: CouponFacts, mchid: str) -> bool:
+    """Source: its stock's creator and owner, and who sent it (documented by the list's filters)."""
+    return mchid in (stock.mchid, stock.request.belong_merchant, coupon.send_merchant)
+
+
+def shown(stock: StockFacts, coupon: CouponFacts, now: int, *, listed: bool = False) -> Coupon:
+    request = stock.request
+    pattern = request.display_pattern_info
+    if listed and pattern is not None:
+        # Source: rows of the list have no description since 2020-07-08 (documented).
+        pattern = msgspec.structs.replace(pattern, description=None)
+    return Coupon(
+        belong_merchant=request.belong_merchant,
+        stock_name=request.stock_name,
+        comment=request.comment,
+        goods_name=request.goods_name,
+        stock_type=request.stock_type,
+        coupon_state=coupon.state(now),
+        display_pattern_info=pattern,
+        coupon_use_rule=request.coupon_use_rule,
+        custom_entrance=request.custom_entrance,
+        coupon_code=coupon.coupon_code,
+        stock_id=coupon.stock_id,
+        available_start_time=rfc3339(coupon.starts_at),
+        expire_time=rfc3339(coupon.expires_at),
+        receive_time=rfc3339(coupon.sent_at),
+        send_request_no=coupon.out_request_no,
+        use_request_no=coupon.use_request_no,
+        use_time=coupon.use_time,
+        associate_out_trade_no=coupon.associate_out_trade_no,
+        return_request_no=coupon.return_request_no,
+        return_time=None if coupon.returned_at is None else rfc3339(coupon.returned_at),
+        deactivate_request_no=coupon.deactivate_request_no,
+        deactivate_time=None if coupon.deactivated_at is None else rfc3339(coupon.deactivated_at),
+        deactivate_reason=coupon.deactivate_reason,
+    )

@@ -1,0 +1,112 @@
+"""Stocks in the SQLite pool: create, declare, show, modify, budget."""
+
+from __future__ import annotations
+
+import secrets
+
+import msgspec
+
+from ....api.stocks import (
+    ChangeBudget,
+    ChangedBudget,
+    CouponCodeCount,
+    CreatedStock,
+    CreateStock,
+    ModifyStock,
+    SendCountInformation,
+    Stock,
+)
+from ....errors import RequestRefused, ResourceAlreadyExists
+from ....wire.times import rfc3339
+from ... import rules
+from ...rules import Product
+from .store import Held, Store
+
+
+def create(store: Store, mchid: str, request: CreateStock, now: int) -> CreatedStock:
+    rules.check_new_stock(request)
+    taken = "SELECT stock_id FROM stock WHERE mchid = ? AND out_request_no = ?"
+    for (stock_id,) in store.rows(taken, mchid, request.out_request_no):
+        raise ResourceAlreadyExists(f"批次已存在: out_request_no was used before, and made stock {stock_id}")
+    stock_id = str(10**15 + secrets.randbelow(9 * 10**15))
+    _add(store, stock_id, mchid, request, now, None)
+    return CreatedStock(stock_id=stock_id, create_time=rfc3339(now))
+
+
+def declare(store: Store, mchid: str, stock_id: str, product: Product, request: CreateStock, now: int) -> None:
+    if (held := store.stocks.get(stock_id)) is None:
+        _add(store, stock_id, mchid, request, now, product)
+    elif (held.facts.mchid, held.facts.product) != (mchid, product):
+        raise RequestRefused(f"stock {stock_id} is there already, and another merchant's or product's")
+
+
+def _add(store: Store, stock_id: str, mchid: str, request: CreateStock, now: int, product: Product | None) -> None:
+    store.rows(
+        "INSERT INTO stock (stock_id, mchid, out_request_no, request, created_at, product_coupon_id, brand_id)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        stock_id,
+        mchid,
+        request.out_request_no,
+        msgspec.json.encode(request).decode(),
+        now,
+        *(product or (None, None)),
+    )
+    store.hold(rules.stock_facts(stock_id, mchid, request, now, product))
+
+
+def show(store: Store, mchid: str, stock_id: str, now: int, product: Product | None) -> Stock:
+    held = store.held(mchid, stock_id, product)
+    request, shelf = held.facts.request, held.shelf
+    count = None
+    if held.facts.takes_uploads:
+        count = CouponCodeCount(total_count=shelf.total, available_count=shelf.available)
+    shown = msgspec.structs.asdict(request)
+    del shown["out_request_no"]
+    return Stock(
+        **shown,
+        stock_id=stock_id,
+        stock_state=held.facts.state(now),
+        coupon_code_count=count,
+        send_count_information=_sent(held, now),
+    )
+
+
+def _sent(held: Held, now: int) -> SendCountInformation:
+    today = held.sent_today(now)
+    discount = held.facts.request.coupon_use_rule.fixed_normal_coupon
+    if discount is None:
+        return SendCountInformation(total_send_num=held.sent, today_send_num=today)
+    return SendCountInformation(
+        total_send_num=held.sent,
+        total_send_amount=held.sent * discount.discount_amount,
+        today_send_num=today,
+        today_send_amount=today * discount.discount_amount,
+    )
+
+
+def modify(store: Store, mchid: str, request: ModifyStock, now: int) -> None:
+    held = store.held(mchid, request.stock_id)
+
+    def work() -> None:
+        rules.check_open(held.facts, now)
+        _replace(store, held, rules.modified(held.facts.request, request))
+
+    store.once(request.stock_id, "out_request_no", request, type(None), work)
+
+
+def change_budget(store: Store, mchid: str, request: ChangeBudget, now: int) -> ChangedBudget:
+    held = store.held(mchid, request.stock_id)
+
+    def work() -> ChangedBudget:
+        rules.check_open(held.facts, now)
+        _replace(store, held, rules.budgeted(held.facts, request, held.sent))
+        send_rule = held.facts.request.stock_send_rule
+        return ChangedBudget(max_coupons=held.facts.max_coupons, max_coupons_by_day=send_rule.max_coupons_by_day)
+
+    return store.once(request.stock_id, "modify_budget_request_no", request, ChangedBudget, work)
+
+
+def _replace(store: Store, held: Held, request: CreateStock) -> None:
+    text = msgspec.json.encode(request).decode()
+    store.rows("UPDATE stock SET request = ? WHERE stock_id = ?", text, held.facts.stock_id)
+    held.facts = held.facts._replace(request=request)

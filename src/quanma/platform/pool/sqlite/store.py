@@ -1,0 +1,261 @@
+"""What all parts of the SQLite pool share: the connection, and the memory that is rebuilt from the file."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeVar
+
+import apsw
+import msgspec
+import numpy as np
+
+from ....api.couponcodes import FailedCode
+from ....api.stocks import CreateStock
+from ....errors import RequestRefused, ResourceNotExists, StoreUnavailable, masked
+from ....wire.times import beijing_day
+from ... import rules
+from ...life import CouponFacts
+from ...rules import Product, StockFacts
+from ..contract import CallbackAddress, Retries
+from ..issued import Issued
+from ..shelf import Shelf
+from .texts import Texts
+
+_REBUILD_CODES = 100_000
+_REBUILD_ROWS = 50_000
+
+Answer = TypeVar("Answer", bound=msgspec.Struct | None)
+
+
+class Others(msgspec.Struct, omit_defaults=True):
+    """What an upload's answer says beside success: kept with the upload, for its repeats."""
+
+    fail_codes: list[FailedCode] = []
+    exist_codes: list[str] = []
+    duplicate_codes: list[str] = []
+
+
+class Held:
+    """A stock in memory: its facts, its shelf, and what it gave out: to whom, and how much on each day in Beijing."""
+
+    def __init__(self, facts: StockFacts, shelf: Shelf) -> None:
+        self.facts = facts
+        self.shelf = shelf
+        self.issued = Issued()
+        # Every day, not only the last: a clock that goes back over midnight must not open that day's limit anew.
+        self._sent_on: Counter[int] = Counter()
+
+    @property
+    def sent(self) -> int:
+        return len(self.issued)
+
+    def give(self, openid: str, coupon_id: int, sent_at: int) -> None:
+        self.issued.add_one(openid, coupon_id)
+        self._sent_on[beijing_day(sent_at)] += 1
+
+    def restore(self, openids: Sequence[str], coupon_ids: Sequence[int], sent_at: Sequence[int]) -> None:
+        self.issued.add(openids, coupon_ids)
+        self._sent_on.update(map(beijing_day, sent_at))
+
+    def sent_today(self, now: int) -> int:
+        return self._sent_on[beijing_day(now)]
+
+
+class Store:
+    """The file and the memory. Every method is called in the journal's turn."""
+
+    def __init__(self, db: apsw.Connection, warmup_seconds: int, retries: Retries) -> None:
+        self.db = db
+        self.warmup_seconds = warmup_seconds
+        self.retries = retries
+        self.texts = Texts(db)
+        self.stocks: dict[str, Held] = {}
+        self.callbacks: dict[tuple[str, str], CallbackAddress] = {}
+        """By caller and merchant."""
+        self.next_coupon_id = 1
+        self.rebuild()
+
+    def rows(self, statement: str, *values: object) -> list[Any]:
+        """Untyped: what a statement's columns hold, only the statement says."""
+        return self.db.execute(statement, values).fetchall()
+
+    def changed(self, statement: str, *values: object) -> int:
+        """Run one statement and return how many rows it changed."""
+        self.rows(statement, *values)
+        return self.db.changes()
+
+    # Stocks and coupons
+
+    def held(self, mchid: str, stock_id: str, product: Product | None = None) -> Held:
+        """Return a stock of this creator. Raises ResourceNotExists: none, or another's."""
+        held = self.stocks.get(stock_id)
+        if held is None or held.facts.mchid != mchid or held.facts.product != product:
+            raise ResourceNotExists(f"批次不存在: there is no stock {stock_id}")
+        return held
+
+    def shared(self, mchid: str, stock_id: str) -> Held:
+        """Return a stock of this creator or owner. Source: both may use coupons and see them (documented)."""
+        held = self.stocks.get(stock_id)
+        if held is not None and held.facts.product is None and mchid == held.facts.request.belong_merchant:
+            return held
+        return self.held(mchid, stock_id)
+
+    def hold(self, facts: StockFacts) -> None:
+        self.stocks[facts.stock_id] = Held(facts, Shelf(self.texts.read))
+
+    def position(self, held: Held, coupon_code: str) -> int:
+        position = held.shelf.find(coupon_code)
+        if position is None:
+            raise ResourceNotExists(f"券code不存在: stock {held.facts.stock_id} has no code {masked(coupon_code)}")
+        return position
+
+    def coupons(self, where: str, *values: object) -> list[CouponFacts]:
+        return [CouponFacts(*row) for row in self.rows(f"SELECT {_COUPON_FIELDS} FROM coupon WHERE {where}", *values)]
+
+    def coupon(self, coupon_id: int) -> CouponFacts:
+        (coupon,) = self.coupons("coupon_id = ?", coupon_id)
+        return coupon
+
+    def coupons_of(self, held: Held, openid: str) -> list[CouponFacts]:
+        """Return a user's coupons of one stock, the earliest first."""
+        ids = held.issued.of(openid)
+        if not ids:
+            return []
+        coupons = self.coupons(f"coupon_id IN ({', '.join('?' * len(ids))}) ORDER BY coupon_id", *ids)
+        return [coupon for coupon in coupons if coupon.openid == openid]
+
+    def coupon_of(self, held: Held, coupon_code: str) -> CouponFacts:
+        """Return the coupon that carries a code. Raises ResourceNotExists: nobody was given it."""
+        position = held.shelf.find(coupon_code)
+        fate = 0 if position is None else held.shelf.fate(position)
+        if not fate:
+            raise ResourceNotExists(f"券不存在: stock {held.facts.stock_id} gave nobody a coupon {masked(coupon_code)}")
+        return self.coupon(fate)
+
+    def once(
+        self,
+        stock_id: str,
+        number_field: str,
+        request: msgspec.Struct,
+        answer: type[Answer],
+        work: Callable[[], Answer],
+    ) -> Answer:
+        """Do something once under the number in a field: a repeat of the request has the first answer, word for word.
+
+        Raises:
+            RequestRefused: the number was used with other fields.
+        """
+        operation, asked = type(request).__name__, msgspec.json.encode(request).decode()
+        number = getattr(request, number_field)
+        known = self.rows(
+            "SELECT request, answer FROM done WHERE stock_id = ? AND operation = ? AND number = ?",
+            stock_id,
+            operation,
+            number,
+        )
+        for first, told in known:
+            if first != asked:
+                raise RequestRefused(f"same {number_field}, different request: nothing was changed, use a new number")
+            return msgspec.json.decode(told, type=answer)
+        result = work()
+        told = msgspec.json.encode(result).decode()
+        self.rows("INSERT INTO done VALUES (?, ?, ?, ?, ?)", stock_id, operation, number, asked, told)
+        return result
+
+    # The memory, from the file
+
+    def rebuild(self) -> None:
+        self.texts.forget()
+        self.stocks.clear()
+        fields = "stock_id, mchid, request, created_at, product_coupon_id, brand_id"
+        for stock_id, mchid, request, created_at, product_coupon_id, brand_id in self.rows(
+            f"SELECT {fields} FROM stock"
+        ):
+            product = Product(product_coupon_id, brand_id) if product_coupon_id is not None else None
+            read = msgspec.json.decode(request, type=CreateStock)
+            self.hold(rules.stock_facts(stock_id, mchid, read, created_at, product))
+        self._rebuild_codes()
+        self._rebuild_coupons()
+        rows = self.rows("SELECT caller, mchid, notify_url, updated_at FROM callback")
+        self.callbacks = {(caller, mchid): CallbackAddress(url, at) for caller, mchid, url, at in rows}
+
+    def _rebuild_coupons(self) -> None:
+        """One pass over the coupons, in pieces: there is no index by stock, for it would cost each draw a page."""
+        positions: dict[str, array[int]] = defaultdict(lambda: array("Q"))
+        coupon_ids: dict[str, array[int]] = defaultdict(lambda: array("Q"))
+        last = 0
+        statement = "SELECT coupon_id, stock_id, position, coupon_code, openid, sent_at FROM coupon ORDER BY coupon_id"
+        for piece in _pieces(self.db.execute(statement)):
+            by_stock: dict[str, list[Any]] = defaultdict(list)
+            for row in piece:
+                by_stock[row[1]].append(row)
+            for stock_id, rows in by_stock.items():
+                held = self.stocks[stock_id]
+                ids = [row[0] for row in rows]
+                held.restore([row[4] for row in rows], ids, [row[5] for row in rows])
+                if held.facts.takes_uploads:
+                    positions[stock_id].extend(row[2] for row in rows)
+                    coupon_ids[stock_id].extend(ids)
+                else:
+                    for row in rows:
+                        held.shelf.append_given(row[0], row[3])
+            last = piece[-1][0]
+        self.next_coupon_id = last + 1
+        deleted: dict[str, list[int]] = defaultdict(list)
+        for stock_id, position in self.rows("SELECT stock_id, position FROM deletion"):
+            deleted[stock_id].append(position)
+        for stock_id, held in self.stocks.items():
+            if held.facts.takes_uploads:
+                given = np.array(positions[stock_id], np.int64)
+                ids_array = np.array(coupon_ids[stock_id], np.int64)
+                if not held.shelf.restore(given, ids_array, np.array(deleted[stock_id], np.int64)):
+                    raise StoreUnavailable(
+                        f"the store is damaged: in stock {stock_id} a code has two fates: restore a backup"
+                    )
+
+    def _rebuild_codes(self) -> None:
+        """In large pieces, each of one stock: one piece after another would cost a call for every upload."""
+        uploads: dict[str, list[tuple[int, int]]] = {}
+        texts: dict[str, list[str]] = {}
+        gathered = 0
+
+        def shelve() -> None:
+            for stock_id in uploads:
+                codes = "\n".join(texts[stock_id]).split("\n")
+                self.stocks[stock_id].shelf.append_many(uploads[stock_id], codes)
+            uploads.clear()
+            texts.clear()
+
+        fields = "upload_id, stock_id, first_position, code_count, codes"
+        statement = f"SELECT {fields} FROM upload WHERE code_count > 0 ORDER BY upload_id"
+        row: Any
+        for row in self.db.execute(statement):
+            upload_id, stock_id, first_position, code_count, codes = row
+            expected = self.stocks[stock_id].shelf.uploaded + sum(count for _, count in uploads.get(stock_id, ()))
+            if first_position != expected or codes.count("\n") + 1 != code_count:
+                raise StoreUnavailable(
+                    f"the store is damaged: upload {upload_id} is not where it was: restore a backup"
+                )
+            uploads.setdefault(stock_id, []).append((upload_id, code_count))
+            texts.setdefault(stock_id, []).append(codes)
+            gathered += code_count
+            if gathered > _REBUILD_CODES:
+                shelve()
+                gathered = 0
+        shelve()
+
+
+def _pieces(rows: Iterable[Any]) -> Iterator[list[Any]]:
+    iterator = iter(rows)
+    while piece := list(islice(iterator, _REBUILD_ROWS)):
+        yield piece
+
+
+_COUPON_FIELDS = ", ".join(CouponFacts._fields)
+
+
+def codes_in(text: str) -> list[str]:
+    return text.split("\n") if text else []
