@@ -13,7 +13,10 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from quanma.api.coupons import SendCoupon
+from quanma.api.events import CHANNEL_API
 from quanma.api.rules import CODES_PER_UPLOAD_MAX
+from quanma.platform.pool.contract import Issue
 from quanma.platform.pool.sqlite import SqlitePool
 from tests.support.platform import MCHID, new_stock
 
@@ -89,7 +92,7 @@ class Pool:
         draws = work.draws(self._drawn_stock(), DRAWS[group])
         rows = bare.coupon_rows(draws, [f"QM{number:012X}" for number in range(len(draws))])
         rates = self.draws[group]
-        rates.ours.append(self._rate(draws, group, lambda draw: self._store.send_coupon(MCHID, draw, _now())))
+        rates.ours.append(self._rate(draws, group, lambda draw: self._store.send_coupon(MCHID, _issue(draw), _now())))
         rates.bare.append(_rate(len(rows), bare.draw, _grouped(rows, group)))
         rates.textbook.append(_rate(len(draws), self._textbook.draw, _grouped(draws, group)))
 
@@ -168,6 +171,10 @@ def _rate(count: int, do: Callable[[Any], None], groups: Sequence[Any]) -> float
 
 def _grouped(all_of_them: Sequence[T], size: int) -> list[Sequence[T]]:
     return [all_of_them[first : first + size] for first in range(0, len(all_of_them), size)]
+
+
+def _issue(draw: SendCoupon) -> Issue:
+    return Issue(draw.stock_id, draw.openid, draw.appid, draw.out_request_no, None, MCHID, CHANNEL_API)
 
 
 def _now() -> int:

@@ -35,7 +35,7 @@ def main() -> None:
     began = time.perf_counter()
     pool = SqlitePool(Path(sys.argv[1]))
     seconds = time.perf_counter() - began
-    shelf_bytes = sum(held.shelf.nbytes for held in pool._stocks.values())
+    shelf_bytes = sum(held.shelf.nbytes + held.issued.nbytes for held in pool._store.stocks.values())
     print(json.dumps([seconds, machine.resident_bytes() - resident_before, shelf_bytes]))
     asyncio.run(pool.close())
 

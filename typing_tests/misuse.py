@@ -12,6 +12,7 @@ from typing import Any, assert_type
 from quanma import AsyncWechatpay, Wechatpay
 from quanma.api.couponcodes import CodePage, CouponCodes, ShowCode, UploadCodes, UploadedCodes
 from quanma.api.coupons import Coupon, SentCoupon
+from quanma.api.media import UploadedImage
 from quanma.api.operation import Answer
 from quanma.platform.handlers import Handlers, Visit
 
@@ -37,6 +38,10 @@ def correct(wxpay: Wechatpay) -> None:
     assert_type(
         wxpay.v3.marketing.busifavor.coupons.send(openid="o", appid="wx", stock_id="1", out_request_no="n"), SentCoupon
     )
+    # An empty answer, and a picture.
+    assert_type(stocks["1"].patch(out_request_no="n"), None)
+    image_upload = wxpay.v3.marketing.favor.media.image_upload
+    assert_type(image_upload(file=b"", filename="a.png"), UploadedImage)
     # The whole answer.
     answer = codes.post.raw(stock_id="1", coupon_code_list=["A1"], upload_request_no="n")
     assert_type(answer, Answer[UploadedCodes])
@@ -81,6 +86,9 @@ def mistakes(wxpay: Wechatpay) -> None:
     codes.post({"coupon_code_list": ["A1"]}, stock_id="1")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
     codes.post({"coupon_code_list": ["A1"], "upload_request_no": 1}, stock_id="1")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
     codes.get({"limit": 20}, stock_id="1")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    # A picture has no mapping form.
+    wxpay.v3.marketing.favor.media.image_upload({"file": b"", "filename": "a.png"})  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    wxpay.v3.marketing.favor.media.image_upload(file="a.png", filename="a.png")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
     # The same by the shorthand, for the whole answer, below a filled variable.
     codes(stock_id="1", coupon_code_list=["A1"], upload_no="n")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     codes({"coupon_code_list": ["A1"], "upload_no": "n"}, stock_id="1")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]

@@ -306,7 +306,7 @@ class TestUnfinished:
         ended = quanma("upload", "codes.txt", "--stock", stock_id, "--json", "--concurrency", "1")
         assert (ended.status, ended.sums) == (4, {"rows": 450, "stored": 200, "pending": 250})
         assert "warning: 450 codes are more than the 250 that the stock has room for: raise max_coupons" in ended.err
-        assert "stopped, the stock is full: 400 INVALID_REQUEST: 上传的自定义code已达上限" in ended.err
+        assert "stopped: the stock is full: 400 INVALID_REQUEST: 上传的自定义code已达上限" in ended.err
         leftover = f"codes.txt.{stock_id}.quanma.report/leftover.txt"
         assert f"next: raise max_coupons and resume, or upload {leftover} into another stock\n" in ended.err
         assert (tmp_path / leftover).read_text() == "".join(f"A{number}\n" for number in range(200, 450))
@@ -320,7 +320,7 @@ class TestUnfinished:
             os.environ["QUANMA_BASE_URL"] = proxy.url
             ended = quanma("upload", codes, "--stock", stock_id, "--json")
         assert (ended.status, ended.sums) == (4, {"rows": 3, "pending": 3})
-        assert "stopped, the platform refuses every request: 400 INVALID_REQUEST: from the proxy" in ended.err
+        assert "stopped: the platform refuses every request: 400 INVALID_REQUEST: from the proxy" in ended.err
         assert ended.err.endswith("  next: the same command with --resume\n")
         os.environ["QUANMA_BASE_URL"] = served.url
         assert quanma("upload", codes, "--stock", stock_id, "--json", "--resume").sums == {"rows": 3, "stored": 3}

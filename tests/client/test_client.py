@@ -24,6 +24,7 @@ from quanma.client.config import Merchant
 from quanma.client.exchange import Patience
 from quanma.client.transport import Reply, Request
 from quanma.errors import NotSent, RequestInvalid, ResourceNotExists
+from quanma.wire.keys import load_private_key, public_pem
 from tests.support.platform import InProcess, create_stock, new_stock
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "wire" / "vectors.json").read_text("utf-8"))
@@ -46,7 +47,13 @@ class Unplugged:
         pass
 
 
-MERCHANT = Merchant(mchid="1900000001", serial_no="ABCDEF", private_key=PEM, apiv3_key="k" * 32)
+MERCHANT = Merchant(
+    mchid="1900000001",
+    serial_no="ABCDEF",
+    private_key=PEM,
+    apiv3_key="k" * 32,
+    platform_keys={"PUB_KEY_ID_01": public_pem(load_private_key(PEM.encode(), "a key")).decode()},
+)
 NETWORK = Unplugged()
 WXPAY = Wechatpay(MERCHANT, patience=Patience(attempts_max=1), transport=NETWORK)
 

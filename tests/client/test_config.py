@@ -167,7 +167,7 @@ def test_a_file_that_is_not_there_is_told_with_the_way_out(elsewhere: Path) -> N
 
 
 def test_no_settings_at_all_are_told_with_the_way_out() -> None:
-    with pytest.raises(Misconfigured, match="name a file with --config, or set QUANMA_CONFIG"):
+    with pytest.raises(Misconfigured, match="no file is given: name one with --config or in QUANMA_CONFIG"):
         config.load()
 
 

@@ -16,11 +16,12 @@ from quanma.api.couponcodes import (
     UploadCodes,
     UploadedCodes,
 )
-from quanma.api.coupons import Coupon, SendCoupon, ShowCoupon, UseCoupon, UsedCoupon
+from quanma.api.coupons import Coupon, ShowCoupon, UseCoupon, UsedCoupon
+from quanma.api.events import CHANNEL_API
 from quanma.api.stockrules import CouponAvailableTime, CouponUseRule, FixedNormalCoupon
 from quanma.api.stocks import Stock
 from quanma.errors import QuanmaError
-from quanma.platform.pool.contract import CodePool
+from quanma.platform.pool.contract import CodePool, Issue
 from tests.support.platform import APPID, MCHID, new_stock
 
 T = TypeVar("T")
@@ -103,7 +104,8 @@ class DrivenPool:
         return self.run(self.pool.list_codes(mchid, ListCodes(stock_id=stock_id, **fields)))
 
     def codes(self, stock_id: str, **fields: Any) -> list[str]:
-        return [code.code for code in self.page(stock_id, **{"limit": 1000, **fields}).data]
+        options: dict[str, Any] = {"limit": 1000, **fields}
+        return [code.code for code in self.page(stock_id, **options).data]
 
     def show(self, stock_id: str, coupon_code: str, *, mchid: str = MCHID, now: int = NOW) -> CodeDetail:
         return self.run(self.pool.show_code(mchid, ShowCode(stock_id=stock_id, coupon_code=coupon_code), now))
@@ -126,14 +128,8 @@ class DrivenPool:
         coupon_code: str | None = None,
     ) -> Coroutine[Any, Any, str]:
         """A request to give out a coupon, not sent yet; its answer is the code."""
-        request = SendCoupon(
-            openid=openid,
-            appid=appid,
-            stock_id=stock_id,
-            out_request_no=no or self.fresh(),
-            coupon_code=coupon_code,
-        )
-        return _code_of(self.pool, mchid, request, now)
+        issue = Issue(stock_id, openid, appid, no or self.fresh(), coupon_code, mchid, CHANNEL_API)
+        return _code_of(self.pool, mchid, issue, now)
 
     def send(self, stock_id: str, openid: str = "oUser", no: str | None = None, **options: Any) -> str:
         return self.run(self.sending(stock_id, openid, no, **options))
@@ -157,8 +153,7 @@ class DrivenPool:
         return self.run(self.pool.show_coupon(mchid, request, now))
 
 
-async def _code_of(pool: CodePool, mchid: str, request: SendCoupon, now: int) -> str:
-    sent = await pool.send_coupon(mchid, request, now)
-    assert sent.send_coupon_result.stock_id == request.stock_id
-    assert sent.send_coupon_result.out_request_no == request.out_request_no
-    return sent.send_coupon_result.coupon_code
+async def _code_of(pool: CodePool, mchid: str, issue: Issue, now: int) -> str:
+    coupon = await pool.send_coupon(mchid, issue, now)
+    assert (coupon.stock_id, coupon.out_request_no) == (issue.stock_id, issue.out_request_no)
+    return coupon.coupon_code

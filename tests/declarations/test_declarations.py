@@ -10,19 +10,21 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from quanma.api.certificates import Certificates
-from quanma.api.couponcodes import CouponCodeNode, CouponCodes
-from quanma.api.coupons import Send, Use, UserCouponAppid
+from quanma.api.callbacks import Callbacks
+from quanma.api.coupons import Send
+from quanma.api.deliveries import Resend
+from quanma.api.media import ImageUpload
 from quanma.api.operation import Node, Operation, children, walk
-from quanma.api.productcoupons import ProductStockNode, UploadCouponCodesNode
-from quanma.api.stocks import StockNode, Stocks
+from quanma.api.security import Echo
 from quanma.api.tree import OPERATIONS, V3
 from quanma.cli.api import chain_of
 from quanma.platform.handlers import HANDLERS
 from quanma.wire import codec
+from tests.declarations.minimal import MINIMAL
 
 UNLIMITED = {  # A request's text or number without limits: why.
     "CouponUseRule.use_method": "the platform may add values: an answer carries it too",
+    "ModifiedUseRule.use_method": "the platform may add values: an answer carries it too",
     "CustomEntrance.code_display_mode": "the platform may add values: an answer carries it too",
     "DisplayPatternInfo.background_color": "the platform may add values: an answer carries it too",
     "FinderInfo.finder_id": "no limit is published",
@@ -31,59 +33,22 @@ UNLIMITED = {  # A request's text or number without limits: why.
     "StockSendRule.max_amount": "not yet open: no limit is published",
     "StockSendRule.max_amount_by_day": "not yet open: no limit is published",
 }
-RULES = {
-    "coupon_available_time": {
-        "available_begin_time": "2015-05-20T13:29:35+08:00",
-        "available_end_time": "2015-06-20T13:29:35+08:00",
-    },
-    "use_method": "OFF_LINE",
+WITHOUT_NUMBER = {  # What writes and carries no number: why. The client never repeats it by itself.
+    Resend.post: "an event is received under its own id, however often it is sent",
+    Callbacks.post: "the last address is the one that counts, however often it is set",
+    ImageUpload.post: "a repeat makes a second address of the same picture",
+    Echo.post: "it changes nothing",
 }
-COUPON = {
-    "belong_merchant": "1900000001",
-    "stock_name": "八月一日活动券",
-    "goods_name": "xxx商品",
-    "stock_type": "NORMAL",
-    "coupon_use_rule": RULES,
-}
-MINIMAL: dict[Operation[..., Any, Any, Any], dict[str, Any]] = {  # The documented answers, required fields only.
-    Stocks.post: {"stock_id": "98065001", "create_time": "2015-05-20T13:29:35+08:00"},
-    StockNode.get: {
-        "stock_id": "98065001",
-        "stock_name": "八月一日活动券",
-        "belong_merchant": "1900000001",
-        "goods_name": "xxx商品",
-        "stock_type": "NORMAL",
-        "coupon_use_rule": RULES,
-        "stock_send_rule": {"max_coupons_per_user": 1},
-        "coupon_code_mode": "MERCHANT_UPLOAD",
-        "stock_state": "RUNNING",
-    },
-    CouponCodes.post: {
-        "stock_id": "98065001",
-        "total_count": 2,
-        "success_count": 2,
-        "success_time": "2015-05-20T13:29:35+08:00",
-    },
-    CouponCodes.get: {"stock_id": "98065001", "total_count": 0, "offset": 0, "limit": 0},
-    CouponCodeNode.get: {"code_information": {"code": "A1", "code_status": "AVAILABLE"}},
-    CouponCodeNode.delete: {"stock_id": "98065001", "delete_time": "2015-05-20T13:29:35+08:00"},
-    Send.post: {"send_coupon_result": {"stock_id": "98065001", "out_request_no": "n1", "coupon_code": "A1"}},
-    Use.post: {
-        "stock_id": "98065001",
-        "openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o",
-        "wechatpay_use_time": "2015-05-20T13:29:35+08:00",
-    },
-    UserCouponAppid.get: COUPON,
-    Certificates.get: {},
-    ProductStockNode.get: {
-        "product_coupon_id": "1000000013",
-        "stock_id": "1000000013001",
-        "coupon_code_mode": "UPLOAD",
-        "state": "SENDING",
-    },
-    UploadCouponCodesNode.post: {"total_count": 2},
-}
-ENUMS = ("stock_type", "use_method", "coupon_code_mode", "stock_state", "coupon_state", "code_status", "state")
+ENUMS = (
+    "stock_type",
+    "use_method",
+    "coupon_code_mode",
+    "stock_state",
+    "coupon_state",
+    "code_status",
+    "state",
+    "status",
+)
 
 every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=chain_of)
 
@@ -112,7 +77,7 @@ def test_the_number_is_a_field_of_the_request(operation: Operation[..., Any, Any
 
 @every_operation
 def test_what_writes_carries_a_number(operation: Operation[..., Any, Any, Any]) -> None:
-    assert operation.repeatable
+    assert operation.repeatable != (operation in WITHOUT_NUMBER)
 
 
 @every_operation
@@ -159,7 +124,9 @@ def alternatives(kind: inspect.Type) -> Iterator[inspect.Type]:
         yield kind
 
 
-@pytest.mark.parametrize("operation", [one for one in OPERATIONS if one.verb not in codec.IN_QUERY], ids=chain_of)
+@pytest.mark.parametrize(
+    "operation", [one for one in OPERATIONS if one.verb not in codec.IN_QUERY and not one.multipart], ids=chain_of
+)
 def test_the_mapping_form_has_the_requests_fields_but_those_of_the_path(
     operation: Operation[..., Any, Any, Any],
 ) -> None:
@@ -173,6 +140,10 @@ def test_the_mapping_form_has_the_requests_fields_but_those_of_the_path(
     }
     for name, hint in get_type_hints(operation.body).items():
         assert parts(hint) == parts(struct[name]), name
+
+
+def test_a_picture_has_no_mapping_form() -> None:
+    assert [one for one in OPERATIONS if one.body is None and one.verb not in codec.IN_QUERY] == [ImageUpload.post]
 
 
 def parts(hint: Any) -> set[Any]:
@@ -198,6 +169,15 @@ def test_an_item_fills_the_variable_below(node: type[Node[Any, Any]]) -> None:
 @pytest.mark.parametrize("node", nodes(), ids=lambda node: node.__name__)
 def test_a_node_can_be_called_just_if_it_has_post(node: type[Node[Any, Any]]) -> None:
     assert vars(node).get("__call__") is vars(node).get("post")
+
+
+def test_every_operation_has_a_documented_answer() -> None:
+    assert set(MINIMAL) == set(OPERATIONS)
+
+
+def test_all_26_operations_of_busifavor_are_declared() -> None:
+    busifavor = [operation for operation in OPERATIONS if operation.path.startswith("/v3/marketing/busifavor/")]
+    assert len(busifavor) == 26
 
 
 def test_every_operation_has_a_handler_and_every_handler_an_operation() -> None:

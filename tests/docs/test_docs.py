@@ -6,15 +6,18 @@ A page marks its blocks with an HTML comment in the line above the fence, so a r
     <!-- run: exit 3 -->                and this is its exit status
     <!-- run: Ctrl-C 1 s after req/s, exit 130 -->    press Ctrl-C so long after it first printed that
     <!-- run: background -->            start it, wait for "listening on", stop it at the end of the page
+    <!-- run: background until ready -->    the same, and wait for that
+    <!-- run: save as name.py -->       don't run it: it is a file of the page's folder
     <!-- output -->                     what the run before it prints; … is any text, alone on a line any lines
     <!-- run / commands / -->           without a fence: what the page takes for granted, unseen
 
-The blocks of a page share a folder and their variables. 8460 becomes a free port, and 98065001 the stock that
-the variable stock_id holds.
+The blocks of a page share a folder and their variables. 8460, 8470 and 8471 become free ports, and 98065001 the stock
+that the variable stock_id holds.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -33,8 +36,10 @@ from quanma import errors
 from quanma.api.tree import OPERATIONS
 from quanma.cli.api import chain_of
 from quanma.cli.main import COMMANDS, group
+from quanma.platform.config import PlatformConfig
 
 ROOT = Path(__file__).parents[2]
+PORTS = ("8460", "8470", "8471")
 PAGES = sorted(
     path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")) if path.is_file()
 )
@@ -81,9 +86,7 @@ class Session:
         self.folder = folder
         self._variables = folder / ".variables"
         self._variables.touch()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = str(free.getsockname()[1])
+        self._ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
         self._servers: list[subprocess.Popen[str]] = []
         self._started: list[subprocess.Popen[str]] = []
 
@@ -110,9 +113,15 @@ class Session:
         server = self._start(f"set -a; . ./.variables; exec {self._actual(block.text)}")
         self._servers.append(server)
         assert server.stdout is not None
-        first = server.stdout.readline()
-        assert first.startswith("listening on "), first + server.stdout.read()
+        ready, said = block.how.partition(" until ")[2] or "listening on ", ""
+        while ready not in said:
+            line = server.stdout.readline()
+            assert line, said
+            said += line
         threading.Thread(target=_read_to_end, args=(server.stdout,), daemon=True).start()
+
+    def save(self, block: Block) -> None:
+        (self.folder / block.how.removeprefix("save as ")).write_text(self._actual(block.text), "utf-8")
 
     def close(self) -> None:
         for server in self._servers:
@@ -133,7 +142,7 @@ class Session:
 
     def _actual(self, text: str) -> str:
         stock = re.search(r'^declare -x stock_id="(.+)"$', self._variables.read_text(), re.MULTILINE)
-        text = text.replace("8460", self._port)
+        text = re.sub("|".join(PORTS), lambda port: self._ports[port[0]], text)
         return text.replace("98065001", stock[1]) if stock else text
 
     def _start(self, script: str) -> subprocess.Popen[str]:
@@ -151,6 +160,14 @@ class Session:
         )
         self._started.append(process)
         return process
+
+
+def _free_ports(count: int) -> list[str]:
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [str(one.getsockname()[1]) for one in sockets]
 
 
 def _read_to_end(stream: IO[str]) -> None:
@@ -174,8 +191,10 @@ def test_a_page_runs_and_prints_what_it_says(page: str, session: Session) -> Non
     for block in blocks_of(page):
         if block.mark == "output":
             assert session.matches(block.text, output), f"{page} shows:\n{block.text}\nbut it was:\n{output}"
-        elif block.how == "background":
+        elif block.how.startswith("background"):
             session.serve(block)
+        elif block.how.startswith("save as "):
+            session.save(block)
         else:
             status, output = session.run(block)
             wanted = re.search(r"exit ([0-9]+)", block.how)
@@ -231,7 +250,7 @@ def _told_commands(page: str) -> Iterator[tuple[list[str], str]]:
     ]:
         words = re.split(r"\s+", re.split(r"[|&;>\"]", line)[0].strip())[1:]
         if words and re.fullmatch(r"[a-z][a-z-]+", words[0]):
-            yield words[:2] if words[0] == "codes" else words[:1], line
+            yield words[:2] if words[0] in ("codes", "platform") else words[:1], line
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -271,3 +290,23 @@ def test_every_error_that_is_told_exists(page: str) -> None:
     for row in re.findall(r"^\| ((?:`[A-Z]\w+`[,、 ]*)+)\|", text_of(page), re.MULTILINE):
         for name in re.findall(r"`([A-Z][a-z]\w+)`", row):
             assert issubclass(getattr(errors, name), errors.QuanmaError), f"{page} tells of {name}"
+
+
+@pytest.mark.parametrize("page", ["docs/zh/platform.md", "docs/en/platform.md"])
+def test_the_platforms_page_lists_every_operation(page: str) -> None:
+    listed = re.findall(r"^\| `([A-Z]+) (/\S+)` \|", text_of(page), re.MULTILINE)
+    assert sorted(listed) == sorted((operation.verb, operation.path) for operation in OPERATIONS)
+
+
+@pytest.mark.parametrize("page", ["docs/zh/platform.md", "docs/en/platform.md"])
+def test_the_platforms_page_explains_every_setting(page: str) -> None:
+    rows = re.findall(r"^\| (`[^|]+`) \|", text_of(page), re.MULTILINE)
+    told = {name.strip("[]") for row in rows for name in row.split("`")}
+    assert set(PlatformConfig.__struct_fields__) <= told
+
+
+def test_the_layout_names_every_module() -> None:
+    named = set(re.findall(r"\b\w+\.py\b", text_of("docs/layout.md")))
+    modules = {path.name for path in (ROOT / "src/quanma").rglob("*.py")}
+    assert modules - named - {"__main__.py"} == set()
+    assert named - modules - {"test_floors.py"} == set()

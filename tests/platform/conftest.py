@@ -53,5 +53,5 @@ def other(shared_world: Path) -> Caller:
 
 def stock_of(platform: InProcess, mchid: str = MCHID) -> str:
     """Make a stock, without a request."""
-    request = new_stock(f"fresh{next(_numbers)}", coupon_use_rule=USE_RULE)
+    request = new_stock(f"fresh{next(_numbers)}", belong_merchant=mchid, coupon_use_rule=USE_RULE)
     return platform.run(platform.pool.create_stock(mchid, request, NOW)).stock_id

@@ -42,6 +42,7 @@ def test_a_world_has_its_files_and_each_is_private(made_world: Path) -> None:
     assert {mode_of(made_world / name) for name in FILES} == {0o600}
 
 
+@pytest.mark.slow
 def test_the_keys_of_a_world_fit_together(made_world: Path) -> None:
     keyroom = KeyRoom.load(platform_config.load(made_world / "platform.toml"), made_world)
     for mchid in (MCHID, OTHER_MCHID):
@@ -76,6 +77,7 @@ def test_a_world_is_never_overwritten(tmp_path: Path, taken: str) -> None:
     assert there.read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_a_folder_with_other_files_is_taken_and_they_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("precious")
     make(tmp_path)

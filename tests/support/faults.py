@@ -15,7 +15,7 @@ import socket
 import struct
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -222,7 +222,7 @@ class FaultProxy:
 
 
 @contextlib.contextmanager
-def faults(upstream: str, seed: int, **options: Any) -> Iterator[FaultProxy]:
+def faults(upstream: str, seed: int, **options: Any) -> Generator[FaultProxy, None, None]:
     proxy = FaultProxy(upstream, seed, **options)
     try:
         yield proxy

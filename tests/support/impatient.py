@@ -10,5 +10,5 @@ from quanma.cli.main import main
 from quanma.client.exchange import Patience
 
 if __name__ == "__main__":
-    upload.ONE_ATTEMPT = Patience(deadline_seconds=1.5, attempt_seconds=1.5, attempts_max=1)
+    upload.__dict__["ONE_ATTEMPT"] = Patience(deadline_seconds=1.5, attempt_seconds=1.5, attempts_max=1)
     main()

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -106,8 +106,11 @@ class InProcess:
         """Put raw bytes to the application, signed or not, and return what it answers."""
         return self.run(call_app(self.app, method, target, headers, body))
 
-    def wechatpay(self, mchid: str = MCHID, **options: Any) -> Wechatpay:
-        return Wechatpay(config.load(merchant_config(self.world, mchid)), transport=_SyncBridge(self), **options)
+    def wechatpay(self, mchid: str = MCHID, **settings: Any) -> Wechatpay:
+        """`settings` come before those of the merchant's file; `patience` and `clocks` are the client's."""
+        options = {name: settings.pop(name) for name in ("patience", "clocks") if name in settings}
+        merchant = config.load(merchant_config(self.world, mchid), **settings)
+        return Wechatpay(merchant, transport=_SyncBridge(self), **options)
 
     def async_wechatpay(self, mchid: str = MCHID, **options: Any) -> AsyncWechatpay:
         """For use on any loop: the application runs on its own."""
@@ -245,7 +248,7 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(world: Path, *arguments: str) -> Iterator[Served]:
+def served(world: Path, *arguments: str) -> Generator[Served, None, None]:
     platform = Served(world, *arguments)
     try:
         yield platform

@@ -9,7 +9,7 @@ import contextlib
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,7 @@ from quanma.api.couponcodes import CouponCodes, UploadCodes, UploadedCodes
 from quanma.errors import RequestRefused, ResourceAlreadyExists
 from quanma.platform import config, server
 from quanma.platform.app import App
-from quanma.platform.handlers import HANDLERS, Handlers, Visit, upload_codes
+from quanma.platform.handlers import HANDLERS, Handlers, Visit
 from quanma.platform.keyroom import KeyRoom
 from quanma.platform.pool import open_pool
 
@@ -38,7 +38,9 @@ def handlers(behaviour: str) -> Handlers:
     done: set[tuple[str, str]] = set()
 
     async def reevaluate(visit: Visit, request: UploadCodes) -> UploadedCodes:
-        return await upload_codes(visit, msgspec.structs.replace(request, upload_request_no=secrets.token_hex(16)))
+        fresh = msgspec.structs.replace(request, upload_request_no=secrets.token_hex(16))
+        uploaded: UploadedCodes = await HANDLERS[CouponCodes.post](visit, fresh)
+        return uploaded
 
     async def refuse(visit: Visit, request: UploadCodes) -> UploadedCodes:
         number = (request.stock_id, request.upload_request_no)
@@ -55,7 +57,7 @@ def handlers(behaviour: str) -> Handlers:
 
 
 @contextlib.contextmanager
-def serving(behaviour: str, world: Path) -> Iterator[str]:
+def serving(behaviour: str, world: Path) -> Generator[str, None, None]:
     """Serve it from a process of its own, and give its URL."""
     command = [sys.executable, "-m", "tests.support.repeats", behaviour, str(world)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:

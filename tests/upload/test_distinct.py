@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,6 +49,7 @@ def test_codes_that_differ_in_one_letter_are_different() -> None:
 # Few letters: many repeats. Few examples: each opens 64 files.
 @settings(max_examples=30)
 @given(st.lists(st.lists(st.text("AB", min_size=1, max_size=3), min_size=1, max_size=30), max_size=8))
+@pytest.mark.slow
 def test_it_finds_what_a_dictionary_finds(blocks: list[list[str]]) -> None:
     assert repeats(blocks) == by_dictionary(blocks)
 

@@ -306,6 +306,7 @@ def second_process(path: Path, call: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_run_one_ledger(path: Path, ledger: Ledger) -> None:
     taken(ledger)
     assert "LedgerBusy" in second_process(path, "Ledger.resume(path, **about)")
@@ -313,6 +314,7 @@ def test_two_processes_do_not_run_one_ledger(path: Path, ledger: Ledger) -> None
     assert state(ledger) == "sending"
 
 
+@pytest.mark.slow
 def test_a_ledger_can_be_read_while_it_runs(path: Path, ledger: Ledger) -> None:
     ledger.settle(taken(ledger), NOBODY_REFUSED, 1001.0)
     assert second_process(path, "Ledger.look(path).totals()[:6]") == "(2, 2, 0, 0, 0, 0)"

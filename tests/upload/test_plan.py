@@ -136,6 +136,7 @@ INPUTS = st.lists(st.lists(TEXTS, max_size=40), max_size=4)
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(INPUTS, st.integers(1, 13), st.integers(1, 13))
+@pytest.mark.slow
 def test_every_row_is_in_one_place_and_the_first_of_its_kind_is_sent(
     inputs: list[list[str | None]], block_rows: int, batch: int
 ) -> None:
@@ -157,6 +158,7 @@ def test_every_row_is_in_one_place_and_the_first_of_its_kind_is_sent(
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(INPUTS, st.integers(1, 13))
+@pytest.mark.slow
 def test_the_size_of_blocks_makes_no_difference(inputs: list[list[str | None]], block_rows: int) -> None:
     whole, in_blocks = planned(inputs, batch=7), planned(inputs, batch=7, block_rows=block_rows)
     assert whole[0][:5] == in_blocks[0][:5]
@@ -165,6 +167,7 @@ def test_the_size_of_blocks_makes_no_difference(inputs: list[list[str | None]], 
     assert sorted(whole[1].rejected) == sorted(in_blocks[1].rejected)
 
 
+@pytest.mark.slow
 def test_repeats_across_a_megabyte_of_codes_and_many_batches() -> None:
     codes = [f"QM{number:030d}" for number in range(70_000)]
     counts, kept = planned([codes, codes[::-1]])

@@ -134,6 +134,7 @@ LEGAL = st.text("=-|/\\_ A0", min_size=1, max_size=5).filter(str.strip) | st.sam
 
 @settings(max_examples=40)
 @given(st.lists(DIRT, min_size=1, max_size=9), st.lists(LEGAL, min_size=1, max_size=9, unique=True))
+@pytest.mark.slow
 def test_no_cell_begins_like_a_formula_and_the_files_go_in_again_as_they_came_out(
     bad: list[str], good: list[str]
 ) -> None:
@@ -156,6 +157,7 @@ def test_no_cell_begins_like_a_formula_and_the_files_go_in_again_as_they_came_ou
 
 @example("coupon_code")
 @given(st.sampled_from(sorted(name for name in CODE_NAMES if name.isascii())))
+@pytest.mark.slow
 def test_a_leftover_code_that_looks_like_a_header_is_no_header(code: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         with new_ledger(Path(name)) as ledger:

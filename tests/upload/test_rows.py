@@ -25,6 +25,7 @@ def test_neighbours_are_written_as_a_run(rows: list[int], written: str) -> None:
 
 
 @given(st.sets(st.integers(1, 2**50) | st.integers(1, 300), min_size=1, max_size=200))
+@pytest.mark.slow
 def test_what_is_written_is_read_back(rows: set[int]) -> None:
     assert list(rows_of(runs(sorted(rows)))) == sorted(rows)
 

@@ -288,6 +288,7 @@ class TestDelimited:
         source = open_source(file(content, "codes.csv"))
         assert rows(source) == [(2, "A1"), (4, "B2"), (5, "C\n3"), (9, "D4")]
 
+    @pytest.mark.slow
     def test_row_numbers_hold_across_blocks(self, file: File) -> None:
         content = "code,note\n" + 'A,"x\ny"\n' + "B,z\n" * 25_000 + "C,z\n"
         source = open_source(file(content, "codes.csv"))
@@ -365,6 +366,7 @@ class TestDelimited:
         ending=st.sampled_from(["\n", "\r\n"]),
         blank_lines=st.booleans(),
     )
+    @pytest.mark.slow
     def test_whatever_is_quoted_comes_back_with_the_line_it_starts_in(
         self,
         tmp_path_factory: pytest.TempPathFactory,
@@ -437,6 +439,7 @@ class TestPacked:
         assert source.notes[0] == f"packed with {packing}"
 
     @pytest.mark.parametrize("packing", ["gzip", "zstd"])
+    @pytest.mark.slow
     def test_large_and_in_several_parts(self, file: File, packing: str) -> None:
         part = "".join(f"{number:09}\n" for number in range(100_000)).encode()
         path = file(_packed(part, packing) * 3, "codes.txt.packed")
@@ -469,6 +472,7 @@ class TestPacked:
             open_source(file("A1\n", "codes.txt.gz"))
 
     @pytest.mark.parametrize("packing", ["gzip", "zstd"])
+    @pytest.mark.slow
     def test_a_bomb_of_one_line_is_refused_and_takes_little_memory(self, file: File, packing: str) -> None:
         path = file(_packed(b"A" * 100_000_000, packing), "codes.txt.packed")
         tracemalloc.start()
@@ -615,6 +619,7 @@ class TestSheet:
         with pytest.raises(SourceUnreadable, match="has no sheet 'Third', only 'Sheet', 'Second'"):
             open_source(f"{path}#Third")
 
+    @pytest.mark.slow
     def test_rows_come_in_blocks(self, tmp_path: Path) -> None:
         path = _workbook(tmp_path, [[f"A{number}"] for number in range(1, 20_002)])
         blocks = list(open_source(path).blocks())

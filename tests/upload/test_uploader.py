@@ -250,6 +250,7 @@ class TestWaiting:
         assert story.line.sent_at[30] > 400
         assert result.totals.requests == 30 + 9
 
+    @pytest.mark.slow
     def test_one_batch_that_the_platform_fails_on_does_not_keep_the_others_back(self, story: Story) -> None:
         async def fails_on_the_first(line: Line, request: Request) -> Reply:
             return await (broken(line, request) if b'"A1"' in request.body else line.forward(request))
@@ -258,6 +259,7 @@ class TestWaiting:
         result = story.send(*[fails_on_the_first] * 999)
         assert (result.ending, sums(result)) == (Ending.OUTAGE, {"rows": 21, "stored": 20, "pending": 1})
 
+    @pytest.mark.slow
     def test_a_platform_that_does_not_come_back_is_given_up(self, story: Story) -> None:
         story.plan(["A1"])
         result = story.send(*[no_connection] * 999)

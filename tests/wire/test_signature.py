@@ -31,7 +31,7 @@ NONCE = "593BEC0C930BF1AFEB40B4A08C8FB242"
 TARGET = "/v3/marketing/busifavor/stocks/98065001/couponcodes"
 BODY = b'{"coupon_code_list":["ABC9588200"],"upload_request_no":"n1"}'
 MERCHANT = Merchant("1900000001", "k" * 32, {"F5765756002FDD77": KEY.public_key()})
-KEYROOM = KeyRoom({}, "", [], {"1900000001": MERCHANT})
+KEYROOM = KeyRoom({}, [], [], {"1900000001": MERCHANT})
 
 
 def header(**changes: str) -> str:

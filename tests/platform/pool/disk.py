@@ -7,7 +7,7 @@ later ones say: as Linux does it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -111,7 +111,7 @@ def put_back(platter: dict[str, bytes], folder: Path) -> None:
 
 
 @contextmanager
-def plugged_in() -> Iterator[Disk]:
+def plugged_in() -> Generator[Disk, None, None]:
     disk = Disk()
     try:
         yield disk

@@ -32,15 +32,24 @@ def test_a_text_is_found_where_it_was_added_and_nowhere_else(
     index = HashIndex(hash_text)
     positions: dict[int, list[int]] = defaultdict(list)
     count = 0
-    for batch in batches:
-        index.append(index.hashes(batch))
+    for number, batch in enumerate(batches):
+        # In each of the ways: plainly, with the slots of a search for new texts, one by one.
+        hashes = index.hashes(batch)
+        found, slots = index.look_up(hashes)
+        if number % 3 == 1 and (found == ABSENT).all():
+            index.append(hashes, slots)
+        elif number % 3 == 2:
+            for text in batch:
+                index.append_one(text)
+        else:
+            index.append(hashes)
         for text in batch:
             positions[hash_text(text)].append(count)
             count += 1
     assert len(index) == count
     for text in asked:
         assert sorted(index.positions(text)) == positions.get(hash_text(text), [])
-    for text, candidate in zip(asked, index.candidates(index.hashes(asked)).tolist(), strict=True):
+    for text, candidate in zip(asked, index.look_up(index.hashes(asked)).found.tolist(), strict=True):
         there = positions.get(hash_text(text), [])
         assert candidate in there if there else candidate == ABSENT
 
@@ -51,9 +60,9 @@ def test_everything_is_found_after_the_table_grew(batch: int) -> None:
     texts = [str(number) for number in range(3000)]
     for first in range(0, 3000, batch):
         index.append(index.hashes(texts[first : first + batch]))
-    assert index.candidates(index.hashes(texts)).tolist() == list(range(3000))
+    assert index.look_up(index.hashes(texts)).found.tolist() == list(range(3000))
     assert all(list(index.positions(text)) == [int(text)] for text in texts)
-    assert set(index.candidates(index.hashes([str(number) for number in range(3000, 4000)])).tolist()) == {ABSENT}
+    assert set(index.look_up(index.hashes([str(number) for number in range(3000, 4000)])).found.tolist()) == {ABSENT}
 
 
 def test_half_of_the_table_stays_free_so_that_chains_stay_short() -> None:

@@ -28,7 +28,7 @@ class ShelfModel(RuleBasedStateMachine):
         self.coupon_id = 0
 
     def new(self) -> Shelf:
-        return Shelf(lambda upload_id: self.uploads[upload_id], lambda text: sum(text.encode()) % 8)
+        return Shelf(lambda place: self.uploads[place.upload_id][place.line], lambda text: sum(text.encode()) % 8)
 
     def there(self) -> dict[str, int]:
         return {code: position for position, (code, fate) in enumerate(self.fates) if fate != DELETED}
@@ -36,12 +36,13 @@ class ShelfModel(RuleBasedStateMachine):
     @rule(codes=st.lists(CODES, unique=True, max_size=12))
     def append(self, codes: list[str]) -> None:
         there = self.there()
-        assert self.shelf.find_all(codes) == [code for code in codes if code in there]
-        fresh = [code for code in codes if code not in there]
+        found, fresh = self.shelf.sort_out(codes)
+        assert found == [code for code in codes if code in there]
+        assert list(fresh.codes) == [code for code in codes if code not in there]
         upload_id = len(self.uploads) * 3 + 1
-        self.uploads[upload_id] = fresh
+        self.uploads[upload_id] = list(fresh.codes)
         self.shelf.append(upload_id, fresh)
-        self.fates += [(code, FREE) for code in fresh]
+        self.fates += [(code, FREE) for code in fresh.codes]
 
     @rule()
     def draw(self) -> None:
@@ -110,24 +111,24 @@ TestShelfAgainstItsModel = ShelfModel.TestCase
 
 @pytest.mark.parametrize(("given", "deleted"), [([1, 1], []), ([1], [1]), ([], [2, 2]), ([3], []), ([], [10**6])])
 def test_a_position_with_two_fates_or_beyond_the_end_is_damage(given: list[int], deleted: list[int]) -> None:
-    shelf = Shelf(lambda upload_id: ["A1", "B2", "C3"])
-    shelf.append(1, ["A1", "B2", "C3"])
+    shelf = Shelf(lambda place: ["A1", "B2", "C3"][place.line])
+    shelf.append_many([(1, 3)], ["A1", "B2", "C3"])
     coupon_ids = np.arange(1, len(given) + 1, dtype=np.int64)
     assert not shelf.restore(np.array(given, np.int64), coupon_ids, np.array(deleted, np.int64))
 
 
 def test_an_empty_shelf_gives_nothing() -> None:
-    shelf = Shelf(lambda upload_id: [])
+    shelf = Shelf(lambda place: "")
     assert shelf.draw(1) is None
     assert shelf.find("A1") is None
-    assert shelf.find_all(["A1"]) == []
+    assert shelf.sort_out(["A1"])[0] == []
     assert shelf.page(0, 10, None) == []
 
 
 def test_the_draw_asks_the_operating_system_so_two_copies_of_a_process_draw_differently() -> None:
     """A generator in the process, seeded or not, would be copied by fork and draw the same twice."""
-    shelf = Shelf(lambda upload_id: [])
-    shelf.append(1, [f"C{number}" for number in range(10_000)])
+    shelf = Shelf(lambda place: "")
+    shelf.append_many([(1, 10_000)], [f"C{number}" for number in range(10_000)])
     assert len({_draws_of_a_copy(shelf) for _ in range(3)}) == 3
 
 
@@ -153,10 +154,10 @@ def _draws_of_a_copy(shelf: Shelf) -> bytes:
 
 @pytest.mark.slow
 def test_a_million_codes_take_at_most_40_bytes_each() -> None:
-    shelf = Shelf(lambda upload_id: [])
+    shelf = Shelf(lambda place: "")
     most = 0.0
     for first in range(0, 1_000_000, 200):
-        shelf.append(first + 1, [f"{number:08}" for number in range(first, first + 200)])
+        shelf.append_many([(first + 1, 200)], [f"{number:08}" for number in range(first, first + 200)])
         if shelf.uploaded >= 100_000 and not first % 10_000:
             most = max(most, shelf.nbytes / shelf.uploaded)
     assert shelf.uploaded == 1_000_000

@@ -1,0 +1,24 @@
+"""Which coupons a user may have: with a hash so weak that users share it."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quanma.platform.pool.issued import Issued
+
+USERS = st.sampled_from([f"o{number}" for number in range(12)])
+
+
+@given(first=st.lists(USERS, max_size=40), later=st.lists(USERS, max_size=40))
+def test_a_users_coupons_are_named_and_only_those_of_users_with_the_same_hash(
+    first: list[str], later: list[str]
+) -> None:
+    issued = Issued(lambda openid: int(openid[1:]) % 5)
+    issued.add(first, range(1, len(first) + 1))
+    for coupon_id, openid in enumerate(later, len(first) + 1):
+        issued.add_one(openid, coupon_id)
+    for user in range(12):
+        same = [number for number, openid in enumerate(first + later, 1) if int(openid[1:]) % 5 == user % 5]
+        assert issued.of(f"o{user}") == same
+    assert len(issued) == len(first) + len(later)
