@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python; do \
 
 py := .venv/bin/python
 pip := $(py) -m pip --disable-pip-version-check --quiet install
-run_tests := $(py) -m pytest -n auto --maxprocesses 4 --dist loadgroup
+run_tests := PYTHONDONTWRITEBYTECODE= $(py) -m pytest -n auto --maxprocesses 4 --dist loadgroup
 node := PATH="$(CURDIR)/.venv/node:$$PATH" QUANMA_WITHOUT_NODE="$$(cat .venv/without-node 2>/dev/null)"
 pyright := tests/interop/node/node_modules/.bin/pyright
 

@@ -25,6 +25,8 @@ from quanma.client.transport import ANSWER_BYTES_MAX, AsyncHttpTransport, HttpTr
 from quanma.errors import AnswerUntrusted, NoAnswer, NotSent, OutcomeUnknown
 from tests.support.platform import merchant_config
 
+pytestmark = pytest.mark.slow
+
 Behave = Callable[[socket.socket], None]
 SendIt = Callable[..., Reply]
 DRIP_SECONDS = 0.02

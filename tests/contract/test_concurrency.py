@@ -14,6 +14,8 @@ from quanma.errors import NotEnough, RequestRefused, ResourceAlreadyExists, Rule
 from tests.contract.driver import NOW, DrivenPool
 from tests.support.platform import APPID, MCHID
 
+pytestmark = pytest.mark.slow
+
 
 def _given(outcomes: Sequence[str | Exception]) -> list[str]:
     return [outcome for outcome in outcomes if isinstance(outcome, str)]

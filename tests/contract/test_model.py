@@ -17,6 +17,8 @@ from quanma.errors import NotEnough, PlatformError, RequestRefused, ResourceAlre
 from tests.contract.conftest import OpenPool
 from tests.contract.driver import DrivenPool
 
+pytestmark = pytest.mark.slow
+
 MAX_COUPONS = 12
 PER_USER = 5
 

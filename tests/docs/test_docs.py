@@ -39,7 +39,7 @@ from quanma.cli.main import COMMANDS, group
 from quanma.platform.config import PlatformConfig
 
 ROOT = Path(__file__).parents[2]
-PORTS = ("8460", "8470", "8471")
+PORTS: tuple[str, ...] = ("8460", "8470", "8471")
 PAGES = sorted(
     path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")) if path.is_file()
 )

@@ -22,6 +22,8 @@ from quanma.client.exchange import Clocks
 from quanma.client.transport import Reply, Request
 from tests.support.platform import APPID, MCHID, InProcess, Served, call_app, create_stock, merchant_config
 
+pytestmark = pytest.mark.slow
+
 AT_ONCE = 60
 NEW_YEAR_BEIJING = 1_893_427_200
 """2030-01-01T00:00:00+08:00, at which a new day of limits begins."""

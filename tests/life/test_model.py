@@ -71,6 +71,8 @@ from tests.life.model import (
 )
 from tests.support.platform import APPID, MCHID, OTHER_MCHID, InProcess, new_stock
 
+pytestmark = pytest.mark.slow
+
 OPERATIONS: dict[type[Any], Operation[..., Any, Any, Any]] = {
     CreateStock: Stocks.post,
     ShowStock: StockNode.get,

@@ -17,6 +17,8 @@ from quanma.api.couponcodes import CouponCodes, UploadCodes
 from tests.platform.caller import Caller, couponcodes, upload_body
 from tests.support.platform import Served, create_stock, served
 
+pytestmark = pytest.mark.slow
+
 CLOSED_WITHIN_SECONDS = 10
 MEBIBYTE = 1024 * 1024
 

@@ -22,6 +22,8 @@ from tests.contract.driver import NOW
 from tests.support.delivering import Delivering
 from tests.support.platform import MCHID, OTHER_MCHID, call_app
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def shared_delivering(shared_world: Path) -> Iterator[Delivering]:

@@ -76,7 +76,7 @@ def main(behaviour: str, world: str) -> None:
     keyroom = KeyRoom.load(settings, folder)
     pool = open_pool(settings.database, folder, warmup_seconds=settings.warmup_seconds)
     app = App(handlers(behaviour), pool, keyroom, requests_per_second=settings.requests_per_second)
-    server._run(app, server._bind("127.0.0.1", 0))
+    server.run(app, server.bind("127.0.0.1", 0))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from quanma.upload.ledger import Batch, Inputs, Ledger
 from quanma.upload.plan import Duplicate, Planned, PlannedBatch, Rejected
 from quanma.upload.target import Outcome, Refused
 
+pytestmark = pytest.mark.slow
+
 WAITING = ("planned", "unknown")
 ABOUT = ("busifavor", "1900000001", "98065001")
 

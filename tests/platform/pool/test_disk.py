@@ -15,6 +15,8 @@ from quanma.platform.pool import journal, open_pool
 from tests.contract.driver import DrivenPool
 from tests.platform.pool.disk import Disk, plugged_in, put_back
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def disk() -> Iterator[Disk]:
