@@ -10,7 +10,7 @@ run_tests := PYTHONDONTWRITEBYTECODE= $(py) -m pytest -n auto --maxprocesses 4 -
 node := PATH="$(CURDIR)/.venv/node:$$PATH" QUANMA_WITHOUT_NODE="$$(cat .venv/without-node 2>/dev/null)"
 pyright := tests/interop/node/node_modules/.bin/pyright
 
-.PHONY: help setup node demo test quick check format bench lock clean
+.PHONY: help setup node demo test quick check format bench generate lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -37,6 +37,9 @@ format: .venv/ready-dev  ## rewrite the code in the house's format
 
 bench: setup  ## measure, and print the table of ratios
 	@$(node) $(py) -m benchmarks
+
+generate: setup  ## write docs/interop.md anew, from a run of the foreign clients
+	@$(node) $(py) -m tools.interop_table
 
 setup: .venv/ready-dev node  ## all that the other targets need
 

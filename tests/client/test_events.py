@@ -80,6 +80,7 @@ def flip(text: bytes, bit: int) -> bytes:
     return bytes(changed)
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_of_the_body_is_refused() -> None:
     assert [bit for bit in range(len(BODY) * 8) if believed(SIGNED, flip(BODY, bit))] == []
 

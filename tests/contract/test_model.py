@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from quanma.api.rules import why_refused
+from quanma.api.rules import BUSIFAVOR
 from quanma.errors import NotEnough, PlatformError, RequestRefused, ResourceAlreadyExists, ResourceNotExists, RuleLimit
 from tests.contract.conftest import OpenPool
 from tests.contract.driver import DrivenPool
@@ -59,13 +59,13 @@ class Model(RuleBasedStateMachine):
             else:
                 assert self.pool.upload(stock.id, codes, no) == first
             return
-        fresh = [code for code in distinct if not why_refused(code) and code not in stock.codes]
+        fresh = [code for code in distinct if not BUSIFAVOR.why_refused(code) and code not in stock.codes]
         if len(stock.codes) + len(fresh) > MAX_COUPONS:
             refuse(RequestRefused, lambda: self.pool.upload(stock.id, codes, no))
             return
         answer = self.pool.upload(stock.id, codes, no)
         assert answer.success_codes == fresh
-        assert [failed.coupon_code for failed in answer.fail_codes] == list(filter(why_refused, distinct))
+        assert [failed.coupon_code for failed in answer.fail_codes] == list(filter(BUSIFAVOR.why_refused, distinct))
         assert answer.exist_codes == [code for code in distinct if code in stock.codes]
         assert set(answer.duplicate_codes) == {code for code in distinct if codes.count(code) > 1}
         assert answer.total_count == len(distinct)

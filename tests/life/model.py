@@ -307,7 +307,7 @@ class Model:
         if new and len(stock.codes) + len(new) > stock.max_coupons:
             return INVALID
         exist = [code for code in good if code in stock.codes]
-        repeated = [code for place, code in enumerate(codes) if code in codes[:place]]
+        repeated = [code for code in distinct if codes.count(code) > 1]
         stock.codes |= dict.fromkeys(new)
         return {
             "stock_id": stock.stock_id,
@@ -317,7 +317,7 @@ class Model:
             "success_time": _text(now),
             "fail_count": len(distinct) - len(good),
             "exist_codes": exist,
-            "duplicate_codes": list(dict.fromkeys(repeated)),
+            "duplicate_codes": repeated,
         }
 
     def _list_codes(self, mchid: str, request: ListCodes, now: int, told: Fields) -> Refusal | Fields:

@@ -63,7 +63,7 @@ class UnsteadyReceiver:
                 self.end_headers()
                 receiving.acknowledged.add(event.content.coupon_code)
 
-            def log_message(self, *_: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -109,6 +109,8 @@ MODE_OF: dict[type[Any], str] = {UploadCodes: MODES[0], SendCoupon: MODES[1]}
 """Where a code is named at all."""
 BEFORE: dict[type[Any], str] = {DeleteCode: FREE, ReturnCoupon: USED, DisassociateOrder: TIED, SendCoupon: ABSENT}
 """From which state a call succeeds; from OPEN, those that are not here."""
+KINDS = ("plain", "days", "hours", "seconds", "spans", "late", "owned", "short")
+"""Of a stock's validity, or of whom it belongs to."""
 USERS = 3
 STOCKS_MAX = 6
 """That are made for nothing; more are where a code is wanted in a state that none is in."""
@@ -157,9 +159,7 @@ class Life(RuleBasedStateMachine):
 
     # Stocks
 
-    @initialize(
-        kinds=st.tuples(*[st.sampled_from(["plain", "days", "hours", "seconds", "spans", "late", "owned"])] * 3)
-    )
+    @initialize(kinds=st.tuples(*[st.sampled_from(KINDS)] * 3))
     def three_stocks(self, kinds: tuple[str, ...]) -> None:
         for mode, kind in zip(MODES, kinds, strict=True):
             self.create(mode, kind)
@@ -167,7 +167,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(
         mode=st.sampled_from(MODES),
-        kind=st.sampled_from(["plain", "days", "hours", "seconds", "spans", "late", "owned", "short"]),
+        kind=st.sampled_from(KINDS),
     )
     def create(self, mode: str, kind: str) -> None:
         if len(self.model.stocks) < STOCKS_MAX:
@@ -537,7 +537,9 @@ class Life(RuleBasedStateMachine):
         if not self._standing(wanted, mode):
             self._bring(wanted, mode)
         stocks = [stock for stock in self.model.stocks.values() if mode in (None, stock.mode)]
-        standing = self._standing(wanted, mode) or [(stocks[index % len(stocks)].stock_id, f"none{index}")]
+        standing = self._standing(wanted, mode) or [
+            (stocks[index % len(stocks)].stock_id, f"none/{index}/{len(self.asked)}")
+        ]
         return standing[index % len(standing)]
 
     def _standing(self, wanted: str, mode: str | None) -> list[tuple[str, str]]:
@@ -555,12 +557,12 @@ class Life(RuleBasedStateMachine):
             return
         mode = mode or MODES[0]
         self._create(mode, {WAITING: "late", CLOSED: "hours", EXPIRED: "seconds"}.get(wanted, "owned"))
-        stock_id = list(self.model.stocks)[-1]
+        stock_id, only = list(self.model.stocks)[-1], f"ONLY/{self.created}"
         if mode == MODES[0]:
-            self.ask(MCHID, UploadCodes(stock_id=stock_id, coupon_code_list=["ONLY"], upload_request_no="only"))
+            self.ask(MCHID, UploadCodes(stock_id=stock_id, coupon_code_list=[only], upload_request_no="only"))
         if wanted == FREE:
             return
-        chosen = "ONLY" if mode == MODES[1] else None
+        chosen = only if mode == MODES[1] else None
         self.ask(
             MCHID,
             SendCoupon(
@@ -637,17 +639,67 @@ def play(life: type[Life], *, examples: int, steps: int) -> None:
             database=None,
             deadline=None,
             report_multiple_bugs=False,
-            suppress_health_check=list(HealthCheck),
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
         ),
     )
 
 
+@pytest.mark.slow
+def test_every_call_at_every_state_is_answered_as_the_model_does(life: type[Life]) -> None:
+    """P4, one cell after the other."""
+    tour = life()
+    tour.three_stocks(("plain", "plain", "plain"))
+    for place, (state, call) in enumerate(CODE_CELLS):
+        for by in (False, True):
+            stock_id, code = tour._pick(state, 0, MODE_OF.get(call))
+            tour.ask(tour._who(by), tour._request(call, stock_id, code, f"{place}{by}", 0))
+    for call in NUMBERED:
+        tour.repeat(call, 0)
+        tour.repeat_with_another_field(call, 0, 0)
+    for mode in MODES:
+        tour._create(mode, "short")
+        tour._create(mode, "owned")
+    for state in ("RUNNING", "STOPED"):
+        for stock in range(len(tour.model.stocks) - 6, len(tour.model.stocks)):
+            for by in (False, True):
+                tour.show_stock(stock, by)
+                tour.modify(stock, stock, state, by)
+                tour.change_budget(stock, stock, 9, True, 0, not by)
+                tour.upload(stock, [stock % 12], stock)
+                tour.list_codes(stock, 0, 4, None, by)
+                tour.list_coupons(0, stock, None, 0, 4, by)
+                tour.send(stock, 1, 2 * stock + (state == "RUNNING"), not by)
+        tour.clock.now += 10 * 86400
+    tour.teardown()
+    missing = sorted(CELLS - life.reached.keys())
+    assert missing == [], missing
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_coupon_can_be_used_exactly_as_long_as_it_is_valid(life: type[Life], kind: str) -> None:
+    """Tried twice a day, and at each edge and the second before it; what was used is given back."""
+    tour = life()
+    tour._create("WECHATPAY_MODE", kind)
+    (stock,) = tour.model.stocks.values()
+    tour.send(0, 0, 0, 1)
+    (coupon,) = stock.coupons
+    edges = {edge - before for edge in (coupon.starts_at, coupon.expires_at, stock.ends_at) for before in (0, 1)}
+    noons = {MONDAY_NOON + half_day * 43200 for half_day in range(20)}
+    for place, moment in enumerate(sorted(edge for edge in edges | noons if edge >= MONDAY_NOON)):
+        tour.clock.now = moment
+        for call in (UseCoupon, ReturnCoupon):
+            tour.ask(MCHID, tour._request(call, stock.stock_id, coupon.code, str(place), 0))
+
+
 def test_the_platform_answers_as_the_model_of_a_coupons_life(life: type[Life]) -> None:
-    play(life, examples=5, steps=20)
+    play(life, examples=3, steps=15)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_every_call_was_made_in_every_state_and_answered_as_the_model_does(life: type[Life]) -> None:
+def test_the_platform_answers_as_the_model_over_many_lives(life: type[Life]) -> None:
     play(life, examples=80, steps=50)
-    assert sorted(CELLS - life.reached.keys()) == []
+    # Chance leaves out a few cells, and comes to most of them many times, by many ways.
+    assert len(CELLS & life.reached.keys()) > 0.95 * len(CELLS)
+    assert life.reached.total() > 20_000

@@ -20,6 +20,8 @@ from tests.platform.conftest import stock_of
 from tests.platform.test_app import counts, put
 from tests.support.platform import APPID, MCHID, OTHER_MCHID, InProcess, call_app
 
+pytestmark = pytest.mark.slow
+
 BODY = upload_body(["A1"])
 
 

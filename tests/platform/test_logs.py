@@ -25,6 +25,8 @@ from tests.platform.conftest import stock_of
 from tests.platform.test_framing import raw, talk
 from tests.support.platform import APPID, InProcess, Served, call_app, create_stock, merchant_config
 
+pytestmark = pytest.mark.slow
+
 # Distinctive, so that a search finds every trace.
 CODES = [f"GEHEIM-{word}-{number:04}" for number, word in enumerate(["alpha", "beta", "gamma", "delta"])]
 LONG_CODE = "GEHEIM-too-long-" + "z" * 30

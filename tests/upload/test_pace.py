@@ -13,6 +13,8 @@ import pytest
 
 from quanma.upload.pace import Pace
 
+pytestmark = pytest.mark.slow
+
 LATENCY_SECONDS = 0.05
 CONCURRENCY = 8
 SETTLED_SECONDS, END_SECONDS = 30.0, 630.0

@@ -23,6 +23,8 @@ from quanma.errors import SourceUnreadable
 from quanma.upload.source import Block, Source, open_query, open_source
 from quanma.upload.source.text import split, whole_lines
 
+pytestmark = pytest.mark.slow
+
 
 def rows(source: Source) -> list[tuple[int, str]]:
     """Every row without a problem."""

@@ -29,6 +29,8 @@ from tests.support.line import (
 from tests.support.platform import InProcess
 from tests.support.repeats import BEHAVIOURS, REEVALUATE, REFUSE, REFUSE_AS_INVALID
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def office(made_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:

@@ -137,6 +137,7 @@ def values_of(kind: inspect.Type) -> st.SearchStrategy[Any]:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=repr)
+@pytest.mark.slow
 def test_every_legal_request_is_read_as_it_was_written(operation: Operation[..., Any, Any, Any]) -> None:
     @given(values_of(inspect.type_info(operation.request)))
     @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

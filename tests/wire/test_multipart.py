@@ -34,6 +34,7 @@ def body(*parts: bytes, boundary: bytes = b"b1") -> bytes:
 @example(b"--b1--\r\n")
 @example(b"\r\n--quanma-e3b0c44298fc1c149afbf4c8996fb924--\r\n")  # The boundary of another file, the empty one.
 @settings(deadline=None, max_examples=200)
+@pytest.mark.slow
 def test_any_bytes_arrive_as_they_left(file: bytes) -> None:
     made = multipart.encode("a.png", file)
     assert multipart.decode(made.content_type, made.body) == ("a.png", file)
@@ -155,6 +156,7 @@ PIECES = [
 
 @given(st.lists(st.sampled_from(PIECES)).map(b"".join), st.lists(st.sampled_from(PIECES)).map(b"".join))
 @settings(deadline=None, max_examples=200)
+@pytest.mark.slow
 def test_no_stranger_makes_it_fail_in_another_way(content_type: bytes, sent: bytes) -> None:
     # A request is looked into before its signature is known to hold.
     for kind in (CONTENT_TYPE, CONTENT_TYPE + ";" + content_type.decode("latin-1"), content_type.decode("latin-1")):

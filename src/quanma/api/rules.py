@@ -22,6 +22,8 @@ class CodeRule(NamedTuple):
     """Which codes one kind of stock takes."""
 
     pattern: re.Pattern[str]
+    lines: re.Pattern[str]
+    """Any number of codes, each ended by a line feed, which no code holds."""
     characters: frozenset[str]
     length_max: int
 
@@ -38,21 +40,16 @@ class CodeRule(NamedTuple):
 
     def takes_all(self, coupon_codes: Sequence[str]) -> bool:
         """Whether every code is taken, in the time of one look at the whole text."""
-        return (
-            self.characters.issuperset("".join(coupon_codes))
-            and min(map(len, coupon_codes), default=1) > 0
-            and max(map(len, coupon_codes), default=0) <= self.length_max
-        )
+        text = "".join([f"{code}\n" for code in coupon_codes])
+        return self.lines.fullmatch(text) is not None and text.count("\n") == len(coupon_codes)
 
 
 def _rule(characters: str, length_max: int) -> CodeRule:
-    pattern = re.compile(f"[{re.escape(characters)}]{{1,{length_max}}}")
-    return CodeRule(pattern, frozenset(characters), length_max)
+    one = f"[{re.escape(characters)}]{{1,{length_max}}}"
+    return CodeRule(re.compile(one), re.compile(f"(?:{one}\n)*+"), frozenset(characters), length_max)
 
 
 BUSIFAVOR = _rule(ascii_letters + digits + " -_\\/=|", 32)
 """商家券. Source: documented; the space is in the pages since 2023 and in the SDKs."""
 PRODUCT_COUPON = _rule(ascii_letters + digits + "_-", 40)
 """商品券. Source: documented."""
-
-why_refused = BUSIFAVOR.why_refused

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -146,22 +147,19 @@ class SortedCodes(NamedTuple):
 def sort_codes(request: UploadCodes, rule: CodeRule) -> SortedCodes:
     codes = request.coupon_code_list
     distinct = list(dict.fromkeys(codes))
+    duplicates: list[str] = []
+    if len(distinct) < len(codes):
+        times = Counter(codes)
+        duplicates = [code for code in distinct if times[code] > 1]
+    if rule.takes_all(distinct):
+        return SortedCodes(distinct, [], duplicates)
     failed = [
         FailedCode(coupon_code=code, code=why[0], message=why[1])
         for code in distinct
         if (why := rule.why_refused(code))
     ]
-    if failed:
-        refused = {one.coupon_code for one in failed}
-        acceptable = [code for code in distinct if code not in refused]
-    else:
-        acceptable = distinct
-    duplicates: list[str] = []
-    if len(distinct) < len(codes):
-        seen: set[str] = set()
-        repeated = dict.fromkeys(code for code in codes if code in seen or seen.add(code))  # type: ignore[func-returns-value]
-        duplicates = list(repeated)
-    return SortedCodes(acceptable, failed, duplicates)
+    refused = {one.coupon_code for one in failed}
+    return SortedCodes([code for code in distinct if code not in refused], failed, duplicates)
 
 
 def check_takes_uploads(stock: StockFacts, now: int, warmup_seconds: int) -> None:
@@ -309,7 +307,7 @@ def budgeted(stock: StockFacts, change: ChangeBudget, sent: int) -> CreateStock:
 
 
 def _check_current(field: str, said: int | None, real: int | None) -> None:
-    if said is None:
+    if said is None and real is not None:
         raise ParamError(f"current_{field} is required beside target_{field}")
     if said != real:
         raise RequestRefused(f"预算已变更: {field} is {real}, not {said}: show the stock, and decide again")

@@ -82,3 +82,7 @@ await asked(products.uploadCouponCodes.post(
   { code_list: ['NODE-1', 'NODE-2'], out_request_no: 'node-product-upload-1', brand_id },
   { product_coupon_id, stock_id: product.stock_id }));
 await asked(products.get({ product_coupon_id, stock_id: product.stock_id, params: { brand_id } }));
+
+// What no other platform has: how the events of these coupons were delivered, and one of them again.
+const { data: [{ id }] } = await asked(v3.quanma.events.get({ params: { limit: 20 } }));
+await asked(v3.quanma.events._id_.resend.post({}, { id }));

@@ -26,6 +26,7 @@ TEXTS = st.text("abc", max_size=3)
 @pytest.mark.parametrize("hash_text", WEAK.values(), ids=WEAK)
 @settings(max_examples=30, deadline=None)
 @given(batches=st.lists(st.lists(TEXTS, max_size=30), max_size=8), asked=st.lists(TEXTS, max_size=20))
+@pytest.mark.slow
 def test_a_text_is_found_where_it_was_added_and_nowhere_else(
     hash_text: Callable[[str], int], batches: list[list[str]], asked: list[str]
 ) -> None:

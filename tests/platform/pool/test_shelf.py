@@ -14,6 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from quanma.platform.pool.shelf import DELETED, FREE, Shelf
 
+pytestmark = pytest.mark.slow
+
 CODES = st.sampled_from([f"C{number}" for number in range(40)])
 
 
