@@ -212,9 +212,9 @@ def _cut(codes: list[str]) -> list[list[str]]:
     ("behaviour", "rows", "faulty_share"),
     [
         (repeats.REPLAY, 100_000, 0.12),
-        (repeats.REEVALUATE, 20_000, 0.15),
-        (repeats.REFUSE, 20_000, 0.15),
-        (repeats.REFUSE_AS_INVALID, 20_000, 0.15),
+        (repeats.REEVALUATE, 20_000, 0.25),
+        (repeats.REFUSE, 20_000, 0.25),
+        (repeats.REFUSE_AS_INVALID, 20_000, 0.25),
     ],
 )
 def test_every_row_is_accounted_for_through_faults_and_kills(
