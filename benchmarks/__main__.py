@@ -6,7 +6,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 
-from . import ceiling, clients, machine, pool, serving
+from . import ceiling, clients, machine, pool, serving, uploading
 from .table import Table
 
 BENCHMARKS: dict[str, Callable[[bool], Iterator[Table]]] = {
@@ -14,13 +14,14 @@ BENCHMARKS: dict[str, Callable[[bool], Iterator[Table]]] = {
     "serving": serving.tables,
     "pool": pool.tables,
     "clients": clients.tables,
+    "uploading": uploading.tables,
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all by default")
-    parser.add_argument("--quick", action="store_true", help="fewer repeats, and no pool of 10 million codes")
+    parser.add_argument("--quick", action="store_true", help="fewer repeats, and nothing of 10 million codes")
     arguments = parser.parse_args()
     names = arguments.names or list(BENCHMARKS)
     if unknown := [name for name in names if name not in BENCHMARKS]:

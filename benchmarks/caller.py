@@ -68,7 +68,8 @@ def _quanma(settings: dict[str, Any]) -> Callable[[int], None]:
     return call
 
 
-def _wechatpayv3(settings: dict[str, Any]) -> Callable[[int], None]:
+def wechatpayv3(settings: dict[str, Any]) -> WeChatPay:
+    """The foreign client as its users have it, but for the address."""
     ((public_key_id, public_key),) = settings["platform_keys"].items()
     foreign = WeChatPay(
         WeChatPayType.MINIPROG,
@@ -82,6 +83,11 @@ def _wechatpayv3(settings: dict[str, Any]) -> Callable[[int], None]:
         timeout=(5, 20),
     )
     foreign._core._gate_way = settings["base_url"]
+    return foreign
+
+
+def _wechatpayv3(settings: dict[str, Any]) -> Callable[[int], None]:
+    foreign = wechatpayv3(settings)
 
     def call(number: int) -> None:
         status, body = foreign.marketing_busifavor_couponcode_upload(

@@ -44,10 +44,10 @@ def tables(quick: bool) -> Iterator[Table]:
         world = build_world(Path(folder) / "world")
         stub = _Stub(world)
         try:
-            settings = _settings(world, stub.port)
+            about = settings(world, stub.port) | {"stock_id": "98065001", "codes": work.Codes().take(200)}
             for _ in range(rounds):
                 for name, in_flight in chosen:
-                    rates[name, in_flight].append(_call(name, settings | {"in_flight": in_flight, "calls": calls}))
+                    rates[name, in_flight].append(_call(name, about | {"in_flight": in_flight, "calls": calls}))
                 signing.append(ceiling.signing_rate())
         finally:
             stub.close()
@@ -69,7 +69,8 @@ class _Stub:
         self._process.stdout.close()
 
 
-def _settings(world: Path, port: int) -> dict[str, Any]:
+def settings(world: Path, port: int) -> dict[str, Any]:
+    """What a client, ours or foreign, is told of its merchant and the platform."""
     files = merchant_files(world)
     return {
         "config": str(merchant_config(world)),
@@ -80,8 +81,6 @@ def _settings(world: Path, port: int) -> dict[str, Any]:
         "apiv3_key": files.apiv3_key,
         "platform_keys": {files.public_key_id: str(files.public_key)},
         "ask_for": files.public_key_id,
-        "stock_id": "98065001",
-        "codes": work.Codes().take(200),
     }
 
 

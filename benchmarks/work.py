@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import random
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from tests.support.platform import APPID
 # Odd, so that multiplying by it gives each number below 2**48 once, in no order that a B-tree could profit from.
 _SCATTER = 0x9E37_79B9_7F4B
 _BELOW = 2**48
+_CODES_A_PIECE = 100_000
 
 
 class Codes:
@@ -27,7 +30,7 @@ class Codes:
     def take(self, count: int) -> list[str]:
         numbers = range(self._next, self._next + count)
         self._next += count
-        return [f"QM{number * _SCATTER % _BELOW:012X}" for number in numbers]
+        return [_code(number) for number in numbers]
 
     def take_sorted(self, count: int) -> Iterator[str]:
         """As `take`, in the order of an index: the quick way to fill a table that has one."""
@@ -48,6 +51,21 @@ class Codes:
         ]
 
 
+def write_codes(path: Path, rows: int, repeated_every: int | None = None) -> None:
+    """Write a text file, a code a line. One row in `repeated_every` repeats the code of another row before it."""
+    chance = random.Random(rows)
+    codes = Codes()
+    with path.open("w", encoding="utf-8") as lines:
+        for first in range(0, rows, _CODES_A_PIECE):
+            piece = codes.take(min(_CODES_A_PIECE, rows - first))
+            if repeated_every is not None:
+                for index in range(repeated_every - 1, len(piece), repeated_every):
+                    # Not a row that repeats itself: its code was never written.
+                    earlier = chance.randrange((first + index) // repeated_every + 1) * repeated_every
+                    piece[index] = _code(earlier)
+            lines.write("\n".join(piece) + "\n")
+
+
 def draws(stock_id: str, count: int) -> list[SendCoupon]:
     """Each for a new user: 28 characters that come in no order, like the platform's own."""
     return [
@@ -58,3 +76,7 @@ def draws(stock_id: str, count: int) -> list[SendCoupon]:
 
 def _request_no() -> str:
     return secrets.token_hex(14)
+
+
+def _code(number: int) -> str:
+    return f"QM{number * _SCATTER % _BELOW:012X}"
