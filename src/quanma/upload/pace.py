@@ -15,13 +15,15 @@ from collections.abc import Callable
 
 START_RATE = 5.0
 RATE_MIN = 0.2
-GROWTH_PER_SECOND = 1.10
+GROWTH_PER_SECOND = 1.2
 """Before a ceiling is known."""
 BELOW_CEILING = 0.97
 PROBE_SECONDS = 90.0
 """How long the rate keeps below a known ceiling before it tries above it."""
 PROBE_GROWTH_PER_SECOND = 1.01
 REFUSED_SECONDS = 1.0
+SOON_SECONDS, SOON_DROP = 30.0, 0.8
+"""A refusal so soon after the last one means that the ceiling is too high; it falls to 80 % of itself at the most."""
 PAUSE_MIN_SECONDS, PAUSE_MAX_SECONDS = 0.5, 20.0
 NOT_READY_SECONDS = (60.0, 90.0, 120.0, 180.0, 240.0)
 """Source: merchants report one to five minutes for a new stock; the platform publishes no figure."""
@@ -40,6 +42,7 @@ class Pace:
         self._grown_at: float | None = None
         self._ceiling_at = 0.0
         self._taken: deque[float] = deque()
+        self._taken_since_refusal = 0
         self._failures = 0
         self._paused_until = float("-inf")
         self._ever_taken = False
@@ -66,6 +69,7 @@ class Pace:
             self._failures = 0
             self._grown_at = now
         self._taken.append(now)
+        self._taken_since_refusal += 1
         self._forget(now)
 
     def refused(self, now: float, retry_after_seconds: float | None) -> None:
@@ -73,14 +77,23 @@ class Pace:
         self._forget(now)
         # Requests sent before the last refusal come back refused too: they say nothing new.
         if now - self._refused_at > REFUSED_SECONDS:
-            taken_rate = float(len(self._taken))
-            self.ceiling = max(RATE_MIN, min(self.rate, taken_rate) if taken_rate else self.rate / 2)
+            self.ceiling = max(RATE_MIN, self._felt(now))
             self.rate = max(RATE_MIN, self.rate / 2)
-            self._ceiling_at = now
-            self._refused_at = now
+            self._ceiling_at = self._refused_at = now
+            self._taken_since_refusal = 0
         wait_seconds = max(retry_after_seconds or 0.0, REFUSED_SECONDS * 0.5)
         self._next_at = max(self._next_at, now + wait_seconds + self._spread(wait_seconds * 0.3))
         self._grown_at = self._next_at
+
+    def _felt(self, now: float) -> float:
+        """The rate that the platform seems to take."""
+        felt = min(self.rate, float(len(self._taken))) or self.rate / 2
+        since = now - self._refused_at
+        if self.ceiling is None or since > SOON_SECONDS:
+            return felt
+        # Refused again so soon: the last second still had what a limiter saves up for a burst. Between two refusals
+        # it saved nothing, so what it took in all of that time is its true rate, less what the pause let run over.
+        return min(felt, max(self._taken_since_refusal / since, self.ceiling * SOON_DROP))
 
     def failed(self, now: float) -> float:
         """No answer, or a failure of the platform. Returns how long everything pauses, in seconds."""
