@@ -16,6 +16,7 @@ import pytest
 import requests
 import schemathesis
 from hypothesis import HealthCheck, settings
+from requests.auth import AuthBase
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import Failure, FailureGroup
 from schemathesis.openapi.checks import JsonSchemaError, UndefinedContentType, UndefinedStatusCode
@@ -37,6 +38,12 @@ Case = schemathesis.Case[Any]
 pytestmark = pytest.mark.slow
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+SLOW = [
+    HealthCheck.too_slow,
+    HealthCheck.filter_too_much,
+    HealthCheck.data_too_large,
+    HealthCheck.function_scoped_fixture,
+]
 RULES = ("belong_merchant", "stock_type", "coupon_use_rule", "stock_send_rule")
 DOCUMENT: dict[str, Any] = json.loads(msgspec.json.encode(openapi.document()))
 PRODUCT_STOCK = "/v3/marketing/partner/product-coupon/product-coupons/{product_coupon_id}/stocks/{stock_id}"
@@ -59,7 +66,7 @@ WITHOUT_SUCCESS = {
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 
 
-class Signed(requests.auth.AuthBase):
+class Signed(AuthBase):
     """Signs what is sent: the final method, target and body."""
 
     def __init__(self, caller: Caller) -> None:
@@ -157,7 +164,7 @@ def answered() -> Iterator[set[tuple[str, str, int]]]:
 
 def _test_of(operation: Operation[..., Any, Any, Any]) -> Any:
     @SCHEMA.include(method=operation.verb, path=operation.path).parametrize()
-    @settings(max_examples=10, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=10, derandomize=True, database=None, deadline=None, suppress_health_check=SLOW)
     def it_is_answered_as_documented(case: Case, live: Live, answered: set[tuple[str, str, int]]) -> None:
         answered.add(live.check(case))
         live.make_valid(case)
