@@ -128,6 +128,16 @@ def test_it_settles_at_what_is_allowed_and_is_hardly_refused(
     assert refused_share(log) < (0.02 if allowed > 1 else 0.04)
 
 
+@pytest.mark.parametrize("retry_after_seconds", [None, 1.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_saved_up_burst_does_not_keep_it_from_settling(seed: int, retry_after_seconds: float | None) -> None:
+    pace = Pace(random.Random(seed).random)
+    log = simulate(pace, TokenBucket(20.0), retry_after_seconds=retry_after_seconds, end_seconds=90.0)
+    taken = [taken_per_second(log, since, since + 5.0) for since in range(30, 85, 5)]
+    assert min(taken) >= 0.9 * 20.0, taken
+    assert refused_share(log) < 0.02
+
+
 def test_without_a_limit_it_soon_sends_as_fast_as_answers_come() -> None:
     log = simulate(Pace(random.Random(1).random), Unlimited(), end_seconds=60)
     assert taken_per_second(log, since=45, until=60) > 0.9 * CONCURRENCY / LATENCY_SECONDS
