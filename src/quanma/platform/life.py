@@ -18,7 +18,7 @@ import datetime
 from typing import NamedTuple
 
 from ..errors import RequestRefused, ResourceAlreadyExists, RuleLimit, masked
-from ..wire.times import BEIJING, DAY_SECONDS, beijing_day, rfc3339, unix_seconds
+from ..wire.times import BEIJING, DAY_SECONDS, beijing_day, beijing_midnight, rfc3339, unix_seconds
 from .rules import StockFacts
 
 
@@ -63,8 +63,7 @@ def validity(stock: StockFacts, received_at: int) -> Validity:
     times = stock.request.coupon_use_rule.coupon_available_time
     starts_at, expires_at = max(stock.begins_at, received_at), stock.ends_at
     if times.available_day_after_receive is not None:
-        first_day = beijing_day(received_at) + (times.wait_days_after_receive or 0)
-        midnight = first_day * DAY_SECONDS - 8 * 3600
+        midnight = beijing_midnight(beijing_day(received_at) + (times.wait_days_after_receive or 0))
         starts_at = max(starts_at, midnight)
         expires_at = min(expires_at, midnight + times.available_day_after_receive * DAY_SECONDS)
     if times.available_second_after_receive is not None:

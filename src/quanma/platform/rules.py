@@ -47,6 +47,11 @@ class StockFacts(NamedTuple):
     product: Product | None = None
 
     @property
+    def merchants(self) -> tuple[str, str]:
+        """Its creator and its owner. Source: both may use its coupons and see them (documented)."""
+        return self.mchid, self.request.belong_merchant
+
+    @property
     def code_rule(self) -> CodeRule:
         return PRODUCT_COUPON if self.product else BUSIFAVOR
 
@@ -322,7 +327,7 @@ def check_subsidy(stock: StockFacts, state: str, request: PaySubsidy) -> None:
         raise RequestRefused(f"券未核销: the coupon is {state}, and only a used one is subsidised")
     if request.payee_merchant != stock.request.belong_merchant:
         raise RequestRefused(f"payee_merchant is not the stock's belong_merchant {stock.request.belong_merchant}")
-    if request.payer_merchant not in (stock.mchid, stock.request.belong_merchant):
+    if request.payer_merchant not in stock.merchants:
         raise RequestRefused("payer_merchant is neither the stock's creator nor its belong_merchant")
     if fixed is not None and request.amount > fixed.discount_amount:
         raise RequestRefused(

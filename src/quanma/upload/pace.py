@@ -2,7 +2,8 @@
 
 - Sends are spaced evenly, so that the rate holds for any kind of limiter.
 - The rate starts low and grows; a refusal (429) halves it for a moment, and what was taken in the second before
-  becomes the known ceiling. From then on the rate stays a little below the ceiling, and tries above it rarely.
+  becomes the known ceiling; refused again soon after, what was taken since the last refusal does. From then on the
+  rate stays a little below the ceiling, and tries above it rarely.
 - A failure (no answer, 5xx) says nothing about the rate: everything pauses, longer each time, and one request at a
   time asks whether the platform is back.
 - Every wait is spread at random, so that many uploaders don't come back at the same instant.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import re
 
-BEIJING = datetime.timezone(datetime.timedelta(hours=8))
+_AHEAD_SECONDS = 8 * 3600
+BEIJING = datetime.timezone(datetime.timedelta(seconds=_AHEAD_SECONDS))
 DAY_SECONDS = 86400
 
 _FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})")
@@ -28,4 +29,9 @@ def unix_seconds(text: str) -> int:
 
 def beijing_day(unix_seconds: int) -> int:
     """The number of the day in Beijing, for limits by day."""
-    return (unix_seconds + 8 * 3600) // DAY_SECONDS
+    return (unix_seconds + _AHEAD_SECONDS) // DAY_SECONDS
+
+
+def beijing_midnight(day: int) -> int:
+    """When a day of that number begins in Beijing, in Unix seconds."""
+    return day * DAY_SECONDS - _AHEAD_SECONDS

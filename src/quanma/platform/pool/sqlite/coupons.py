@@ -257,7 +257,7 @@ def _all_of(store: Store, openid: str) -> list[CouponFacts]:
 
 def _may_see(stock: StockFacts, coupon: CouponFacts, mchid: str) -> bool:
     """Source: its stock's creator and owner, and who sent it (documented by the list's filters)."""
-    return mchid in (stock.mchid, stock.request.belong_merchant, coupon.send_merchant)
+    return mchid in (*stock.merchants, coupon.send_merchant)
 
 
 def shown(stock: StockFacts, coupon: CouponFacts, now: int, *, listed: bool = False) -> Coupon:

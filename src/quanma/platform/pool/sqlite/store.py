@@ -97,9 +97,9 @@ class Store:
         return held
 
     def shared(self, mchid: str, stock_id: str) -> Held:
-        """Return a stock of this creator or owner. Source: both may use coupons and see them (documented)."""
+        """Return a stock of this creator or owner."""
         held = self.stocks.get(stock_id)
-        if held is not None and held.facts.product is None and mchid == held.facts.request.belong_merchant:
+        if held is not None and held.facts.product is None and mchid in held.facts.merchants:
             return held
         return self.held(mchid, stock_id)
 

@@ -115,8 +115,7 @@ def show_returned(store: Store, mchid: str, request: ShowReturnReceipt) -> Retur
 
 def _receipt(store: Store, mchid: str, statement: str, receipt_id: str) -> str:
     for stock_id, receipt in store.rows(statement, receipt_id):
-        facts = store.stocks[stock_id].facts
-        if mchid in (facts.mchid, facts.request.belong_merchant):
+        if mchid in store.stocks[stock_id].facts.merchants:
             return str(receipt)
     raise ResourceNotExists(f"补差单不存在: there is no receipt {receipt_id}")
 
