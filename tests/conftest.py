@@ -2,13 +2,57 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support import postgres
 from tests.support.platform import InProcess, Served, build_world
+
+_SESSION = contextlib.ExitStack()
+
+
+def pytest_configure() -> None:
+    _SESSION.enter_context(postgres.session())
+
+
+def pytest_unconfigure() -> None:
+    _SESSION.close()
+
+
+def pytest_report_header() -> str:
+    why_absent = postgres.why_absent()
+    return f"left out: tests on PostgreSQL; {why_absent}" if why_absent else f"PostgreSQL: {postgres.programs().said}"
+
+
+@pytest.fixture(scope="session")
+def databases() -> postgres.Databases:
+    """A PostgreSQL that the tests share, quick and not durable."""
+    if why := postgres.why_absent():
+        pytest.skip(why)
+    return postgres.shared()
+
+
+@pytest.fixture
+def postgres_url(databases: postgres.Databases) -> Iterator[str]:
+    """A new and empty database."""
+    url = databases.fresh()
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[postgres.Server]:
+    """A server of the test's own, started, and as durable as any."""
+    if why := postgres.why_absent(own_server=True):
+        pytest.skip(why)
+    server = postgres.Server()
+    server.start()
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")
