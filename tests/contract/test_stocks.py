@@ -135,4 +135,4 @@ def test_a_nonce_is_never_given_twice_also_after_a_restart(pool: DrivenPool) -> 
 
 def test_the_time_of_creation_is_the_platforms(pool: DrivenPool) -> None:
     assert pool.create(now=NOW)
-    pool.pool.check()
+    pool.run(pool.pool.check())

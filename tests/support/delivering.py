@@ -129,7 +129,7 @@ class Delivering:
     def begin_anew(self) -> None:
         """For the next test: nothing is due, and all is received."""
         for event in self.platform.run(self.pool.take_due_events(NOW + 10**8, 1000)):
-            self.platform.run(self.pool.event_delivered(event.event_no, NOW))
+            self.platform.run(self.pool.event_delivered(event, NOW))
         self.now = NOW
         self.posted.clear()
         self.answers.clear()

@@ -154,7 +154,7 @@ class App:
         path = scope["path"]
         if path == "/healthz":
             try:
-                self._pool.check()
+                await self._pool.check()
             except StoreUnavailable as problem:
                 return Outcome(503, f"{problem}\n".encode(), _TEXT)
             return Outcome(200, b"ok\n", _TEXT)

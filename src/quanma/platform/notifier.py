@@ -118,9 +118,9 @@ class Notifier:
             log.error("event %s: %s", event.id, trace_of(error))
         with contextlib.suppress(StoreUnavailable):  # Not noted, it is due again: received twice rather than never.
             if problem is None:
-                await self._pool.event_delivered(event.event_no, int(self._clock()))
+                await self._pool.event_delivered(event, int(self._clock()))
             else:
-                await self._pool.event_failed(event.event_no, problem)
+                await self._pool.event_failed(event, problem)
                 log.warning("event %s was not received at attempt %d: %s", event.id, event.attempts, problem)
 
     async def _post(self, event: DueEvent) -> str | None:

@@ -94,7 +94,7 @@ def test_after_a_failed_fsync_nothing_more_is_acknowledged_not_even_what_was_wai
     with pytest.raises(StoreUnavailable):
         pool.counts(stock_id)
     with pytest.raises(StoreUnavailable):
-        pool.pool.check()
+        pool.run(pool.pool.check())
     platter = disk.platter(tmp_path)
     pool.close()
     put_back(platter, tmp_path)
@@ -190,12 +190,12 @@ def test_a_full_disk_is_an_outage_and_not_a_loss(disk: Disk, opened: Opened, tmp
         refused += yes.send(pool, stock_id, "oAnna", [f"s{upload}x{number}" for number in range(3)])
     assert refused > 20
     with pytest.raises(StoreUnavailable, match="full"):
-        pool.pool.check()
+        pool.run(pool.pool.check())
     disk.room_bytes = None
     # By itself: what was refused is asked for again, and every yes still stands.
     for upload in range(1, 20):
         yes.upload(pool, stock_id, f"u{upload}", codes(upload * 200, 200))
-    pool.pool.check()
+    pool.run(pool.pool.check())
     assert yes.send(pool, stock_id, "oBob", [f"s{number}" for number in range(50)]) == 0
     yes.check(pool)
     total, available = pool.counts(stock_id)
@@ -223,7 +223,7 @@ def test_a_full_disk_gets_well_again_without_a_request(
     async def well() -> None:
         while True:
             try:
-                return pool.pool.check()
+                return await pool.pool.check()
             except StoreUnavailable:
                 await asyncio.sleep(0.005)
 

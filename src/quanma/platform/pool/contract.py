@@ -79,7 +79,6 @@ RETRIES = Retries()
 class DueEvent(NamedTuple):
     """An event to be delivered now, and what it tells of."""
 
-    event_no: int
     id: str
     mchid: str
     created_at: int
@@ -245,11 +244,11 @@ class CodePool(Protocol):
         """Take events to be delivered. Each is due again `Retries.seconds` later, whatever becomes of the taker."""
         ...
 
-    async def event_delivered(self, event_no: int, now: int) -> None:
+    async def event_delivered(self, event: DueEvent, now: int) -> None:
         """Note that an event was received: it is not due any more."""
         ...
 
-    async def event_failed(self, event_no: int, error: str) -> None:
+    async def event_failed(self, event: DueEvent, error: str) -> None:
         """Note a failed attempt. After `Retries.attempts_max` of them the event is given up."""
         ...
 
@@ -265,7 +264,11 @@ class CodePool(Protocol):
         """Return a number that was never returned for this merchant before, and never will be again."""
         ...
 
-    def check(self) -> None:
+    def fence(self) -> str | None:
+        """Return why nothing new is given out, or None: a restored copy waits for `quanma reconcile`."""
+        ...
+
+    async def check(self) -> None:
         """Raises StoreUnavailable: the pool can't answer."""
         ...
 

@@ -80,7 +80,10 @@ class SqlitePool:
             self._opened = opened.pop_all()
         self._journal = Journal(db, self._store.rebuild, self._store.texts.settle)
 
-    def check(self) -> None:
+    def fence(self) -> str | None:
+        return None
+
+    async def check(self) -> None:
         self._journal.check()
 
     async def close(self) -> None:
@@ -171,11 +174,11 @@ class SqlitePool:
     async def take_due_events(self, now: int, limit: int) -> list[DueEvent]:
         return await self._do(outbox.take_due, now, limit)
 
-    async def event_delivered(self, event_no: int, now: int) -> None:
-        await self._do(outbox.delivered, event_no, now)
+    async def event_delivered(self, event: DueEvent, now: int) -> None:
+        await self._do(outbox.delivered, event, now)
 
-    async def event_failed(self, event_no: int, error: str) -> None:
-        await self._do(outbox.failed, event_no, error)
+    async def event_failed(self, event: DueEvent, error: str) -> None:
+        await self._do(outbox.failed, event, error)
 
     async def list_events(self, mchid: str, offset: int, limit: int) -> list[EventState]:
         return await self._do(outbox.list_events, mchid, offset, limit)

@@ -50,33 +50,33 @@ def take_due(store: Store, now: int, limit: int) -> list[DueEvent]:
     taken = store.rows(
         "UPDATE event SET attempts = attempts + 1, due_at = ? WHERE event_no IN"
         " (SELECT event_no FROM event WHERE due_at <= ? OR due_at > ? ORDER BY due_at LIMIT ?)"
-        " RETURNING event_no, id, mchid, coupon_id, created_at, attempts",
+        " RETURNING id, mchid, coupon_id, created_at, attempts",
         now + store.retries.seconds,
         now,
         now + store.retries.seconds,
         limit,
     )
     due: list[DueEvent] = []
-    for event_no, event_id, mchid, coupon_id, created_at, attempts in taken:
+    for event_id, mchid, coupon_id, created_at, attempts in taken:
         coupon = store.coupon(coupon_id)
         stock = store.stocks[coupon.stock_id].facts.request
         notify_appid = stock.notify_config.notify_appid if stock.notify_config else None
         notify_url = callback(store, mchid, mchid).notify_url
-        due.append(DueEvent(event_no, event_id, mchid, created_at, attempts, notify_url, coupon, notify_appid))
+        due.append(DueEvent(event_id, mchid, created_at, attempts, notify_url, coupon, notify_appid))
     return due
 
 
-def delivered(store: Store, event_no: int, now: int) -> None:
-    store.rows("UPDATE event SET due_at = NULL, delivered_at = ?, last_error = NULL WHERE event_no = ?", now, event_no)
+def delivered(store: Store, event: DueEvent, now: int) -> None:
+    store.rows("UPDATE event SET due_at = NULL, delivered_at = ?, last_error = NULL WHERE id = ?", now, event.id)
 
 
-def failed(store: Store, event_no: int, error: str) -> None:
+def failed(store: Store, event: DueEvent, error: str) -> None:
     """Note a failed attempt. The last one gives the event up."""
     store.rows(
-        "UPDATE event SET last_error = ?, due_at = iif(attempts >= ?, NULL, due_at) WHERE event_no = ?",
+        "UPDATE event SET last_error = ?, due_at = iif(attempts >= ?, NULL, due_at) WHERE id = ?",
         error[:ERROR_CHARACTERS],
         store.retries.attempts_max,
-        event_no,
+        event.id,
     )
 
 
