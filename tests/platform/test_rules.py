@@ -24,7 +24,7 @@ from quanma.api.stockrules import (
 )
 from quanma.api.stocks import ChangeBudget, CreateStock, ModifiedSendRule, ModifiedUseRule, ModifyStock
 from quanma.api.subsidy import PaySubsidy
-from quanma.errors import ParamError, RequestRefused
+from quanma.errors import NotEnough, ParamError, RequestRefused
 from quanma.platform import rules
 from quanma.platform.rules import StockFacts
 from tests.support.platform import MCHID, OTHER_MCHID, new_stock
@@ -296,3 +296,30 @@ def test_the_discount_of_a_used_coupon_is_subsidised(changes: dict[str, Any], re
 def test_nothing_else_is_subsidised(changes: dict[str, Any], state: str, request_: PaySubsidy, reason: str) -> None:
     with pytest.raises(RequestRefused, match=reason):
         rules.check_subsidy(facts(belong_merchant=OTHER_MCHID, **changes), state, request_)
+
+
+@pytest.mark.parametrize(
+    ("changes", "now"),
+    [
+        ({"max_coupons": 7}, 0),
+        ({"max_coupons": 7, "max_coupons_by_day": 4}, 0),
+        ({"max_coupons": 3, "max_coupons_by_day": 5}, 0),
+        ({"max_coupons": 3, "max_coupons_by_day": 3}, 0),
+        ({"max_coupons": 0}, 0),  # 0: no limit of its own.
+        ({"max_coupons": 7}, 4_000_000_000),
+    ],
+)
+@pytest.mark.parametrize(("sent", "sent_today"), [(0, 0), (2, 1), (6, 4), (7, 0), (9, 9)])
+def test_there_is_room_for_as_many_coupons_as_the_checks_let_through(
+    changes: dict[str, Any], now: int, sent: int, sent_today: int
+) -> None:
+    limited = facts(**changes)
+    room = rules.room(limited, sent, sent_today, now)
+    for more in range(10):
+        try:
+            rules.check_sends(limited, None, now)
+            rules.check_limits(limited, rules.SentFacts(sent + more, sent_today + more, 0))
+            passes = True
+        except (RequestRefused, NotEnough):
+            passes = False
+        assert passes == (more < room)

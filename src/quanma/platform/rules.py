@@ -239,6 +239,15 @@ def check_limits(stock: StockFacts, sent: SentFacts) -> None:
         )
 
 
+def room(stock: StockFacts, sent: int, sent_today: int, now: int) -> int:
+    """How many coupons `check_sends` and `check_limits` let through now, if each is for a user who has none."""
+    rule = stock.request.stock_send_rule
+    if now >= stock.ends_at or rule.max_coupons_per_user < 1:
+        return 0
+    left = stock.max_coupons - sent
+    return left if rule.max_coupons_by_day is None else min(left, rule.max_coupons_by_day - sent_today)
+
+
 def pool_empty(stock: StockFacts) -> NotEnough:
     return NotEnough(f"批次预算不足: stock {stock.stock_id} has no code left to give out, upload more")
 

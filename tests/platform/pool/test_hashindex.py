@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +13,11 @@ from hypothesis import strategies as st
 
 from quanma.errors import StoreUnavailable
 from quanma.platform.pool import hashindex
-from quanma.platform.pool.hashindex import ABSENT, HashIndex, grown
+from quanma.platform.pool.hashindex import ABSENT, HashIndex
 
 WEAK: dict[str, Callable[[str], int]] = {
     "one chain for all": lambda text: 0,
-    "all at the table's end": lambda text: 1023,
+    "all at the table's end": lambda text: 2**32 - 1,
     "modulo 8, and negative": lambda text: -(sum(text.encode()) % 8) - 2,
     "python's own": hash,
 }
@@ -34,14 +35,17 @@ def test_a_text_is_found_where_it_was_added_and_nowhere_else(
     positions: dict[int, list[int]] = defaultdict(list)
     count = 0
     for number, batch in enumerate(batches):
-        # In each of the ways: plainly, with the slots of a search for new texts, one by one.
+        # In each of the ways: plainly, with the slots of a search for new texts, one by one, all at the end.
         hashes = index.hashes(batch)
         found, slots = index.look_up(hashes)
-        if number % 3 == 1 and (found == ABSENT).all():
+        if number % 4 == 1 and (found == ABSENT).all():
             index.append(hashes, slots)
-        elif number % 3 == 2:
+        elif number % 4 == 2:
             for text in batch:
                 index.append_one(text)
+        elif number % 4 == 3:
+            index.append_unplaced(hashes)
+            index.place_all()
         else:
             index.append(hashes)
         for text in batch:
@@ -55,22 +59,60 @@ def test_a_text_is_found_where_it_was_added_and_nowhere_else(
         assert candidate in there if there else candidate == ABSENT
 
 
-@pytest.mark.parametrize("batch", [1, 7, 200, 3000])
-def test_everything_is_found_after_the_table_grew(batch: int) -> None:
-    index = HashIndex(lambda text: int(text) * 3)
+@pytest.mark.parametrize("batch", [0, 1, 7, 200, 3000])
+def test_everything_is_found_while_the_table_grows_and_after_it(batch: int) -> None:
+    """`batch` 0: one by one."""
+    index = HashIndex(lambda text: hash(int(text) * 0x9E37_79B9))
     texts = [str(number) for number in range(3000)]
-    for first in range(0, 3000, batch):
-        index.append(index.hashes(texts[first : first + batch]))
-    assert index.look_up(index.hashes(texts)).found.tolist() == list(range(3000))
-    assert all(list(index.positions(text)) == [int(text)] for text in texts)
+    growing = 0
+    for first in range(0, 3000, batch or 50):
+        some = texts[first : first + (batch or 50)]
+        if batch:
+            index.append(*_looked_up(index, some))
+        else:
+            for text in some:
+                index.append_one(text)
+        growing += index._smaller is not None
+        so_far = texts[: len(index)]
+        assert index.look_up(index.hashes(so_far)).found.tolist() == list(range(len(index)))
+        if not first % 100:
+            assert all(index.positions(text) == [int(text)] for text in so_far)
+    assert growing > (3 if batch < 200 else 0) or batch == 3000
     assert set(index.look_up(index.hashes([str(number) for number in range(3000, 4000)])).found.tolist()) == {ABSENT}
+
+
+def _looked_up(index: HashIndex, texts: list[str]) -> tuple[Any, Any]:
+    hashes = index.hashes(texts)
+    return hashes, index.look_up(hashes).slots
 
 
 def test_half_of_the_table_stays_free_so_that_chains_stay_short() -> None:
     index = HashIndex()
     for first in range(0, 20_000, 200):
         index.append(index.hashes([str(number) for number in range(first, first + 200)]))
-        assert np.count_nonzero(index._table) == len(index) <= len(index._table) / 2
+        taken = np.count_nonzero(index._table.cells)
+        assert taken <= len(index) <= index._table.size / 2 + 200
+        if index._smaller is None:
+            assert taken == len(index)
+
+
+def test_no_addition_waits_for_the_whole_table_to_be_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table that doubled at once kept an upload waiting for 0.8 s at 8 million codes."""
+    moved: list[int] = []
+    move = HashIndex._move
+
+    def counted(index: HashIndex, begin: int, end: int) -> None:
+        moved.append(end - begin)
+        move(index, begin, end)
+
+    monkeypatch.setattr(HashIndex, "_move", counted)
+    index = HashIndex()
+    for first in range(0, 100_000, 200):
+        index.append(index.hashes([str(number) for number in range(first, first + 200)]))
+    for number in range(100_000, 200_000):
+        index.append_one(str(number))
+    assert sum(moved) > 200_000  # It did grow.
+    assert max(moved) <= 1024
 
 
 def test_more_texts_than_positions_are_refused_before_anything_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,13 +123,3 @@ def test_more_texts_than_positions_are_refused_before_anything_is_added(monkeypa
         index.append(index.hashes(["d", "e", "f"]))
     assert len(index) == 3
     index.append(index.hashes(["d", "e"]))
-
-
-def test_an_array_grows_by_a_quarter_and_keeps_what_it_held() -> None:
-    array = np.arange(1000, dtype=np.uint32)
-    larger = grown(array, 1001)
-    assert len(larger) == 1250
-    assert (larger[:1000] == array).all()
-    assert not larger[1000:].any()
-    assert grown(array, 1000) is array
-    assert len(grown(array, 5000)) == 5000

@@ -15,7 +15,8 @@ def test_a_users_coupons_are_named_and_only_those_of_users_with_the_same_hash(
     first: list[str], later: list[str]
 ) -> None:
     issued = Issued(lambda openid: int(openid[1:]) % 5)
-    issued.add(first, range(1, len(first) + 1))
+    issued.restore(first, range(1, len(first) + 1))
+    issued.restored()
     for coupon_id, openid in enumerate(later, len(first) + 1):
         issued.add_one(openid, coupon_id)
     for user in range(12):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,30 +70,88 @@ def test_a_refusal_leaves_the_others_of_its_group_alone(shelf: Shelf) -> None:
     assert shelf.stored() == [1, 2]
 
 
-def test_an_unexpected_error_undoes_its_group_tells_everyone_in_it_and_the_next_group_goes_on(
+def test_an_unexpected_error_undoes_what_failed_and_nothing_else(
     shelf: Shelf, caplog: pytest.LogCaptureFixture
 ) -> None:
+    def half_done() -> None:
+        shelf.keep(5)  # Made, not called.
+        shelf._db.execute("INSERT INTO kept VALUES (6)")
+        shelf._db.execute("INSERT INTO kept VALUES (1)")
+
     async def story() -> None:
-        assert await shelf.journal.do(shelf.keep(1)) == 1
-        outcomes = await _outcomes(shelf.journal, [shelf.keep(2), failing, shelf.keep(3), refused])
-        assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 4
-        assert shelf.stored() == [1]
-        assert (shelf.in_memory, shelf.rebuilt) == ([1], 1)
-        assert await _outcomes(shelf.journal, [shelf.keep(2), shelf.keep(4)]) == [2, 4]
+        outcomes = await _outcomes(shelf.journal, [shelf.keep(1), failing, shelf.keep(2), half_done, refused])
+        assert (outcomes[0], outcomes[2]) == (1, 2)
+        assert [type(outcome) for outcome in outcomes[1::2]] == [StoreUnavailable] * 2
+        assert isinstance(outcomes[4], RequestRefused)
+        assert shelf.stored() == [1, 2]
         shelf.journal.check()
 
     run(story())
-    assert shelf.stored() == [1, 2, 4]
+    assert (shelf.stored(), shelf.in_memory, shelf.rebuilt) == ([1, 2], [1, 2], 0)
     assert "ZeroDivisionError" in caplog.text
+    assert "ConstraintError" in caplog.text
 
 
-def test_an_unexpected_error_undoes_no_other_group(shelf: Shelf) -> None:
+def test_an_error_after_which_the_store_is_not_certain_undoes_its_group_and_no_other(shelf: Shelf) -> None:
+    def out_of_memory() -> None:
+        raise MemoryError
+
     works: list[Callable[[], Any]] = [shelf.keep(number) for number in range(2 * GROUP_MAX)]
-    works[GROUP_MAX + 5] = failing
+    works[GROUP_MAX + 5] = out_of_memory
     outcomes = run(_outcomes(shelf.journal, works))
     assert outcomes[:GROUP_MAX] == list(range(GROUP_MAX))
     assert {type(outcome) for outcome in outcomes[GROUP_MAX:]} == {StoreUnavailable}
-    assert shelf.stored() == list(range(GROUP_MAX))
+    assert (shelf.stored(), shelf.in_memory) == (list(range(GROUP_MAX)), list(range(GROUP_MAX)))
+    assert shelf.rebuilt == 1
+
+
+class Together:
+    """Keeps numbers of one kind together, up to `most` at a time; 13 fails, after it was written."""
+
+    def __init__(self, shelf: Shelf, most: int = 1000) -> None:
+        self.pieces: list[list[int]] = []
+        self._shelf = shelf
+        self._most = most
+
+    def ask(self, *numbers: int) -> list[Any]:
+        """All at the same moment, odd and even ones being of two kinds."""
+
+        async def asked() -> list[Any]:
+            futures = [self._shelf.journal.do_together(self._keep, number % 2, number) for number in numbers]
+            return list(await asyncio.gather(*futures, return_exceptions=True))
+
+        return list(run(asked()))
+
+    def _keep(self, kind: int, numbers: Sequence[int]) -> list[int]:
+        numbers = numbers[: self._most]
+        self.pieces.append(list(numbers))
+        for number in numbers:
+            self._shelf._db.execute("INSERT INTO kept VALUES (?)", (number,))
+        if 13 in numbers:
+            raise ZeroDivisionError
+        self._shelf.in_memory += numbers
+        return [-number for number in numbers]
+
+
+def test_requests_of_a_kind_are_done_together_and_each_has_its_own_answer(shelf: Shelf) -> None:
+    together = Together(shelf)
+    assert together.ask(1, 2, 3, 4, 5) == [-1, -2, -3, -4, -5]
+    assert together.pieces == [[1, 3, 5], [2, 4]]
+
+
+def test_what_could_not_be_done_together_is_done_after_it(shelf: Shelf) -> None:
+    together = Together(shelf, most=2)
+    assert together.ask(1, 3, 5, 7, 9) == [-1, -3, -5, -7, -9]
+    assert together.pieces == [[1, 3], [5, 7], [9]]
+
+
+def test_of_requests_that_are_done_together_only_the_one_that_fails_is_undone(shelf: Shelf) -> None:
+    together = Together(shelf)
+    outcomes = together.ask(1, 2, 11, 13, 15)
+    assert [*outcomes[:3], outcomes[4]] == [-1, -2, -11, -15]
+    assert isinstance(outcomes[3], StoreUnavailable)
+    assert shelf.stored() == [1, 2, 11, 15]
+    assert (sorted(shelf.in_memory), shelf.rebuilt) == ([1, 2, 11, 15], 0)
 
 
 def test_a_caller_that_goes_away_takes_nobody_along_and_what_it_asked_is_done(shelf: Shelf) -> None:

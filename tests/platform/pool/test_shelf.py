@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import warnings
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from quanma.errors import StoreUnavailable
 from quanma.platform.pool.shelf import DELETED, FREE, Shelf
 
 pytestmark = pytest.mark.slow
@@ -30,7 +32,7 @@ class ShelfModel(RuleBasedStateMachine):
         self.coupon_id = 0
 
     def new(self) -> Shelf:
-        return Shelf(lambda place: self.uploads[place.upload_id][place.line], lambda text: sum(text.encode()) % 8)
+        return Shelf(lambda upload_id, line, _: self.uploads[upload_id][line], lambda text: sum(text.encode()) % 8)
 
     def there(self) -> dict[str, int]:
         return {code: position for position, (code, fate) in enumerate(self.fates) if fate != DELETED}
@@ -46,16 +48,22 @@ class ShelfModel(RuleBasedStateMachine):
         self.shelf.append(upload_id, fresh)
         self.fates += [(code, FREE) for code in fresh.codes]
 
-    @rule()
-    def draw(self) -> None:
+    @rule(count=st.integers(1, 12), kept=st.booleans())
+    def draw(self, count: int, kept: bool) -> None:
         free = {position for position, (_, fate) in enumerate(self.fates) if fate == FREE}
-        position = self.shelf.draw(self.coupon_id + 1)
-        if position is None:
-            assert not free
+        drawn = self.shelf.draw(count)
+        assert len(drawn) == min(count, len(free))
+        assert len(set(drawn)) == len(drawn)
+        assert set(drawn) <= free
+        assert self.shelf.texts(drawn) == [self.fates[position][0] for position in drawn]
+        assert self.shelf.available == len(free) - len(drawn)
+        if not kept:
+            self.shelf.put_back(drawn)
             return
-        self.coupon_id += 1
-        assert position in free
-        self.fates[position] = (self.fates[position][0], self.coupon_id)
+        self.shelf.give(drawn, self.coupon_id + 1)
+        for position in drawn:
+            self.coupon_id += 1
+            self.fates[position] = (self.fates[position][0], self.coupon_id)
 
     @rule(code=CODES)
     def delete(self, code: str) -> None:
@@ -77,11 +85,7 @@ class ShelfModel(RuleBasedStateMachine):
             )
         given = [(position, fate) for position, (_, fate) in enumerate(self.fates) if fate not in (FREE, DELETED)]
         deleted = [position for position, (_, fate) in enumerate(self.fates) if fate == DELETED]
-        assert self.shelf.restore(
-            np.array([position for position, _ in given], np.int64),
-            np.array([coupon_id for _, coupon_id in given], np.int64),
-            np.array(deleted, np.int64),
-        )
+        assert self.shelf.restore([position for position, _ in given], [coupon_id for _, coupon_id in given], deleted)
 
     @rule(offset=st.integers(0, 30), limit=st.integers(1, 10), given=st.sampled_from([None, True, False]))
     def page(self, offset: int, limit: int, given: bool | None) -> None:
@@ -111,17 +115,25 @@ ShelfModel.TestCase.settings = settings(max_examples=25, stateful_step_count=25,
 TestShelfAgainstItsModel = ShelfModel.TestCase
 
 
-@pytest.mark.parametrize(("given", "deleted"), [([1, 1], []), ([1], [1]), ([], [2, 2]), ([3], []), ([], [10**6])])
+def shelf_of(codes: list[str]) -> Shelf:
+    """One upload, all free."""
+    shelf = Shelf(lambda upload_id, line, width: codes[line])
+    shelf.append_many([(1, len(codes))], codes)
+    assert shelf.restore([], [], [])
+    return shelf
+
+
+@pytest.mark.parametrize(
+    ("given", "deleted"), [([1, 1], []), ([1], [1]), ([], [2, 2]), ([3], []), ([], [10**6]), ([], [-1])]
+)
 def test_a_position_with_two_fates_or_beyond_the_end_is_damage(given: list[int], deleted: list[int]) -> None:
-    shelf = Shelf(lambda place: ["A1", "B2", "C3"][place.line])
-    shelf.append_many([(1, 3)], ["A1", "B2", "C3"])
-    coupon_ids = np.arange(1, len(given) + 1, dtype=np.int64)
-    assert not shelf.restore(np.array(given, np.int64), coupon_ids, np.array(deleted, np.int64))
+    shelf = shelf_of(["A1", "B2", "C3"])
+    assert not shelf.restore(given, range(1, len(given) + 1), deleted)
 
 
 def test_an_empty_shelf_gives_nothing() -> None:
-    shelf = Shelf(lambda place: "")
-    assert shelf.draw(1) is None
+    shelf = shelf_of([])
+    assert shelf.draw(1) == []
     assert shelf.find("A1") is None
     assert shelf.sort_out(["A1"])[0] == []
     assert shelf.page(0, 10, None) == []
@@ -129,8 +141,7 @@ def test_an_empty_shelf_gives_nothing() -> None:
 
 def test_the_draw_asks_the_operating_system_so_two_copies_of_a_process_draw_differently() -> None:
     """A generator in the process, seeded or not, would be copied by fork and draw the same twice."""
-    shelf = Shelf(lambda place: "")
-    shelf.append_many([(1, 10_000)], [f"C{number}" for number in range(10_000)])
+    shelf = shelf_of([f"C{number}" for number in range(10_000)])
     assert len({_draws_of_a_copy(shelf) for _ in range(3)}) == 3
 
 
@@ -144,7 +155,7 @@ def _draws_of_a_copy(shelf: Shelf) -> bytes:
             # Python seeds its own generator anew after a fork.
             random.seed(1)
             np.random.seed(1)
-            os.write(write, b" ".join(str(shelf.draw(number)).encode() for number in range(1, 9)))
+            os.write(write, str(shelf.draw(8)).encode())
         finally:
             os._exit(0)
     os.close(write)
@@ -155,13 +166,48 @@ def _draws_of_a_copy(shelf: Shelf) -> bytes:
 
 
 @pytest.mark.slow
-def test_a_million_codes_take_at_most_40_bytes_each() -> None:
-    shelf = Shelf(lambda place: "")
+def test_a_million_codes_take_at_most_28_bytes_each() -> None:
+    shelf = Shelf(lambda upload_id, line, width: f"{upload_id - 1 + line:08}")
     most = 0.0
     for first in range(0, 1_000_000, 200):
-        shelf.append_many([(first + 1, 200)], [f"{number:08}" for number in range(first, first + 200)])
+        _, fresh = shelf.sort_out([f"{number:08}" for number in range(first, first + 200)])
+        shelf.append(first + 1, fresh)
         if shelf.uploaded >= 100_000 and not first % 10_000:
             most = max(most, shelf.nbytes / shelf.uploaded)
     assert shelf.uploaded == 1_000_000
-    assert shelf.nbytes / 1_000_000 <= 40
-    assert most <= 48  # Right after a step of growth.
+    assert shelf.nbytes / 1_000_000 <= 28
+    assert most <= 36  # While the table grows.
+
+
+class Bits:
+    """The operating system's random source, telling what it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *numbers: int) -> None:
+        self._numbers = list(numbers)
+        monkeypatch.setattr(os, "urandom", self._take)
+
+    def _take(self, count: int) -> bytes:
+        taken, self._numbers = self._numbers[: count // 4], self._numbers[count // 4 :]
+        return b"".join(number.to_bytes(4, sys.byteorder) for number in taken)
+
+
+def test_random_numbers_of_the_last_incomplete_round_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """2³² is no multiple of 7: the 2³² % 7 = 4 highest numbers would make the first slots come more often."""
+    for number in range(2**32 - 4, 2**32):
+        shelf = shelf_of([f"C{number}" for number in range(7)])
+        Bits(monkeypatch, number, 5)
+        assert shelf.draw(1) == [5]
+    Bits(monkeypatch, 2**32 - 5)
+    assert shelf_of([f"C{number}" for number in range(7)]).draw(1) == [6]
+
+
+def test_a_code_that_is_not_what_was_uploaded_is_never_read_out() -> None:
+    codes = ["A1", "B2", "C3"]
+    shelf = Shelf(lambda upload_id, line, width: codes[line])
+    shelf.append_many([(7, 3)], codes)
+    assert shelf.restore([], [], [])
+    codes[1] = "B3"
+    for read in (lambda: shelf.text(1), lambda: shelf.texts([0, 1, 2]), lambda: shelf.find("B2")):
+        with pytest.raises(StoreUnavailable, match="damaged: line 1 of upload 7"):
+            read()
+    assert shelf.texts([0, 2]) == ["A1", "C3"]

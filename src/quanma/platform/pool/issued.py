@@ -27,10 +27,15 @@ class Issued:
         self._index.append_one(openid)
         self._coupon_ids.append(coupon_id)
 
-    def add(self, openids: Sequence[str], coupon_ids: Sequence[int]) -> None:
-        self._index.append(self._index.hashes(openids))
+    def restore(self, openids: Sequence[str], coupon_ids: Sequence[int]) -> None:
+        """Add many at once, for a rebuild: they are found after `restored`."""
+        self._index.append_unplaced(self._index.hashes(openids))
         self._coupon_ids.extend(coupon_ids)
+
+    def restored(self) -> None:
+        self._index.place_all()
 
     def of(self, openid: str) -> list[int]:
         """The ids of the coupons that a user may have, the earliest first."""
-        return sorted(self._coupon_ids[position] for position in self._index.positions(openid))
+        positions = self._index.positions(openid)
+        return sorted(self._coupon_ids[position] for position in positions) if positions else positions

@@ -3,6 +3,9 @@
 While one group's commit waits for the disk, the next one gathers; so many requests share an fsync, and a lonely one
 does not wait for others. Reads take their turn too: an answer never shows what a power failure could take back.
 
+A group is done in pieces, each in a savepoint of its own: what fails in one undoes that piece only. Requests that are
+alike may share a piece; if one of them fails, each is done again alone.
+
 Statements run on the event loop, where nothing competes for the interpreter; only the commit, which waits for the
 disk, runs on a thread.
 """
@@ -12,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -22,11 +25,17 @@ from ...errors import QuanmaError, StoreUnavailable
 from ..traces import trace_of
 
 T = TypeVar("T")
+A = TypeVar("A")
+S = TypeVar("S", bound=Hashable)
+Together = Callable[[S, Sequence[A]], Sequence[T | QuanmaError]]
 log = logging.getLogger(__name__)
 
 GROUP_MAX = 256
 CHECKPOINT_PAGES = 4000
 LOOK_AGAIN_SECONDS = 1.0
+
+_OF_THE_STORE = (apsw.FullError, apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.NoMemError, MemoryError)
+"""Errors that concern the whole group: after them it is not certain what SQLite kept, or what is in memory."""
 
 
 class Journal:
@@ -43,7 +52,7 @@ class Journal:
         self._settle = settle
         self._db = db
         self._rebuild = rebuild
-        self._waiting: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
+        self._waiting: list[_Request] = []
         self._running: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._broken: str | None = None
@@ -63,18 +72,23 @@ class Journal:
     async def do(self, work: Callable[[], T]) -> T:
         """Run `work` in its turn and return its result, or raise its refusal, once that is durable.
 
-        `work` decides first and writes last: if it raises a QuanmaError it has changed nothing.
+        `work` decides first, then writes, and changes what is in memory last: what is written before it raises is
+        undone, what is in memory is not.
 
         Raises:
-            StoreUnavailable: the group could not be committed and was undone.
+            StoreUnavailable: it failed, or its group could not be committed: it was undone.
+        """
+        return await self.do_together(_alone, work, None)
+
+    def do_together(self, work: Together[S, A, T], subject: S, request: A) -> asyncio.Future[T]:
+        """As `do`, for a request that may be done with others of its kind and subject: `work(subject, requests)`.
+
+        It returns the outcomes of all of them, or of as many of the first ones as it could do together.
         """
         if self._broken:
             raise StoreUnavailable(self._broken)
-        return await self._enqueue(work)
-
-    def _enqueue(self, work: Callable[[], T]) -> asyncio.Future[T]:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append((work, future))
+        self._waiting.append((work, subject, request, future))
         if self._running is None:
             self._running = asyncio.create_task(self._drain())
         return future
@@ -91,8 +105,7 @@ class Journal:
         try:
             while self._waiting:
                 group, self._waiting = self._waiting[:GROUP_MAX], self._waiting[GROUP_MAX:]
-                outcomes = await self._commit([work for work, _ in group])
-                for (_, future), outcome in zip(group, outcomes, strict=True):
+                for future, outcome in await self._commit(group):
                     if future.done():  # The caller went away; what was done stays done.
                         continue
                     if isinstance(outcome, BaseException):
@@ -109,19 +122,19 @@ class Journal:
     def _look_again(self) -> None:
         self._looking_again = None
         if self._full and self._running is None:
-            self._enqueue(lambda: None).add_done_callback(lambda done: done.exception())
+            self.do_together(_alone, lambda: None, None).add_done_callback(lambda done: done.exception())
 
-    async def _commit(self, group: list[Callable[[], Any]]) -> list[Any]:
-        """Return each one's result, or the error to raise."""
+    async def _commit(self, group: list[_Request]) -> list[tuple[asyncio.Future[Any], Any]]:
+        """Return for each one's future its result, or the error to raise."""
         if self._broken:  # While these were waiting.
-            return [StoreUnavailable(self._broken) for _ in group]
+            return [(future, StoreUnavailable(self._broken)) for *_, future in group]
         try:
             if self._full:
                 await self._on_thread(self._probe)
                 self._full = False
                 log.warning("the disk has room again: the platform goes on")
             self._db.execute("BEGIN")
-            outcomes = [_outcome(work) for work in group]
+            outcomes = [outcome for alike in _gathered(group) for outcome in self._do(*alike)]
             self._settle()
             if self._db.txn_state() == apsw.SQLITE_TXN_WRITE:
                 await self._on_thread(self._make_durable)
@@ -131,7 +144,35 @@ class Journal:
             return outcomes
         except Exception as error:
             problem = self._undo(error)
-            return [StoreUnavailable(problem) for _ in group]
+            return [(future, StoreUnavailable(problem)) for *_, future in group]
+
+    def _do(
+        self, work: Together[S, A, T], subject: S, requests: Sequence[A], futures: Sequence[asyncio.Future[T]]
+    ) -> list[tuple[asyncio.Future[T], Any]]:
+        outcomes: list[Any] = []
+        while len(outcomes) < len(requests):
+            outcomes += self._piece(work, subject, requests[len(outcomes) :])
+        return list(zip(futures, outcomes, strict=True))
+
+    def _piece(self, work: Together[S, A, T], subject: S, requests: Sequence[A]) -> Sequence[T | QuanmaError]:
+        self._db.execute("SAVEPOINT piece")
+        try:
+            outcomes = work(subject, requests)
+        except _OF_THE_STORE:
+            raise
+        except Exception as error:
+            if not self._db.in_transaction:  # SQLite has undone the group.
+                raise
+            self._settle()
+            self._db.execute("ROLLBACK TO piece; RELEASE piece")
+            if len(requests) > 1:
+                return [outcome for request in requests for outcome in self._piece(work, subject, [request])]
+            if isinstance(error, QuanmaError):
+                return [error]
+            log.error("a request was undone: %s", trace_of(error))
+            return [StoreUnavailable("the request was undone")]
+        self._db.execute("RELEASE piece")
+        return outcomes
 
     async def _on_thread(self, call: Callable[[], object]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, call)
@@ -180,8 +221,19 @@ class Journal:
         return "the request was undone"
 
 
-def _outcome(work: Callable[[], Any]) -> Any:
-    try:
-        return work()
-    except QuanmaError as refusal:
-        return refusal
+_Request = tuple[Together[Any, Any, Any], Any, Any, asyncio.Future[Any]]
+
+
+def _alone(work: Callable[[], T], requests: Sequence[None]) -> list[T]:
+    return [work()]
+
+
+def _gathered(group: Sequence[_Request]) -> Iterable[tuple[Any, Any, list[Any], list[Any]]]:
+    """Bring together what is of one kind and subject. All of a group are at the same moment: any order is right."""
+    alike: dict[tuple[Any, Any], tuple[Any, Any, list[Any], list[Any]]] = {}
+    for work, subject, request, future in group:
+        if (those := alike.get((work, subject))) is None:
+            those = alike[work, subject] = (work, subject, [], [])
+        those[2].append(request)
+        those[3].append(future)
+    return alike.values()

@@ -8,7 +8,7 @@ neither touches a page that depends on the code: the cost does not grow with the
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -52,6 +52,7 @@ from ....api.subsidy import (
     ShowPayReceipt,
     ShowReturnReceipt,
 )
+from ....errors import QuanmaError
 from ...life import CouponFacts
 from ...rules import Product
 from .. import ground
@@ -94,6 +95,9 @@ class SqlitePool:
         """Run a part's function in the journal's turn."""
         return await self._journal.do(partial(work, self._store, *args, **kwargs))
 
+    def _send(self, asked: coupons.Asked, issues: Sequence[Issue]) -> list[CouponFacts | QuanmaError]:
+        return coupons.send(self._store, asked, issues)
+
     async def create_stock(self, mchid: str, request: CreateStock, now: int) -> CreatedStock:
         return await self._do(stocks.create, mchid, request, now)
 
@@ -124,7 +128,7 @@ class SqlitePool:
         return await self._do(codes.delete, mchid, request, now)
 
     async def send_coupon(self, mchid: str, issue: Issue, now: int) -> CouponFacts:
-        return await self._do(coupons.send, mchid, issue, now)
+        return await self._journal.do_together(self._send, coupons.Asked(mchid, issue.stock_id, now), issue)
 
     async def use_coupon(self, mchid: str, request: UseCoupon, now: int) -> UsedCoupon:
         return await self._do(coupons.use, mchid, request, now)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
+from itertools import count
+from typing import NamedTuple
 
 import msgspec
 
@@ -26,6 +29,7 @@ from ....api.coupons import (
 )
 from ....errors import (
     ParamError,
+    QuanmaError,
     RequestRefused,
     ResourceAlreadyExists,
     ResourceNotExists,
@@ -45,11 +49,49 @@ WECHATPAY_CODE_DIGITS = 22
 """Source: codes that the platform makes have 22 digits (documented)."""
 
 
-def send(store: Store, mchid: str, issue: Issue, now: int) -> CouponFacts:
-    """Give a coupon out, or return the one that this number got."""
-    held = store.held(mchid, issue.stock_id)
-    # Mostly nothing beside the row's own fields, and then nothing is kept.
-    request = f"{issue.coupon_code or ''}\n{issue.also}" if issue.coupon_code or issue.also else None
+class Asked(NamedTuple):
+    """What coupons have in common that may be given out together."""
+
+    mchid: str
+    stock_id: str
+    now: int
+
+
+def send(store: Store, asked: Asked, issues: Sequence[Issue]) -> list[CouponFacts | QuanmaError]:
+    """Give coupons out, or return those that these numbers got.
+
+    To the first of them only, up to one for a user who is among them already: what a user has must be known.
+    """
+    held, now = store.held(asked.mchid, asked.stock_id), asked.now
+    if not held.facts.takes_uploads:
+        return [_known(store, held, issues[0], now, 0) or _give(store, held, issues[0], now)]
+    room = rules.room(held.facts, held.sent, held.sent_today(now), now)
+    outcomes: dict[str, CouponFacts | QuanmaError | None] = {}
+    draws: list[Issue] = []
+    for issue in issues:
+        openid = issue.openid
+        if openid in outcomes:
+            break
+        known: CouponFacts | QuanmaError | None = None
+        # A new user, and room: then there is nothing to find out, and nothing to refuse.
+        if held.issued.of(openid) or issue.coupon_code is not None or len(draws) >= room:
+            try:
+                known = _known(store, held, issue, now, len(draws))
+            except QuanmaError as refusal:
+                known = refusal
+        if known is None:
+            draws.append(issue)
+        outcomes[openid] = known
+    drawn = iter(_draw(store, held, draws, now) if draws else ())
+    return [next(drawn) if outcome is None else outcome for outcome in outcomes.values()]
+
+
+def _known(store: Store, held: Held, issue: Issue, now: int, others: int) -> CouponFacts | None:
+    """Return the coupon that this number got, or None where it is to get one, after `others` of the same piece.
+
+    Raises: what `CodePool.send_coupon` says.
+    """
+    request = _other_fields(issue)
     mine = store.coupons_of(held, issue.openid)
     for coupon in mine:
         if coupon.out_request_no == issue.out_request_no:
@@ -57,51 +99,82 @@ def send(store: Store, mchid: str, issue: Issue, now: int) -> CouponFacts:
                 raise RequestRefused("same out_request_no, different request: nothing was given out, use a new number")
             return coupon
     rules.check_sends(held.facts, issue.coupon_code, now)
-    rules.check_limits(held.facts, SentFacts(held.sent, held.sent_today(now), len(mine)))
-    coupon_id = store.next_coupon_id
-    if coupon_id >= DELETED:
-        raise StoreUnavailable(f"a pool can give out {DELETED - 1} coupons in its life, of all its stocks")
-    position, coupon_code = _take(held, coupon_id, issue.coupon_code)
-    starts_at, expires_at = life.validity(held.facts, now)
-    coupon = CouponFacts(
-        coupon_id=coupon_id,
-        stock_id=issue.stock_id,
-        coupon_code=coupon_code,
-        openid=issue.openid,
-        appid=issue.appid,
-        out_request_no=issue.out_request_no,
-        request=request,
-        send_merchant=issue.send_merchant,
-        send_channel=issue.send_channel,
-        sent_at=now,
-        starts_at=starts_at,
-        expires_at=expires_at,
-    )
-    store.db.execute(_INSERT, (position, *coupon[: len(_SENT_FIELDS)]))
-    store.next_coupon_id += 1
-    held.give(issue.openid, coupon_id, now)
-    outbox.add(store, held.facts.mchid, coupon_id, now)
-    return coupon
+    rules.check_limits(held.facts, SentFacts(held.sent + others, held.sent_today(now) + others, len(mine)))
+    return None
 
 
-_SENT_FIELDS = CouponFacts._fields[: CouponFacts._fields.index("coupon_state")]
-_INSERT = f"INSERT INTO coupon (position, {', '.join(_SENT_FIELDS)}) VALUES (?, {', '.join('?' * len(_SENT_FIELDS))})"
+def _draw(store: Store, held: Held, issues: Sequence[Issue], now: int) -> list[CouponFacts | QuanmaError]:
+    positions = held.shelf.draw(len(issues))
+    try:
+        coupons = _write(store, held, issues, positions, held.shelf.texts(positions), now)
+    except BaseException:
+        held.shelf.put_back(positions)
+        raise
+    held.shelf.give(positions, store.next_coupon_id)
+    _remember(store, held, coupons, now)
+    return [*coupons, *(rules.pool_empty(held.facts) for _ in issues[len(coupons) :])]
 
 
-def _take(held: Held, coupon_id: int, chosen: str | None) -> tuple[int, str]:
-    """Take a code for a coupon: drawn, made or the one given, by the stock's mode. Its position, and the code."""
-    shelf = held.shelf
-    if held.facts.takes_uploads:
-        position = shelf.draw(coupon_id)
-        if position is None:
-            raise rules.pool_empty(held.facts)
-        return position, shelf.text(position)
+def _give(store: Store, held: Held, issue: Issue, now: int) -> CouponFacts:
+    """As `_draw`, in a stock that takes no uploads: a code that comes with the request, or a new one."""
+    shelf, chosen = held.shelf, issue.coupon_code
     code = chosen or "".join(secrets.choice("0123456789") for _ in range(WECHATPAY_CODE_DIGITS))
     if shelf.find(code) is not None:
         if chosen is None:
             raise StoreUnavailable("a new code was drawn twice, which can't be: look at the random source")
         raise ResourceAlreadyExists(f"券code已存在: code {masked(code)} was given out before")
-    return shelf.append_given(coupon_id, code), code
+    shelf.check_room(1)
+    coupons = _write(store, held, [issue], [shelf.uploaded], [code], now)
+    shelf.append_given(store.next_coupon_id, code)
+    _remember(store, held, coupons, now)
+    return coupons[0]
+
+
+def _write(
+    store: Store, held: Held, issues: Sequence[Issue], positions: Sequence[int], codes: Sequence[str], now: int
+) -> list[CouponFacts]:
+    """Write a coupon for each code, and its event."""
+    first = store.next_coupon_id
+    if first + len(codes) > DELETED:
+        raise StoreUnavailable(f"a pool can give out {DELETED - 1} coupons in its life, of all its stocks")
+    stock_id = held.facts.stock_id
+    starts_at, expires_at = life.validity(held.facts, now)
+    coupons = [
+        CouponFacts(
+            coupon_id,
+            stock_id,
+            code,
+            issue.openid,
+            issue.appid,
+            issue.out_request_no,
+            _other_fields(issue),
+            issue.send_merchant,
+            issue.send_channel,
+            now,
+            starts_at,
+            expires_at,
+        )
+        for coupon_id, code, issue in zip(count(first), codes, issues, strict=False)
+    ]
+    rows = [(position, *coupon[:_SENT]) for position, coupon in zip(positions, coupons, strict=True)]
+    store.db.executemany(_INSERT, rows)
+    outbox.add(store, held.facts.mchid, range(first, first + len(coupons)), now)
+    return coupons
+
+
+def _remember(store: Store, held: Held, coupons: Sequence[CouponFacts], now: int) -> None:
+    store.next_coupon_id += len(coupons)
+    held.give(coupons, now)
+
+
+def _other_fields(issue: Issue) -> str | None:
+    """What a repeat must have the same beside a coupon's own fields. Mostly nothing, and then nothing is kept."""
+    return f"{issue.coupon_code or ''}\n{issue.also}" if issue.coupon_code or issue.also else None
+
+
+_SENT = CouponFacts._fields.index("coupon_state")
+_SENT_FIELDS = CouponFacts._fields[:_SENT]
+_INSERT = f"INSERT INTO coupon (position, {', '.join(_SENT_FIELDS)}) VALUES (?, {', '.join('?' * _SENT)})"
 
 
 def use(store: Store, mchid: str, request: UseCoupon, now: int) -> UsedCoupon:

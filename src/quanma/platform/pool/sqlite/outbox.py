@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
 from ....errors import ResourceNotExists
 from ..contract import CallbackAddress, DueEvent, EventState
@@ -29,16 +30,12 @@ def callback(store: Store, caller: str, mchid: str) -> CallbackAddress:
     return address
 
 
-def add(store: Store, mchid: str, coupon_id: int, now: int) -> None:
-    """Write a coupon's event, if its stock's creator wants any: in the same turn as the coupon."""
+def add(store: Store, mchid: str, coupon_ids: Sequence[int], now: int) -> None:
+    """Write the events of coupons, if their stock's creator wants any: in the same turn as the coupons."""
     if (mchid, mchid) in store.callbacks:
-        store.rows(
+        store.db.executemany(
             "INSERT INTO event (id, mchid, coupon_id, created_at, due_at) VALUES (?, ?, ?, ?, ?)",
-            str(uuid.uuid4()),
-            mchid,
-            coupon_id,
-            now,
-            now,
+            [(str(uuid.uuid4()), mchid, coupon_id, now, now) for coupon_id in coupon_ids],
         )
 
 

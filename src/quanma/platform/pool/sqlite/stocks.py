@@ -19,7 +19,7 @@ from ....api.stocks import (
 from ....errors import RequestRefused, ResourceAlreadyExists
 from ....wire.times import rfc3339
 from ... import rules
-from ...rules import Product
+from ...rules import Product, StockFacts
 from .store import Held, Store
 
 
@@ -86,27 +86,35 @@ def _sent(held: Held, now: int) -> SendCountInformation:
 
 def modify(store: Store, mchid: str, request: ModifyStock, now: int) -> None:
     held = store.held(mchid, request.stock_id)
+    changed = held.facts
 
     def work() -> None:
+        nonlocal changed
         rules.check_open(held.facts, now)
-        _replace(store, held, rules.modified(held.facts.request, request))
+        changed = _replaced(store, held, rules.modified(held.facts.request, request))
 
     store.once(request.stock_id, "out_request_no", request, type(None), work)
+    held.facts = changed
 
 
 def change_budget(store: Store, mchid: str, request: ChangeBudget, now: int) -> ChangedBudget:
     held = store.held(mchid, request.stock_id)
+    changed = held.facts
 
     def work() -> ChangedBudget:
+        nonlocal changed
         rules.check_open(held.facts, now)
-        _replace(store, held, rules.budgeted(held.facts, request, held.sent))
-        send_rule = held.facts.request.stock_send_rule
-        return ChangedBudget(max_coupons=held.facts.max_coupons, max_coupons_by_day=send_rule.max_coupons_by_day)
+        changed = _replaced(store, held, rules.budgeted(held.facts, request, held.sent))
+        by_day = changed.request.stock_send_rule.max_coupons_by_day
+        return ChangedBudget(max_coupons=changed.max_coupons, max_coupons_by_day=by_day)
 
-    return store.once(request.stock_id, "modify_budget_request_no", request, ChangedBudget, work)
+    answer = store.once(request.stock_id, "modify_budget_request_no", request, ChangedBudget, work)
+    held.facts = changed
+    return answer
 
 
-def _replace(store: Store, held: Held, request: CreateStock) -> None:
+def _replaced(store: Store, held: Held, request: CreateStock) -> StockFacts:
+    """Write a stock's new request. Its facts are changed in memory only after all that is written with it."""
     text = msgspec.json.encode(request).decode()
     store.rows("UPDATE stock SET request = ? WHERE stock_id = ?", text, held.facts.stock_id)
-    held.facts = held.facts._replace(request=request)
+    return held.facts._replace(request=request)

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import apsw
 import msgspec
-import numpy as np
 
 from ....api.couponcodes import FailedCode
 from ....api.stocks import CreateStock
@@ -52,12 +51,14 @@ class Held:
     def sent(self) -> int:
         return len(self.issued)
 
-    def give(self, openid: str, coupon_id: int, sent_at: int) -> None:
-        self.issued.add_one(openid, coupon_id)
-        self._sent_on[beijing_day(sent_at)] += 1
+    def give(self, coupons: Iterable[CouponFacts], sent_at: int) -> None:
+        before = self.sent
+        for coupon in coupons:
+            self.issued.add_one(coupon.openid, coupon.coupon_id)
+        self._sent_on[beijing_day(sent_at)] += self.sent - before
 
     def restore(self, openids: Sequence[str], coupon_ids: Sequence[int], sent_at: Sequence[int]) -> None:
-        self.issued.add(openids, coupon_ids)
+        self.issued.restore(openids, coupon_ids)
         self._sent_on.update(map(beijing_day, sent_at))
 
     def sent_today(self, now: int) -> int:
@@ -184,8 +185,8 @@ class Store:
 
     def _rebuild_coupons(self) -> None:
         """One pass over the coupons, in pieces: there is no index by stock, for it would cost each draw a page."""
-        positions: dict[str, array[int]] = defaultdict(lambda: array("Q"))
-        coupon_ids: dict[str, array[int]] = defaultdict(lambda: array("Q"))
+        positions: dict[str, array[int]] = defaultdict(lambda: array("q"))
+        coupon_ids: dict[str, array[int]] = defaultdict(lambda: array("I"))
         last = 0
         statement = "SELECT coupon_id, stock_id, position, coupon_code, openid, sent_at FROM coupon ORDER BY coupon_id"
         for piece in _pieces(self.db.execute(statement)):
@@ -208,13 +209,13 @@ class Store:
         for stock_id, position in self.rows("SELECT stock_id, position FROM deletion"):
             deleted[stock_id].append(position)
         for stock_id, held in self.stocks.items():
-            if held.facts.takes_uploads:
-                given = np.array(positions[stock_id], np.int64)
-                ids_array = np.array(coupon_ids[stock_id], np.int64)
-                if not held.shelf.restore(given, ids_array, np.array(deleted[stock_id], np.int64)):
-                    raise StoreUnavailable(
-                        f"the store is damaged: in stock {stock_id} a code has two fates: restore a backup"
-                    )
+            held.issued.restored()
+            if held.facts.takes_uploads and not held.shelf.restore(
+                positions[stock_id], coupon_ids[stock_id], deleted[stock_id]
+            ):
+                raise StoreUnavailable(
+                    f"the store is damaged: in stock {stock_id} a code has two fates: restore a backup"
+                )
 
     def _rebuild_codes(self) -> None:
         """In large pieces, each of one stock: one piece after another would cost a call for every upload."""

@@ -6,8 +6,6 @@ import functools
 
 import apsw
 
-from ..shelf import Place
-
 UPLOADS_CACHED = 1024
 
 
@@ -19,10 +17,14 @@ class Texts:
         self._blob: apsw.Blob | None = None
         self._codes = functools.lru_cache(UPLOADS_CACHED)(self._read_codes)
 
-    def read(self, place: Place) -> str:
-        if place.width and place.upload_id > 0:
-            return self._slice(place)
-        return self._codes(place.upload_id)[place.line]
+    def read(self, upload_id: int, line: int, width: int) -> str:
+        """Return what stands at a place of a shelf. The shelf knows whether it is the code that was put there."""
+        try:
+            if width and upload_id > 0:
+                return self._slice(upload_id, line, width)
+            return self._codes(upload_id)[line]
+        except (ValueError, IndexError):  # Nothing, or nothing that can be read.
+            return ""
 
     def settle(self) -> None:
         if self._blob is not None:
@@ -34,13 +36,13 @@ class Texts:
         self.settle()
         self._codes.cache_clear()
 
-    def _slice(self, place: Place) -> str:
+    def _slice(self, upload_id: int, line: int, width: int) -> str:
         if self._blob is None:
-            self._blob = self._db.blob_open("main", "upload", "codes", place.upload_id, False)
+            self._blob = self._db.blob_open("main", "upload", "codes", upload_id, False)
         else:
-            self._blob.reopen(place.upload_id)
-        self._blob.seek(place.line * (place.width + 1))
-        return self._blob.read(place.width).decode("ascii")
+            self._blob.reopen(upload_id)
+        self._blob.seek(line * (width + 1))
+        return str(self._blob.read(width), "ascii")
 
     def _read_codes(self, upload_id: int) -> list[str]:
         """The codes of an upload; of a negative one, the code of that coupon: see `Shelf.append_given`."""
