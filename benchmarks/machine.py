@@ -20,7 +20,7 @@ SERVER_CORE, LOAD_CORE = (sorted(os.sched_getaffinity(0)) * 2)[:2]
 
 def line() -> str:
     """One line that names the machine and what was measured on it."""
-    packages = ("cryptography", "apsw", "uvicorn", "uvloop", "httptools", "pyreqwest", "msgspec", "numpy")
+    packages = ("cryptography", "apsw", "uvloop", "httptools", "pyreqwest", "msgspec", "numpy")
     return "; ".join(
         [
             f"{len(os.sched_getaffinity(0))} cores {_processor()}",

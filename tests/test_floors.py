@@ -28,7 +28,6 @@ LIBRARIES = {  # Library: the packages that may import it, or the one module, fo
     "cryptography": ("wire",),
     "apsw": ("platform", "upload"),
     "numpy": ("platform", "upload"),
-    "uvicorn": ("platform",),
     "uvloop": ("platform",),
     "httptools": ("platform",),
     "sqlite3": ("upload.source",),

@@ -16,7 +16,7 @@ import pytest
 from quanma.client.events import Event
 from quanma.client.receiving import AsgiReceiver, WsgiReceiver
 from tests.support.deliveries import SENT, event_body, receiver, signing_headers
-from tests.support.platform import call_app
+from tests.support.platform import call_asgi
 
 BODY = event_body()
 OTHER = event_body({**SENT, "coupon_code": "B2"}, id="another")
@@ -40,7 +40,7 @@ Posted = tuple[int, bytes]
 
 def post_asgi(app: AsgiReceiver, *bodies: bytes, changed: bytes = b"") -> list[Posted]:
     async def one(body: bytes) -> Posted:
-        reply = await call_app(app, "POST", "/notify", list(signing_headers(body).items()), body + changed)
+        reply = await call_asgi(app, "POST", "/notify", list(signing_headers(body).items()), body + changed)
         return reply.status_code, reply.body
 
     async def all_of_them() -> list[Posted]:
@@ -169,11 +169,11 @@ def test_asgi_of_two_deliveries_at_the_same_moment_handles_one_and_puts_off_the_
 
         app = AsgiReceiver(receiver(), handle)
         headers = list(signing_headers(BODY).items())
-        first = asyncio.create_task(call_app(app, "POST", "/", headers, BODY))
+        first = asyncio.create_task(call_asgi(app, "POST", "/", headers, BODY))
         await asyncio.sleep(0)
-        second = await call_app(app, "POST", "/", headers, BODY)
+        second = await call_asgi(app, "POST", "/", headers, BODY)
         go_on.set()
-        third_comes_after = (await first, await call_app(app, "POST", "/", headers, BODY))
+        third_comes_after = (await first, await call_asgi(app, "POST", "/", headers, BODY))
         return [second.status_code, *(reply.status_code for reply in third_comes_after)]
 
     assert asyncio.run(story()) == [500, 204, 204]
@@ -191,11 +191,11 @@ def test_asgi_a_delivery_that_was_broken_off_is_handled_when_it_comes_again() ->
 
         app = AsgiReceiver(receiver(), handle)
         headers = list(signing_headers(BODY).items())
-        first = asyncio.create_task(call_app(app, "POST", "/", headers, BODY))
+        first = asyncio.create_task(call_asgi(app, "POST", "/", headers, BODY))
         await asyncio.sleep(0)
         first.cancel()
         await asyncio.wait([first])
-        return (await call_app(app, "POST", "/", headers, BODY)).status_code
+        return (await call_asgi(app, "POST", "/", headers, BODY)).status_code
 
     assert asyncio.run(story()) == 204
     assert len(events) == 2

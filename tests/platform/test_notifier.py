@@ -20,7 +20,7 @@ from quanma.platform.notifier import Notifier
 from quanma.platform.pool.contract import EventState, Issue
 from tests.contract.driver import NOW
 from tests.support.delivering import Delivering
-from tests.support.platform import MCHID, OTHER_MCHID, call_app
+from tests.support.platform import MCHID, OTHER_MCHID, call_asgi
 
 pytestmark = pytest.mark.slow
 
@@ -98,7 +98,7 @@ def test_our_own_application_receives_what_our_platform_posts(delivering: Delive
 
     (posted,) = delivering.posted
     app = AsgiReceiver(delivering.receiver(NOW), handle)
-    assert asyncio.run(call_app(app, "POST", "/notify", posted.headers, posted.body)).status_code == 204
+    assert asyncio.run(call_asgi(app, "POST", "/notify", posted.headers, posted.body)).status_code == 204
     assert len(events) == 1
 
 

@@ -21,6 +21,7 @@ from quanma.api.stocks import CreateStock, Stocks
 from quanma.client import config
 from quanma.client.transport import Reply, Request
 from quanma.platform import config as platform_config
+from quanma.platform import http
 from quanma.platform.app import App
 from quanma.platform.handlers import HANDLERS
 from quanma.platform.keyroom import KeyRoom
@@ -123,7 +124,17 @@ class InProcess:
         self._loop.close()
 
 
-async def call_app(
+async def call_app(app: App, method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> Reply:
+    """One request, as a connection would hand it over."""
+    path, _, query = target.partition("?")
+    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
+    request = http.Request(method, path.encode(), query.encode(), raw, body)
+    answer = app.finish(request, await app.answer(request))
+    lines = [line.partition(": ") for line in answer.headers.split("\r\n")[:-1]]
+    return Reply(answer.status, [(name, value) for name, _, value in lines], answer.body)
+
+
+async def call_asgi(
     app: Callable[..., Awaitable[None]], method: str, target: str, headers: list[tuple[str, str]], body: bytes
 ) -> Reply:
     """One ASGI request, as a server would hand it over."""

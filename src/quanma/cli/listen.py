@@ -10,10 +10,11 @@ from typing import IO
 import click
 import msgspec
 
-from ..client.events import Event, Receiver
+from ..client.events import BODY_BYTES_MAX, Event, Receiver
 from ..client.receiving import AsgiReceiver
 from ..errors import Misconfigured
 from ..platform import server
+from ..platform.asgi import Behind
 
 
 @click.command()
@@ -37,7 +38,7 @@ def listen(host: str, port: int, ledger: Path | None, config: Path | None) -> No
         print(line, flush=True)
 
     with server.bind(host, port) as listening:
-        server.run(AsgiReceiver(receiver, keep), listening)
+        server.run(Behind(AsgiReceiver(receiver, keep), BODY_BYTES_MAX), listening)
 
 
 def _open(path: Path) -> IO[str]:

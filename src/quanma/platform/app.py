@@ -1,4 +1,4 @@
-"""The platform as an ASGI application: routes, checks and bytes follow from the declared operations.
+"""The platform as an application: routes, checks and bytes follow from the declared operations.
 
 A request is verified over the bytes and the target received, then read, then handled; its answer is signed over the
 bytes sent, errors too. Every error becomes a status and a body here, and nowhere else.
@@ -6,13 +6,13 @@ bytes sent, errors too. Every error becomes a status and a body here, and nowher
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import random
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
 
 from ..api import openapi
 from ..api.media import IMAGE_BYTES_MAX
@@ -22,6 +22,7 @@ from ..errors import (
     PlatformError,
     PlatformFailed,
     PlatformUnavailable,
+    RateLimited,
     ResourceNotExists,
     SignatureInvalid,
     SignError,
@@ -30,33 +31,34 @@ from ..errors import (
 from ..wire import codec
 from . import claimpage
 from .handlers import Handlers, Visit
+from .http import Outcome, Reply, Request
 from .keyroom import KeyRoom
 from .limits import RateLimit
 from .metrics import Metrics
 from .pool.contract import CodePool
 from .traces import trace_of
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-SendMessage = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
 log = logging.getLogger(__name__)
 
 BODY_BYTES_MAX = 1024 * 1024
 PICTURE_BODY_BYTES_MAX = IMAGE_BYTES_MAX + 64 * 1024
-BODY_SECONDS = 8.0
+COME_AGAIN_SECONDS = (1, 2, 3)
+"""What refused callers are told, each one of these: they must not all come back at once."""
 _TRUNCATED = 64
-_TEXT = (("Content-Type", "text/plain; charset=utf-8"),)
-_JSON = (("Content-Type", "application/json; charset=utf-8"),)
+_TEXT = "Content-Type: text/plain; charset=utf-8\r\n"
+_JSON = "Content-Type: application/json; charset=utf-8\r\n"
 _HTML = (
-    ("Content-Type", "text/html; charset=utf-8"),
-    ("Content-Security-Policy", "default-src 'none'"),
-    ("Cache-Control", "no-store"),
-    ("X-Content-Type-Options", "nosniff"),
+    "Content-Type: text/html; charset=utf-8\r\n"
+    "Content-Security-Policy: default-src 'none'\r\n"
+    "Cache-Control: no-store\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
 )
-
-
-Route = tuple[re.Pattern[str], Operation[..., Any, Any, Any], Callable[[Visit, Any], Awaitable[Any]]]
+_ANSWER = (
+    "Content-Type: application/json; charset=utf-8\r\n"
+    "Content-Language: zh-CN\r\n"
+    "Cache-Control: no-cache, must-revalidate\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+)
 
 
 class Beside(Protocol):
@@ -64,6 +66,9 @@ class Beside(Protocol):
 
     def start(self) -> None: ...
     async def stop(self) -> None: ...
+
+
+Route = tuple[re.Pattern[str], Operation[..., Any, Any, Any], Callable[[Visit, Any], Awaitable[Any]]]
 
 
 class Found:
@@ -78,12 +83,6 @@ class Found:
         self.operation = operation
         self.handler = handler
         self.in_path = in_path
-
-
-class Outcome(NamedTuple):
-    status: int
-    body: bytes
-    headers: tuple[tuple[str, str], ...] = ()
 
 
 class App:
@@ -112,74 +111,43 @@ class App:
         self._beside = beside
         self._openapi = codec.encode_answer(openapi.document(handlers))
         self.metrics = Metrics()
-        self._routes: dict[str, list[Route]] = {}
+        self._refusals: dict[str, tuple[int, str, bytes]] = {}
+        self._fixed: dict[tuple[str, bytes], Found] = {}
+        """By verb and path, where nothing in the path varies."""
+        self._varying: dict[tuple[str, int], list[Route]] = {}
+        """By verb and number of slashes."""
         for operation, handler in handlers.items():
+            path = operation.path.encode()
+            if b"{" not in path:
+                self._fixed[operation.verb, path] = Found(operation, handler, {})
+                continue
             pattern = re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(operation.path)))
-            self._routes.setdefault(operation.verb, []).append((pattern, operation, handler))
+            at = self._varying.setdefault((operation.verb, path.count(b"/")), [])
+            at.append((pattern, operation, handler))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: SendMessage) -> None:
-        if scope["type"] == "lifespan":
-            return await self._lifespan(receive, send)
-        if scope["type"] != "http":
-            return None
-        began = time.perf_counter()
-        if scope["method"] == "GET" and (plain := await self._plain(scope)) is not None:
-            return await _respond(send, plain, [])
-        found = self._find(scope)
-        body = await _read_body(receive, _body_bytes_max(found))
-        if body is None:
-            return None  # The client went away, or never finished: nothing was executed.
+    async def start(self) -> None:
+        for one in self._beside:
+            one.start()
+
+    def drain(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        for one in self._beside:
+            await one.stop()
+        await self._pool.close()
+
+    def body_bytes_max(self, verb: str, path: bytes) -> int:
+        found = self._find(verb, path)
+        return PICTURE_BODY_BYTES_MAX if found and found.operation.multipart else BODY_BYTES_MAX
+
+    async def answer(self, request: Request) -> Outcome:
+        """Verify, read and handle a request. What went wrong is an outcome too."""
+        if request.verb == "GET" and (plain := await self._plain(request)) is not None:
+            return plain
         now = self._clock()
-        outcome = await self._outcome(scope, found, body, now)
-        wanted = _header(scope, b"wechatpay-serial")
-        headers = [
-            ("Content-Type", "application/json; charset=utf-8"),
-            ("Content-Language", "zh-CN"),
-            ("Cache-Control", "no-cache, must-revalidate"),
-            ("X-Content-Type-Options", "nosniff"),
-            # Source: the number at the end is 0 for success (documented); ours is the HTTP status for a failure.
-            (
-                "Request-ID",
-                f"{secrets.token_hex(16).upper()}-{0 if outcome.status < 300 else outcome.status}",
-            ),
-            # To strangers too: a signed refusal costs and tells as much as an unsigned one would save.
-            *self._keyroom.sign(wanted, str(int(now)), outcome.body),
-        ]
-        await _respond(send, outcome, headers)
-        self.metrics.count(scope["method"], outcome.status, time.perf_counter() - began)
-        return None
-
-    async def _plain(self, scope: Scope) -> Outcome | None:
-        """The pages that nobody signs for."""
-        path = scope["path"]
-        if path == "/healthz":
-            try:
-                await self._pool.check()
-            except StoreUnavailable as problem:
-                return Outcome(503, f"{problem}\n".encode(), _TEXT)
-            return Outcome(200, b"ok\n", _TEXT)
-        if path == "/metrics":
-            return Outcome(200, self.metrics.text(), _TEXT)
-        if path == "/openapi.json":
-            return Outcome(200, self._openapi, _JSON)
-        if path == claimpage.PATH:
-            page = await claimpage.claim(self._pool, self._keyroom, scope["query_string"], int(self._clock()))
-            return Outcome(page.status, page.html, _HTML)
-        return None
-
-    def _find(self, scope: Scope) -> Found | None:
-        # raw_path, not path: a code may hold an escaped slash.
-        path = scope["raw_path"].decode("latin-1")
-        for pattern, operation, handler in self._routes.get(scope["method"], ()):
-            if match := pattern.fullmatch(path):
-                return Found(operation, handler, match.groupdict())
-        return None
-
-    async def _outcome(self, scope: Scope, found: Found | None, body: bytes | PlatformError, now: float) -> Outcome:
         try:
-            if isinstance(body, PlatformError):
-                return _failure(body, ("Connection", "close"))  # The rest of the body is not waited for.
-            response = await self._answer(scope, found, body, now)
+            response = await self._answer(request, now)
             return Outcome(204 if response is None else 200, codec.encode_answer(response))
         except PlatformError as error:
             return _failure(error)
@@ -189,23 +157,82 @@ class App:
             log.error("a request failed: %s", trace_of(error))
             return _failure(PlatformFailed("系统错误: the platform failed, send the same request again"))
 
-    async def _answer(self, scope: Scope, found: Found | None, body: bytes, now: float) -> Any:
+    def finish(self, request: Request, outcome: Outcome) -> Reply:
+        """Sign an answer, to strangers too: a signed refusal costs and tells as much as an unsigned one would save."""
+        if not outcome.signed:
+            return Reply(outcome.status, outcome.headers, outcome.body)
+        timestamp = str(int(self._clock()))
+        signed = self._keyroom.sign(request.header(b"wechatpay-serial"), timestamp, outcome.body)
+        headers = f"{_ANSWER}{_request_id(outcome.status)}{_lines(signed)}{outcome.headers}"
+        self.metrics.count(request.verb, outcome.status, time.perf_counter() - request.began)
+        return Reply(outcome.status, headers, outcome.body)
+
+    def refusal(self, request: Request) -> Reply | None:
+        """Refuse one request too many, before anything is verified or done.
+
+        What is signed says nothing of the request, so that one signature a second is enough for all: it must cost less
+        than what it refuses.
+        """
+        if request.verb == "GET" and request.path in _WITHOUT_WORK:
+            return None
+        wanted = request.header(b"wechatpay-serial")
+        name = self._keyroom.signer(wanted, now := int(self._clock()))
+        if (known := self._refusals.get(name)) is None or known[0] != now:
+            body = codec.encode_answer(
+                {"code": RateLimited.error_code, "message": "频率限制: too many requests at once"}
+            )
+            self._refusals[name] = known = now, _ANSWER + _lines(self._keyroom.sign(wanted, str(now), body)), body
+        _, headers, body = known
+        wait = random.choice(COME_AGAIN_SECONDS)
+        self.metrics.count(request.verb, 429, time.perf_counter() - request.began)
+        return Reply(429, f"{headers}{_request_id(429)}Retry-After: {wait}\r\n", body)
+
+    async def _plain(self, request: Request) -> Outcome | None:
+        """The pages that nobody signs for."""
+        path = request.path
+        if path == b"/healthz":
+            try:
+                await self._pool.check()
+            except StoreUnavailable as problem:
+                return Outcome(503, f"{problem}\n".encode(), _TEXT, signed=False)
+            return Outcome(200, b"ok\n", _TEXT, signed=False)
+        if path == b"/metrics":
+            return Outcome(200, self.metrics.text(), _TEXT, signed=False)
+        if path == b"/openapi.json":
+            return Outcome(200, self._openapi, _JSON, signed=False)
+        if path == claimpage.PATH.encode():
+            page = await claimpage.claim(self._pool, self._keyroom, request.query, int(self._clock()))
+            return Outcome(page.status, page.html, _HTML, signed=False)
+        return None
+
+    def _find(self, verb: str, path: bytes) -> Found | None:
+        # The path as it was sent: a code may hold an escaped slash.
+        if (found := self._fixed.get((verb, path))) is not None:
+            return found
+        text = path.decode("latin-1")
+        for pattern, operation, handler in self._varying.get((verb, path.count(b"/")), ()):
+            if match := pattern.fullmatch(text):
+                return Found(operation, handler, match.groupdict())
+        return None
+
+    async def _answer(self, request: Request, now: float) -> Any:
+        found = self._find(request.verb, request.path)
+        body = _whole(request, PICTURE_BODY_BYTES_MAX if found and found.operation.multipart else BODY_BYTES_MAX)
         # The target as it came: the signature is over what was sent.
-        path, query = scope["raw_path"].decode("latin-1"), scope["query_string"]
+        path, query = request.path.decode("latin-1"), request.query
         target = f"{path}?{query.decode('latin-1')}" if query else path
-        content_type = _header(scope, b"content-type") or ""
-        authorizations = [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
+        content_type = request.header(b"content-type") or ""
         signed = codec.signed_body(found.operation if found else None, content_type, body)
         try:
-            merchant = self._keyroom.verify(scope["method"], target, authorizations, signed, now)
+            merchant = self._keyroom.verify(request.verb, target, request.all(b"authorization"), signed, now)
         except SignatureInvalid as reason:
-            raise self._sign_error(scope["method"], target, body, str(reason)) from None
+            raise self._sign_error(request.verb, target, body, str(reason)) from None
         self._limit.check(merchant.mchid, now)
         if found is None:
-            raise ResourceNotExists(f"there is no operation {scope['method']} on this path")
-        request = codec.decode_request(found.operation, found.in_path, query, body, content_type)
+            raise ResourceNotExists(f"there is no operation {request.verb} on this path")
+        asked = codec.decode_request(found.operation, found.in_path, query, body, content_type)
         visit = Visit(merchant, int(now), self._pool, tuple(self._keyroom.certificates), self._private_callbacks)
-        return await found.handler(visit, request)
+        return await found.handler(visit, asked)
 
     def _sign_error(self, method: str, target: str, body: bytes, reason: str) -> SignError:
         # Source: the shape was seen in the field. The length is that of a nonce of 32 characters, whatever was sent:
@@ -224,60 +251,31 @@ class App:
         }
         return SignError(reason if self._explain else "错误的签名，导致验签失败", detail=detail)
 
-    async def _lifespan(self, receive: Receive, send: SendMessage) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                for one in self._beside:
-                    one.start()
-                await send({"type": "lifespan.startup.complete"})
-            else:
-                for one in self._beside:
-                    await one.stop()
-                await self._pool.close()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
+
+_WITHOUT_WORK = frozenset({b"/healthz", b"/readyz", b"/metrics", b"/openapi.json"})
 
 
-def _failure(error: PlatformError, *headers: tuple[str, str]) -> Outcome:
+def _whole(request: Request, bytes_max: int) -> bytes:
+    if request.body is None:
+        raise ParamError("the body did not arrive in time")
+    if len(request.body) > bytes_max:
+        raise ParamError(f"the body is longer than {bytes_max} bytes")
+    return request.body
+
+
+def _failure(error: PlatformError) -> Outcome:
     body: dict[str, Any] = {"code": error.code, "message": error.message}
     if error.detail is not None:
         body["detail"] = error.detail
     wait = error.retry_after_seconds
-    if wait is not None:
-        headers = (*headers, ("Retry-After", str(int(wait))))
+    headers = "" if wait is None else f"Retry-After: {int(wait)}\r\n"
     return Outcome(error.status_code, codec.encode_answer(body), headers)
 
 
-def _body_bytes_max(found: Found | None) -> int:
-    return PICTURE_BODY_BYTES_MAX if found and found.operation.multipart else BODY_BYTES_MAX
+def _request_id(status: int) -> str:
+    # Source: the number at the end is 0 for success (documented); ours is the HTTP status for a failure.
+    return f"Request-ID: {secrets.token_hex(16).upper()}-{0 if status < 300 else status}\r\n"
 
 
-async def _read_body(receive: Receive, bytes_max: int) -> bytes | PlatformError | None:
-    """Return the body, the refusal of one that is too long, or None where the client went away or never finished it."""
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    return None
-                body += message.get("body", b"")
-                if len(body) > bytes_max:
-                    return ParamError(f"the body is longer than {bytes_max} bytes")
-                if not message.get("more_body", False):
-                    return bytes(body)
-    except TimeoutError:
-        return ParamError(f"the body did not arrive within {BODY_SECONDS:.0f} s")
-
-
-def _header(scope: Scope, wanted: bytes) -> str | None:
-    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), None)
-
-
-async def _respond(send: SendMessage, outcome: Outcome, headers: list[tuple[str, str]]) -> None:
-    raw = [(name.encode(), value.encode("latin-1")) for name, value in (*headers, *outcome.headers)]
-    if outcome.status != 204:
-        raw.append((b"Content-Length", str(len(outcome.body)).encode()))
-    await send({"type": "http.response.start", "status": outcome.status, "headers": raw})
-    await send({"type": "http.response.body", "body": outcome.body})
+def _lines(headers: Sequence[tuple[str, str]]) -> str:
+    return "".join([f"{name}: {value}\r\n" for name, value in headers])

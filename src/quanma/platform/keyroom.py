@@ -90,7 +90,7 @@ class KeyRoom:
 
     def sign(self, wanted: str | None, timestamp: str, body: bytes) -> list[tuple[str, str]]:
         """Return the headers that sign an answer, with the key that was asked for, else the public key."""
-        name = wanted if wanted is not None and wanted in self._signing else self._default(int(timestamp))
+        name = self.signer(wanted, int(timestamp))
         nonce = secrets.token_hex(16)
         message = signature.answer_message(timestamp, nonce, body)
         return [
@@ -100,6 +100,10 @@ class KeyRoom:
             ("Wechatpay-Serial", name),
             ("Wechatpay-Signature-Type", signature.SCHEME),
         ]
+
+    def signer(self, wanted: str | None, now: int) -> str:
+        """Return the name of the key that signs an answer."""
+        return wanted if wanted is not None and wanted in self._signing else self._default(now)
 
     def _default(self, now: int) -> str:
         active = [key.name for key in self._default_keys if key.active_from <= now]

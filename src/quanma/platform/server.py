@@ -1,25 +1,25 @@
-"""The platform on a socket: uvicorn with bounded heads, `quanma serve`."""
+"""The platform on a socket: `quanma serve`, from its start to its clean end."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import re
+import gc
+import resource
 import signal
 import socket
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import uvloop
 
 from ..errors import Misconfigured
 from . import config
 from .app import App
+from .connection import Connection, Serving
 from .handlers import HANDLERS
+from .http import Application
 from .keyroom import KeyRoom
 from .keywatch import KeyWatch
 from .notifier import Notifier
@@ -27,85 +27,13 @@ from .pool import open_pool
 from .pool.contract import Retries
 from .productstocks import declare_stocks
 
-FRAMING_BYTES_MAX = 32 * 1024
-HEAD_SECONDS = 8.0
-KEEP_ALIVE_SECONDS = 8
-"""Source: the platform's keep-alive timeout, as seen in the field."""
-DRAIN_SECONDS = 10
-
-
-# All else uvicorn would drop or change on the way to the application: a fragment, a "?" with nothing behind it,
-# a scheme and host in front, a byte that is not ASCII.
-_TARGET = re.compile(rb"/[^?#\x00-\x20\x7f-\xff]*(\?[^#\x00-\x20\x7f-\xff]+)?")
-
-
-class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1, with bounds on what is not body, its size and a head's time, and with one form of a request.
-
-    A target is a path and perhaps a query; there are no trailers. Else what is verified would not be what was sent.
-    """
-
-    _framing_bytes = 0
-    """Of the request that arrives: head, sizes of chunks, all that is not body."""
-    _deadline: asyncio.TimerHandle | None = None
-    _had_request = False
-    _head_complete = False
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._await_head()
-
-    def data_received(self, data: bytes) -> None:
-        if self._deadline is None and self._had_request and self.cycle.response_complete:
-            self._await_head()
-        self._framing_bytes += len(data)
-        super().data_received(data)
-        if self._framing_bytes > FRAMING_BYTES_MAX and not self.transport.is_closing():
-            self.send_400_response("the request's head is too long")
-
-    def on_message_begin(self) -> None:
-        self._head_complete = False
-        super().on_message_begin()
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head_complete:
-            raise ValueError("a trailer: it would stand among the headers that the signature is read from")
-        super().on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        version = self.parser.get_http_version()  # pyright: ignore[reportOptionalMemberAccess]  # Not while it parses.
-        if version not in ("1.0", "1.1"):
-            raise ValueError("another version of HTTP")
-        if not _TARGET.fullmatch(self.url):
-            raise ValueError("a target that is not a path and a query: it would be verified in another form")
-        self._forget()
-        super().on_headers_complete()
-        self._had_request = self._head_complete = True
-
-    def on_body(self, body: bytes) -> None:
-        self._framing_bytes -= len(body)
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        self._framing_bytes = 0
-        super().on_message_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._forget()
-        super().connection_lost(exc)
-
-    def _await_head(self) -> None:
-        self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_late)
-
-    def _too_late(self) -> None:
-        self._deadline = None
-        if not self.transport.is_closing():
-            self.transport.close()
-
-    def _forget(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+DRAIN_SECONDS = 10.0
+DRAIN_IDLE_SECONDS = 1.0
+"""How long an open connection may still bring a request while the platform ends: one was perhaps on its way."""
+BACKLOG = 2048
+"""Connections that wait to be taken. The system's own limit may be lower: net.core.somaxconn."""
+COLLECT_EVERY = 20_000
+"""Objects made between two looks for cycles. A request makes few, and hardly any in cycles."""
 
 
 def serve(
@@ -158,44 +86,57 @@ def bind(host: str, port: int) -> socket.socket:
     return listening
 
 
-def run(app: Any, listening: socket.socket) -> None:
-    """Serve an ASGI application on a socket until SIGTERM or SIGINT, within this platform's bounds."""
-    settings = uvicorn.Config(
-        app,
-        http=BoundedProtocol,
-        ws="none",
-        loop="uvloop",
-        lifespan="on",
-        access_log=False,  # A path holds codes and openids.
-        log_level="warning",
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-        backlog=1024,
-    )
-    server = _Announcing(settings, listening)
-    server.run(sockets=[listening])
+def announce(listening: socket.socket) -> None:
+    """Say where the platform listens. Whoever started it waits for this line."""
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    print(f"listening on http://{shown}:{port}", file=sys.stderr, flush=True)
 
 
-class _Announcing(uvicorn.Server):
-    def __init__(self, settings: uvicorn.Config, listening: socket.socket) -> None:
-        super().__init__(settings)
-        self._listening = listening
+def run(app: Application, listening: socket.socket, ready: Callable[[socket.socket], None] = announce) -> None:
+    """Serve an application on a socket until SIGTERM or SIGINT, within this platform's bounds.
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        # uvicorn's own sends the signal again at the end; for us a stop that was asked for is a clean end.
-        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    `ready` is called once it can answer.
+    """
+    # Each connection is a file: what the system lets a process raise by itself is raised.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    uvloop.run(_run(app, listening, ready))
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            host, port = self._listening.getsockname()[:2]
-            shown = f"[{host}]" if ":" in host else host
-            print(f"listening on http://{shown}:{port}", file=sys.stderr, flush=True)
+
+async def _run(app: Application, listening: socket.socket, ready: Callable[[socket.socket], None]) -> None:
+    loop = asyncio.get_running_loop()
+    stopping, hurrying = asyncio.Event(), asyncio.Event()
+
+    def stop() -> None:
+        (hurrying if stopping.is_set() else stopping).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    serving = Serving(app)
+    serving.start(loop)
+    await app.start()
+    # What is there now stays: looking through it again and again would cost more the larger the pool is.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_EVERY, 20, 50)
+    server = await loop.create_server(lambda: Connection(serving), sock=listening, backlog=BACKLOG)
+    ready(listening)
+    await stopping.wait()
+    app.drain()
+    serving.drain()
+    server.close()
+    await _drained(serving, hurrying)
+    serving.stop()
+    await app.stop()
+
+
+async def _drained(serving: Serving, hurrying: asyncio.Event) -> None:
+    """Wait until every request that came is answered and every connection is closed, but not for ever."""
+    began = serving.loop.time()
+    while (waited := serving.loop.time() - began) < DRAIN_SECONDS and not hurrying.is_set():
+        if not serving.connections and not serving.under_way:
+            return
+        if waited >= DRAIN_IDLE_SECONDS:
+            serving.close_idle()
+        await asyncio.sleep(0.02)

@@ -6,7 +6,6 @@ The clock is an argument. Source: documented, but for the ±300 s and the forms 
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 from collections.abc import Iterable
@@ -26,6 +25,10 @@ PROBE = "WECHATPAY/SIGNTEST/"
 _TIMESTAMP = re.compile(r"[0-9]{10}")
 _NONCE = re.compile(r"[0-9A-Za-z]{16,32}")
 _FIELD = re.compile(r'(mchid|serial_no|nonce_str|timestamp|signature)="([^"]*)"')
+_USUAL = re.compile(
+    rf'{SCHEME} mchid="([^"]*)",nonce_str="([^"]*)",timestamp="([^"]*)",serial_no="([^"]*)",signature="([^"]*)"'
+)
+"""As the official SDKs write it."""
 _PADDING, _HASH = PKCS1v15(), SHA256()
 
 
@@ -49,7 +52,7 @@ class AnswerSignature(NamedTuple):
 
 
 def sign(key: RSAPrivateKey, message: bytes) -> str:
-    return base64.b64encode(key.sign(message, _PADDING, _HASH)).decode()
+    return binascii.b2a_base64(key.sign(message, _PADDING, _HASH), newline=False).decode()
 
 
 def request_message(method: str, target: str, timestamp: str, nonce: str, body: bytes) -> bytes:
@@ -75,6 +78,9 @@ def parse_authorization(header: str) -> Authorization:
     Raises:
         SignatureInvalid: another scheme, or a field is missing, repeated or unknown.
     """
+    if usual := _USUAL.fullmatch(header):
+        mchid, nonce_str, timestamp, serial_no, signature = usual.groups()
+        return Authorization(mchid, serial_no, nonce_str, timestamp, signature)
     scheme, _, rest = header.partition(" ")
     if scheme != SCHEME:
         raise SignatureInvalid(f"the Authorization scheme is {scheme[:40]!r}, not {SCHEME}")
@@ -133,10 +139,10 @@ def check_signature(key: RSAPublicKey, signature: str, message: bytes) -> None:
     if signature.startswith(PROBE):
         raise SignatureInvalid(f"a {PROBE} probe: the platform sends wrong signatures on purpose, and they must fail")
     try:
-        raw = base64.b64decode(signature, validate=True)
+        raw = binascii.a2b_base64(signature, strict_mode=True)
     except (binascii.Error, ValueError) as cause:
         raise SignatureInvalid("the signature is not Base64") from cause
-    if base64.b64encode(raw).decode() != signature:
+    if binascii.b2a_base64(raw, newline=False).decode() != signature:
         raise SignatureInvalid("the signature is not canonical Base64")
     try:
         key.verify(raw, message, _PADDING, _HASH)

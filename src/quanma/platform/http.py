@@ -1,0 +1,86 @@
+"""A request and its answer, as a connection and the application hand them to each other. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+
+class Request:
+    """One whole request. What is verified must be what was sent: the target is kept as it came."""
+
+    __slots__ = ("began", "body", "fields", "headers", "one_too_many", "operation", "path", "query", "verb")
+
+    def __init__(
+        self, verb: str, path: bytes, query: bytes, headers: list[tuple[bytes, bytes]], body: bytes | None = b""
+    ) -> None:
+        self.verb = verb
+        self.path = path
+        """As it was sent, escapes and all."""
+        self.query = query
+        self.headers = headers
+        """Names in lower case."""
+        self.fields: Mapping[bytes, bytes] = dict(reversed(headers))
+        """The first of each name."""
+        self.body = body
+        """None: it did not arrive in time. One that is too long is cut: a byte too many shows it."""
+        self.began = 0.0
+        """When it had arrived, by `time.perf_counter`."""
+        self.operation = ""
+        """The declared operation, once it is found; for counts and spans."""
+        self.one_too_many = False
+        """Its body is beyond what all bodies together may hold."""
+
+    def header(self, name: bytes) -> str | None:
+        value = self.fields.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    def all(self, name: bytes) -> list[str]:
+        """Every value that stands under a name."""
+        if len(self.fields) == len(self.headers):  # None stands twice.
+            return [self.fields[name].decode("latin-1")] if name in self.fields else []
+        return [value.decode("latin-1") for other, value in self.headers if other == name]
+
+
+class Outcome(NamedTuple):
+    """What was decided, before it is signed."""
+
+    status: int
+    body: bytes
+    headers: str = ""
+    """Lines, each ended by CR LF."""
+    signed: bool = True
+
+
+class Reply(NamedTuple):
+    status: int
+    headers: str
+    """Lines, each ended by CR LF, but for those of the framing, which are the connection's."""
+    body: bytes
+
+
+class Application(Protocol):
+    """What a connection asks. An answer is made in two steps: `answer` decides, `finish` signs.
+
+    The second is done in small portions, so that a group of decisions does not keep new requests from being read.
+    """
+
+    def body_bytes_max(self, verb: str, path: bytes) -> int: ...
+
+    def refusal(self, request: Request) -> Reply | None:
+        """The answer to a request that is one too many. None: take it all the same, it costs next to nothing."""
+        ...
+
+    async def answer(self, request: Request) -> Outcome:
+        """Never raises."""
+        ...
+
+    def finish(self, request: Request, outcome: Outcome) -> Reply: ...
+
+    async def start(self) -> None: ...
+
+    def drain(self) -> None:
+        """No new connections are taken from here on."""
+        ...
+
+    async def stop(self) -> None: ...
