@@ -27,6 +27,18 @@ def nonce_from(counter: int) -> str:
     return nonce
 
 
+def nonce_floor(now: int) -> int:
+    """Where a counter must at least stand after a start at this Unix time, so that a restored older copy repeats none.
+
+    65,536 for each second since 2025: no platform seals so many, so the time alone is ahead of every counter, and the
+    2**48 last until the year 2161.
+    """
+    return max(0, now - _FIRST_SECOND) << 16
+
+
+_FIRST_SECOND = 1_735_689_600
+
+
 def seal(apiv3_key: str, nonce: str, associated_data: str, plaintext: bytes) -> str:
     """Return the ciphertext and its tag, in Base64."""
     return base64.b64encode(_cipher(apiv3_key).encrypt(nonce.encode(), plaintext, associated_data.encode())).decode()

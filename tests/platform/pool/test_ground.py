@@ -10,8 +10,11 @@ import apsw
 import pytest
 
 from quanma.errors import StoreUnavailable
-from quanma.platform.pool import ground, hashindex, open_pool
+from quanma.platform.pool import ground, hashindex, open_pool, steps
 from quanma.platform.pool.sqlite import SqlitePool
+from quanma.platform.pool.sqlite.checked import checksum
+from quanma.platform.pool.sqlite.tables import COUPON, DELETION, UPLOAD
+from quanma.platform.pool.steps import Step
 from tests.contract.driver import DrivenPool
 from tests.support.platform import mode_of
 
@@ -92,11 +95,23 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(tmp_path: Path
 
 
 def test_a_schema_from_tomorrow_is_refused(tmp_path: Path) -> None:
+    path = _made(tmp_path, "CREATE TABLE tomorrow (a)")
+    with pytest.raises(StoreUnavailable, match=r"has schema 3, this quanma knows 2: upgrade quanma"):
+        SqlitePool(path)
+
+
+def test_a_schema_from_tomorrow_that_says_that_today_runs_on_it_is_served(tmp_path: Path) -> None:
+    path = _made(tmp_path, "-- runs from: 2\nCREATE TABLE tomorrow (a)")
+    asyncio.run(SqlitePool(path).close())
+    assert apsw.Connection(str(path)).execute("PRAGMA user_version").get == 3
+
+
+def test_a_number_of_a_step_that_was_never_made_is_damage(tmp_path: Path) -> None:
     path = _made(tmp_path)
     db = apsw.Connection(str(path))
-    db.execute("PRAGMA user_version = 1000")
+    db.execute("PRAGMA user_version = 1")
     db.close()
-    with pytest.raises(StoreUnavailable, match=r"has schema 1000, this quanma knows .*: upgrade quanma"):
+    with pytest.raises(StoreUnavailable, match="restore a backup"):
         SqlitePool(path)
 
 
@@ -145,7 +160,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         "UPDATE upload SET code_count = 3",
         "UPDATE upload SET codes = 'A1'",
         "UPDATE coupon SET position = 7",
-        "INSERT INTO deletion SELECT NULL, stock_id, position, 'A1', 'd1', 0 FROM coupon",
+        "INSERT INTO deletion SELECT 1, stock_id, position, 'A1', 'd1', 0, 1, 0 FROM coupon",
     ],
 )
 def test_rows_that_contradict_each_other_are_refused(tmp_path: Path, damage: str) -> None:
@@ -156,13 +171,26 @@ def test_rows_that_contradict_each_other_are_refused(tmp_path: Path, damage: str
     pool.close()
     db = apsw.Connection(str(tmp_path / "quanma.db"))
     db.execute(damage)
+    for table in (UPLOAD, COUPON, DELETION):  # As if a fault of ours had written it.
+        for row in db.execute(table.select).fetchall():
+            db.execute(
+                f"UPDATE {table.name} SET checksum = ? WHERE {table.columns[0]} = ?",
+                (checksum(table.name, *row[:-1]), row[0]),
+            )
     db.close()
-    with pytest.raises(StoreUnavailable, match=r"damaged.*restore a backup"):
+    with pytest.raises(
+        StoreUnavailable, match=r"damaged: (upload 1 is not where|in stock \d+ a code has two fates).*restore a backup"
+    ):
         SqlitePool(tmp_path / "quanma.db")
 
 
-def _made(folder: Path) -> Path:
-    asyncio.run(SqlitePool(folder / "quanma.db").close())
+def _made(folder: Path, *more: str) -> Path:
+    """Make a pool, by code that knows some more steps."""
+    with pytest.MonkeyPatch.context() as patched:
+        known = steps.all_steps("sqlite")
+        known += [Step(len(known) + number, "", sql) for number, sql in enumerate(more, 1)]
+        patched.setattr(steps, "all_steps", lambda back_end: known)
+        asyncio.run(SqlitePool(folder / "quanma.db").close())
     return folder / "quanma.db"
 
 

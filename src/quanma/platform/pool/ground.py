@@ -1,7 +1,7 @@
-"""The ground under a SQLite pool: what must hold before the first promise is given, and how the file is opened.
+"""The ground under a SQLite pool: what must hold before the first promise is given.
 
 Refused, with the reason: a SQLite with the WAL bug, a network file system, a file that others can read, a file that
-another process serves, another program's file, a schema from tomorrow.
+another process serves, settings that don't hold.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import fcntl
 import os
 import re
 import stat
-from importlib.resources import files
 from pathlib import Path
 from typing import IO
 
@@ -18,7 +17,6 @@ import apsw
 
 from ...errors import StoreUnavailable
 
-APPLICATION_ID = 0x7175616E  # "quan"
 _NETWORK = (
     "nfs",
     "nfs4",
@@ -64,31 +62,6 @@ def lock(path: Path) -> IO[bytes]:
     return held
 
 
-def connect(path: Path) -> apsw.Connection:
-    """Open the file, bring its schema up to date, and check that the settings hold.
-
-    Raises:
-        StoreUnavailable: the ground is not safe; the message says what to do.
-    """
-    check_version(apsw.sqlite_lib_version())
-    check_file_system(path)
-    _make_private(path)
-    try:
-        db = apsw.Connection(str(path), statementcachesize=200)
-        try:
-            steps = _missing_steps(db, path)
-            _settle(db)
-            _migrate(db, steps)
-        except BaseException:
-            db.close()
-            raise
-    except apsw.Error as problem:
-        raise StoreUnavailable(
-            f"{path} can't be opened ({type(problem).__name__}: {problem}): restore a backup"
-        ) from None
-    return db
-
-
 def check_version(version: str) -> None:
     """Raises StoreUnavailable: this SQLite can corrupt a WAL database (fixed in 3.51.3, 3.50.7 and 3.44.6)."""
     major, minor, patch = (int(part) for part in version.split(".")[:3])
@@ -118,7 +91,8 @@ def check_file_system(path: Path, mounts: str | None = None) -> None:
         raise StoreUnavailable(f"{path} is on a network file system ({kind}): move it to a local disk")
 
 
-def _make_private(path: Path) -> None:
+def make_private(path: Path) -> None:
+    """Make the file, if it is not there, for its owner alone. Raises StoreUnavailable: others can read it."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -128,7 +102,8 @@ def _make_private(path: Path) -> None:
         raise StoreUnavailable(f"{path} has mode {mode:04o}, so others can read codes and users: chmod 600 {path}")
 
 
-def _settle(db: apsw.Connection) -> None:
+def settle(db: apsw.Connection) -> None:
+    """Set what durability hangs on. Raises StoreUnavailable: it does not hold."""
     db.set_busy_timeout(2000)
     wanted = {
         "journal_mode": "wal",
@@ -144,26 +119,3 @@ def _settle(db: apsw.Connection) -> None:
                 f"SQLite did not take {setting} = {value} (it is {found}): move the file to a local disk"
             )
     db.execute("PRAGMA cache_size = -65536")
-
-
-def _missing_steps(db: apsw.Connection, path: Path) -> list[tuple[int, str]]:
-    """Return the numbered files that this pool lacks. Before anything is written: it may be another program's."""
-    application_id, version = db.execute("PRAGMA application_id").get, db.execute("PRAGMA user_version").get
-    if application_id not in (0, APPLICATION_ID) or (
-        application_id == 0 and db.execute("SELECT count(*) FROM sqlite_schema").get
-    ):
-        raise StoreUnavailable(f"{path} is another program's database: name another file")
-    folder = files("quanma.platform.pool") / "migrations" / "sqlite"
-    steps = sorted((step for step in folder.iterdir() if step.name.endswith(".sql")), key=lambda step: step.name)
-    if version > len(steps):
-        raise StoreUnavailable(f"{path} has schema {version}, this quanma knows {len(steps)}: upgrade quanma")
-    return [(number, step.read_text("utf-8")) for number, step in enumerate(steps[version:], version + 1)]
-
-
-def _migrate(db: apsw.Connection, steps: list[tuple[int, str]]) -> None:
-    """Apply each step in one transaction with its number."""
-    for number, step in steps:
-        with db:
-            db.execute(step)
-            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {number}")

@@ -44,12 +44,15 @@ class Journal:
         db: apsw.Connection,
         rebuild: Callable[[], None],
         settle: Callable[[], None] = lambda: None,
+        probe: Callable[[], None] = lambda: None,
     ) -> None:
         """`rebuild` makes what is in memory anew from the store: it is called after a group was undone.
 
-        `settle` lets go of what would hold a transaction open: it is called before each commit.
+        `settle` lets go of what would hold a transaction open: it is called before each commit. `probe` writes some
+        pages, after the disk was full.
         """
         self._settle = settle
+        self._probe = probe
         self._db = db
         self._rebuild = rebuild
         self._waiting: list[_Request] = []
@@ -187,12 +190,6 @@ class Journal:
     def _count_log_pages(self, db: apsw.Connection, name: str, pages: int) -> int:
         self._log_pages = pages
         return apsw.SQLITE_OK
-
-    def _probe(self) -> None:
-        """Write some pages, to learn whether the disk has room again. Random ones: SQLite skips what did not change."""
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.execute("INSERT OR REPLACE INTO about VALUES ('room', hex(randomblob(50000)))")
-        self._db.execute("COMMIT")
 
     def _undo(self, error: Exception) -> str:
         was_full = self._full

@@ -58,8 +58,9 @@ from ...rules import Product
 from .. import ground
 from ..contract import RETRIES, CallbackAddress, DueEvent, EventState, Issue, Retries
 from ..journal import Journal
-from . import codes, coupons, outbox, stocks, subsidies
+from . import codes, coupons, outbox, schema, stocks, subsidies
 from .store import Store
+from .tables import NONCE, NonceRow
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -75,11 +76,11 @@ class SqlitePool:
     def __init__(self, path: Path, *, warmup_seconds: int = 0, retries: Retries = RETRIES) -> None:
         with contextlib.ExitStack() as opened:
             opened.enter_context(ground.lock(path))
-            db = ground.connect(path)
+            db = schema.connect(path)
             opened.callback(db.close)
             self._store = Store(db, warmup_seconds, retries)
             self._opened = opened.pop_all()
-        self._journal = Journal(db, self._store.rebuild, self._store.texts.settle)
+        self._journal = Journal(db, self._store.rebuild, self._store.texts.settle, self._store.probe)
 
     def fence(self) -> str | None:
         return None
@@ -195,7 +196,10 @@ class SqlitePool:
 
 
 def _take_nonce(store: Store, mchid: str) -> int:
-    ((taken,),) = store.rows(
-        "INSERT INTO nonce VALUES (?, 1) ON CONFLICT DO UPDATE SET next = next + 1 RETURNING next - 1", mchid
-    )
-    return int(taken)
+    known = store.rows.read(NONCE, "mchid = ?", mchid)
+    taken = max(known[0].next if known else 0, store.nonce_floor)
+    if known:
+        store.rows.change(NONCE, known[0], next=taken + 1)
+    else:
+        store.rows.add(NONCE, NonceRow(mchid, taken + 1))
+    return taken

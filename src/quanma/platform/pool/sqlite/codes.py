@@ -25,6 +25,7 @@ from ...rules import Product
 from ..shelf import FREE
 from .coupons import shown
 from .store import Held, Others, Store, codes_in
+from .tables import DELETION, UPLOAD, DeletionRow, UploadRow
 
 
 def upload(store: Store, mchid: str, request: UploadCodes, now: int, product: Product | None) -> UploadedCodes:
@@ -39,9 +40,8 @@ def upload(store: Store, mchid: str, request: UploadCodes, now: int, product: Pr
     rules.check_room(held.facts, held.shelf.total, len(added))
     held.shelf.check_room(len(added))
     others = Others(fail_codes=sorted_codes.failed, exist_codes=exist, duplicate_codes=sorted_codes.duplicates)
-    store.rows(
-        "INSERT INTO upload (stock_id, upload_request_no, first_position, code_count, codes, others, success_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+    row = UploadRow(
+        store.rows.number(UPLOAD),
         request.stock_id,
         request.upload_request_no,
         held.shelf.uploaded,
@@ -50,20 +50,17 @@ def upload(store: Store, mchid: str, request: UploadCodes, now: int, product: Pr
         msgspec.json.encode(others).decode() if others != Others() else None,
         now,
     )
-    held.shelf.append(store.db.last_insert_rowid(), fresh)
+    store.rows.add(UPLOAD, row)
+    held.shelf.append(row.upload_id, fresh)
     return _uploaded(request.stock_id, added, others, now)
 
 
 def _first_answer(store: Store, request: UploadCodes) -> UploadedCodes | None:
     """The answer that this number was given, as it was given."""
-    known = store.rows(
-        "SELECT codes, others, success_at FROM upload WHERE stock_id = ? AND upload_request_no = ?",
-        request.stock_id,
-        request.upload_request_no,
-    )
-    for codes, others, success_at in known:
-        read = msgspec.json.decode(others, type=Others) if others else Others()
-        return _uploaded(request.stock_id, codes_in(codes), read, success_at)
+    where = "stock_id = ? AND upload_request_no = ?"
+    for first in store.rows.read(UPLOAD, where, request.stock_id, request.upload_request_no):
+        others = msgspec.json.decode(first.others, type=Others) if first.others else Others()
+        return _uploaded(request.stock_id, codes_in(first.codes), others, first.success_at)
     return None
 
 
@@ -107,28 +104,18 @@ def show(store: Store, mchid: str, request: ShowCode, now: int) -> CodeDetail:
 
 def delete(store: Store, mchid: str, request: DeleteCode, now: int) -> DeletedCode:
     held = store.held(mchid, request.stock_id)
-    known = store.rows(
-        "SELECT coupon_code, deleted_at FROM deletion WHERE stock_id = ? AND delete_request_no = ?",
-        request.stock_id,
-        request.delete_request_no,
-    )
-    for coupon_code, deleted_at in known:
-        if coupon_code != request.coupon_code:
+    where = "stock_id = ? AND delete_request_no = ?"
+    for first in store.rows.read(DELETION, where, request.stock_id, request.delete_request_no):
+        if first.coupon_code != request.coupon_code:
             raise RequestRefused("same delete_request_no, different code: nothing was deleted, use a new number")
-        return DeletedCode(stock_id=request.stock_id, delete_time=rfc3339(deleted_at))
+        return DeletedCode(stock_id=request.stock_id, delete_time=rfc3339(first.deleted_at))
     position = store.position(held, request.coupon_code)
     if held.shelf.fate(position) != FREE:
         raise RequestRefused(
             f"券code已发放: code {masked(request.coupon_code)} is a user's coupon: deactivate that instead"
         )
-    store.rows(
-        "INSERT INTO deletion (stock_id, position, coupon_code, delete_request_no, deleted_at) VALUES (?, ?, ?, ?, ?)",
-        request.stock_id,
-        position,
-        request.coupon_code,
-        request.delete_request_no,
-        now,
-    )
+    number, no = store.rows.number(DELETION), request.delete_request_no
+    store.rows.add(DELETION, DeletionRow(number, request.stock_id, position, request.coupon_code, no, now))
     held.shelf.delete(position)
     return DeletedCode(stock_id=request.stock_id, delete_time=rfc3339(now))
 
@@ -150,5 +137,5 @@ def _code(store: Store, held: Held, position: int, coupon: CouponFacts | None = 
 
 def _upload_time(store: Store, held: Held, position: int) -> str:
     upload_id = held.shelf.place(position).upload_id
-    ((success_at,),) = store.rows("SELECT success_at FROM upload WHERE upload_id = ?", upload_id)
-    return rfc3339(success_at)
+    (upload,) = store.rows.read(UPLOAD, "upload_id = ?", upload_id)
+    return rfc3339(upload.success_at)

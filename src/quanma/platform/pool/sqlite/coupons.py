@@ -44,6 +44,7 @@ from ..contract import Issue
 from ..shelf import DELETED
 from . import outbox
 from .store import Held, Store
+from .tables import COUPON
 
 WECHATPAY_CODE_DIGITS = 22
 """Source: codes that the platform makes have 22 digits (documented)."""
@@ -156,8 +157,8 @@ def _write(
         )
         for coupon_id, code, issue in zip(count(first), codes, issues, strict=False)
     ]
-    rows = [(position, *coupon[:_SENT]) for position, coupon in zip(positions, coupons, strict=True)]
-    store.db.executemany(_INSERT, rows)
+    rows = [(*coupon[:2], position, *coupon[2:_SENT]) for position, coupon in zip(positions, coupons, strict=True)]
+    store.rows.add_many(COUPON, rows, _NOT_YET)
     outbox.add(store, held.facts.mchid, range(first, first + len(coupons)), now)
     return coupons
 
@@ -173,8 +174,8 @@ def _other_fields(issue: Issue) -> str | None:
 
 
 _SENT = CouponFacts._fields.index("coupon_state")
-_SENT_FIELDS = CouponFacts._fields[:_SENT]
-_INSERT = f"INSERT INTO coupon (position, {', '.join(_SENT_FIELDS)}) VALUES (?, {', '.join('?' * _SENT)})"
+_NOT_YET = tuple(CouponFacts._field_defaults[field] for field in CouponFacts._fields[_SENT:])
+"""What a coupon's later steps will change."""
 
 
 def use(store: Store, mchid: str, request: UseCoupon, now: int) -> UsedCoupon:
@@ -187,13 +188,11 @@ def use(store: Store, mchid: str, request: UseCoupon, now: int) -> UsedCoupon:
         life.check_usable(held.facts, coupon, request.openid, now)
         _move(
             store,
-            "UPDATE coupon SET coupon_state = 'USED', use_request_no = ?, use_time = ?, used_at = ?"
-            " WHERE coupon_id = ? AND coupon_state = 'SENDED' AND expires_at > ?",
-            request.use_request_no,
-            request.use_time,
-            now,
-            coupon.coupon_id,
-            now,
+            coupon,
+            coupon_state="USED",
+            use_request_no=request.use_request_no,
+            use_time=request.use_time,
+            used_at=now,
         )
         return UsedCoupon(stock_id=coupon.stock_id, openid=coupon.openid, wechatpay_use_time=rfc3339(now))
 
@@ -207,14 +206,7 @@ def give_back(store: Store, mchid: str, request: ReturnCoupon, now: int) -> Retu
     def work() -> ReturnedCoupon:
         coupon = store.coupon_of(held, request.coupon_code)
         life.check_returnable(coupon, now)
-        _move(
-            store,
-            "UPDATE coupon SET coupon_state = 'SENDED', return_request_no = ?, returned_at = ?"
-            " WHERE coupon_id = ? AND coupon_state = 'USED'",
-            request.return_request_no,
-            now,
-            coupon.coupon_id,
-        )
+        _move(store, coupon, coupon_state="SENDED", return_request_no=request.return_request_no, returned_at=now)
         return ReturnedCoupon(wechatpay_return_time=rfc3339(now))
 
     return store.once(request.stock_id, "return_request_no", request, ReturnedCoupon, work)
@@ -228,13 +220,11 @@ def deactivate(store: Store, mchid: str, request: DeactivateCoupon, now: int) ->
         life.check_unused(coupon, now)
         _move(
             store,
-            "UPDATE coupon SET coupon_state = 'DEACTIVATED', deactivate_request_no = ?, deactivate_reason = ?,"
-            " deactivated_at = ? WHERE coupon_id = ? AND coupon_state = 'SENDED' AND expires_at > ?",
-            request.deactivate_request_no,
-            request.deactivate_reason,
-            now,
-            coupon.coupon_id,
-            now,
+            coupon,
+            coupon_state="DEACTIVATED",
+            deactivate_request_no=request.deactivate_request_no,
+            deactivate_reason=request.deactivate_reason,
+            deactivated_at=now,
         )
         return DeactivatedCoupon(wechatpay_deactivate_time=rfc3339(now))
 
@@ -247,12 +237,7 @@ def associate(store: Store, mchid: str, request: AssociateOrder, now: int) -> As
     def work() -> AssociatedOrder:
         coupon = store.coupon_of(held, request.coupon_code)
         life.check_unused(coupon, now)
-        _move(
-            store,
-            "UPDATE coupon SET associate_out_trade_no = ? WHERE coupon_id = ? AND coupon_state = 'SENDED'",
-            request.out_trade_no,
-            coupon.coupon_id,
-        )
+        _move(store, coupon, associate_out_trade_no=request.out_trade_no)
         return AssociatedOrder(wechatpay_associate_time=rfc3339(now))
 
     return store.once(request.stock_id, "out_request_no", request, AssociatedOrder, work)
@@ -264,21 +249,18 @@ def disassociate(store: Store, mchid: str, request: DisassociateOrder, now: int)
     def work() -> DisassociatedOrder:
         coupon = store.coupon_of(held, request.coupon_code)
         life.check_associated(coupon, request.out_trade_no)
-        _move(
-            store,
-            "UPDATE coupon SET associate_out_trade_no = NULL WHERE coupon_id = ? AND associate_out_trade_no = ?",
-            coupon.coupon_id,
-            request.out_trade_no,
-        )
+        _move(store, coupon, associate_out_trade_no=None)
         return DisassociatedOrder(wechatpay_disassociate_time=rfc3339(now))
 
     return store.once(request.stock_id, "out_request_no", request, DisassociatedOrder, work)
 
 
-def _move(store: Store, statement: str, *values: object) -> None:
+def _move(store: Store, decided_on: CouponFacts, **values: object) -> None:
     """Change the one row of a step. The decision before it and this are one turn: anything else is a fault of ours."""
-    if store.changed(statement, *values) != 1:
+    row = store.coupon_row(decided_on.coupon_id)
+    if row.facts != decided_on:
         raise AssertionError("a coupon did not stand where the decision saw it")
+    store.rows.change(COUPON, row, **values)
 
 
 def send_card(store: Store, mchid: str, request: SendCard) -> SentCard:

@@ -21,13 +21,13 @@ from ....wire.times import rfc3339
 from ... import rules
 from ...rules import Product, StockFacts
 from .store import Held, Store
+from .tables import STOCK, StockRow
 
 
 def create(store: Store, mchid: str, request: CreateStock, now: int) -> CreatedStock:
     rules.check_new_stock(request)
-    taken = "SELECT stock_id FROM stock WHERE mchid = ? AND out_request_no = ?"
-    for (stock_id,) in store.rows(taken, mchid, request.out_request_no):
-        raise ResourceAlreadyExists(f"批次已存在: out_request_no was used before, and made stock {stock_id}")
+    for first in store.rows.read(STOCK, "mchid = ? AND out_request_no = ?", mchid, request.out_request_no):
+        raise ResourceAlreadyExists(f"批次已存在: out_request_no was used before, and made stock {first.stock_id}")
     stock_id = str(10**15 + secrets.randbelow(9 * 10**15))
     _add(store, stock_id, mchid, request, now, None)
     return CreatedStock(stock_id=stock_id, create_time=rfc3339(now))
@@ -41,16 +41,9 @@ def declare(store: Store, mchid: str, stock_id: str, product: Product, request: 
 
 
 def _add(store: Store, stock_id: str, mchid: str, request: CreateStock, now: int, product: Product | None) -> None:
-    store.rows(
-        "INSERT INTO stock (stock_id, mchid, out_request_no, request, created_at, product_coupon_id, brand_id)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        stock_id,
-        mchid,
-        request.out_request_no,
-        msgspec.json.encode(request).decode(),
-        now,
-        *(product or (None, None)),
-    )
+    text = msgspec.json.encode(request).decode()
+    of_product = product or (None, None)
+    store.rows.add(STOCK, StockRow(stock_id, mchid, request.out_request_no, text, now, *of_product))
     store.hold(rules.stock_facts(stock_id, mchid, request, now, product))
 
 
@@ -116,5 +109,6 @@ def change_budget(store: Store, mchid: str, request: ChangeBudget, now: int) -> 
 def _replaced(store: Store, held: Held, request: CreateStock) -> StockFacts:
     """Write a stock's new request. Its facts are changed in memory only after all that is written with it."""
     text = msgspec.json.encode(request).decode()
-    store.rows("UPDATE stock SET request = ? WHERE stock_id = ?", text, held.facts.stock_id)
+    (row,) = store.rows.read(STOCK, "stock_id = ?", held.facts.stock_id)
+    store.rows.change(STOCK, row, request=text)
     return held.facts._replace(request=request)

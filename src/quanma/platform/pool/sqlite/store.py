@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import time
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,6 +16,7 @@ import msgspec
 from ....api.couponcodes import FailedCode
 from ....api.stocks import CreateStock
 from ....errors import RequestRefused, ResourceNotExists, StoreUnavailable, masked
+from ....wire.sealed import nonce_floor
 from ....wire.times import beijing_day
 from ... import rules
 from ...life import CouponFacts
@@ -21,6 +24,23 @@ from ...rules import Product, StockFacts
 from ..contract import CallbackAddress, Retries
 from ..issued import Issued
 from ..shelf import Shelf
+from .checked import Rows
+from .tables import (
+    ABOUT,
+    CALLBACK,
+    COUPON,
+    DELETION,
+    DONE,
+    EVENT,
+    NONCE,
+    PAY_RECEIPT,
+    RETURN_RECEIPT,
+    STOCK,
+    UPLOAD,
+    AboutRow,
+    CouponRow,
+    DoneRow,
+)
 from .texts import Texts
 
 _REBUILD_CODES = 100_000
@@ -72,21 +92,19 @@ class Store:
         self.db = db
         self.warmup_seconds = warmup_seconds
         self.retries = retries
-        self.texts = Texts(db)
+        self.rows = Rows(db)
+        self.texts = Texts(self.rows, db)
         self.stocks: dict[str, Held] = {}
         self.callbacks: dict[tuple[str, str], CallbackAddress] = {}
         """By caller and merchant."""
         self.next_coupon_id = 1
+        # By the clock: the file may be an older copy, whose counters were further once.
+        self.nonce_floor = nonce_floor(int(time.time()))
         self.rebuild()
-
-    def rows(self, statement: str, *values: object) -> list[Any]:
-        """Untyped: what a statement's columns hold, only the statement says."""
-        return self.db.execute(statement, values).fetchall()
-
-    def changed(self, statement: str, *values: object) -> int:
-        """Run one statement and return how many rows it changed."""
-        self.rows(statement, *values)
-        return self.db.changes()
+        for table in (ABOUT, DONE, PAY_RECEIPT, RETURN_RECEIPT, EVENT, NONCE):
+            # Nothing of these is in memory. They are read to know that they are as they were written.
+            for _ in self.rows.scan(table):
+                pass
 
     # Stocks and coupons
 
@@ -113,20 +131,20 @@ class Store:
             raise ResourceNotExists(f"券code不存在: stock {held.facts.stock_id} has no code {masked(coupon_code)}")
         return position
 
-    def coupons(self, where: str, *values: object) -> list[CouponFacts]:
-        return [CouponFacts(*row) for row in self.rows(f"SELECT {_COUPON_FIELDS} FROM coupon WHERE {where}", *values)]
+    def coupon_row(self, coupon_id: int) -> CouponRow:
+        (row,) = self.rows.read(COUPON, "coupon_id = ?", coupon_id)
+        return row
 
     def coupon(self, coupon_id: int) -> CouponFacts:
-        (coupon,) = self.coupons("coupon_id = ?", coupon_id)
-        return coupon
+        return self.coupon_row(coupon_id).facts
 
     def coupons_of(self, held: Held, openid: str) -> list[CouponFacts]:
         """Return a user's coupons of one stock, the earliest first."""
         ids = held.issued.of(openid)
         if not ids:
             return []
-        coupons = self.coupons(f"coupon_id IN ({', '.join('?' * len(ids))}) ORDER BY coupon_id", *ids)
-        return [coupon for coupon in coupons if coupon.openid == openid]
+        coupons = self.rows.read(COUPON, f"coupon_id IN ({', '.join('?' * len(ids))}) ORDER BY coupon_id", *ids)
+        return [coupon.facts for coupon in coupons if coupon.openid == openid]
 
     def coupon_of(self, held: Held, coupon_code: str) -> CouponFacts:
         """Return the coupon that carries a code. Raises ResourceNotExists: nobody was given it."""
@@ -151,52 +169,53 @@ class Store:
         """
         operation, asked = type(request).__name__, msgspec.json.encode(request).decode()
         number = getattr(request, number_field)
-        known = self.rows(
-            "SELECT request, answer FROM done WHERE stock_id = ? AND operation = ? AND number = ?",
-            stock_id,
-            operation,
-            number,
-        )
-        for first, told in known:
-            if first != asked:
+        where = "stock_id = ? AND operation = ? AND number = ?"
+        for first in self.rows.read(DONE, where, stock_id, operation, number):
+            if first.request != asked:
                 raise RequestRefused(f"same {number_field}, different request: nothing was changed, use a new number")
-            return msgspec.json.decode(told, type=answer)
+            return msgspec.json.decode(first.answer, type=answer)
         result = work()
         told = msgspec.json.encode(result).decode()
-        self.rows("INSERT INTO done VALUES (?, ?, ?, ?, ?)", stock_id, operation, number, asked, told)
+        self.rows.add(DONE, DoneRow(stock_id, operation, number, asked, told))
         return result
+
+    def probe(self) -> None:
+        """Write some pages, to learn whether the disk has room. Random ones: SQLite skips what did not change."""
+        row = AboutRow("room", secrets.token_hex(50_000))
+        with self.db:
+            for known in self.rows.read(ABOUT, "name = ?", row.name):
+                self.rows.change(ABOUT, known, value=row.value)
+                return
+            self.rows.add(ABOUT, row)
 
     # The memory, from the file
 
     def rebuild(self) -> None:
         self.texts.forget()
+        self.rows.forget()
         self.stocks.clear()
-        fields = "stock_id, mchid, request, created_at, product_coupon_id, brand_id"
-        for stock_id, mchid, request, created_at, product_coupon_id, brand_id in self.rows(
-            f"SELECT {fields} FROM stock"
-        ):
+        for row in self.rows.scan(STOCK):
+            stock_id, mchid, _, request, created_at, product_coupon_id, brand_id = row[:-2]
             product = Product(product_coupon_id, brand_id) if product_coupon_id is not None else None
             read = msgspec.json.decode(request, type=CreateStock)
             self.hold(rules.stock_facts(stock_id, mchid, read, created_at, product))
         self._rebuild_codes()
         self._rebuild_coupons()
-        rows = self.rows("SELECT caller, mchid, notify_url, updated_at FROM callback")
-        self.callbacks = {(caller, mchid): CallbackAddress(url, at) for caller, mchid, url, at in rows}
+        self.callbacks = {(row[0], row[1]): CallbackAddress(row[2], row[3]) for row in self.rows.scan(CALLBACK)}
 
     def _rebuild_coupons(self) -> None:
         """One pass over the coupons, in pieces: there is no index by stock, for it would cost each draw a page."""
         positions: dict[str, array[int]] = defaultdict(lambda: array("q"))
         coupon_ids: dict[str, array[int]] = defaultdict(lambda: array("I"))
         last = 0
-        statement = "SELECT coupon_id, stock_id, position, coupon_code, openid, sent_at FROM coupon ORDER BY coupon_id"
-        for piece in _pieces(self.db.execute(statement)):
+        for piece in _pieces(self.rows.scan(COUPON)):
             by_stock: dict[str, list[Any]] = defaultdict(list)
             for row in piece:
                 by_stock[row[1]].append(row)
             for stock_id, rows in by_stock.items():
                 held = self.stocks[stock_id]
                 ids = [row[0] for row in rows]
-                held.restore([row[4] for row in rows], ids, [row[5] for row in rows])
+                held.restore([row[4] for row in rows], ids, [row[10] for row in rows])
                 if held.facts.takes_uploads:
                     positions[stock_id].extend(row[2] for row in rows)
                     coupon_ids[stock_id].extend(ids)
@@ -206,8 +225,8 @@ class Store:
             last = piece[-1][0]
         self.next_coupon_id = last + 1
         deleted: dict[str, list[int]] = defaultdict(list)
-        for stock_id, position in self.rows("SELECT stock_id, position FROM deletion"):
-            deleted[stock_id].append(position)
+        for row in self.rows.scan(DELETION):
+            deleted[row[1]].append(row[2])
         for stock_id, held in self.stocks.items():
             held.issued.restored()
             if held.facts.takes_uploads and not held.shelf.restore(
@@ -230,11 +249,10 @@ class Store:
             uploads.clear()
             texts.clear()
 
-        fields = "upload_id, stock_id, first_position, code_count, codes"
-        statement = f"SELECT {fields} FROM upload WHERE code_count > 0 ORDER BY upload_id"
-        row: Any
-        for row in self.db.execute(statement):
-            upload_id, stock_id, first_position, code_count, codes = row
+        for row in self.rows.scan(UPLOAD):
+            upload_id, stock_id, _, first_position, code_count, codes = row[:6]
+            if not code_count:
+                continue
             expected = self.stocks[stock_id].shelf.uploaded + sum(count for _, count in uploads.get(stock_id, ()))
             if first_position != expected or codes.count("\n") + 1 != code_count:
                 raise StoreUnavailable(
@@ -253,9 +271,6 @@ def _pieces(rows: Iterable[Any]) -> Iterator[list[Any]]:
     iterator = iter(rows)
     while piece := list(islice(iterator, _REBUILD_ROWS)):
         yield piece
-
-
-_COUPON_FIELDS = ", ".join(CouponFacts._fields)
 
 
 def codes_in(text: str) -> list[str]:

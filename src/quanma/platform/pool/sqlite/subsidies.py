@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 
 import msgspec
 
@@ -20,6 +21,7 @@ from ....errors import RequestRefused, ResourceNotExists
 from ....wire.times import rfc3339
 from ... import rules
 from .store import Store
+from .tables import PAY_RECEIPT, RETURN_RECEIPT, PayReceiptRow, ReturnReceiptRow
 
 
 def pay(store: Store, mchid: str, request: PaySubsidy, now: int) -> PayReceipt:
@@ -36,15 +38,16 @@ def pay(store: Store, mchid: str, request: PaySubsidy, now: int) -> PayReceipt:
             success_time=rfc3339(now),
             create_time=rfc3339(now),
         )
-        store.rows(
-            "INSERT INTO pay_receipt VALUES (?, ?, ?, ?, ?, 0, ?)",
+        row = PayReceiptRow(
             receipt.subsidy_receipt_id,
             request.stock_id,
             request.coupon_code,
             request.transaction_id,
             request.amount,
+            0,
             msgspec.json.encode(receipt).decode(),
         )
+        store.rows.add(PAY_RECEIPT, row)
         return receipt
 
     return store.once(request.stock_id, "out_subsidy_no", request, PayReceipt, work)
@@ -54,16 +57,12 @@ def take_back(store: Store, mchid: str, request: ReturnSubsidy, now: int) -> Ret
     store.shared(mchid, request.stock_id)
 
     def work() -> ReturnReceipt:
-        paid = store.rows(
-            "SELECT subsidy_receipt_id, amount - returned_amount FROM pay_receipt"
-            " WHERE stock_id = ? AND coupon_code = ? AND transaction_id = ?",
-            request.stock_id,
-            request.coupon_code,
-            request.transaction_id,
-        )
-        if not paid:
+        where = "stock_id = ? AND coupon_code = ? AND transaction_id = ?"
+        found = store.rows.read(PAY_RECEIPT, where, request.stock_id, request.coupon_code, request.transaction_id)
+        if not found:
             raise ResourceNotExists("补差付款单不存在: nothing was paid for this coupon in this transaction")
-        receipt_id, left = paid[0]
+        paid = found[0]
+        left = paid.amount - paid.returned_amount
         if request.amount > left:
             raise RequestRefused(
                 f"回退金额超限: {request.amount} fen are more than the {left} that are left to take back"
@@ -72,22 +71,22 @@ def take_back(store: Store, mchid: str, request: ReturnSubsidy, now: int) -> Ret
         receipt = ReturnReceipt(
             **fields,
             subsidy_return_receipt_id=_new_id(),
-            subsidy_receipt_id=receipt_id,
+            subsidy_receipt_id=paid.subsidy_receipt_id,
             status="SUCCESS",
             return_done_time=rfc3339(now),
             return_create_time=rfc3339(now),
         )
-        store.rows(
-            "UPDATE pay_receipt SET returned_amount = returned_amount + ?, receipt = json_set(receipt, '$.status', ?)"
-            " WHERE subsidy_receipt_id = ?",
-            request.amount,
-            "FULL_RETURN" if request.amount == left else "PARTIAL_RETURN",
-            receipt_id,
+        was = msgspec.json.decode(paid.receipt, type=PayReceipt)
+        status = "FULL_RETURN" if request.amount == left else "PARTIAL_RETURN"
+        store.rows.change(
+            PAY_RECEIPT,
+            paid,
+            returned_amount=paid.returned_amount + request.amount,
+            receipt=msgspec.json.encode(msgspec.structs.replace(was, status=status)).decode(),
         )
         text = msgspec.json.encode(receipt).decode()
-        store.rows(
-            "INSERT INTO return_receipt VALUES (?, ?, ?)", receipt.subsidy_return_receipt_id, request.stock_id, text
-        )
+        row = ReturnReceiptRow(receipt.subsidy_return_receipt_id, request.stock_id, text)
+        store.rows.add(RETURN_RECEIPT, row)
         return receipt
 
     return store.once(request.stock_id, "out_subsidy_return_no", request, ReturnReceipt, work)
@@ -95,28 +94,28 @@ def take_back(store: Store, mchid: str, request: ReturnSubsidy, now: int) -> Ret
 
 def list_paid(store: Store, mchid: str, request: ListPayReceipts) -> PayReceiptList:
     store.shared(mchid, request.stock_id)
-    rows = store.rows(
-        "SELECT receipt FROM pay_receipt WHERE stock_id = ? AND coupon_code = ?", request.stock_id, request.coupon_code
-    )
-    receipts = [msgspec.json.decode(receipt, type=PayReceipt) for (receipt,) in rows]
+    rows = store.rows.read(PAY_RECEIPT, "stock_id = ? AND coupon_code = ?", request.stock_id, request.coupon_code)
+    receipts = [msgspec.json.decode(row.receipt, type=PayReceipt) for row in rows]
     wanted = request.out_subsidy_no
     return PayReceiptList(pay_receipt_list=[one for one in receipts if wanted in (None, one.out_subsidy_no)])
 
 
 def show_paid(store: Store, mchid: str, request: ShowPayReceipt) -> PayReceipt:
-    statement = "SELECT stock_id, receipt FROM pay_receipt WHERE subsidy_receipt_id = ?"
-    return msgspec.json.decode(_receipt(store, mchid, statement, request.subsidy_receipt_id), type=PayReceipt)
+    found = store.rows.read(PAY_RECEIPT, "subsidy_receipt_id = ?", request.subsidy_receipt_id)
+    return msgspec.json.decode(_receipt(store, mchid, found, request.subsidy_receipt_id), type=PayReceipt)
 
 
 def show_returned(store: Store, mchid: str, request: ShowReturnReceipt) -> ReturnReceipt:
-    statement = "SELECT stock_id, receipt FROM return_receipt WHERE subsidy_return_receipt_id = ?"
-    return msgspec.json.decode(_receipt(store, mchid, statement, request.subsidy_return_receipt_id), type=ReturnReceipt)
+    found = store.rows.read(RETURN_RECEIPT, "subsidy_return_receipt_id = ?", request.subsidy_return_receipt_id)
+    return msgspec.json.decode(_receipt(store, mchid, found, request.subsidy_return_receipt_id), type=ReturnReceipt)
 
 
-def _receipt(store: Store, mchid: str, statement: str, receipt_id: str) -> str:
-    for stock_id, receipt in store.rows(statement, receipt_id):
-        if mchid in store.stocks[stock_id].facts.merchants:
-            return str(receipt)
+def _receipt(
+    store: Store, mchid: str, found: Sequence[PayReceiptRow] | Sequence[ReturnReceiptRow], receipt_id: str
+) -> str:
+    for row in found:
+        if mchid in store.stocks[row.stock_id].facts.merchants:
+            return row.receipt
     raise ResourceNotExists(f"补差单不存在: there is no receipt {receipt_id}")
 
 

@@ -6,13 +6,17 @@ import functools
 
 import apsw
 
+from .checked import Rows
+from .tables import COUPON, UPLOAD
+
 UPLOADS_CACHED = 1024
 
 
 class Texts:
     """Reads codes in the journal's turn. `settle` before each commit: an open blob would hold a transaction."""
 
-    def __init__(self, db: apsw.Connection) -> None:
+    def __init__(self, rows: Rows, db: apsw.Connection) -> None:
+        self._rows = rows
         self._db = db
         self._blob: apsw.Blob | None = None
         self._codes = functools.lru_cache(UPLOADS_CACHED)(self._read_codes)
@@ -47,6 +51,7 @@ class Texts:
     def _read_codes(self, upload_id: int) -> list[str]:
         """The codes of an upload; of a negative one, the code of that coupon: see `Shelf.append_given`."""
         if upload_id < 0:
-            code = self._db.execute("SELECT coupon_code FROM coupon WHERE coupon_id = ?", (-upload_id,)).get
-            return [str(code)]
-        return str(self._db.execute("SELECT codes FROM upload WHERE upload_id = ?", (upload_id,)).get).split("\n")
+            (coupon,) = self._rows.read(COUPON, "coupon_id = ?", -upload_id)
+            return [coupon.coupon_code]
+        (upload,) = self._rows.read(UPLOAD, "upload_id = ?", upload_id)
+        return upload.codes.split("\n")
