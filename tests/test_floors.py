@@ -30,6 +30,7 @@ LIBRARIES = {  # Library: the packages that may import it, or the one module, fo
     "numpy": ("platform", "upload"),
     "uvloop": ("platform",),
     "httptools": ("platform",),
+    "prometheus_client": ("platform",),
     "sqlite3": ("upload.source",),
     "click": ("cli",),
     "rich": ("cli",),

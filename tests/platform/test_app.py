@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from quanma.errors import StoreUnavailable
 from quanma.wire import sealed
 from tests.contract.driver import NOW
 from tests.platform.caller import BUSIFAVOR, Caller, couponcodes, upload_body
@@ -264,14 +265,42 @@ def test_the_certificate_opens_with_the_apiv3_key_and_no_nonce_repeats_also_afte
     assert len(set(nonces)) == 8
 
 
-def test_health_says_ok_and_metrics_count_by_verb_and_status(platform: InProcess, caller: Caller) -> None:
+def test_health_says_ok_and_metrics_count_by_operation_and_status(platform: InProcess, caller: Caller) -> None:
     assert platform.ask("GET", "/healthz", []).body == b"ok\n"
     platform.ask("GET", couponcodes("98065001"), [])
     platform.ask("BREW", "/v3/certificates", [])
+    platform.ask("GET", "/v3/98065001", [])
     reply = platform.ask("GET", "/metrics", [])
-    assert b'quanma_requests_total{method="GET",status="401"} 1' in reply.body
-    assert b'quanma_requests_total{method="other",status="401"} 1' in reply.body
-    assert b"98065001" not in reply.body
+    assert dict(reply.headers)["Content-Type"].startswith("text/plain; version=0.0.4")
+    text = reply.body.decode()
+    couponcodes_get = 'operation="GET /v3/marketing/busifavor/stocks/{stock_id}/couponcodes",status="401"'
+    assert f"quanma_requests_total{{{couponcodes_get}}} 1.0" in text
+    assert f"quanma_request_seconds_count{{{couponcodes_get}}} 1.0" in text
+    assert 'quanma_requests_total{operation="unknown",status="401"} 2.0' in text
+    assert "process_resident_memory_bytes" in text
+    assert "98065001" not in text
+
+
+def test_ready_means_that_requests_are_taken(platform: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked() -> tuple[int, bytes]:
+        reply = platform.ask("GET", "/readyz", [])
+        return reply.status_code, reply.body
+
+    async def broken() -> None:
+        raise StoreUnavailable("the disk is full")
+
+    assert asked() == (200, b"ready\n")
+    with monkeypatch.context() as patched:
+        patched.setattr(platform.pool, "check", broken)
+        assert asked() == (503, b"the disk is full\n")
+        assert platform.ask("GET", "/healthz", []).status_code == 503
+    with monkeypatch.context() as patched:
+        patched.setattr(platform.pool, "fence", lambda: "this is an older copy")
+        assert asked() == (503, b"this is an older copy\n")
+        assert platform.ask("GET", "/healthz", []).status_code == 200
+    platform.app.drain()
+    assert asked() == (503, b"the platform is ending\n")
+    assert platform.ask("GET", "/healthz", []).status_code == 200
 
 
 def test_a_coupon_is_sent_used_and_shown_over_the_wire(still: InProcess, caller: Caller) -> None:

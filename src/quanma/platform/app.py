@@ -34,7 +34,7 @@ from .handlers import Handlers, Visit
 from .http import Outcome, Reply, Request
 from .keyroom import KeyRoom
 from .limits import RateLimit
-from .metrics import Metrics
+from .metrics import CONTENT_TYPE, Metrics
 from .pool.contract import CodePool
 from .traces import trace_of
 
@@ -46,6 +46,7 @@ COME_AGAIN_SECONDS = (1, 2, 3)
 """What refused callers are told, each one of these: they must not all come back at once."""
 _TRUNCATED = 64
 _TEXT = "Content-Type: text/plain; charset=utf-8\r\n"
+_METRICS = f"Content-Type: {CONTENT_TYPE}\r\n"
 _JSON = "Content-Type: application/json; charset=utf-8\r\n"
 _HTML = (
     "Content-Type: text/html; charset=utf-8\r\n"
@@ -68,21 +69,26 @@ class Beside(Protocol):
     async def stop(self) -> None: ...
 
 
-Route = tuple[re.Pattern[str], Operation[..., Any, Any, Any], Callable[[Visit, Any], Awaitable[Any]]]
-
-
 class Found:
     """The operation that a request asks for."""
 
+    def __init__(self, route: Route, in_path: dict[str, str]) -> None:
+        self.name = route.name
+        self.operation = route.operation
+        self.handler = route.handler
+        self.in_path = in_path
+
+
+class Route:
+    """An operation, the paths that ask for it, and who answers."""
+
     def __init__(
-        self,
-        operation: Operation[..., Any, Any, Any],
-        handler: Callable[[Visit, Any], Awaitable[Any]],
-        in_path: dict[str, str],
+        self, operation: Operation[..., Any, Any, Any], handler: Callable[[Visit, Any], Awaitable[Any]]
     ) -> None:
+        self.name = f"{operation.verb} {operation.path}"
         self.operation = operation
         self.handler = handler
-        self.in_path = in_path
+        self.pattern = re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(operation.path)))
 
 
 class App:
@@ -97,6 +103,7 @@ class App:
         requests_per_second: float | None = None,
         private_callbacks: bool = False,
         beside: Sequence[Beside] = (),
+        metrics: Metrics | None = None,
     ) -> None:
         """`explain`: tell a caller why its signature failed. Otherwise every cause has one answer.
 
@@ -110,27 +117,26 @@ class App:
         self._private_callbacks = private_callbacks
         self._beside = beside
         self._openapi = codec.encode_answer(openapi.document(handlers))
-        self.metrics = Metrics()
+        self.metrics = metrics or Metrics()
+        self._draining = False
         self._refusals: dict[str, tuple[int, str, bytes]] = {}
         self._fixed: dict[tuple[str, bytes], Found] = {}
         """By verb and path, where nothing in the path varies."""
         self._varying: dict[tuple[str, int], list[Route]] = {}
         """By verb and number of slashes."""
         for operation, handler in handlers.items():
-            path = operation.path.encode()
-            if b"{" not in path:
-                self._fixed[operation.verb, path] = Found(operation, handler, {})
-                continue
-            pattern = re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(operation.path)))
-            at = self._varying.setdefault((operation.verb, path.count(b"/")), [])
-            at.append((pattern, operation, handler))
+            route, path = Route(operation, handler), operation.path.encode()
+            if b"{" in path:
+                self._varying.setdefault((operation.verb, path.count(b"/")), []).append(route)
+            else:
+                self._fixed[operation.verb, path] = Found(route, {})
 
     async def start(self) -> None:
         for one in self._beside:
             one.start()
 
     def drain(self) -> None:
-        pass
+        self._draining = True
 
     async def stop(self) -> None:
         for one in self._beside:
@@ -164,8 +170,11 @@ class App:
         timestamp = str(int(self._clock()))
         signed = self._keyroom.sign(request.header(b"wechatpay-serial"), timestamp, outcome.body)
         headers = f"{_ANSWER}{_request_id(outcome.status)}{_lines(signed)}{outcome.headers}"
-        self.metrics.count(request.verb, outcome.status, time.perf_counter() - request.began)
+        self.metrics.count(request.operation, outcome.status, time.perf_counter() - request.began)
         return Reply(outcome.status, headers, outcome.body)
+
+    def note(self, *, under_way: int, connections: int) -> None:
+        self.metrics.note(under_way=under_way, connections=connections)
 
     def refusal(self, request: Request) -> Reply | None:
         """Refuse one request too many, before anything is verified or done.
@@ -184,7 +193,7 @@ class App:
             self._refusals[name] = known = now, _ANSWER + _lines(self._keyroom.sign(wanted, str(now), body)), body
         _, headers, body = known
         wait = random.choice(COME_AGAIN_SECONDS)
-        self.metrics.count(request.verb, 429, time.perf_counter() - request.began)
+        self.metrics.count_overload()
         return Reply(429, f"{headers}{_request_id(429)}Retry-After: {wait}\r\n", body)
 
     async def _plain(self, request: Request) -> Outcome | None:
@@ -196,8 +205,11 @@ class App:
             except StoreUnavailable as problem:
                 return Outcome(503, f"{problem}\n".encode(), _TEXT, signed=False)
             return Outcome(200, b"ok\n", _TEXT, signed=False)
+        if path == b"/readyz":
+            why_not = await self._why_not_ready()
+            return Outcome(503 if why_not else 200, f"{why_not or 'ready'}\n".encode(), _TEXT, signed=False)
         if path == b"/metrics":
-            return Outcome(200, self.metrics.text(), _TEXT, signed=False)
+            return Outcome(200, self.metrics.text(), _METRICS, signed=False)
         if path == b"/openapi.json":
             return Outcome(200, self._openapi, _JSON, signed=False)
         if path == claimpage.PATH.encode():
@@ -205,18 +217,30 @@ class App:
             return Outcome(page.status, page.html, _HTML, signed=False)
         return None
 
+    async def _why_not_ready(self) -> str | None:
+        """Why no requests should be sent here now, or None."""
+        if self._draining:
+            return "the platform is ending"
+        try:
+            await self._pool.check()
+        except StoreUnavailable as problem:
+            return str(problem)
+        return self._pool.fence()
+
     def _find(self, verb: str, path: bytes) -> Found | None:
         # The path as it was sent: a code may hold an escaped slash.
         if (found := self._fixed.get((verb, path))) is not None:
             return found
         text = path.decode("latin-1")
-        for pattern, operation, handler in self._varying.get((verb, path.count(b"/")), ()):
-            if match := pattern.fullmatch(text):
-                return Found(operation, handler, match.groupdict())
+        for route in self._varying.get((verb, path.count(b"/")), ()):
+            if match := route.pattern.fullmatch(text):
+                return Found(route, match.groupdict())
         return None
 
     async def _answer(self, request: Request, now: float) -> Any:
         found = self._find(request.verb, request.path)
+        if found is not None:
+            request.operation = found.name
         body = _whole(request, PICTURE_BODY_BYTES_MAX if found and found.operation.multipart else BODY_BYTES_MAX)
         # The target as it came: the signature is over what was sent.
         path, query = request.path.decode("latin-1"), request.query

@@ -55,6 +55,9 @@ class Behind:
     def finish(self, request: Request, outcome: Outcome) -> Reply:
         return Reply(outcome.status, outcome.headers, outcome.body)
 
+    def note(self, *, under_way: int, connections: int) -> None:
+        pass
+
     async def start(self) -> None:
         pass
 

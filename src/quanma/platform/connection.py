@@ -77,6 +77,7 @@ class Serving:
         self.date = f"Date: {formatdate(time.time(), usegmt=True)}\r\n"
         for connection in [one for one in self.connections if 0.0 < one.deadline <= self.now]:
             connection.too_late()
+        self.app.note(under_way=len(self.under_way), connections=len(self.connections))
         self._looking = self.loop.call_later(LOOK_SECONDS, self._look)
 
     def drain(self) -> None:

@@ -77,6 +77,10 @@ class Application(Protocol):
 
     def finish(self, request: Request, outcome: Outcome) -> Reply: ...
 
+    def note(self, *, under_way: int, connections: int) -> None:
+        """How it stands, a few times a second."""
+        ...
+
     async def start(self) -> None: ...
 
     def drain(self) -> None:
