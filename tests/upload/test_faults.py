@@ -158,6 +158,8 @@ class Story:
         return totals.batches_open
 
     def go_on_fast(self) -> None:
+        if not self.ledger.exists():
+            return  # It was killed so early.
         with Ledger.look(self.ledger) as ledger:
             if (ledger.learned_rate or 0) >= OWN_PLATFORM_RATE / 2 or not ledger.planned:
                 return

@@ -26,6 +26,7 @@ from .notifier import Notifier
 from .pool import open_pool
 from .pool.contract import Retries
 from .productstocks import declare_stocks
+from .workers import run_workers
 
 DRAIN_SECONDS = 10.0
 DRAIN_IDLE_SECONDS = 1.0
@@ -53,23 +54,33 @@ def serve(
     settings = config.load(config_path)
     folder = config_path.resolve().parent
     url = database or settings.database
-    if workers != 1:
+    if workers > 1 and url.startswith("sqlite:"):
         raise Misconfigured(f"--workers {workers}: a SQLite pool is served by one process")
     keyroom = KeyRoom.load(settings, folder)
+    keywatch = KeyWatch(config_path, keyroom)
     retries = Retries(settings.callback_retry_seconds, settings.callback_attempts_max)
     private_callbacks = settings.allow_private_callbacks
-    with bind(host or settings.host, settings.port if port is None else port) as listening:
+    requests_per_second = settings.requests_per_second
+
+    def work(ready: Callable[[], None]) -> None:
+        keywatch.look()  # A worker that replaces another must not know older keys than the rest.
         pool = open_pool(url, folder, warmup_seconds=settings.warmup_seconds, retries=retries)
         asyncio.run(declare_stocks(pool, settings.product_coupon_stocks, int(time.time())))
         app = App(
             HANDLERS,
             pool,
             keyroom,
-            requests_per_second=settings.requests_per_second,
+            requests_per_second=requests_per_second / workers if requests_per_second else None,
             private_callbacks=private_callbacks,
-            beside=[Notifier(pool, keyroom, allow_private=private_callbacks), KeyWatch(config_path, keyroom)],
+            beside=[Notifier(pool, keyroom, allow_private=private_callbacks), keywatch],
         )
-        run(app, listening)
+        run(app, listening, lambda _: ready())
+
+    with bind(host or settings.host, settings.port if port is None else port) as listening:
+        if workers == 1:
+            work(lambda: announce(listening))
+        else:
+            run_workers(workers, work, ready=lambda: announce(listening), stopping=listening.close)
 
 
 def bind(host: str, port: int) -> socket.socket:
