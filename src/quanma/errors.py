@@ -7,6 +7,7 @@ QuanmaError
 ├── LedgerBusy             another process runs this upload: wait for it, or stop it
 ├── LedgerRefused          resume, restart or correct what the message names: nothing was sent
 ├── StoreUnavailable       the pool's store can't be used: free the disk, correct the mode, restart
+│   └── PoolFenced         it may be an older copy, and gives nothing out: `quanma reconcile`
 ├── SignatureInvalid       a signed message does not hold; the message says which check failed
 │   ├── ClockSkewed        it was signed more than 300 s ago, or from now
 │   └── KeyUnknown         it is signed with a key that is not in platform_keys
@@ -61,6 +62,10 @@ class LedgerRefused(QuanmaError):
 
 class StoreUnavailable(QuanmaError):
     """The pool's store can't be used, or can't be trusted. Nothing more is acknowledged from it."""
+
+
+class PoolFenced(StoreUnavailable):
+    """The pool may be an older copy of itself: nothing new is given out until someone runs `quanma reconcile`."""
 
 
 class SignatureInvalid(QuanmaError):

@@ -46,8 +46,12 @@ class Disk(apsw.VFS):
         super().xDelete(filename, syncdir)
 
     def platter(self, folder: Path) -> dict[str, bytes]:
-        """What every file in the folder would be if the power went now."""
-        return {path: bytes(content) for path, content in self._durable.items() if Path(path).parent == folder}
+        """What every file in the folder would be if the power went now.
+
+        The marks as they were written last: at their furthest, if the kernel happened to write them out.
+        """
+        marks = {str(path): path.read_bytes() for path in folder.glob("*.mark")}
+        return {path: bytes(content) for path, content in self._durable.items() if Path(path).parent == folder} | marks
 
     def written(self, path: str, offset: int, data: bytes) -> None:
         self._pending[path].append((offset, data))
@@ -102,7 +106,7 @@ class _File(apsw.VFSFile):
 def put_back(platter: dict[str, bytes], folder: Path) -> None:
     """Make the folder's files what was on the platter. Nothing may have them open."""
     for path in folder.glob("*.db*"):
-        if not path.name.endswith(".lock"):
+        if not path.name.endswith(".lock") and str(path) not in platter:
             path.unlink()
     for name, content in platter.items():
         path = Path(name)

@@ -80,11 +80,11 @@ def test_a_change_that_hits_no_row_is_an_error(rows: Rows) -> None:
 def test_the_highest_commit_in_the_file_is_how_many_it_has_had(db: apsw.Connection) -> None:
     writing = Rows(db)
     for commit_no in (1, 2, 3):
-        writing.commit_no = commit_no
+        writing.tide.commit_no = commit_no
         writing.add(DONE, ROW._replace(number=f"n{commit_no}"))
     reading = Rows(db)
     list(reading.scan(DONE))
-    assert reading.commit_no == 4
+    assert reading.tide.commit_no == 4
 
 
 def test_a_file_without_checksums_is_given_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

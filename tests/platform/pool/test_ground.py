@@ -144,7 +144,7 @@ def test_every_file_of_the_pool_is_private(tmp_path: Path) -> None:
     pool = open_pool("sqlite:///quanma.db", tmp_path)
     modes = {file.name: mode_of(file) for file in tmp_path.iterdir()}
     asyncio.run(pool.close())
-    assert set(modes) == {"quanma.db", "quanma.db-shm", "quanma.db-wal", "quanma.db.lock"}
+    assert set(modes) == {"quanma.db", "quanma.db-shm", "quanma.db-wal", "quanma.db.lock", "quanma.db.mark"}
     assert set(modes.values()) == {0o600}
 
 

@@ -23,6 +23,7 @@ import apsw
 
 from ...errors import QuanmaError, StoreUnavailable
 from ..traces import trace_of
+from .tide import Tide
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -45,14 +46,16 @@ class Journal:
         rebuild: Callable[[], None],
         settle: Callable[[], None] = lambda: None,
         probe: Callable[[], None] = lambda: None,
+        tide: Tide | None = None,
     ) -> None:
         """`rebuild` makes what is in memory anew from the store: it is called after a group was undone.
 
         `settle` lets go of what would hold a transaction open: it is called before each commit. `probe` writes some
-        pages, after the disk was full.
+        pages, after the disk was full. `tide` counts the commits.
         """
         self._settle = settle
         self._probe = probe
+        self._tide = tide or Tide()
         self._db = db
         self._rebuild = rebuild
         self._waiting: list[_Request] = []
@@ -159,6 +162,7 @@ class Journal:
 
     def _piece(self, work: Together[S, A, T], subject: S, requests: Sequence[A]) -> Sequence[T | QuanmaError]:
         self._db.execute("SAVEPOINT piece")
+        writes = self._tide.writes
         try:
             outcomes = work(subject, requests)
         except _OF_THE_STORE:
@@ -168,6 +172,7 @@ class Journal:
                 raise
             self._settle()
             self._db.execute("ROLLBACK TO piece; RELEASE piece")
+            self._tide.writes = writes
             if len(requests) > 1:
                 return [outcome for request in requests for outcome in self._piece(work, subject, [request])]
             if isinstance(error, QuanmaError):
@@ -182,6 +187,7 @@ class Journal:
 
     def _make_durable(self) -> None:
         self._db.execute("COMMIT")
+        self._tide.committed()
         if self._log_pages >= CHECKPOINT_PAGES:
             # Without room, or while someone reads the file: the log grows on, and the next commit tries again.
             with contextlib.suppress(apsw.FullError, apsw.BusyError, apsw.LockedError):

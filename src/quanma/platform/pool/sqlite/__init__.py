@@ -58,7 +58,7 @@ from ...rules import Product
 from .. import ground
 from ..contract import RETRIES, CallbackAddress, DueEvent, EventState, Issue, Retries
 from ..journal import Journal
-from . import codes, coupons, outbox, schema, stocks, subsidies
+from . import codes, coupons, fence, outbox, schema, stocks, subsidies
 from .store import Store
 from .tables import NONCE, NonceRow
 
@@ -79,11 +79,13 @@ class SqlitePool:
             db = schema.connect(path)
             opened.callback(db.close)
             self._store = Store(db, warmup_seconds, retries)
+            opened.callback(fence.watch(self._store, path))
             self._opened = opened.pop_all()
-        self._journal = Journal(db, self._store.rebuild, self._store.texts.settle, self._store.probe)
+        store = self._store
+        self._journal = Journal(db, store.rebuild, store.texts.settle, store.probe, store.tide)
 
     def fence(self) -> str | None:
-        return None
+        return self._store.fenced
 
     async def check(self) -> None:
         self._journal.check()

@@ -17,6 +17,7 @@ import apsw
 import msgspec
 
 from ....errors import StoreUnavailable
+from ..tide import Tide
 
 R = TypeVar("R", bound=tuple[Any, ...])
 
@@ -77,14 +78,15 @@ class Table(Generic[R]):
 class Rows:
     """The rows of the file. Every method is called in the journal's turn."""
 
-    def __init__(self, db: apsw.Connection) -> None:
+    def __init__(self, db: apsw.Connection, tide: Tide | None = None) -> None:
         self._db = db
-        self.commit_no = 1
-        """Of the commit that is being gathered: what is written now carries it."""
+        self.tide = tide or Tide()
+        """Its commit is being gathered: what is written now carries its number."""
         self._next: dict[str, int] = {}
 
     def forget(self) -> None:
-        """After a rollback: rows that were numbered may never have been."""
+        """After a rollback: rows that were numbered, or written, may never have been."""
+        self.tide.writes = 0
         self._next.clear()
 
     def read(self, table: Table[R], where: str, *values: object) -> list[R]:
@@ -104,7 +106,7 @@ class Rows:
             if row[-2] > latest:
                 latest = row[-2]
             yield row
-        self.commit_no = max(self.commit_no, latest + 1)
+        self.tide.commit_no = max(self.tide.commit_no, latest + 1)
 
     def number(self, table: Table[Any]) -> int:
         """Take the next number of a table whose rows are numbered from 1. What is undone leaves a gap."""
@@ -115,20 +117,24 @@ class Rows:
         return number
 
     def add(self, table: Table[R], row: R) -> None:
-        self._db.execute(table.insert, table.sealed(row, self.commit_no))
+        self._db.execute(table.insert, table.sealed(row, self.tide.commit_no))
+        self.tide.writes += 1
 
     def add_many(self, table: Table[Any], rows: Iterable[tuple[Any, ...]], rest: tuple[Any, ...] = ()) -> None:
         """Add rows of which the last columns are the same: `rest`. Quicker than one by one, for a draw's sake."""
-        end, commit_no, seed = (*rest, self.commit_no), self.commit_no, table.seed
+        commit_no, seed = self.tide.commit_no, table.seed
+        end = (*rest, commit_no)
         sealed = [(*row, commit_no, zlib.crc32(_encode(row + end), seed)) for row in rows]
         self._db.executemany(table.insert_with(rest) if rest else table.insert, sealed)
+        self.tide.writes += len(sealed)
 
     def change(self, table: Table[R], row: R, **values: object) -> R:
         """Write other values into a row that was read in this turn, and return what it is now."""
         unknown = values.keys() - set(table.columns[table.key :])
         now = table.row(*(values.get(column, was) for column, was in zip(table.columns, row, strict=True)))
-        sealed = table.sealed(now, self.commit_no)
+        sealed = table.sealed(now, self.tide.commit_no)
         self._db.execute(table.update, (*sealed[table.key :], *row[: table.key]))
         if unknown or self._db.changes() != 1:
             raise AssertionError(f"a row of {table.name} did not stand where the decision saw it")
+        self.tide.writes += 1
         return now

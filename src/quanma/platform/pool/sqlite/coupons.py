@@ -66,7 +66,7 @@ def send(store: Store, asked: Asked, issues: Sequence[Issue]) -> list[CouponFact
     held, now = store.held(asked.mchid, asked.stock_id), asked.now
     if not held.facts.takes_uploads:
         return [_known(store, held, issues[0], now, 0) or _give(store, held, issues[0], now)]
-    room = rules.room(held.facts, held.sent, held.sent_today(now), now)
+    room = 0 if store.fenced else rules.room(held.facts, held.sent, held.sent_today(now), now)
     outcomes: dict[str, CouponFacts | QuanmaError | None] = {}
     draws: list[Issue] = []
     for issue in issues:
@@ -99,6 +99,7 @@ def _known(store: Store, held: Held, issue: Issue, now: int, others: int) -> Cou
             if (coupon.request, coupon.appid, coupon.send_merchant) != (request, issue.appid, issue.send_merchant):
                 raise RequestRefused("same out_request_no, different request: nothing was given out, use a new number")
             return coupon
+    store.check_fence()
     rules.check_sends(held.facts, issue.coupon_code, now)
     rules.check_limits(held.facts, SentFacts(held.sent + others, held.sent_today(now) + others, len(mine)))
     return None
@@ -267,6 +268,7 @@ def send_card(store: Store, mchid: str, request: SendCard) -> SentCard:
     """A consumption card: numbers of the platform's own, kept only to answer a repeat."""
 
     def work() -> SentCard:
+        store.check_fence()
         return SentCard(card_code="".join(secrets.choice("0123456789") for _ in range(WECHATPAY_CODE_DIGITS)))
 
     # Source: the number is unique together with its send_time (documented).

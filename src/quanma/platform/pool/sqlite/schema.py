@@ -107,7 +107,7 @@ def noted(db: apsw.Connection, name: str) -> str | None:
 def note(db: apsw.Connection, name: str, value: str) -> None:
     """Say something about the file in it, in place of what was said. Counts as no commit."""
     rows = Rows(db)
-    rows.commit_no = 0
+    rows.tide.commit_no = 0
     for known in rows.read(ABOUT, "name = ?", name):
         rows.change(ABOUT, known, value=value)
         return

@@ -15,7 +15,7 @@ import msgspec
 
 from ....api.couponcodes import FailedCode
 from ....api.stocks import CreateStock
-from ....errors import RequestRefused, ResourceNotExists, StoreUnavailable, masked
+from ....errors import PoolFenced, RequestRefused, ResourceNotExists, StoreUnavailable, masked
 from ....wire.sealed import nonce_floor
 from ....wire.times import beijing_day
 from ... import rules
@@ -24,6 +24,7 @@ from ...rules import Product, StockFacts
 from ..contract import CallbackAddress, Retries
 from ..issued import Issued
 from ..shelf import Shelf
+from ..tide import Tide
 from .checked import Rows
 from .tables import (
     ABOUT,
@@ -92,7 +93,10 @@ class Store:
         self.db = db
         self.warmup_seconds = warmup_seconds
         self.retries = retries
-        self.rows = Rows(db)
+        self.tide = Tide()
+        self.rows = Rows(db, self.tide)
+        self.fenced: str | None = None
+        """Why nothing is given out: see tide.py."""
         self.texts = Texts(self.rows, db)
         self.stocks: dict[str, Held] = {}
         self.callbacks: dict[tuple[str, str], CallbackAddress] = {}
@@ -105,6 +109,11 @@ class Store:
             # Nothing of these is in memory. They are read to know that they are as they were written.
             for _ in self.rows.scan(table):
                 pass
+
+    def check_fence(self) -> None:
+        """Before anything new is given out. Raises PoolFenced."""
+        if self.fenced:
+            raise PoolFenced(f"nothing is given out: {self.fenced}: run `quanma reconcile`")
 
     # Stocks and coupons
 

@@ -1,0 +1,227 @@
+"""A restored older copy gives nothing out (C7); kill -9, power loss and a restart raise no fence."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from quanma.errors import NotEnough, PoolFenced, StoreUnavailable
+from quanma.platform.pool import open_pool, steps
+from quanma.platform.pool.tide import Mark, MarkDamaged, MarkFile, why_fenced
+from tests.contract.driver import DrivenPool
+
+POOL = Mark(b"p" * 16, 100, 50, 7)
+
+
+@pytest.mark.parametrize(
+    ("mark", "reason"),
+    [
+        (POOL, None),
+        (POOL._replace(commits=99, coupons=49), None),  # After a power failure.
+        (POOL._replace(commits=101, coupons=50), "1 acknowledged commit are missing"),
+        (POOL._replace(commits=103, coupons=52), "3 acknowledged commits with 2 coupons are missing"),
+        (POOL._replace(inode=8), "written for another file"),
+        (POOL._replace(pool_id=b"q" * 16), "another pool's"),
+        (None, "is not there"),
+        (MarkDamaged(), "damaged"),
+    ],
+)
+def test_what_the_mark_says(mark: Mark | None, reason: str | None) -> None:
+    said = why_fenced(POOL, mark)
+    assert said is None if reason is None else reason in str(said)
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[DrivenPool]:
+    pool = opened(tmp_path)
+    yield pool
+    pool.close()
+
+
+def opened(folder: Path) -> DrivenPool:
+    return DrivenPool(lambda: open_pool("sqlite:///quanma.db", folder))
+
+
+def stocked(pool: DrivenPool) -> str:
+    stock_id = pool.create(max_coupons_per_user=100)
+    pool.upload(stock_id, [f"A{number}" for number in range(20)], "u1")
+    pool.send(stock_id, "o1", "s1")
+    return stock_id
+
+
+def test_an_older_copy_gives_nothing_out_and_answers_all_else(pool: DrivenPool, tmp_path: Path) -> None:
+    stock_id = stocked(pool)
+    pool.close()
+    shutil.copy(tmp_path / "quanma.db", tmp_path / "copy")
+    pool = opened(tmp_path)
+    first = pool.send(stock_id, "o1", "s1")
+    later = {pool.send(stock_id, "o2", f"s{number}") for number in range(5)}
+    pool.close()
+    shutil.copyfile(tmp_path / "copy", tmp_path / "quanma.db")
+    for _ in range(2):  # Whatever is written meanwhile: it stays fenced.
+        pool = opened(tmp_path)
+        assert "5 acknowledged commits with 5 coupons are missing" in str(pool.pool.fence())
+        for openid in ("o1", "o2"):
+            with pytest.raises(PoolFenced, match="quanma reconcile"):
+                pool.send(stock_id, openid, "s4")
+        assert pool.send(stock_id, "o1", "s1") == first
+        total, available = pool.counts(stock_id)
+        assert total - available == 1
+        assert set(pool.codes(stock_id)) >= later
+        for number in range(10):
+            pool.upload(stock_id, [f"B{number}"])
+            pool.run(pool.pool.take_nonce("1900000001"))
+        pool.delete(stock_id, "B0")
+        pool.upload(stock_id, ["B0"])
+        pool.close()
+
+
+def test_without_a_mark_a_pool_with_stocks_is_fenced(pool: DrivenPool, tmp_path: Path) -> None:
+    stock_id = stocked(pool)
+    pool.close()
+    (tmp_path / "quanma.db.mark").unlink()
+    pool = opened(tmp_path)
+    with pytest.raises(PoolFenced, match="the mark that is written beside a pool is not there"):
+        pool.send(stock_id)
+    pool.close()
+
+
+def test_a_whole_folder_that_was_copied_is_fenced(pool: DrivenPool, tmp_path: Path) -> None:
+    stocked(pool)
+    pool.close()
+    shutil.copytree(tmp_path, tmp_path / "elsewhere")
+    copy = opened(tmp_path / "elsewhere")
+    assert "it is a copy" in str(copy.pool.fence())
+    copy.close()
+    pool = opened(tmp_path)
+    assert pool.pool.fence() is None
+    pool.close()
+
+
+def test_a_folder_that_was_moved_goes_on(pool: DrivenPool, tmp_path: Path) -> None:
+    stock_id = stocked(pool)
+    pool.close()
+    (tmp_path / "elsewhere").mkdir()
+    for file in tmp_path.glob("quanma.db*"):
+        file.rename(tmp_path / "elsewhere" / file.name)
+    moved = opened(tmp_path / "elsewhere")
+    moved.send(stock_id)
+    moved.close()
+
+
+def test_a_new_pool_in_the_place_of_one_that_was_lost_is_fenced(pool: DrivenPool, tmp_path: Path) -> None:
+    stocked(pool)
+    pool.close()
+    (tmp_path / "quanma.db").unlink()
+    new = opened(tmp_path)
+    assert "another pool's" in str(new.pool.fence())
+    new.close()
+
+
+def test_an_empty_pool_needs_no_mark(pool: DrivenPool, tmp_path: Path) -> None:
+    pool.close()
+    (tmp_path / "quanma.db.mark").unlink()
+    pool = opened(tmp_path)
+    stocked(pool)
+    pool.close()
+
+
+@pytest.mark.parametrize("bit", range(0, 68 * 8, 37))
+def test_a_damaged_mark_is_noticed(pool: DrivenPool, tmp_path: Path, bit: int) -> None:
+    stocked(pool)
+    pool.close()
+    flip(tmp_path / "quanma.db.mark", bit % ((tmp_path / "quanma.db.mark").stat().st_size * 8))
+    pool = opened(tmp_path)
+    assert "the mark beside it is damaged" in str(pool.pool.fence())
+    pool.close()
+
+
+def flip(path: Path, bit: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+
+
+def test_a_group_of_refusals_is_no_commit(pool: DrivenPool, tmp_path: Path) -> None:
+    """Else the mark would know a commit that the file can't show."""
+    stock_id = pool.create()
+    for _ in range(3):
+        with pytest.raises(NotEnough):
+            pool.send(stock_id)
+        pool.together(pool.sending(stock_id, "o1"), pool.sending(stock_id, "o2"))
+    mark = MarkFile(tmp_path / "quanma.db").read()
+    assert mark is not None
+    assert mark.commits == 1
+    pool.reopen()
+    assert pool.pool.fence() is None
+
+
+def test_a_pool_from_before_marks_is_given_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    db = apsw.Connection(str(tmp_path / "quanma.db"))
+    db.execute(steps.all_steps("sqlite")[0].sql)
+    db.execute("PRAGMA application_id = 0x7175616E; PRAGMA user_version = 1")
+    db.close()
+    (tmp_path / "quanma.db").chmod(0o600)
+    pool = opened(tmp_path)
+    stocked(pool)
+    pool.close()
+
+
+_KILLED = """
+import asyncio, itertools, os, sys
+from pathlib import Path
+from quanma.platform.pool import open_pool
+from tests.contract.driver import DrivenPool
+pool = DrivenPool(lambda: open_pool("sqlite:///quanma.db", Path(sys.argv[1])))
+assert pool.pool.fence() is None, pool.pool.fence()
+stock_id = pool.create(out_request_no=os.urandom(8).hex())
+print("ready", flush=True)
+for number in itertools.count():
+    pool.upload(stock_id, [f"A{number}"], f"u{number}")
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_kill_raises_no_fence(tmp_path: Path) -> None:
+    for round_no in range(10):
+        command = [sys.executable, "-c", _KILLED, str(tmp_path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"ready\n"
+            for _ in range(round_no * 3):
+                assert child.stdout.readline()
+            child.kill()
+    pool = opened(tmp_path)
+    assert pool.pool.fence() is None
+    pool.close()
+
+
+def test_a_cut_log_refuses_to_start(pool: DrivenPool, tmp_path: Path) -> None:
+    stock_id = stocked(pool)
+    for number in range(5):
+        pool.send(stock_id, f"o{number}")
+    for file in tmp_path.glob("quanma.db*"):  # As kill -9 leaves them: the pool is open.
+        if not file.name.endswith("lock"):
+            (tmp_path / "crashed").mkdir(exist_ok=True)
+            shutil.copy(file, tmp_path / "crashed")
+    mark = MarkFile(tmp_path / "crashed" / "quanma.db")
+    known = mark.read()
+    assert known is not None
+    mark.make(known._replace(inode=(tmp_path / "crashed" / "quanma.db").stat().st_ino))
+    mark.close()
+    log = tmp_path / "crashed" / "quanma.db-wal"
+    whole = log.read_bytes()
+    flip(log, (len(whole) - 3 * 4120 + 100) * 8)
+    with pytest.raises(StoreUnavailable, match=r"-wal is damaged: .* can't be read: restore a backup"):
+        open_pool("sqlite:///quanma.db", tmp_path / "crashed")
+    log.write_bytes(whole)
+    again = opened(tmp_path / "crashed")
+    assert again.pool.fence() is None
+    again.close()
