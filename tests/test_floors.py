@@ -31,6 +31,7 @@ LIBRARIES = {  # Library: the packages that may import it, or the one module, fo
     "uvloop": ("platform",),
     "httptools": ("platform",),
     "prometheus_client": ("platform",),
+    "opentelemetry": ("platform",),
     "sqlite3": ("upload.source",),
     "click": ("cli",),
     "rich": ("cli",),

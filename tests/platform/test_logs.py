@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ import pytest
 from quanma.api.couponcodes import CouponCodes, UploadCodes
 from quanma.client import config
 from quanma.errors import PlatformError
-from quanma.platform import rules
+from quanma.platform import logs, rules
 from quanma.platform.app import App
 from quanma.platform.handlers import HANDLERS, Handlers
 from quanma.platform.pool import open_pool
@@ -187,3 +190,59 @@ def test_a_failing_handler_is_logged_without_what_it_was_about(
     assert caller.check(reply)["code"] == "SYSTEM_ERROR"
     assert "KeyError" in logged.text
     assert_clean(logged.text + reply.body.decode(), shared_world)
+
+
+def test_a_log_of_json_has_an_object_a_line_and_no_secret(world: Path) -> None:
+    path = world / "platform.toml"
+    path.write_text('log_format = "json"\n' + path.read_text())
+    command = [sys.executable, "-m", "quanma", "serve", "--config", str(path), "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        process.terminate()
+        lines = [json.loads(line) for line in [first, *process.stderr]]
+    assert process.returncode == 0
+    assert lines[0]["event"].startswith("listening on http://127.0.0.1:")
+    assert [line["event"].partition(":")[0] for line in lines[1:]] == ["ending", "ended"]
+    for line in lines:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"])
+        assert line["level"] == "info"
+
+
+@pytest.mark.parametrize("formatter", [logs.JsonLines(), logs.TextLines()])
+def test_a_line_has_the_fields_it_was_given_and_of_an_error_no_message(formatter: logging.Formatter) -> None:
+    logger = logging.Logger("quanma.test")
+    written: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            written.append(formatter.format(record))
+
+    logger.addHandler(Keep())
+    try:
+        raise KeyError(CODES[0], OPENID)
+    except KeyError:
+        logger.exception("event %s failed\nbadly", "E1", extra={"attempt": 2})
+    (line,) = written
+    assert "GEHEIM" not in line
+    assert "KeyError" in line
+    if isinstance(formatter, logs.JsonLines):
+        fields = json.loads(line)
+        assert "\n" not in line
+        assert (fields["level"], fields["event"], fields["attempt"]) == ("error", "event E1 failed\nbadly", "2")
+    else:
+        assert "ERROR event E1 failed\nbadly attempt=2" in line
+
+
+def test_an_error_that_the_loop_finds_is_logged_without_what_it_was_about(logged: pytest.LogCaptureFixture) -> None:
+    secrets_of_nobody: dict[str, str] = {}
+
+    async def fail() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(logs.on_loop_error)
+        loop.call_soon(secrets_of_nobody.pop, CODES[0])
+        await asyncio.sleep(0)
+
+    asyncio.run(fail())
+    assert "KeyError" in logged.text
+    assert "GEHEIM" not in logged.text

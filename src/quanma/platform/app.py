@@ -36,6 +36,7 @@ from .keyroom import KeyRoom
 from .limits import RateLimit
 from .metrics import CONTENT_TYPE, Metrics
 from .pool.contract import CodePool
+from .spans import Spans
 from .traces import trace_of
 
 log = logging.getLogger(__name__)
@@ -119,6 +120,7 @@ class App:
         self._openapi = codec.encode_answer(openapi.document(handlers))
         self.metrics = metrics or Metrics()
         self._draining = False
+        self._spans = Spans()
         self._refusals: dict[str, tuple[int, str, bytes]] = {}
         self._fixed: dict[tuple[str, bytes], Found] = {}
         """By verb and path, where nothing in the path varies."""
@@ -153,14 +155,18 @@ class App:
             return plain
         now = self._clock()
         try:
-            response = await self._answer(request, now)
+            if self._spans.wanted:
+                with self._spans.around(request):
+                    response = await self._answer(request, now)
+            else:
+                response = await self._answer(request, now)
             return Outcome(204 if response is None else 200, codec.encode_answer(response))
         except PlatformError as error:
             return _failure(error)
         except StoreUnavailable as problem:
             return _failure(PlatformUnavailable(f"服务不可用: {problem}"))
         except Exception as error:
-            log.error("a request failed: %s", trace_of(error))
+            log.error("a request failed: %s", trace_of(error), extra={"operation": request.operation})
             return _failure(PlatformFailed("系统错误: the platform failed, send the same request again"))
 
     def finish(self, request: Request, outcome: Outcome) -> Reply:
@@ -170,6 +176,8 @@ class App:
         timestamp = str(int(self._clock()))
         signed = self._keyroom.sign(request.header(b"wechatpay-serial"), timestamp, outcome.body)
         headers = f"{_ANSWER}{_request_id(outcome.status)}{_lines(signed)}{outcome.headers}"
+        if request.span is not None:
+            self._spans.end(request, outcome.status)
         self.metrics.count(request.operation, outcome.status, time.perf_counter() - request.began)
         return Reply(outcome.status, headers, outcome.body)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -64,6 +64,7 @@ class PlatformConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     requests_per_second: Annotated[float, msgspec.Meta(gt=0)] | None = None
     """Of one merchant. Absent: no limit."""
     product_coupon_stocks: list[ProductCouponStock] = []
+    log_format: Literal["text", "json"] = "text"
     warmup_seconds: Annotated[int, msgspec.Meta(ge=0)] = 0
     """How long a new stock answers STATEMENT_CREATING to uploads."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class Request:
     """One whole request. What is verified must be what was sent: the target is kept as it came."""
 
-    __slots__ = ("began", "body", "fields", "headers", "one_too_many", "operation", "path", "query", "verb")
+    __slots__ = ("began", "body", "fields", "headers", "one_too_many", "operation", "path", "query", "span", "verb")
 
     def __init__(
         self, verb: str, path: bytes, query: bytes, headers: list[tuple[bytes, bytes]], body: bytes | None = b""
@@ -28,6 +28,8 @@ class Request:
         """When it had arrived, by `time.perf_counter`."""
         self.operation = ""
         """The declared operation, once it is found; for counts and spans."""
+        self.span: Any = None
+        """Of OpenTelemetry, where it is set up."""
         self.one_too_many = False
         """Its body is beyond what all bodies together may hold."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import logging
 import resource
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,18 +16,21 @@ from pathlib import Path
 import uvloop
 
 from ..errors import Misconfigured
-from . import config
+from . import config, logs, metrics
 from .app import App
 from .connection import Connection, Serving
 from .handlers import HANDLERS
 from .http import Application
 from .keyroom import KeyRoom
 from .keywatch import KeyWatch
+from .metrics import Metrics
 from .notifier import Notifier
 from .pool import open_pool
 from .pool.contract import Retries
 from .productstocks import declare_stocks
 from .workers import run_workers
+
+log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 10.0
 DRAIN_IDLE_SECONDS = 1.0
@@ -73,14 +77,25 @@ def serve(
             requests_per_second=requests_per_second / workers if requests_per_second else None,
             private_callbacks=private_callbacks,
             beside=[Notifier(pool, keyroom, allow_private=private_callbacks), keywatch],
+            metrics=Metrics(figures),
         )
         run(app, listening, lambda _: ready())
 
-    with bind(host or settings.host, settings.port if port is None else port) as listening:
+    with contextlib.ExitStack() as opened:
+        listening = opened.enter_context(bind(host or settings.host, settings.port if port is None else port))
+        logs.begin(settings.log_format)
+        figures: Path | None = None
         if workers == 1:
             work(lambda: announce(listening))
         else:
-            run_workers(workers, work, ready=lambda: announce(listening), stopping=listening.close)
+            figures = shared = opened.enter_context(metrics.shared_folder())
+            run_workers(
+                workers,
+                work,
+                ready=lambda: announce(listening),
+                stopping=listening.close,
+                ended=lambda pid: metrics.worker_ended(shared, pid),
+            )
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -101,7 +116,7 @@ def announce(listening: socket.socket) -> None:
     """Say where the platform listens. Whoever started it waits for this line."""
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    print(f"listening on http://{shown}:{port}", file=sys.stderr, flush=True)
+    logs.say(f"listening on http://{shown}:{port}")
 
 
 def run(app: Application, listening: socket.socket, ready: Callable[[socket.socket], None] = announce) -> None:
@@ -117,6 +132,7 @@ def run(app: Application, listening: socket.socket, ready: Callable[[socket.sock
 
 async def _run(app: Application, listening: socket.socket, ready: Callable[[socket.socket], None]) -> None:
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(logs.on_loop_error)
     stopping, hurrying = asyncio.Event(), asyncio.Event()
 
     def stop() -> None:
@@ -134,12 +150,16 @@ async def _run(app: Application, listening: socket.socket, ready: Callable[[sock
     server = await loop.create_server(lambda: Connection(serving), sock=listening, backlog=BACKLOG)
     ready(listening)
     await stopping.wait()
+    log.info("ending: no new connections are taken, what was asked is answered")
     app.drain()
     serving.drain()
     server.close()
     await _drained(serving, hurrying)
+    if serving.under_way:
+        log.warning("ending with %d requests unanswered", len(serving.under_way))
     serving.stop()
     await app.stop()
+    log.info("ended")
 
 
 async def _drained(serving: Serving, hurrying: asyncio.Event) -> None:

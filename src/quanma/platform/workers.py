@@ -37,10 +37,18 @@ Work = Callable[[Callable[[], None]], None]
 """Serves until SIGTERM, and calls its argument once it can answer."""
 
 
-def run_workers(count: int, work: Work, *, ready: Callable[[], None], stopping: Callable[[], None]) -> None:
+def run_workers(
+    count: int,
+    work: Work,
+    *,
+    ready: Callable[[], None],
+    stopping: Callable[[], None],
+    ended: Callable[[int], None] = lambda pid: None,
+) -> None:
     """Run `work` in `count` processes until SIGTERM or SIGINT, then wait for them to finish what they were asked.
 
-    `ready` is called once, when all of them can answer for the first time; `stopping` when they were told to end.
+    `ready` is called once, when all of them can answer for the first time; `stopping` when they were told to end;
+    `ended` with the pid of each process that is gone.
 
     Raises:
         QuanmaError: what kept a worker from its first start. None of them runs any more.
@@ -48,7 +56,7 @@ def run_workers(count: int, work: Work, *, ready: Callable[[], None], stopping: 
     lifeline = os.pipe()
     try:
         with _woken_by_signals() as woken:
-            _Watch(count, work, lifeline, woken).run(ready, stopping)
+            _Watch(count, work, lifeline, woken, ended).run(ready, stopping)
     finally:
         for end in lifeline:
             os.close(end)
@@ -84,10 +92,18 @@ class _Worker:
 
 
 class _Watch:
-    def __init__(self, count: int, work: Work, lifeline: tuple[int, int], woken: socket.socket) -> None:
+    def __init__(
+        self,
+        count: int,
+        work: Work,
+        lifeline: tuple[int, int],
+        woken: socket.socket,
+        ended: Callable[[int], None],
+    ) -> None:
         self._work = work
         self._lifeline = lifeline
         self._woken = woken
+        self._ended = ended
         self._workers = [_Worker() for _ in range(count)]
         self._kill_at: float | None = None
         """Not None: they were told to end."""
@@ -160,6 +176,7 @@ class _Watch:
 
     def _note_end(self, worker: _Worker, pid: int, was_ready: bool) -> None:
         worker.pid = 0
+        self._ended(pid)
         if self._kill_at is not None:
             return
         if not was_ready:

@@ -87,6 +87,7 @@ port = {port}
 database = "sqlite:///quanma.db"
 # requests_per_second = 20          # of one merchant; absent: no limit
 # warmup_seconds = 60               # how long a new stock is not ready for uploads
+# log_format = "json"               # a line of JSON for each event, instead of text
 # allow_private_callbacks = true    # for tests: callback addresses that are not https or not public
 
 public_key_id = "{public_key_id}"
