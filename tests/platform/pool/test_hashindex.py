@@ -41,8 +41,7 @@ def test_a_text_is_found_where_it_was_added_and_nowhere_else(
         if number % 4 == 1 and (found == ABSENT).all():
             index.append(hashes, slots)
         elif number % 4 == 2:
-            for text in batch:
-                index.append_one(text)
+            index.append_few(batch)
         elif number % 4 == 3:
             index.append_unplaced(hashes)
             index.place_all()
@@ -54,6 +53,7 @@ def test_a_text_is_found_where_it_was_added_and_nowhere_else(
     assert len(index) == count
     for text in asked:
         assert sorted(index.positions(text)) == positions.get(hash_text(text), [])
+    assert index.may_hold(asked) == [hash_text(text) in positions for text in asked]
     for text, candidate in zip(asked, index.look_up(index.hashes(asked)).found.tolist(), strict=True):
         there = positions.get(hash_text(text), [])
         assert candidate in there if there else candidate == ABSENT
@@ -71,11 +71,12 @@ def test_everything_is_found_while_the_table_grows_and_after_it(batch: int) -> N
             index.append(*_looked_up(index, some))
         else:
             for text in some:
-                index.append_one(text)
+                index.append_few([text])
         growing += index._smaller is not None
         so_far = texts[: len(index)]
         assert index.look_up(index.hashes(so_far)).found.tolist() == list(range(len(index)))
         if not first % 100:
+            assert index.may_hold(texts) == [number < len(so_far) for number in range(len(texts))]
             assert all(index.positions(text) == [int(text)] for text in so_far)
     assert growing > (3 if batch < 200 else 0) or batch == 3000
     assert set(index.look_up(index.hashes([str(number) for number in range(3000, 4000)])).found.tolist()) == {ABSENT}
@@ -109,8 +110,8 @@ def test_no_addition_waits_for_the_whole_table_to_be_moved(monkeypatch: pytest.M
     index = HashIndex()
     for first in range(0, 100_000, 200):
         index.append(index.hashes([str(number) for number in range(first, first + 200)]))
-    for number in range(100_000, 200_000):
-        index.append_one(str(number))
+    for first in range(100_000, 200_000, 50):
+        index.append_few([str(number) for number in range(first, first + 50)])
     assert sum(moved) > 200_000  # It did grow.
     assert max(moved) <= 1024
 

@@ -17,9 +17,11 @@ def test_a_users_coupons_are_named_and_only_those_of_users_with_the_same_hash(
     issued = Issued(lambda openid: int(openid[1:]) % 5)
     issued.restore(first, range(1, len(first) + 1))
     issued.restored()
-    for coupon_id, openid in enumerate(later, len(first) + 1):
-        issued.add_one(openid, coupon_id)
+    half = len(later) // 2
+    issued.add(later[:half], len(first) + 1)
+    issued.add(later[half:], len(first) + half + 1)
     for user in range(12):
         same = [number for number, openid in enumerate(first + later, 1) if int(openid[1:]) % 5 == user % 5]
         assert issued.of(f"o{user}") == same
+        assert issued.may_have([f"o{user}"]) == [bool(same)]
     assert len(issued) == len(first) + len(later)

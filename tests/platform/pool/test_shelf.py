@@ -6,6 +6,7 @@ import os
 import random
 import sys
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,11 +15,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from quanma.errors import StoreUnavailable
-from quanma.platform.pool.shelf import DELETED, FREE, Shelf
+from quanma.platform.pool.shelf import DELETED, FREE, Read, Shelf
 
 pytestmark = pytest.mark.slow
 
 CODES = st.sampled_from([f"C{number}" for number in range(40)])
+
+
+def reading(read: Callable[[int, int], str]) -> Read:
+    return lambda upload_ids, lines, widths: [read(*place) for place in zip(upload_ids, lines, strict=True)]
 
 
 class ShelfModel(RuleBasedStateMachine):
@@ -32,7 +37,9 @@ class ShelfModel(RuleBasedStateMachine):
         self.coupon_id = 0
 
     def new(self) -> Shelf:
-        return Shelf(lambda upload_id, line, _: self.uploads[upload_id][line], lambda text: sum(text.encode()) % 8)
+        return Shelf(
+            reading(lambda upload_id, line: self.uploads[upload_id][line]), lambda text: sum(text.encode()) % 8
+        )
 
     def there(self) -> dict[str, int]:
         return {code: position for position, (code, fate) in enumerate(self.fates) if fate != DELETED}
@@ -117,7 +124,7 @@ TestShelfAgainstItsModel = ShelfModel.TestCase
 
 def shelf_of(codes: list[str]) -> Shelf:
     """One upload, all free."""
-    shelf = Shelf(lambda upload_id, line, width: codes[line])
+    shelf = Shelf(reading(lambda upload_id, line: codes[line]))
     shelf.append_many([(1, len(codes))], codes)
     assert shelf.restore([], [], [])
     return shelf
@@ -167,7 +174,7 @@ def _draws_of_a_copy(shelf: Shelf) -> bytes:
 
 @pytest.mark.slow
 def test_a_million_codes_take_at_most_28_bytes_each() -> None:
-    shelf = Shelf(lambda upload_id, line, width: f"{upload_id - 1 + line:08}")
+    shelf = Shelf(reading(lambda upload_id, line: f"{upload_id - 1 + line:08}"))
     most = 0.0
     for first in range(0, 1_000_000, 200):
         _, fresh = shelf.sort_out([f"{number:08}" for number in range(first, first + 200)])
@@ -203,7 +210,7 @@ def test_random_numbers_of_the_last_incomplete_round_are_not_used(monkeypatch: p
 
 def test_a_code_that_is_not_what_was_uploaded_is_never_read_out() -> None:
     codes = ["A1", "B2", "C3"]
-    shelf = Shelf(lambda upload_id, line, width: codes[line])
+    shelf = Shelf(reading(lambda upload_id, line: codes[line]))
     shelf.append_many([(7, 3)], codes)
     assert shelf.restore([], [], [])
     codes[1] = "B3"

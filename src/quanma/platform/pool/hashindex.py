@@ -62,9 +62,13 @@ class HashIndex:
     def hashes(self, texts: Sequence[str]) -> Hashes:
         return np.fromiter(map(self._hash_text, texts), np.int64, len(texts)).astype(np.uint32)
 
-    def is_at(self, position: int, text: str) -> bool:
-        """Whether the text that was added at a position had this one's hash."""
-        return self._hash_text(text) & _WORD == self._hashes[position]
+    def differing(self, positions: Sequence[int], texts: Sequence[str]) -> int | None:
+        """Return a position whose text had another hash than the one given for it; None: there is none."""
+        hash_text, there = self._hash_text, self._hashes
+        for position, text in zip(positions, texts, strict=True):
+            if there[position] != hash_text(text) & _WORD:
+                return position
+        return None
 
     def append(self, hashes: Hashes, slots: Slots | None = None) -> None:
         """Add texts. The first gets position `len(self)`.
@@ -80,14 +84,23 @@ class HashIndex:
         self._table.place(positions, self._table.homes(hashes) if slots is None else slots)
         self._grow(len(hashes))
 
-    def append_one(self, text: str) -> None:
-        """As `append`, for one text: no arrays are made for it."""
-        self.check_room(1)
-        text_hash = self._hash_text(text) & _WORD
-        self._hashes.append(text_hash)
-        self._table.place_one(len(self._hashes), text_hash)
-        if not len(self._hashes) % _STEP:
-            self._grow(_STEP)
+    def append_few(self, texts: Sequence[str]) -> None:
+        """As `append`, one by one: no arrays are made for them."""
+        self.check_room(len(texts))
+        hashes, hash_text = self._hashes, self._hash_text
+        cell, size = self._table.cell, self._table.size
+        for text in texts:
+            text_hash = hash_text(text) & _WORD
+            hashes.append(text_hash)
+            slot = text_hash * size >> 32
+            while cell[slot]:
+                slot += 1
+                if slot == size:
+                    slot = 0
+            cell[slot] = len(hashes)
+        # numpy is worth its call once in so many.
+        if (steps := len(hashes) // _STEP - (len(hashes) - len(texts)) // _STEP) > 0:
+            self._grow(steps * _STEP)
 
     def append_unplaced(self, hashes: Hashes) -> None:
         """Add texts that are found only after `place_all`: the quick way to add all there are."""
@@ -113,6 +126,21 @@ class HashIndex:
             absent = np.flatnonzero(found == ABSENT)
             found[absent] = self._smaller.search(hashes[absent], there).found
         return LookUp(found, slots)
+
+    def may_hold(self, texts: Sequence[str]) -> list[bool]:
+        """For each, whether any position has its hash."""
+        hash_text, there = self._hash_text, self._hashes
+        cell, size = self._table.cell, self._table.size
+        held: list[bool] = []
+        for text in texts:
+            text_hash = hash_text(text) & _WORD
+            slot = text_hash * size >> 32
+            while (entry := cell[slot]) and there[entry - 1] != text_hash:
+                slot += 1
+                if slot == size:
+                    slot = 0
+            held.append(entry != 0 or (self._smaller is not None and bool(self.positions(text))))
+        return held
 
     def positions(self, text: str) -> list[int]:
         """Return every position whose text has the same hash as this one."""
@@ -152,7 +180,7 @@ class _Table:
         self.size = size
         self.cells: NDArray[np.uint32] = np.zeros(size, np.uint32)
         # The same memory: one number is read from this five times as fast as from numpy's.
-        self._cell = self.cells.data
+        self.cell = self.cells.data
 
     def homes(self, hashes: Hashes) -> Slots:
         """By the hash's first bits, not by its last ones: so a table can have any size."""
@@ -167,15 +195,6 @@ class _Table:
             # Two of one batch may meet in a free slot: the last one written has it, the other goes on.
             lost = cells[slots] != entries
             entries, slots = entries[lost], (slots[lost] + 1) % self.size
-
-    def place_one(self, entry: int, text_hash: int) -> None:
-        cell, size = self._cell, self.size
-        slot = text_hash * size >> 32
-        while cell[slot]:
-            slot += 1
-            if slot == size:
-                slot = 0
-        cell[slot] = entry
 
     def search(self, hashes: Hashes, there: Hashes) -> LookUp:
         """`there`: the hash at each position."""
@@ -193,7 +212,7 @@ class _Table:
         return LookUp(found, slots)
 
     def search_one(self, text_hash: int, there: array[int]) -> list[int]:
-        cell, size = self._cell, self.size
+        cell, size = self.cell, self.size
         found: list[int] = []
         slot = text_hash * size >> 32
         while entry := cell[slot]:

@@ -23,9 +23,10 @@ class Issued:
     def nbytes(self) -> int:
         return self._index.nbytes + len(self._coupon_ids) * self._coupon_ids.itemsize
 
-    def add_one(self, openid: str, coupon_id: int) -> None:
-        self._index.append_one(openid)
-        self._coupon_ids.append(coupon_id)
+    def add(self, openids: Sequence[str], first_coupon_id: int) -> None:
+        """Users, and coupons of consecutive ids."""
+        self._index.append_few(openids)
+        self._coupon_ids.extend(range(first_coupon_id, first_coupon_id + len(openids)))
 
     def restore(self, openids: Sequence[str], coupon_ids: Sequence[int]) -> None:
         """Add many at once, for a rebuild: they are found after `restored`."""
@@ -34,6 +35,10 @@ class Issued:
 
     def restored(self) -> None:
         self._index.place_all()
+
+    def may_have(self, openids: Sequence[str]) -> list[bool]:
+        """For each user: False only if there is no coupon."""
+        return self._index.may_hold(openids)
 
     def of(self, openid: str) -> list[int]:
         """The ids of the coupons that a user may have, the earliest first."""

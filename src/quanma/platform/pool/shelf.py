@@ -39,6 +39,9 @@ class Place(NamedTuple):
     """The length of every code of the upload, or 0 where they differ."""
 
 
+Read = Callable[[Sequence[int], Sequence[int], Sequence[int]], list[str]]
+
+
 class Fresh(NamedTuple):
     """Codes that a stock does not hold, with what looking them up has learned."""
 
@@ -48,8 +51,8 @@ class Fresh(NamedTuple):
 
 
 class Shelf:
-    def __init__(self, read: Callable[[int, int, int], str], hash_text: Callable[[str], int] = hash) -> None:
-        """`read` returns the code at a place, given as the fields of `Place`; any text if there is none."""
+    def __init__(self, read: Read, hash_text: Callable[[str], int] = hash) -> None:
+        """`read` returns the codes at places, whose fields it gets in columns; any text where there is none."""
         self._read = read
         self._index = HashIndex(hash_text)
         # Of each upload: numbers of fixed size, not objects, for uploads may be of one code each.
@@ -112,7 +115,7 @@ class Shelf:
         """Put a code on the shelf that a coupon carries from the start; its text is read as upload `-coupon_id`."""
         position = self.uploaded
         self._note_upload(-coupon_id, position, [code])
-        self._index.append_one(code)
+        self._index.append_few([code])
         self._fates.append(coupon_id)
         return position
 
@@ -138,26 +141,19 @@ class Shelf:
         return None
 
     def text(self, position: int) -> str:
-        """Read a code. Raises StoreUnavailable: it is not the one that was put there."""
-        return self._checked(position, self._read(*self.place(position)))
+        return self.texts([position])[0]
 
     def texts(self, positions: Sequence[int]) -> list[str]:
-        """As `text`, for many."""
-        read, checked = self._read, self._checked
-        return [
-            checked(position, read(*place))
-            for position, *place in zip(positions, *self._places(positions), strict=True)
-        ]
-
-    def _checked(self, position: int, code: str) -> str:
-        # One changed bit of the text, and the user would hold a code that no merchant knows.
-        if not self._index.is_at(position, code):
-            place = self.place(position)
+        """Read codes. Raises StoreUnavailable: one is not what was put there."""
+        codes = self._read(*self._places(positions))
+        # One changed bit of a text, and a user would hold a code that no merchant knows.
+        if (damaged := self._index.differing(positions, codes)) is not None:
+            place = self.place(damaged)
             raise StoreUnavailable(
                 f"the store is damaged: line {place.line} of upload {place.upload_id} is not the code that was "
                 "uploaded: restore a backup"
             )
-        return code
+        return codes
 
     def place(self, position: int) -> Place:
         which = bisect_right(self._first_positions, position) - 1

@@ -131,7 +131,7 @@ class SqlitePool:
         return await self._do(codes.delete, mchid, request, now)
 
     async def send_coupon(self, mchid: str, issue: Issue, now: int) -> CouponFacts:
-        return await self._journal.do_together(self._send, coupons.Asked(mchid, issue.stock_id, now), issue)
+        return await self._journal.do_together(self._send, (mchid, issue.stock_id, now), issue)
 
     async def use_coupon(self, mchid: str, request: UseCoupon, now: int) -> UsedCoupon:
         return await self._do(coupons.use, mchid, request, now)

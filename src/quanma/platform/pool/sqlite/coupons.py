@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from itertools import count
-from typing import NamedTuple
 
 import msgspec
 
@@ -50,12 +49,8 @@ WECHATPAY_CODE_DIGITS = 22
 """Source: codes that the platform makes have 22 digits (documented)."""
 
 
-class Asked(NamedTuple):
-    """What coupons have in common that may be given out together."""
-
-    mchid: str
-    stock_id: str
-    now: int
+Asked = tuple[str, str, int]
+"""What coupons have in common that may be given out together: who asks, the stock, and the time."""
 
 
 def send(store: Store, asked: Asked, issues: Sequence[Issue]) -> list[CouponFacts | QuanmaError]:
@@ -63,28 +58,41 @@ def send(store: Store, asked: Asked, issues: Sequence[Issue]) -> list[CouponFact
 
     To the first of them only, up to one for a user who is among them already: what a user has must be known.
     """
-    held, now = store.held(asked.mchid, asked.stock_id), asked.now
+    mchid, stock_id, now = asked
+    held = store.held(mchid, stock_id)
     if not held.facts.takes_uploads:
         return [_known(store, held, issues[0], now, 0) or _give(store, held, issues[0], now)]
+    users = _until_one_comes_again([issue.openid for issue in issues])
     room = 0 if store.fenced else rules.room(held.facts, held.sent, held.sent_today(now), now)
-    outcomes: dict[str, CouponFacts | QuanmaError | None] = {}
+    outcomes: list[CouponFacts | QuanmaError | None] = []
     draws: list[Issue] = []
-    for issue in issues:
-        openid = issue.openid
-        if openid in outcomes:
-            break
+    for issue, may_have in zip(issues, held.issued.may_have(users), strict=False):
         known: CouponFacts | QuanmaError | None = None
         # A new user, and room: then there is nothing to find out, and nothing to refuse.
-        if held.issued.of(openid) or issue.coupon_code is not None or len(draws) >= room:
+        if may_have or issue.coupon_code is not None or len(draws) >= room:
             try:
                 known = _known(store, held, issue, now, len(draws))
             except QuanmaError as refusal:
                 known = refusal
         if known is None:
             draws.append(issue)
-        outcomes[openid] = known
-    drawn = iter(_draw(store, held, draws, now) if draws else ())
-    return [next(drawn) if outcome is None else outcome for outcome in outcomes.values()]
+        outcomes.append(known)
+    if not draws:
+        return [outcome for outcome in outcomes if outcome is not None]
+    drawn = _draw(store, held, draws, now)
+    if len(draws) == len(outcomes):
+        return drawn
+    those = iter(drawn)
+    return [next(those) if outcome is None else outcome for outcome in outcomes]
+
+
+def _until_one_comes_again(users: list[str]) -> list[str]:
+    seen: set[str] = set()
+    for number, user in enumerate(users):
+        if user in seen:
+            return users[:number]
+        seen.add(user)
+    return users
 
 
 def _known(store: Store, held: Held, issue: Issue, now: int, others: int) -> CouponFacts | None:
@@ -113,8 +121,8 @@ def _draw(store: Store, held: Held, issues: Sequence[Issue], now: int) -> list[C
         held.shelf.put_back(positions)
         raise
     held.shelf.give(positions, store.next_coupon_id)
-    _remember(store, held, coupons, now)
-    return [*coupons, *(rules.pool_empty(held.facts) for _ in issues[len(coupons) :])]
+    _remember(store, held, issues[: len(positions)], now)
+    return [*coupons, *(rules.pool_empty(held.facts) for _ in issues[len(positions) :])]
 
 
 def _give(store: Store, held: Held, issue: Issue, now: int) -> CouponFacts:
@@ -126,10 +134,10 @@ def _give(store: Store, held: Held, issue: Issue, now: int) -> CouponFacts:
             raise StoreUnavailable("a new code was drawn twice, which can't be: look at the random source")
         raise ResourceAlreadyExists(f"券code已存在: code {masked(code)} was given out before")
     shelf.check_room(1)
-    coupons = _write(store, held, [issue], [shelf.uploaded], [code], now)
+    (coupon,) = _write(store, held, [issue], [shelf.uploaded], [code], now)
     shelf.append_given(store.next_coupon_id, code)
-    _remember(store, held, coupons, now)
-    return coupons[0]
+    _remember(store, held, [issue], now)
+    return coupon
 
 
 def _write(
@@ -164,9 +172,9 @@ def _write(
     return coupons
 
 
-def _remember(store: Store, held: Held, coupons: Sequence[CouponFacts], now: int) -> None:
-    store.next_coupon_id += len(coupons)
-    held.give(coupons, now)
+def _remember(store: Store, held: Held, issues: Sequence[Issue], now: int) -> None:
+    held.give([issue.openid for issue in issues], store.next_coupon_id, now)
+    store.next_coupon_id += len(issues)
 
 
 def _other_fields(issue: Issue) -> str | None:

@@ -72,11 +72,9 @@ class Held:
     def sent(self) -> int:
         return len(self.issued)
 
-    def give(self, coupons: Iterable[CouponFacts], sent_at: int) -> None:
-        before = self.sent
-        for coupon in coupons:
-            self.issued.add_one(coupon.openid, coupon.coupon_id)
-        self._sent_on[beijing_day(sent_at)] += self.sent - before
+    def give(self, openids: Sequence[str], first_coupon_id: int, sent_at: int) -> None:
+        self.issued.add(openids, first_coupon_id)
+        self._sent_on[beijing_day(sent_at)] += len(openids)
 
     def restore(self, openids: Sequence[str], coupon_ids: Sequence[int], sent_at: Sequence[int]) -> None:
         self.issued.restore(openids, coupon_ids)

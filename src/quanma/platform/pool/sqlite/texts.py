@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import apsw
 
@@ -21,14 +22,20 @@ class Texts:
         self._blob: apsw.Blob | None = None
         self._codes = functools.lru_cache(UPLOADS_CACHED)(self._read_codes)
 
-    def read(self, upload_id: int, line: int, width: int) -> str:
-        """Return what stands at a place of a shelf. The shelf knows whether it is the code that was put there."""
-        try:
-            if width and upload_id > 0:
-                return self._slice(upload_id, line, width)
-            return self._codes(upload_id)[line]
-        except (ValueError, IndexError):  # Nothing, or nothing that can be read.
-            return ""
+    def read(self, upload_ids: Sequence[int], lines: Sequence[int], widths: Sequence[int]) -> list[str]:
+        """Return what stands at places of a shelf. The shelf knows whether it is what was put there."""
+        codes: list[str] = []
+        for upload_id, line, width in zip(upload_ids, lines, widths, strict=True):
+            try:
+                if width and upload_id > 0:
+                    blob = self._row(upload_id)
+                    blob.seek(line * (width + 1))
+                    codes.append(str(blob.read(width), "ascii"))
+                else:
+                    codes.append(self._codes(upload_id)[line])
+            except (ValueError, IndexError):  # Nothing, or nothing that can be read.
+                codes.append("")
+        return codes
 
     def settle(self) -> None:
         if self._blob is not None:
@@ -40,13 +47,12 @@ class Texts:
         self.settle()
         self._codes.cache_clear()
 
-    def _slice(self, upload_id: int, line: int, width: int) -> str:
+    def _row(self, upload_id: int) -> apsw.Blob:
         if self._blob is None:
             self._blob = self._db.blob_open("main", "upload", "codes", upload_id, False)
         else:
             self._blob.reopen(upload_id)
-        self._blob.seek(line * (width + 1))
-        return str(self._blob.read(width), "ascii")
+        return self._blob
 
     def _read_codes(self, upload_id: int) -> list[str]:
         """The codes of an upload; of a negative one, the code of that coupon: see `Shelf.append_given`."""
