@@ -194,18 +194,21 @@ class Bits:
         monkeypatch.setattr(os, "urandom", self._take)
 
     def _take(self, count: int) -> bytes:
-        taken, self._numbers = self._numbers[: count // 4], self._numbers[count // 4 :]
-        return b"".join(number.to_bytes(4, sys.byteorder) for number in taken)
+        taken, self._numbers = self._numbers[: count // 8], self._numbers[count // 8 :]
+        return b"".join(number.to_bytes(8, sys.byteorder) for number in taken)
 
 
 def test_random_numbers_of_the_last_incomplete_round_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """2³² is no multiple of 7: the 2³² % 7 = 4 highest numbers would make the first slots come more often."""
-    for number in range(2**32 - 4, 2**32):
+    """2⁶⁴ is no multiple of 7: the 2⁶⁴ % 7 = 2 highest numbers would make the first slots come more often."""
+    for number in range(2**64 - 2, 2**64):
         shelf = shelf_of([f"C{number}" for number in range(7)])
         Bits(monkeypatch, number, 5)
         assert shelf.draw(1) == [5]
-    Bits(monkeypatch, 2**32 - 5)
+    Bits(monkeypatch, 2**64 - 3)
     assert shelf_of([f"C{number}" for number in range(7)]).draw(1) == [6]
+    # Of three draws that share a call, the second has a number above its own last round: all three are thrown again.
+    Bits(monkeypatch, 3, 2**64 - 1, 3, 0, 0, 0)
+    assert shelf_of([f"C{number}" for number in range(8)]).draw(3) == [0, 7, 6]
 
 
 def test_a_code_that_is_not_what_was_uploaded_is_never_read_out() -> None:

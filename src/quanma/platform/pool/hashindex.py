@@ -62,13 +62,11 @@ class HashIndex:
     def hashes(self, texts: Sequence[str]) -> Hashes:
         return np.fromiter(map(self._hash_text, texts), np.int64, len(texts)).astype(np.uint32)
 
-    def differing(self, positions: Sequence[int], texts: Sequence[str]) -> int | None:
-        """Return a position whose text had another hash than the one given for it; None: there is none."""
-        hash_text, there = self._hash_text, self._hashes
-        for position, text in zip(positions, texts, strict=True):
-            if there[position] != hash_text(text) & _WORD:
-                return position
-        return None
+    def differing(self, positions: Sequence[int], texts: Sequence[str]) -> Sequence[int]:
+        """Return the positions whose text had another hash than the one given for it."""
+        at = np.array(positions, np.int64)
+        differing: list[int] = at[np.frombuffer(self._hashes, np.uint32)[at] != self.hashes(texts)].tolist()
+        return differing
 
     def append(self, hashes: Hashes, slots: Slots | None = None) -> None:
         """Add texts. The first gets position `len(self)`.
@@ -129,17 +127,11 @@ class HashIndex:
 
     def may_hold(self, texts: Sequence[str]) -> list[bool]:
         """For each, whether any position has its hash."""
-        hash_text, there = self._hash_text, self._hashes
-        cell, size = self._table.cell, self._table.size
-        held: list[bool] = []
-        for text in texts:
-            text_hash = hash_text(text) & _WORD
-            slot = text_hash * size >> 32
-            while (entry := cell[slot]) and there[entry - 1] != text_hash:
-                slot += 1
-                if slot == size:
-                    slot = 0
-            held.append(entry != 0 or (self._smaller is not None and bool(self.positions(text))))
+        hash_text = self._hash_text
+        hashes = [hash_text(text) & _WORD for text in texts]
+        held = self._table.holds(hashes, self._hashes)
+        if self._smaller is not None:
+            held = [here or there for here, there in zip(held, self._smaller.holds(hashes, self._hashes), strict=True)]
         return held
 
     def positions(self, text: str) -> list[int]:
@@ -210,6 +202,19 @@ class _Table:
             found[unsettled[same]] = positions[same]
             unsettled, at = unsettled[~same], (at[~same] + 1) % self.size
         return LookUp(found, slots)
+
+    def holds(self, hashes: Sequence[int], there: array[int]) -> list[bool]:
+        """As `search`, one by one."""
+        cell, size = self.cell, self.size
+        held: list[bool] = []
+        for text_hash in hashes:
+            slot = text_hash * size >> 32
+            while (entry := cell[slot]) and there[entry - 1] != text_hash:
+                slot += 1
+                if slot == size:
+                    slot = 0
+            held.append(entry != 0)
+        return held
 
     def search_one(self, text_hash: int, there: array[int]) -> list[int]:
         cell, size = self.cell, self.size

@@ -16,7 +16,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, TypeVar
 
 import apsw
@@ -60,7 +61,7 @@ class Journal:
         self._rebuild = rebuild
         self._waiting: list[_Request] = []
         self._running: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._thread = _Thread()
         self._broken: str | None = None
         self._full = False
         self._looking_again: asyncio.TimerHandle | None = None
@@ -105,7 +106,7 @@ class Journal:
             await self._running
         if self._looking_again is not None:
             self._looking_again.cancel()
-        self._thread.shutdown()
+        self._thread.close()
 
     async def _drain(self) -> None:
         try:
@@ -136,14 +137,14 @@ class Journal:
             return [(future, StoreUnavailable(self._broken)) for *_, future in group]
         try:
             if self._full:
-                await self._on_thread(self._probe)
+                await self._thread.do(self._probe)
                 self._full = False
                 log.warning("the disk has room again: the platform goes on")
             self._db.execute("BEGIN")
             outcomes = [outcome for alike in _gathered(group) for outcome in self._do(*alike)]
             self._settle()
             if self._db.txn_state() == apsw.SQLITE_TXN_WRITE:
-                await self._on_thread(self._make_durable)
+                await self._thread.do(self._make_durable)
             else:
                 self._db.execute("COMMIT")
                 await asyncio.sleep(0)
@@ -181,9 +182,6 @@ class Journal:
             return [StoreUnavailable("the request was undone")]
         self._db.execute("RELEASE piece")
         return outcomes
-
-    async def _on_thread(self, call: Callable[[], object]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     def _make_durable(self) -> None:
         self._db.execute("COMMIT")
@@ -224,19 +222,60 @@ class Journal:
         return "the request was undone"
 
 
+class _Thread:
+    """Does one call after another. An executor would do, with twice the time for each: a lonely request pays that."""
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[tuple[Callable[[], None], asyncio.Future[None]] | None] = SimpleQueue()
+        self._thread = Thread(target=self._run, name="commit", daemon=True)
+        self._thread.start()
+
+    def do(self, call: Callable[[], None]) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._calls.put((call, future))
+        return future
+
+    def close(self) -> None:
+        self._calls.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (asked := self._calls.get()) is not None:
+            call, future = asked
+            problem: Exception | None = None
+            try:
+                call()
+            except Exception as error:
+                problem = error
+            with contextlib.suppress(RuntimeError):  # The loop was closed: nobody waits.
+                future.get_loop().call_soon_threadsafe(_settle, future, problem)
+
+
+def _settle(future: asyncio.Future[None], error: Exception | None) -> None:
+    if not future.done():  # It was cancelled.
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+
+
 _Request = tuple[Together[Any, Any, Any], Any, Any, asyncio.Future[Any]]
+_Alike = tuple[Together[Any, Any, Any], Any, list[Any], list[asyncio.Future[Any]]]
 
 
 def _alone(work: Callable[[], T], requests: Sequence[None]) -> list[T]:
     return [work()]
 
 
-def _gathered(group: Sequence[_Request]) -> Iterable[tuple[Any, Any, list[Any], list[Any]]]:
+def _gathered(group: Sequence[_Request]) -> Iterable[_Alike]:
     """Bring together what is of one kind and subject. All of a group are at the same moment: any order is right."""
-    alike: dict[tuple[Any, Any], tuple[Any, Any, list[Any], list[Any]]] = {}
+    gathered: dict[tuple[Any, Any], _Alike] = {}
+    last: tuple[Any, Any] = None, None
     for work, subject, request, future in group:
-        if (those := alike.get((work, subject))) is None:
-            those = alike[work, subject] = (work, subject, [], [])
-        those[2].append(request)
-        those[3].append(future)
-    return alike.values()
+        # Mostly it is as the one before, and need not be looked up.
+        if subject != last[1] or work != last[0]:
+            last = work, subject
+            alike = gathered.setdefault(last, (work, subject, [], []))
+        alike[2].append(request)
+        alike[3].append(future)
+    return gathered.values()

@@ -147,7 +147,7 @@ class Shelf:
         """Read codes. Raises StoreUnavailable: one is not what was put there."""
         codes = self._read(*self._places(positions))
         # One changed bit of a text, and a user would hold a code that no merchant knows.
-        if (damaged := self._index.differing(positions, codes)) is not None:
+        for damaged in self._index.differing(positions, codes):
             place = self.place(damaged)
             raise StoreUnavailable(
                 f"the store is damaged: line {place.line} of upload {place.upload_id} is not the code that was "
@@ -173,26 +173,22 @@ class Shelf:
 
     def draw(self, count: int) -> list[int]:
         """Take random free positions, so many or all that are left, and return them in the order of their draws."""
-        free, fates = self._free, self._fates
+        free = self._free
         drawn: list[int] = []
         while len(drawn) < count and free:
-            # Not kept for later: a copy of the process would draw the same.
-            for number in memoryview(os.urandom(4 * (count - len(drawn)))).cast("I"):
-                left = len(free)
-                if not left:
-                    break
-                slot = number % left
-                if number - slot > 2**32 - left:
-                    continue  # Of the last, incomplete round: with it, the first slots would come more often.
-                position = free[slot]
+            slots = _random_below(len(free), min(count - len(drawn), len(free)))
+            # Read at once, they come from memory at the same time; read one after another, each is waited for.
+            np.frombuffer(free, np.uint32)[slots]
+            for slot in slots.tolist():
+                drawn.append(free[slot])
                 last = free.pop()
-                if slot < left - 1:
+                if slot < len(free):
                     free[slot] = last
-                if fates[position] == DELETED:
-                    # Deleting leaves the position in the array; the draw that meets it throws it out.
-                    self._deleted_in_free -= 1
-                else:
-                    drawn.append(position)
+            if self._deleted_in_free:
+                # Deleting leaves the position in the array; the draw that meets it throws it out.
+                there = [position for position in drawn if self._fates[position] != DELETED]
+                self._deleted_in_free -= len(drawn) - len(there)
+                drawn = there
         return drawn
 
     def put_back(self, drawn: Sequence[int]) -> None:
@@ -201,8 +197,8 @@ class Shelf:
 
     def give(self, drawn: Sequence[int], first_coupon_id: int) -> None:
         """Give drawn positions to coupons of consecutive ids."""
-        for coupon_id, position in enumerate(drawn, first_coupon_id):
-            self._fates[position] = coupon_id
+        coupon_ids = np.arange(first_coupon_id, first_coupon_id + len(drawn), dtype=np.uint32)
+        np.frombuffer(self._fates, np.uint32)[np.array(drawn, np.int64)] = coupon_ids
 
     def delete(self, position: int) -> None:
         """Take a free code out of the stock."""
@@ -237,3 +233,18 @@ class Shelf:
         )
         positions: list[int] = np.flatnonzero(wanted)[offset : offset + limit].tolist()
         return positions
+
+
+def _random_below(count: int, draws: int) -> Slots:
+    """Return a random slot of `count` ones, then one of one less, and so on: each is as likely as any other.
+
+    Not a number is kept for later: a copy of the process would draw the same.
+    """
+    left = np.arange(count, count - draws, -1, dtype=np.uint64)
+    while True:
+        numbers = np.frombuffer(os.urandom(8 * draws), np.uint64)
+        slots = numbers % left
+        # Each must be of a complete round of slots below 2⁶⁴. With the last, incomplete one, the first slots would come
+        # more often. All are thrown again: it happens once in a million million draws.
+        if (numbers - slots <= -left).all():
+            return slots.astype(np.int64)

@@ -8,7 +8,7 @@ neither touches a page that depends on the code: the cost does not grow with the
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -52,7 +52,6 @@ from ....api.subsidy import (
     ShowPayReceipt,
     ShowReturnReceipt,
 )
-from ....errors import QuanmaError
 from ...life import CouponFacts
 from ...rules import Product
 from .. import ground
@@ -82,6 +81,7 @@ class SqlitePool:
             opened.callback(fence.watch(self._store, path))
             self._opened = opened.pop_all()
         store = self._store
+        self._send = partial(coupons.send, store)
         self._journal = Journal(db, store.rebuild, store.texts.settle, store.probe, store.tide)
 
     def fence(self) -> str | None:
@@ -97,9 +97,6 @@ class SqlitePool:
     async def _do(self, work: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a part's function in the journal's turn."""
         return await self._journal.do(partial(work, self._store, *args, **kwargs))
-
-    def _send(self, asked: coupons.Asked, issues: Sequence[Issue]) -> list[CouponFacts | QuanmaError]:
-        return coupons.send(self._store, asked, issues)
 
     async def create_stock(self, mchid: str, request: CreateStock, now: int) -> CreatedStock:
         return await self._do(stocks.create, mchid, request, now)

@@ -100,7 +100,7 @@ def _known(store: Store, held: Held, issue: Issue, now: int, others: int) -> Cou
 
     Raises: what `CodePool.send_coupon` says.
     """
-    request = _other_fields(issue)
+    request = _others(issue.coupon_code, issue.also)
     mine = store.coupons_of(held, issue.openid)
     for coupon in mine:
         if coupon.out_request_no == issue.out_request_no:
@@ -148,28 +148,19 @@ def _write(
     if first + len(codes) > DELETED:
         raise StoreUnavailable(f"a pool can give out {DELETED - 1} coupons in its life, of all its stocks")
     stock_id = held.facts.stock_id
-    starts_at, expires_at = life.validity(held.facts, now)
-    coupons = [
-        CouponFacts(
-            coupon_id,
-            stock_id,
-            code,
-            issue.openid,
-            issue.appid,
-            issue.out_request_no,
-            _other_fields(issue),
-            issue.send_merchant,
-            issue.send_channel,
-            now,
-            starts_at,
-            expires_at,
-        )
-        for coupon_id, code, issue in zip(count(first), codes, issues, strict=False)
+    starts_at, ends_at = life.validity(held.facts, now)
+    # In the order of the coupon's fields: named ones would cost as much as the row.
+    given = [
+        (code, openid, appid, number, _others(chosen, also), merchant, channel, now, starts_at, ends_at)
+        for code, (_, openid, appid, number, chosen, merchant, channel, also) in zip(codes, issues, strict=False)
     ]
-    rows = [(*coupon[:2], position, *coupon[2:_SENT]) for position, coupon in zip(positions, coupons, strict=True)]
+    rows = [
+        (coupon_id, stock_id, position, *fields)
+        for coupon_id, position, fields in zip(count(first), positions, given, strict=False)
+    ]
     store.rows.add_many(COUPON, rows, _NOT_YET)
-    outbox.add(store, held.facts.mchid, range(first, first + len(coupons)), now)
-    return coupons
+    outbox.add(store, held.facts.mchid, range(first, first + len(rows)), now)
+    return [CouponFacts(coupon_id, stock_id, *fields) for coupon_id, fields in zip(count(first), given, strict=False)]
 
 
 def _remember(store: Store, held: Held, issues: Sequence[Issue], now: int) -> None:
@@ -177,13 +168,12 @@ def _remember(store: Store, held: Held, issues: Sequence[Issue], now: int) -> No
     store.next_coupon_id += len(issues)
 
 
-def _other_fields(issue: Issue) -> str | None:
+def _others(chosen: str | None, also: str) -> str | None:
     """What a repeat must have the same beside a coupon's own fields. Mostly nothing, and then nothing is kept."""
-    return f"{issue.coupon_code or ''}\n{issue.also}" if issue.coupon_code or issue.also else None
+    return f"{chosen or ''}\n{also}" if chosen or also else None
 
 
-_SENT = CouponFacts._fields.index("coupon_state")
-_NOT_YET = tuple(CouponFacts._field_defaults[field] for field in CouponFacts._fields[_SENT:])
+_NOT_YET = tuple(CouponFacts._field_defaults.values())
 """What a coupon's later steps will change."""
 
 
