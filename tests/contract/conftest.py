@@ -10,18 +10,35 @@ import pytest
 from quanma.platform.pool import open_pool
 from quanma.platform.pool.contract import CodePool
 from tests.contract.driver import DrivenPool
+from tests.support.postgres import Databases
 
-# Back end → its database URL, in a folder of the test's own.
-BACK_ENDS = {"sqlite": "sqlite:///pool.db"}
+BACK_ENDS = ("sqlite", "postgres")
 
 OpenPool = Callable[[Path], CodePool]
 
 
 @pytest.fixture(params=BACK_ENDS)
-def open_back_end(request: pytest.FixtureRequest) -> OpenPool:
+def back_end(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def open_back_end(back_end: str, request: pytest.FixtureRequest) -> Iterator[OpenPool]:
     """Opens a pool, new or left there before, for a folder."""
-    url = BACK_ENDS[request.param]
-    return lambda folder: open_pool(url, folder)
+    if back_end == "sqlite":
+        yield lambda folder: open_pool("sqlite:///pool.db", folder)
+        return
+    databases: Databases = request.getfixturevalue("databases")
+    urls: dict[Path, str] = {}
+
+    def open_it(folder: Path) -> CodePool:
+        if folder not in urls:
+            urls[folder] = databases.fresh()
+        return open_pool(urls[folder], folder)
+
+    yield open_it
+    for url in urls.values():
+        databases.drop(url)
 
 
 @pytest.fixture

@@ -30,12 +30,14 @@ from ..errors import (
 )
 from ..wire import codec
 from . import claimpage
+from .config import ProductCouponStock
 from .handlers import Handlers, Visit
 from .http import Outcome, Reply, Request
 from .keyroom import KeyRoom
 from .limits import RateLimit
 from .metrics import CONTENT_TYPE, Metrics
 from .pool.contract import CodePool
+from .productstocks import declare_stocks
 from .spans import Spans
 from .traces import trace_of
 
@@ -103,12 +105,14 @@ class App:
         explain: bool = False,
         requests_per_second: float | None = None,
         private_callbacks: bool = False,
+        product_stocks: Sequence[ProductCouponStock] = (),
         beside: Sequence[Beside] = (),
         metrics: Metrics | None = None,
     ) -> None:
         """`explain`: tell a caller why its signature failed. Otherwise every cause has one answer.
 
-        `private_callbacks`: take callback addresses that are not https or not public. `beside`: what runs as long.
+        `private_callbacks`: take callback addresses that are not https or not public. `product_stocks`: are made at
+        the start, if they are not there. `beside`: what runs as long.
         """
         self._pool = pool
         self._keyroom = keyroom
@@ -116,6 +120,7 @@ class App:
         self._explain = explain
         self._limit = RateLimit(requests_per_second)
         self._private_callbacks = private_callbacks
+        self._product_stocks = product_stocks
         self._beside = beside
         self._openapi = codec.encode_answer(openapi.document(handlers))
         self.metrics = metrics or Metrics()
@@ -134,6 +139,9 @@ class App:
                 self._fixed[operation.verb, path] = Found(route, {})
 
     async def start(self) -> None:
+        """Raises Misconfigured, StoreUnavailable: it can't serve like this."""
+        await self._pool.check()
+        await declare_stocks(self._pool, self._product_stocks, int(self._clock()))
         for one in self._beside:
             one.start()
 

@@ -9,7 +9,6 @@ import logging
 import resource
 import signal
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,7 +26,6 @@ from .metrics import Metrics
 from .notifier import Notifier
 from .pool import open_pool
 from .pool.contract import Retries
-from .productstocks import declare_stocks
 from .workers import run_workers
 
 log = logging.getLogger(__name__)
@@ -69,13 +67,13 @@ def serve(
     def work(ready: Callable[[], None]) -> None:
         keywatch.look()  # A worker that replaces another must not know older keys than the rest.
         pool = open_pool(url, folder, warmup_seconds=settings.warmup_seconds, retries=retries)
-        asyncio.run(declare_stocks(pool, settings.product_coupon_stocks, int(time.time())))
         app = App(
             HANDLERS,
             pool,
             keyroom,
             requests_per_second=requests_per_second / workers if requests_per_second else None,
             private_callbacks=private_callbacks,
+            product_stocks=settings.product_coupon_stocks,
             beside=[Notifier(pool, keyroom, allow_private=private_callbacks), keywatch],
             metrics=Metrics(figures),
         )

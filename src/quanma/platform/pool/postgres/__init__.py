@@ -1,0 +1,217 @@
+"""The code pool in a PostgreSQL database: for as many workers, on as many hosts, as one likes.
+
+Nothing is kept in memory that another worker may change. Requests for one stock are gathered, and each group of them
+is one transaction at the stock's turn (`lanes`, `turn`); a draw is exactly uniform by slots (`slots`). A connection
+that breaks is no answer: the group is done again over a new one, and each number knows whether it was done before
+(`link`). Why: docs/pool.md.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ....api.couponcodes import (
+    CodeDetail,
+    CodePage,
+    DeleteCode,
+    DeletedCode,
+    ListCodes,
+    ShowCode,
+    UploadCodes,
+    UploadedCodes,
+)
+from ....api.coupons import (
+    AssociatedOrder,
+    AssociateOrder,
+    Coupon,
+    CouponPage,
+    DeactivateCoupon,
+    DeactivatedCoupon,
+    DisassociatedOrder,
+    DisassociateOrder,
+    ListCoupons,
+    ReturnCoupon,
+    ReturnedCoupon,
+    SendCard,
+    SentCard,
+    ShowCoupon,
+    UseCoupon,
+    UsedCoupon,
+)
+from ....api.stocks import ChangeBudget, ChangedBudget, CreatedStock, CreateStock, ModifyStock, Stock
+from ....api.subsidy import (
+    ListPayReceipts,
+    PayReceipt,
+    PayReceiptList,
+    PaySubsidy,
+    ReturnReceipt,
+    ReturnSubsidy,
+    ShowPayReceipt,
+    ShowReturnReceipt,
+)
+from ...life import CouponFacts
+from ...rules import Product
+from .. import answers
+from ..contract import RETRIES, CallbackAddress, DueEvent, EventState, Issue, Retries
+from . import codes, coupons, outbox, stocks, subsidies
+from .lanes import Asked, Lanes, Together
+from .link import Connection, Link
+
+NONCES_AT_ONCE = 1000
+NONCES_A_SECOND_BITS = 16
+"""A merchant's counter of nonces is never behind the clock times 2**16: a restored copy can't use one again."""
+
+
+class PostgresPool:
+    """`CodePool` in the database at `url`. Connects when it is first asked; an empty database gets its tables then.
+
+    Raises:
+        Misconfigured: no URL of a PostgreSQL database.
+    """
+
+    def __init__(self, url: str, *, warmup_seconds: int = 0, retries: Retries = RETRIES) -> None:
+        self._link = Link(url)
+        self._lanes = Lanes(self._link)
+        self._warmup_seconds = warmup_seconds
+        self._retries = retries
+        self._nonces: dict[str, list[int]] = {}
+
+    def fence(self) -> str | None:
+        return self._link.fenced
+
+    async def check(self) -> None:
+        await self._link.check()
+
+    async def close(self) -> None:
+        await self._lanes.close()
+        await self._link.close()
+
+    async def _turn(self, stock_id: str, work: Together, mchid: str, request: Any, now: int) -> Any:
+        return await self._lanes.ask(stock_id, work, Asked(mchid, request, now))
+
+    async def create_stock(self, mchid: str, request: CreateStock, now: int) -> CreatedStock:
+        stock_id = answers.new_stock_id()
+        return await self._link.transaction(lambda open_: stocks.create(open_, stock_id, mchid, request, now))
+
+    async def declare_stock(self, mchid: str, stock_id: str, product: Product, request: CreateStock, now: int) -> None:
+        await self._link.transaction(lambda open_: stocks.declare(open_, mchid, stock_id, product, request, now))
+
+    async def show_stock(self, mchid: str, stock_id: str, now: int, product: Product | None = None) -> Stock:
+        return await self._link.call(lambda open_: stocks.show(open_, mchid, stock_id, now, product))
+
+    async def modify_stock(self, mchid: str, request: ModifyStock, now: int) -> None:
+        await self._turn(request.stock_id, stocks.MODIFY, mchid, request, now)
+
+    async def change_budget(self, mchid: str, request: ChangeBudget, now: int) -> ChangedBudget:
+        changed: ChangedBudget = await self._turn(request.stock_id, stocks.CHANGE_BUDGET, mchid, request, now)
+        return changed
+
+    async def upload_codes(
+        self, mchid: str, request: UploadCodes, now: int, product: Product | None = None
+    ) -> UploadedCodes:
+        upload = codes.Upload(request, product, self._warmup_seconds)
+        uploaded: UploadedCodes = await self._turn(request.stock_id, codes.upload, mchid, upload, now)
+        return uploaded
+
+    async def list_codes(self, mchid: str, request: ListCodes) -> CodePage:
+        return await self._link.call(lambda open_: codes.list_page(open_, mchid, request))
+
+    async def show_code(self, mchid: str, request: ShowCode, now: int) -> CodeDetail:
+        return await self._link.call(lambda open_: codes.show(open_, mchid, request, now))
+
+    async def delete_code(self, mchid: str, request: DeleteCode, now: int) -> DeletedCode:
+        deleted: DeletedCode = await self._turn(request.stock_id, codes.DELETE, mchid, request, now)
+        return deleted
+
+    async def send_coupon(self, mchid: str, issue: Issue, now: int) -> CouponFacts:
+        coupon: CouponFacts = await self._turn(issue.stock_id, coupons.send, mchid, issue, now)
+        return coupon
+
+    async def use_coupon(self, mchid: str, request: UseCoupon, now: int) -> UsedCoupon:
+        if request.stock_id is None:
+            raise answers.no_stock_named()
+        used: UsedCoupon = await self._turn(request.stock_id, coupons.USE, mchid, request, now)
+        return used
+
+    async def return_coupon(self, mchid: str, request: ReturnCoupon, now: int) -> ReturnedCoupon:
+        returned: ReturnedCoupon = await self._turn(request.stock_id, coupons.RETURN, mchid, request, now)
+        return returned
+
+    async def deactivate_coupon(self, mchid: str, request: DeactivateCoupon, now: int) -> DeactivatedCoupon:
+        deactivated: DeactivatedCoupon = await self._turn(request.stock_id, coupons.DEACTIVATE, mchid, request, now)
+        return deactivated
+
+    async def associate_order(self, mchid: str, request: AssociateOrder, now: int) -> AssociatedOrder:
+        associated: AssociatedOrder = await self._turn(request.stock_id, coupons.ASSOCIATE, mchid, request, now)
+        return associated
+
+    async def disassociate_order(self, mchid: str, request: DisassociateOrder, now: int) -> DisassociatedOrder:
+        apart: DisassociatedOrder = await self._turn(request.stock_id, coupons.DISASSOCIATE, mchid, request, now)
+        return apart
+
+    async def send_card(self, mchid: str, request: SendCard) -> SentCard:
+        return await self._link.transaction(lambda open_: coupons.send_card(open_, mchid, request))
+
+    async def show_coupon(self, mchid: str, request: ShowCoupon, now: int) -> Coupon:
+        return await self._link.call(lambda open_: coupons.show(open_, mchid, request, now))
+
+    async def list_coupons(self, mchid: str, request: ListCoupons, now: int) -> CouponPage:
+        return await self._link.call(lambda open_: coupons.list_page(open_, mchid, request, now))
+
+    async def pay_subsidy(self, mchid: str, request: PaySubsidy, now: int) -> PayReceipt:
+        paid: PayReceipt = await self._turn(request.stock_id, subsidies.PAY, mchid, request, now)
+        return paid
+
+    async def return_subsidy(self, mchid: str, request: ReturnSubsidy, now: int) -> ReturnReceipt:
+        taken: ReturnReceipt = await self._turn(request.stock_id, subsidies.TAKE_BACK, mchid, request, now)
+        return taken
+
+    async def list_pay_receipts(self, mchid: str, request: ListPayReceipts) -> PayReceiptList:
+        return await self._link.call(lambda open_: subsidies.list_paid(open_, mchid, request))
+
+    async def show_pay_receipt(self, mchid: str, request: ShowPayReceipt) -> PayReceipt:
+        return await self._link.call(lambda open_: subsidies.show_paid(open_, mchid, request))
+
+    async def show_return_receipt(self, mchid: str, request: ShowReturnReceipt) -> ReturnReceipt:
+        return await self._link.call(lambda open_: subsidies.show_returned(open_, mchid, request))
+
+    async def set_callback(self, caller: str, mchid: str, notify_url: str, now: int) -> None:
+        await self._link.call(lambda open_: outbox.set_callback(open_, caller, mchid, notify_url, now))
+
+    async def callback(self, caller: str, mchid: str) -> CallbackAddress:
+        return await self._link.call(lambda open_: outbox.callback(open_, caller, mchid))
+
+    async def take_due_events(self, now: int, limit: int) -> list[DueEvent]:
+        return await outbox.take_due(self._link, now, limit, self._retries.seconds)
+
+    async def event_delivered(self, event: DueEvent, now: int) -> None:
+        await self._link.call(lambda open_: outbox.delivered(open_, event, now))
+
+    async def event_failed(self, event: DueEvent, error: str) -> None:
+        await self._link.call(lambda open_: outbox.failed(open_, event, error, self._retries.attempts_max))
+
+    async def list_events(self, mchid: str, offset: int, limit: int) -> list[EventState]:
+        return await self._link.call(lambda open_: outbox.list_events(open_, mchid, offset, limit))
+
+    async def resend_event(self, mchid: str, event_id: str, now: int) -> None:
+        await self._link.call(lambda open_: outbox.resend(open_, mchid, event_id, now))
+
+    async def take_nonce(self, mchid: str) -> int:
+        if not self._nonces.get(mchid):
+            first = await self._link.call(lambda open_: _reserve_nonces(open_, mchid))
+            self._nonces[mchid] = list(range(first + NONCES_AT_ONCE - 1, first - 1, -1))
+        return self._nonces[mchid].pop()
+
+
+async def _reserve_nonces(connection: Connection, mchid: str) -> int:
+    """Take a run of nonces for this process alone. What it does not use is never used."""
+    floor = int(time.time()) << NONCES_A_SECOND_BITS
+    first: int = await connection.fetchval(
+        "INSERT INTO nonce AS n (mchid, next) VALUES ($1, $2::bigint + $3::bigint)"
+        " ON CONFLICT (mchid) DO UPDATE SET next = greatest(n.next, $2) + $3 RETURNING n.next - $3",
+        mchid,
+        floor,
+        NONCES_AT_ONCE,
+    )
+    return first

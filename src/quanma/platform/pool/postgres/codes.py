@@ -1,0 +1,240 @@
+"""Codes in the PostgreSQL pool: upload, list, show, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ....api.couponcodes import (
+    CodeDetail,
+    CodePage,
+    DeleteCode,
+    DeletedCode,
+    ListCodes,
+    ShowCode,
+    UploadCodes,
+    UploadedCodes,
+)
+from ....errors import QuanmaError, RequestRefused
+from ....wire.times import rfc3339
+from ... import rules
+from ...life import CouponFacts
+from ...rules import Product, SortedCodes
+from .. import answers
+from ..answers import Others
+from .lanes import Asked, singly
+from .link import Connection
+from .stocks import TALLY
+from .turn import Turn, check_creator, stock_of
+
+
+class Upload(NamedTuple):
+    """What is asked, how long a new stock takes no uploads, and the product that it is addressed by."""
+
+    request: UploadCodes
+    product: Product | None
+    warmup_seconds: int
+
+
+async def upload(turn: Turn, asks: Sequence[Asked[Upload]]) -> list[UploadedCodes | QuanmaError]:
+    """Take in the codes of many requests: those of one that come in another's too are the first one's."""
+    sorted_codes = [rules.sort_codes(ask.request.request, turn.facts.code_rule) for ask in asks]
+    known = await _first_answers(turn, [ask.request.request.upload_request_no for ask in asks])
+    there = await _there(turn, {code for one in sorted_codes for code in one.acceptable})
+    added: list[tuple[str, int, int]] = []
+    rows: list[tuple[str, str, str | None, int]] = []
+    outcomes: list[UploadedCodes | QuanmaError] = []
+    position = turn.tally.uploaded
+    for ask, codes in zip(asks, sorted_codes, strict=True):
+        try:
+            number = ask.request.request.upload_request_no
+            check_creator(turn.facts, ask.mchid, ask.request.product)
+            if (first := known.get(number)) is not None:
+                rules.check_same_upload(first, codes)
+                outcomes.append(first)
+                continue
+            fresh, others = _sort_out(turn, ask, codes, there, len(added))
+        except QuanmaError as refusal:
+            outcomes.append(refusal)
+            continue
+        there.update(fresh)
+        added += [(code, position + line, ask.now) for line, code in enumerate(fresh)]
+        position += len(fresh)
+        told = msgspec.json.encode(others).decode() if others != Others() else None
+        rows.append((number, "\n".join(fresh), told, ask.now))
+        known[number] = answers.uploaded(turn.stock_id, fresh, others, ask.now)
+        outcomes.append(known[number])
+    if rows:
+        await _write(turn, added, rows)
+    return outcomes
+
+
+async def _first_answers(turn: Turn, numbers: Sequence[str]) -> dict[str, UploadedCodes]:
+    """The answers that these numbers were given, as they were given."""
+    rows = await turn.connection.fetch(
+        "SELECT upload_request_no, codes, others, success_at FROM upload"
+        " WHERE stock_id = $1 AND upload_request_no = ANY($2::text[])",
+        turn.stock_id,
+        numbers,
+    )
+    return {
+        number: answers.uploaded(
+            turn.stock_id,
+            codes.split("\n") if codes else [],
+            msgspec.json.decode(others, type=Others) if others else Others(),
+            success_at,
+        )
+        for number, codes, others, success_at in rows
+    }
+
+
+async def _there(turn: Turn, codes: set[str]) -> set[str]:
+    rows = await turn.connection.fetch(
+        "SELECT coupon_code FROM code WHERE stock_id = $1 AND coupon_code = ANY($2::text[])",
+        turn.stock_id,
+        list(codes),
+    )
+    return {code for (code,) in rows}
+
+
+def _sort_out(
+    turn: Turn, ask: Asked[Upload], codes: SortedCodes, there: set[str], others_added: int
+) -> tuple[list[str], Others]:
+    """Divide a request's codes. Raises RequestRefused: the stock takes none, or not so many."""
+    rules.check_takes_uploads(turn.facts, ask.now, ask.request.warmup_seconds)
+    fresh = [code for code in codes.acceptable if code not in there]
+    rules.check_room(turn.facts, turn.tally.total + others_added, len(fresh))
+    exist = [code for code in codes.acceptable if code in there]
+    return fresh, Others(fail_codes=codes.failed, exist_codes=exist, duplicate_codes=codes.duplicates)
+
+
+async def _write(
+    turn: Turn, added: Sequence[tuple[str, int, int]], rows: Sequence[tuple[str, str, str | None, int]]
+) -> None:
+    if added:
+        await _add_slots(turn, len(added))
+        await turn.connection.execute(
+            "INSERT INTO code (stock_id, coupon_code, position, success_at)"
+            " SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::bigint[])",
+            turn.stock_id,
+            *_columns(added, 3),
+        )
+    await turn.connection.execute(
+        "INSERT INTO upload (stock_id, upload_request_no, codes, others, success_at)"
+        " SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[])",
+        turn.stock_id,
+        *_columns(rows, 4),
+    )
+
+
+async def _add_slots(turn: Turn, count: int) -> None:
+    """Put the next positions behind the last slot: in the last extent, if nothing was drawn since it was begun."""
+    tally = turn.tally
+    shift = tally.uploaded - tally.free
+    if shift != tally.shift:
+        await turn.connection.execute(
+            "DELETE FROM extent WHERE stock_id = $1 AND first_slot >= $2", turn.stock_id, tally.free
+        )
+        await turn.connection.execute(
+            "INSERT INTO extent (stock_id, first_slot, shift) VALUES ($1, $2, $3)", turn.stock_id, tally.free, shift
+        )
+        tally.shift = shift
+    tally.uploaded += count
+    tally.free += count
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    """Rows as `unnest` takes them."""
+    return [[row[column] for row in rows] for column in range(width)]
+
+
+async def list_page(connection: Connection, mchid: str, request: ListCodes) -> CodePage:
+    facts = await stock_of(connection, request.stock_id)
+    check_creator(facts, mchid)
+    uploaded, deleted = (await connection.fetchrow(TALLY, request.stock_id))[:2]
+    rows = await connection.fetch(_PAGES[request.status], request.stock_id, request.offset, request.limit)
+    return CodePage(
+        stock_id=request.stock_id,
+        total_count=uploaded - deleted,
+        offset=request.offset,
+        limit=len(rows),
+        data=[answers.code(row[0], row[1], _carrier(row[2:])) for row in rows],
+    )
+
+
+_CODE = f"c.coupon_code, c.success_at, {', '.join(f'k.{field}' for field in CouponFacts._fields)}"
+_CODES = (
+    f"SELECT {_CODE} FROM code c LEFT JOIN coupon k ON k.stock_id = $1 AND k.coupon_code = c.coupon_code"
+    " WHERE c.stock_id = $1"
+)
+_PAGES = {
+    # Where the page begins: as many positions further on as codes before it were deleted.
+    None: f"{_CODES} AND c.position >= $2 + (SELECT count(*) FROM"
+    " (SELECT position - row_number() OVER (ORDER BY position) + 1 AS place FROM deletion WHERE stock_id = $1) d"
+    " WHERE d.place <= $2) ORDER BY c.position LIMIT $3",
+    "AVAILABLE": f"{_CODES} AND k.coupon_code IS NULL ORDER BY c.position LIMIT $3 OFFSET $2",
+    "DISPATCHED": f"{_CODES} AND k.coupon_code IS NOT NULL ORDER BY c.position LIMIT $3 OFFSET $2",
+}
+
+
+async def show(connection: Connection, mchid: str, request: ShowCode, now: int) -> CodeDetail:
+    facts = await stock_of(connection, request.stock_id)
+    check_creator(facts, mchid)
+    row = await connection.fetchrow(f"{_CODES} AND c.coupon_code = $2", request.stock_id, request.coupon_code)
+    if row is None:
+        raise answers.no_code(request.stock_id, request.coupon_code)
+    coupon = _carrier(row[2:])
+    return CodeDetail(
+        code_information=answers.code(row[0], row[1], coupon),
+        coupon_information=None if coupon is None else answers.coupon(facts, coupon, now),
+    )
+
+
+def _carrier(columns: Sequence[Any]) -> CouponFacts | None:
+    return None if columns[0] is None else CouponFacts(*columns)
+
+
+async def delete(turn: Turn, asked: Asked[DeleteCode]) -> DeletedCode:
+    mchid, request, now = asked
+    check_creator(turn.facts, mchid)
+    known = await turn.connection.fetchrow(
+        "SELECT coupon_code, deleted_at FROM deletion WHERE stock_id = $1 AND delete_request_no = $2",
+        turn.stock_id,
+        request.delete_request_no,
+    )
+    if known is not None:
+        coupon_code, deleted_at = known
+        if coupon_code != request.coupon_code:
+            raise RequestRefused("same delete_request_no, different code: nothing was deleted, use a new number")
+        return DeletedCode(stock_id=turn.stock_id, delete_time=rfc3339(deleted_at))
+    found = await turn.connection.fetchrow(
+        "SELECT c.position, k.coupon_code IS NOT NULL"
+        " FROM code c LEFT JOIN coupon k ON k.stock_id = $1 AND k.coupon_code = c.coupon_code"
+        " WHERE c.stock_id = $1 AND c.coupon_code = $2",
+        turn.stock_id,
+        request.coupon_code,
+    )
+    if found is None:
+        raise answers.no_code(turn.stock_id, request.coupon_code)
+    position, given = found
+    if given:
+        raise answers.code_is_given(request.coupon_code)
+    await turn.connection.execute(
+        "WITH gone AS (DELETE FROM code WHERE stock_id = $1 AND coupon_code = $4)"
+        " INSERT INTO deletion (stock_id, delete_request_no, position, coupon_code, deleted_at)"
+        " VALUES ($1, $2, $3, $4, $5)",
+        turn.stock_id,
+        request.delete_request_no,
+        position,
+        request.coupon_code,
+        now,
+    )
+    # Its slot stays among the free ones: the draw that meets it throws it out, and draws again.
+    turn.tally.deleted += 1
+    turn.tally.stale += 1
+    return DeletedCode(stock_id=turn.stock_id, delete_time=rfc3339(now))
+
+
+DELETE = singly(delete)

@@ -1,0 +1,367 @@
+"""Coupons in the PostgreSQL pool: send, use, return, deactivate, associate, show, list. States: platform/life.py."""
+
+from __future__ import annotations
+
+import datetime
+from collections import defaultdict
+from collections.abc import Sequence
+
+from ....api.coupons import (
+    AssociatedOrder,
+    AssociateOrder,
+    Coupon,
+    CouponPage,
+    DeactivateCoupon,
+    DeactivatedCoupon,
+    DisassociatedOrder,
+    DisassociateOrder,
+    ListCoupons,
+    ReturnCoupon,
+    ReturnedCoupon,
+    SendCard,
+    SentCard,
+    ShowCoupon,
+    UseCoupon,
+    UsedCoupon,
+)
+from ....errors import QuanmaError, StoreUnavailable
+from ....wire.times import rfc3339
+from ... import life, rules
+from ...life import CouponFacts
+from ...rules import SentFacts, StockFacts
+from .. import answers
+from ..answers import Owned
+from ..contract import Issue
+from . import outbox
+from .lanes import Asked, singly
+from .link import Connection
+from .slots import Slots
+from .turn import COUPON_FIELDS, STOCK_FIELDS, Turn, check_creator, check_shared, facts_of, once
+
+_SENT = CouponFacts._fields.index("coupon_state")
+_SENT_FIELDS = CouponFacts._fields[:_SENT]
+_TYPES = {"coupon_id": "bigint", "sent_at": "bigint", "starts_at": "bigint", "expires_at": "bigint"}
+_COLUMNS = [field for field in _SENT_FIELDS if field != "stock_id"]
+_ARRAYS = ", ".join(f"${number}::{_TYPES.get(field, 'text')}[]" for number, field in enumerate(_COLUMNS, 5))
+# One statement for all that a piece of draws writes: a slot that is gone is never one that another moved into.
+_GIVE = (
+    "WITH gone AS (DELETE FROM displaced WHERE stock_id = $1 AND slot = ANY($2::bigint[])),"
+    " moved AS (INSERT INTO displaced (stock_id, slot, position)"
+    " SELECT $1, * FROM unnest($3::bigint[], $4::bigint[])"
+    " ON CONFLICT (stock_id, slot) DO UPDATE SET position = excluded.position)"
+    f" INSERT INTO coupon (stock_id, {', '.join(_COLUMNS)}) SELECT $1, * FROM unnest({_ARRAYS})"
+)
+
+
+async def send(turn: Turn, asks: Sequence[Asked[Issue]]) -> list[CouponFacts | QuanmaError]:
+    """Give coupons out, or return those that these numbers got: decide on each in turn, then draw for all at once."""
+    mine = await _coupons_of(turn, {ask.request.openid for ask in asks})
+    taken = await _taken(turn, {ask.request.coupon_code for ask in asks if ask.request.coupon_code})
+    outcomes: list[CouponFacts | QuanmaError] = []
+    given: list[CouponFacts] = []
+    for ask in asks:
+        try:
+            coupon = await _decide(turn, ask, mine[ask.request.openid], taken, len(given))
+        except QuanmaError as refusal:
+            outcomes.append(refusal)
+            continue
+        if coupon.coupon_id > turn.tally.sent:  # A new one: its code is drawn with the others.
+            turn.tally.sent += 1
+            turn.tally.sent_on_day += 1
+            mine[ask.request.openid].append(coupon)
+            given.append(coupon)
+        outcomes.append(coupon)
+    if given:
+        slots = Slots(turn.tally.free)
+        coupons = await _carried(turn, given, slots)
+        by_id = {coupon.coupon_id: coupon for coupon in coupons}
+        # Repeats in one turn: what they got is what the first of them got.
+        outcomes = [
+            by_id.get(outcome.coupon_id, outcome) if isinstance(outcome, CouponFacts) else outcome
+            for outcome in outcomes
+        ]
+        moved = slots.moved
+        await turn.connection.execute(
+            _GIVE, turn.stock_id, slots.gone, list(moved), list(moved.values()), *_columns(coupons)
+        )
+        if turn.notifies:
+            await outbox.add(turn, coupons)
+    return outcomes
+
+
+async def _coupons_of(turn: Turn, openids: set[str]) -> dict[str, list[CouponFacts]]:
+    rows = await turn.connection.fetch(
+        f"SELECT {COUPON_FIELDS} FROM coupon WHERE stock_id = $1 AND openid = ANY($2::text[])",
+        turn.stock_id,
+        list(openids),
+    )
+    mine: dict[str, list[CouponFacts]] = defaultdict(list)
+    for row in rows:
+        coupon = CouponFacts(*row)
+        mine[coupon.openid].append(coupon)
+    return mine
+
+
+async def _taken(turn: Turn, codes: set[str]) -> set[str]:
+    """Which of the codes that requests bring are taken."""
+    if not codes:
+        return set()
+    rows = await turn.connection.fetch(
+        "SELECT coupon_code FROM code WHERE stock_id = $1 AND coupon_code = ANY($2::text[])", turn.stock_id, list(codes)
+    )
+    return {code for (code,) in rows}
+
+
+async def _decide(
+    turn: Turn, ask: Asked[Issue], mine: Sequence[CouponFacts], taken: set[str], others: int
+) -> CouponFacts:
+    """Return the coupon that this number got, or a new one, after `others` of this turn; its code may not be known yet.
+
+    Raises: what `CodePool.send_coupon` says.
+    """
+    mchid, issue, now = ask
+    facts, tally = turn.facts, turn.tally
+    check_creator(facts, mchid)
+    for coupon in mine:
+        if coupon.out_request_no == issue.out_request_no:
+            answers.check_same_issue(coupon, issue)
+            return coupon
+    turn.link.check_fence()
+    rules.check_sends(facts, issue.coupon_code, now)
+    await turn.enter_day(now)
+    rules.check_limits(facts, SentFacts(tally.sent, tally.sent_on_day, len(mine)))
+    code = ""
+    if facts.takes_uploads:
+        if tally.available <= others:
+            raise rules.pool_empty(facts)
+    else:
+        code = issue.coupon_code or answers.new_code()
+        if code in taken:
+            raise answers.code_was_given(code)
+        taken.add(code)
+    starts_at, expires_at = life.validity(facts, now)
+    return CouponFacts(
+        coupon_id=tally.sent + 1,
+        stock_id=turn.stock_id,
+        coupon_code=code,
+        openid=issue.openid,
+        appid=issue.appid,
+        out_request_no=issue.out_request_no,
+        request=answers.other_fields(issue),
+        send_merchant=issue.send_merchant,
+        send_channel=issue.send_channel,
+        sent_at=now,
+        starts_at=starts_at,
+        expires_at=expires_at,
+    )
+
+
+async def _carried(turn: Turn, coupons: Sequence[CouponFacts], slots: Slots) -> list[CouponFacts]:
+    """Return the coupons with the codes that they carry."""
+    if turn.facts.takes_uploads:
+        codes = await _draw(turn, len(coupons), slots)
+        return [coupon._replace(coupon_code=code) for coupon, code in zip(coupons, codes, strict=True)]
+    first = turn.tally.uploaded
+    turn.tally.uploaded += len(coupons)
+    await turn.connection.execute(
+        "INSERT INTO code (stock_id, coupon_code, position) SELECT $1, * FROM unnest($2::text[], $3::bigint[])",
+        turn.stock_id,
+        [coupon.coupon_code for coupon in coupons],
+        list(range(first, turn.tally.uploaded)),
+    )
+    return list(coupons)
+
+
+async def _draw(turn: Turn, count: int, slots: Slots) -> list[str]:
+    """Take so many free codes at random."""
+    codes: list[str] = []
+    texts: dict[int, str | None] = {}
+    while len(codes) < count:
+        rows = await turn.connection.fetch(_SLOTS, turn.stock_id, slots.choose(count - len(codes)))
+        slots.learn((row[0], row[1], row[2]) for row in rows)
+        texts.update((row[1], row[3]) for row in rows)
+        positions = slots.take()
+        if not positions:
+            raise StoreUnavailable(f"stock {turn.stock_id} has fewer codes than it counts: restore a backup")
+        drawn = [code for code in map(texts.__getitem__, positions) if code is not None]
+        # A position without a code: it was deleted. Its slot is gone now, and another is drawn.
+        turn.tally.stale -= len(positions) - len(drawn)
+        codes += drawn
+    turn.tally.free = slots.free
+    return codes
+
+
+# Slot, position, whether the store has that as a move, and the code.
+_SLOTS = (
+    "SELECT h.slot, h.position, h.moved, c.coupon_code FROM (SELECT s.slot, d.position IS NOT NULL AS moved,"
+    " coalesce(d.position, s.slot + (SELECT e.shift FROM extent e WHERE e.stock_id = $1 AND e.first_slot <= s.slot"
+    " ORDER BY e.first_slot DESC LIMIT 1)) AS position"
+    " FROM unnest($2::bigint[]) AS s(slot) LEFT JOIN displaced d ON d.stock_id = $1 AND d.slot = s.slot) h"
+    " LEFT JOIN code c ON c.stock_id = $1 AND c.position = h.position"
+)
+
+
+def _columns(coupons: Sequence[CouponFacts]) -> list[list[object]]:
+    """The coupons' fields as `unnest` takes them."""
+    columns = dict(zip(_SENT_FIELDS, map(list, zip(*(coupon[:_SENT] for coupon in coupons), strict=True)), strict=True))
+    return [columns[field] for field in _COLUMNS]
+
+
+async def use(turn: Turn, asked: Asked[UseCoupon]) -> UsedCoupon:
+    mchid, request, now = asked
+    check_shared(turn.facts, mchid)
+
+    async def work() -> UsedCoupon:
+        coupon = await turn.coupon_of(request.coupon_code)
+        life.check_usable(turn.facts, coupon, request.openid, now)
+        await _move(
+            turn,
+            "UPDATE coupon SET coupon_state = 'USED', use_request_no = $3, use_time = $4, used_at = $5"
+            " WHERE stock_id = $1 AND coupon_code = $2 AND coupon_state = 'SENDED' AND expires_at > $5",
+            coupon.coupon_code,
+            request.use_request_no,
+            request.use_time,
+            now,
+        )
+        return UsedCoupon(stock_id=coupon.stock_id, openid=coupon.openid, wechatpay_use_time=rfc3339(now))
+
+    rules.check_time("use_time", request.use_time)
+    return await turn.once("use_request_no", request, UsedCoupon, work)
+
+
+async def give_back(turn: Turn, asked: Asked[ReturnCoupon]) -> ReturnedCoupon:
+    mchid, request, now = asked
+    check_shared(turn.facts, mchid)
+
+    async def work() -> ReturnedCoupon:
+        coupon = await turn.coupon_of(request.coupon_code)
+        life.check_returnable(coupon, now)
+        await _move(
+            turn,
+            "UPDATE coupon SET coupon_state = 'SENDED', return_request_no = $3, returned_at = $4"
+            " WHERE stock_id = $1 AND coupon_code = $2 AND coupon_state = 'USED'",
+            coupon.coupon_code,
+            request.return_request_no,
+            now,
+        )
+        return ReturnedCoupon(wechatpay_return_time=rfc3339(now))
+
+    return await turn.once("return_request_no", request, ReturnedCoupon, work)
+
+
+async def deactivate(turn: Turn, asked: Asked[DeactivateCoupon]) -> DeactivatedCoupon:
+    mchid, request, now = asked
+    check_shared(turn.facts, mchid)
+
+    async def work() -> DeactivatedCoupon:
+        coupon = await turn.coupon_of(request.coupon_code)
+        life.check_unused(coupon, now)
+        await _move(
+            turn,
+            "UPDATE coupon SET coupon_state = 'DEACTIVATED', deactivate_request_no = $3, deactivate_reason = $4,"
+            " deactivated_at = $5"
+            " WHERE stock_id = $1 AND coupon_code = $2 AND coupon_state = 'SENDED' AND expires_at > $5",
+            coupon.coupon_code,
+            request.deactivate_request_no,
+            request.deactivate_reason,
+            now,
+        )
+        return DeactivatedCoupon(wechatpay_deactivate_time=rfc3339(now))
+
+    return await turn.once("deactivate_request_no", request, DeactivatedCoupon, work)
+
+
+async def associate(turn: Turn, asked: Asked[AssociateOrder]) -> AssociatedOrder:
+    mchid, request, now = asked
+    check_shared(turn.facts, mchid)
+
+    async def work() -> AssociatedOrder:
+        coupon = await turn.coupon_of(request.coupon_code)
+        life.check_unused(coupon, now)
+        await _move(
+            turn,
+            "UPDATE coupon SET associate_out_trade_no = $3"
+            " WHERE stock_id = $1 AND coupon_code = $2 AND coupon_state = 'SENDED'",
+            coupon.coupon_code,
+            request.out_trade_no,
+        )
+        return AssociatedOrder(wechatpay_associate_time=rfc3339(now))
+
+    return await turn.once("out_request_no", request, AssociatedOrder, work)
+
+
+async def disassociate(turn: Turn, asked: Asked[DisassociateOrder]) -> DisassociatedOrder:
+    mchid, request, now = asked
+    check_shared(turn.facts, mchid)
+
+    async def work() -> DisassociatedOrder:
+        coupon = await turn.coupon_of(request.coupon_code)
+        life.check_associated(coupon, request.out_trade_no)
+        await _move(
+            turn,
+            "UPDATE coupon SET associate_out_trade_no = NULL"
+            " WHERE stock_id = $1 AND coupon_code = $2 AND associate_out_trade_no = $3",
+            coupon.coupon_code,
+            request.out_trade_no,
+        )
+        return DisassociatedOrder(wechatpay_disassociate_time=rfc3339(now))
+
+    return await turn.once("out_request_no", request, DisassociatedOrder, work)
+
+
+async def _move(turn: Turn, statement: str, coupon_code: str, *values: object) -> None:
+    """Change the one row of a step. The decision before it and this are one turn: anything else is a fault of ours."""
+    if await turn.connection.execute(statement, turn.stock_id, coupon_code, *values) != "UPDATE 1":
+        raise AssertionError("a coupon did not stand where the decision saw it")
+
+
+async def send_card(connection: Connection, mchid: str, request: SendCard) -> SentCard:
+    """A consumption card: numbers of the platform's own, kept only to answer a repeat."""
+
+    async def work() -> SentCard:
+        return SentCard(card_code=answers.new_code())
+
+    # Source: the number is unique together with its send_time (documented).
+    key = f"card\n{mchid}\n{request.card_id}\n{request.send_time}"
+    # Two of one number at a time: the second waits, and then reads what the first wrote.
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", key)
+    return await once(connection, key, "out_request_no", request, SentCard, work)
+
+
+async def show(connection: Connection, mchid: str, request: ShowCoupon, now: int) -> Coupon:
+    return answers.latest_coupon(await _all_of(connection, mchid, request.openid), request.coupon_code, mchid, now)
+
+
+async def list_page(connection: Connection, mchid: str, request: ListCoupons, now: int) -> CouponPage:
+    owned = await _all_of(connection, mchid, request.openid, request.stock_id)
+    return answers.coupon_page(owned, request, mchid, now)
+
+
+async def _all_of(connection: Connection, mchid: str, openid: str, stock_id: str | None = None) -> list[Owned]:
+    """A user's coupons of the merchant's stocks, or of the one that is named, the latest first.
+
+    A statement for each stock: none touches two, so each goes to the node that has it.
+    """
+    stocks = await connection.fetch(
+        f"SELECT {STOCK_FIELDS} FROM stock s WHERE (s.mchid = $1 OR s.belong_merchant = $1)"
+        " AND ($2::text IS NULL OR s.stock_id = $2)",
+        mchid,
+        stock_id,
+    )
+    owned: list[tuple[datetime.datetime, StockFacts, CouponFacts]] = []
+    for facts in map(facts_of, stocks):
+        rows = await connection.fetch(
+            f"SELECT written_at, {COUPON_FIELDS} FROM coupon WHERE stock_id = $1 AND openid = $2",
+            facts.stock_id,
+            openid,
+        )
+        owned += [(row[0], facts, CouponFacts(*row[1:])) for row in rows]
+    owned.sort(key=lambda one: (one[2].sent_at, one[0], one[2].coupon_id), reverse=True)
+    return [(facts, coupon) for _, facts, coupon in owned]
+
+
+USE = singly(use)
+RETURN = singly(give_back)
+DEACTIVATE = singly(deactivate)
+ASSOCIATE = singly(associate)
+DISASSOCIATE = singly(disassociate)

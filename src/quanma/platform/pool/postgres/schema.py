@@ -1,0 +1,161 @@
+"""The pool's tables in a PostgreSQL database: made, brought up to date, spread over nodes, and known for a copy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ....errors import StoreUnavailable
+from .. import steps
+
+Connection = Any
+
+BACK_END = "postgres"
+DISTRIBUTED = (
+    "turn",
+    "tally",
+    "day_tally",
+    "code",
+    "extent",
+    "displaced",
+    "upload",
+    "coupon",
+    "deletion",
+    "done",
+    "pay_receipt",
+    "return_receipt",
+    "event",
+)
+"""Tables whose every key carries stock_id, the column that they are spread by."""
+REFERENCE = ("stock", "callback", "nonce")
+"""Small tables that every node has."""
+
+_LOCK = "SELECT pg_advisory_xact_lock(7381240617)"  # One who migrates at a time.
+
+
+async def check(connection: Connection) -> None:
+    """Make the tables in an empty database.
+
+    Raises:
+        StoreUnavailable: the schema is older than this code, or newer and not for it; or these are another's tables.
+    """
+    lacking = await _lacking(connection)
+    if not lacking:
+        return
+    if len(lacking) < len(steps.all_steps(BACK_END)):
+        raise StoreUnavailable(
+            f"the database has schema {lacking[0].number - 1}, this quanma needs {lacking[-1].number}: "
+            "run `quanma migrate` with the same --config and --database"
+        )
+    await migrate(connection)
+
+
+async def migrate(connection: Connection) -> list[str]:
+    """Apply the steps that the database lacks, each in one transaction with its number. Returns their names.
+
+    Killed at any moment, the database is before a step or after it. Raises StoreUnavailable: see `check`.
+    """
+    applied: list[str] = []
+    while True:
+        async with connection.transaction():
+            await connection.execute(_LOCK)
+            lacking = await _lacking(connection)
+            if not lacking:
+                return applied
+            step = lacking[0]
+            await connection.execute(step.sql)
+            if step.number == 1:
+                await _note(connection, "home", await home(connection))
+            version, runs_from = await _noted(connection, "schema"), await _noted(connection, "runs_from")
+            assert version is None or int(version) == step.number - 1
+            await _note(connection, "schema", str(step.number))
+            await _note(connection, "runs_from", str(max(step.runs_from, int(runs_from or 1))))
+            applied.append(step.name)
+
+
+async def distribute(connection: Connection) -> list[str]:
+    """Spread the tables over the nodes of a Citus cluster, by stock_id. Returns the tables that were not spread yet.
+
+    Raises:
+        StoreUnavailable: the database has no Citus extension.
+    """
+    if not await connection.fetchval("SELECT count(*) FROM pg_extension WHERE extname = 'citus'"):
+        raise StoreUnavailable(
+            "this database has no Citus extension, so its tables can't be distributed: CREATE EXTENSION citus in it, "
+            "or leave out --distributed"
+        )
+    spread: list[str] = []
+    async with connection.transaction():
+        await connection.execute(_LOCK)
+        known = {
+            str(name)
+            for (name,) in await connection.fetch(
+                "SELECT c.relname FROM pg_dist_partition p JOIN pg_class c ON c.oid = p.logicalrelid"
+            )
+        }
+        for table in REFERENCE:
+            if table not in known:
+                await connection.execute(f"SELECT create_reference_table('{table}')")
+                spread.append(table)
+        for table in DISTRIBUTED:
+            if table not in known:
+                await connection.execute(f"SELECT create_distributed_table('{table}', 'stock_id')")
+                spread.append(table)
+    return spread
+
+
+async def home(connection: Connection) -> str:
+    """Which database this is: of which cluster. A copy that was restored elsewhere, or loaded anew, is another one."""
+    return str(
+        await connection.fetchval(
+            "SELECT (SELECT system_identifier FROM pg_control_system()) || ' ' || oid"
+            " FROM pg_database WHERE datname = current_database()"
+        )
+    )
+
+
+async def fence(connection: Connection) -> str | None:
+    """Return why nothing may be given out from here: this is not the database that the pool was made in."""
+    if await _noted(connection, "fenced") is None and await _noted(connection, "home") == await home(connection):
+        return None
+    return (
+        "this database is a restored copy, or was declared one, and may lack coupons that were given out since: "
+        "nothing is drawn until `quanma reconcile` says so"
+    )
+
+
+async def raise_fence(connection: Connection) -> None:
+    """Let nothing be given out until `lift_fence`: for a copy that can't be known for one."""
+    await _note(connection, "fenced", "yes")
+
+
+async def lift_fence(connection: Connection) -> None:
+    """Say that this database is the pool from now on."""
+    await connection.execute("DELETE FROM about WHERE name = 'fenced'")
+    await _note(connection, "home", await home(connection))
+
+
+async def _lacking(connection: Connection) -> list[steps.Step]:
+    # Read from the catalog: to_regclass may answer from what the session remembers, which another one has outdated.
+    rows = await connection.fetch(
+        "SELECT relname FROM pg_catalog.pg_class WHERE relname IN ('about', 'stock', 'coupon')"
+        " AND relkind IN ('r', 'p') AND pg_catalog.pg_table_is_visible(oid)"
+    )
+    there = {str(name) for (name,) in rows}
+    version, runs_from = 0, 0
+    if "about" in there:
+        version = int(await _noted(connection, "schema") or 0)
+        runs_from = int(await _noted(connection, "runs_from") or 0)
+    if there and not version:
+        raise StoreUnavailable("the database has tables that are not a pool's: name another database")
+    return list(steps.missing(steps.all_steps(BACK_END), version, runs_from, "the database"))
+
+
+async def _noted(connection: Connection, name: str) -> str | None:
+    value: str | None = await connection.fetchval("SELECT value FROM about WHERE name = $1", name)
+    return value
+
+
+async def _note(connection: Connection, name: str, value: str) -> None:
+    await connection.execute(
+        "INSERT INTO about VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value
+    )

@@ -1,0 +1,217 @@
+"""One turn at one stock: a transaction that no other one can come between, on this host or any.
+
+It locks the stock's row in `turn` first, and reads after that, so it sees what the turn before it left. What it
+decides is decided in Python, by the same rules as in every back end; what it writes is committed with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import astuple, dataclass, replace
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import msgspec
+
+from ....api.stocks import CreateStock
+from ....errors import RequestRefused
+from ....wire.times import beijing_day
+from ... import rules
+from ...life import CouponFacts
+from ...rules import Product, StockFacts
+from .. import answers
+from .link import Connection, Link
+
+Answer = TypeVar("Answer", bound=msgspec.Struct | None)
+
+TALLIES_KEPT = 256
+
+COUPON_FIELDS = ", ".join(CouponFacts._fields)
+STOCK_FIELDS = "s.stock_id, s.mchid, s.request, s.created_at, s.product_coupon_id, s.brand_id"
+
+
+@dataclass
+class Tally:
+    """A stock's counters: see the table. `day` is a day in Beijing."""
+
+    uploaded: int
+    deleted: int
+    free: int
+    stale: int
+    shift: int
+    sent: int
+    day: int
+    sent_on_day: int
+
+    @property
+    def total(self) -> int:
+        return self.uploaded - self.deleted
+
+    @property
+    def available(self) -> int:
+        return self.free - self.stale
+
+
+NEW = Tally(0, 0, 0, 0, -1, 0, 0, 0)
+TALLY_FIELDS = "uploaded, deleted, free, stale, shift, sent, day, sent_on_day"
+
+
+class Turn:
+    def __init__(
+        self, connection: Connection, link: Link, facts: StockFacts, notifies: bool, turn_no: int, tally: Tally
+    ) -> None:
+        self.connection = connection
+        self.link = link
+        self.facts = facts
+        self.notifies = notifies
+        """Whether the stock's creator wants events."""
+        self.tally = tally
+        self._before = replace(tally)
+        self._turn_no = turn_no
+
+    @property
+    def stock_id(self) -> str:
+        return self.facts.stock_id
+
+    @classmethod
+    async def begin(cls, connection: Connection, link: Link, stock_id: str) -> Turn:
+        """Wait for the stock's turn. Raises ResourceNotExists: there is no such stock."""
+        if not await connection.fetchval("SELECT 1 FROM turn WHERE stock_id = $1 FOR UPDATE", stock_id):
+            raise answers.no_stock(stock_id)
+        # Not in one statement: what this one sees was not settled before the lock was had.
+        row = await connection.fetchrow(
+            f"SELECT {STOCK_FIELDS},"
+            " EXISTS (SELECT 1 FROM callback c WHERE c.caller = s.mchid AND c.mchid = s.mchid) AS notifies,"
+            f" t.turn_no, {TALLY_FIELDS}"
+            f" FROM stock s, (SELECT turn_no, {TALLY_FIELDS} FROM tally WHERE stock_id = $1"
+            " ORDER BY turn_no DESC LIMIT 1) t WHERE s.stock_id = $1",
+            stock_id,
+        )
+        facts, notifies, turn_no = facts_of(row[:6]), row[6], row[7]
+        return cls(connection, link, facts, notifies, turn_no, Tally(*row[8:]))
+
+    async def end(self) -> None:
+        """Write the counters, if they changed."""
+        if self.tally == self._before:
+            return
+        turn_no = self._turn_no + 1
+        await self.connection.execute(
+            f"INSERT INTO tally (stock_id, turn_no, {TALLY_FIELDS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            self.stock_id,
+            turn_no,
+            *astuple(self.tally),
+        )
+        if turn_no % TALLIES_KEPT == 0:
+            await self.connection.execute(
+                "DELETE FROM tally WHERE stock_id = $1 AND turn_no < $2", self.stock_id, turn_no - TALLIES_KEPT
+            )
+
+    async def enter_day(self, now: int) -> None:
+        """Let `tally.sent_on_day` count the day of this moment."""
+        day, tally = beijing_day(now), self.tally
+        if day == tally.day:
+            return
+        await self.connection.execute(
+            "INSERT INTO day_tally (stock_id, day, sent) VALUES ($1, $2, $3)"
+            " ON CONFLICT (stock_id, day) DO UPDATE SET sent = excluded.sent",
+            self.stock_id,
+            tally.day,
+            tally.sent_on_day,
+        )
+        tally.day, tally.sent_on_day = day, await sent_on(self.connection, self.stock_id, day)
+
+    async def coupon_of(self, coupon_code: str) -> CouponFacts:
+        """Return the coupon that carries a code. Raises ResourceNotExists: nobody was given it."""
+        row = await self.connection.fetchrow(
+            f"SELECT {COUPON_FIELDS} FROM coupon WHERE stock_id = $1 AND coupon_code = $2", self.stock_id, coupon_code
+        )
+        if row is None:
+            raise answers.no_coupon(self.stock_id, coupon_code)
+        return CouponFacts(*row)
+
+    async def once(
+        self,
+        number_field: str,
+        request: msgspec.Struct,
+        answer: type[Answer],
+        work: Callable[[], Awaitable[Answer]],
+    ) -> Answer:
+        """As `once`, under a number of this stock."""
+        return await once(self.connection, self.stock_id, number_field, request, answer, work)
+
+
+async def once(
+    connection: Connection,
+    stock_id: str,
+    number_field: str,
+    request: msgspec.Struct,
+    answer: type[Answer],
+    work: Callable[[], Awaitable[Answer]],
+) -> Answer:
+    """Do something once under the number in a field: a repeat of the request has the first answer, word for word.
+
+    Raises:
+        RequestRefused: the number was used with other fields.
+    """
+    operation, asked = type(request).__name__, msgspec.json.encode(request).decode()
+    number = getattr(request, number_field)
+    known = await connection.fetchrow(
+        "SELECT request, answer FROM done WHERE stock_id = $1 AND operation = $2 AND number = $3",
+        stock_id,
+        operation,
+        number,
+    )
+    if known is not None:
+        first, told = known
+        if first != asked:
+            raise RequestRefused(f"same {number_field}, different request: nothing was changed, use a new number")
+        return msgspec.json.decode(told, type=answer)
+    result = await work()
+    await connection.execute(
+        "INSERT INTO done (stock_id, operation, number, request, answer) VALUES ($1, $2, $3, $4, $5)",
+        stock_id,
+        operation,
+        number,
+        asked,
+        msgspec.json.encode(result).decode(),
+    )
+    return result
+
+
+async def sent_on(connection: Connection, stock_id: str, day: int) -> int:
+    """How many coupons were given out on a day that is not the tally's."""
+    sent = await connection.fetchval("SELECT sent FROM day_tally WHERE stock_id = $1 AND day = $2", stock_id, day)
+    return int(sent or 0)
+
+
+async def stock_of(connection: Connection, stock_id: str) -> StockFacts:
+    """Raises ResourceNotExists: there is no such stock."""
+    row = await connection.fetchrow(f"SELECT {STOCK_FIELDS} FROM stock s WHERE s.stock_id = $1", stock_id)
+    if row is None:
+        raise answers.no_stock(stock_id)
+    return facts_of(row)
+
+
+def facts_of(row: Any) -> StockFacts:
+    """Read STOCK_FIELDS."""
+    return _facts(*row)
+
+
+@lru_cache(4096)
+def _facts(
+    stock_id: str, mchid: str, request: str, created_at: int, product_coupon_id: str | None, brand_id: str | None
+) -> StockFacts:
+    product = None if product_coupon_id is None or brand_id is None else Product(product_coupon_id, brand_id)
+    return rules.stock_facts(stock_id, mchid, msgspec.json.decode(request, type=CreateStock), created_at, product)
+
+
+def check_creator(facts: StockFacts, mchid: str, product: Product | None = None) -> None:
+    """Raises ResourceNotExists: the stock is another merchant's, or of another kind."""
+    if (facts.mchid, facts.product) != (mchid, product):
+        raise answers.no_stock(facts.stock_id)
+
+
+def check_shared(facts: StockFacts, mchid: str) -> None:
+    """Raises ResourceNotExists: the merchant is neither the stock's creator nor its owner."""
+    if facts.product is not None or mchid not in facts.merchants:
+        check_creator(facts, mchid)
