@@ -182,8 +182,9 @@ class App:
         if not outcome.signed:
             return Reply(outcome.status, outcome.headers, outcome.body)
         timestamp = str(int(self._clock()))
-        signed = self._keyroom.sign(request.header(b"wechatpay-serial"), timestamp, outcome.body)
-        headers = f"{_ANSWER}{_request_id(outcome.status)}{_lines(signed)}{outcome.headers}"
+        chance = secrets.token_hex(32)  # Once for both: the system is asked each time.
+        signed = self._keyroom.sign(request.header(b"wechatpay-serial"), timestamp, outcome.body, chance[:32])
+        headers = f"{_ANSWER}{_request_id(outcome.status, chance[32:])}{_lines(signed)}{outcome.headers}"
         if request.span is not None:
             self._spans.end(request, outcome.status)
         self.metrics.count(request.operation, outcome.status, time.perf_counter() - request.began)
@@ -210,7 +211,7 @@ class App:
         _, headers, body = known
         wait = random.choice(COME_AGAIN_SECONDS)
         self.metrics.count_overload()
-        return Reply(429, f"{headers}{_request_id(429)}Retry-After: {wait}\r\n", body)
+        return Reply(429, f"{headers}{_request_id(429, secrets.token_hex(16))}Retry-After: {wait}\r\n", body)
 
     async def _plain(self, request: Request) -> Outcome | None:
         """The pages that nobody signs for."""
@@ -312,9 +313,9 @@ def _failure(error: PlatformError) -> Outcome:
     return Outcome(error.status_code, codec.encode_answer(body), headers)
 
 
-def _request_id(status: int) -> str:
+def _request_id(status: int, chance: str) -> str:
     # Source: the number at the end is 0 for success (documented); ours is the HTTP status for a failure.
-    return f"Request-ID: {secrets.token_hex(16).upper()}-{0 if status < 300 else status}\r\n"
+    return f"Request-ID: {chance.upper()}-{0 if status < 300 else status}\r\n"
 
 
 def _lines(headers: Sequence[tuple[str, str]]) -> str:

@@ -88,10 +88,13 @@ class KeyRoom:
     def known(self, mchid: str) -> Merchant | None:
         return self._merchants.get(mchid)
 
-    def sign(self, wanted: str | None, timestamp: str, body: bytes) -> list[tuple[str, str]]:
-        """Return the headers that sign an answer, with the key that was asked for, else the public key."""
+    def sign(self, wanted: str | None, timestamp: str, body: bytes, nonce: str | None = None) -> list[tuple[str, str]]:
+        """Return the headers that sign an answer, with the key that was asked for, else the public key.
+
+        `nonce`: 32 random characters, for whoever has some at hand.
+        """
         name = self.signer(wanted, int(timestamp))
-        nonce = secrets.token_hex(16)
+        nonce = nonce or secrets.token_hex(16)
         message = signature.answer_message(timestamp, nonce, body)
         return [
             ("Wechatpay-Nonce", nonce),

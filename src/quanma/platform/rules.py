@@ -151,9 +151,9 @@ class SortedCodes(NamedTuple):
 
 def sort_codes(request: UploadCodes, rule: CodeRule) -> SortedCodes:
     codes = request.coupon_code_list
-    distinct = list(dict.fromkeys(codes))
-    duplicates: list[str] = []
-    if len(distinct) < len(codes):
+    distinct, duplicates = codes, list[str]()
+    if len(set(codes)) < len(codes):
+        distinct = list(dict.fromkeys(codes))
         times = Counter(codes)
         duplicates = [code for code in distinct if times[code] > 1]
     if rule.takes_all(distinct):
