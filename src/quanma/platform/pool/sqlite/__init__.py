@@ -73,7 +73,7 @@ class SqlitePool:
     """
 
     def __init__(self, path: Path, *, warmup_seconds: int = 0, retries: Retries = RETRIES) -> None:
-        with contextlib.ExitStack() as opened:
+        with schema.readable(path), contextlib.ExitStack() as opened:
             opened.enter_context(ground.lock(path))
             db = schema.connect(path)
             opened.callback(db.close)

@@ -5,7 +5,8 @@ Refused, with the reason: another program's file, a damaged one, a schema from t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import apsw
@@ -30,25 +31,30 @@ def connect(path: Path) -> apsw.Connection:
     ground.check_version(apsw.sqlite_lib_version())
     ground.check_file_system(path)
     ground.make_private(path)
-    try:
+    with readable(path), contextlib.ExitStack() as opened:
         db = apsw.Connection(str(path), statementcachesize=200)
-        try:
-            # Before anything is written: it may be another program's, or tomorrow's.
-            version = version_of(db, path)
-            runs_from = int(noted(db, "runs_from") or version)
-            lacking = steps.missing(steps.all_steps("sqlite"), version, runs_from, str(path))
-            ground.settle(db)
-            _check_pages(db)
-            _check_schema(db, version)
-            migrate(db, lacking)
-        except BaseException:
-            db.close()
-            raise
-    except apsw.Error as problem:
+        opened.callback(db.close)
+        # Before anything is written: it may be another program's, or tomorrow's.
+        version = version_of(db, path)
+        runs_from = int(noted(db, "runs_from") or version)
+        lacking = steps.missing(steps.all_steps("sqlite"), version, runs_from, str(path))
+        ground.settle(db)
+        _check_pages(db)
+        _check_schema(db, version)
+        migrate(db, lacking)
+        opened.pop_all()
+    return db
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Generator[None, None, None]:
+    """Turn what SQLite says of a file that it can't read into StoreUnavailable."""
+    try:
+        yield
+    except (apsw.Error, UnicodeDecodeError) as problem:
         raise StoreUnavailable(
             f"{path} can't be opened ({type(problem).__name__}: {problem}): restore a backup"
         ) from None
-    return db
 
 
 def version_of(db: apsw.Connection, path: Path) -> int:
