@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from quanma.client.transport import Reply
 from tests.platform.caller import BUSIFAVOR, Caller, couponcodes, upload_body
 from tests.platform.test_framing import MEBIBYTE, raw, statuses, talk
 from tests.support.flood import Answered, flood
-from tests.support.platform import APPID, Served, create_stock
+from tests.support.platform import APPID, Served, create_stock, served
 
 pytestmark = pytest.mark.slow
 
@@ -102,7 +103,19 @@ class Watched:
                 self.answers[connection.recv(65536)[9:12]] += 1
 
 
-def test_a_flood_of_draws_is_refused_in_time_and_nothing_is_half_done(serving: Served, sender: Caller) -> None:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def on_either(request: pytest.FixtureRequest, world: Path) -> Iterator[Served]:
+    """`quanma serve` on a new pool of each back end."""
+    if request.param == "sqlite":
+        with served(world) as platform:
+            yield platform
+    else:
+        with served(world, "--database", request.getfixturevalue("postgres_url")) as platform:
+            yield platform
+
+
+def test_a_flood_of_draws_is_refused_in_time_and_nothing_is_half_done(on_either: Served, sender: Caller) -> None:
+    serving = on_either
     stock_id = stock_with_codes(serving, 20_000)
     flood(serving.port, draws(sender, stock_id, 300), per_second=1000, connections=64)  # Warm.
     before = resident_bytes(serving)
