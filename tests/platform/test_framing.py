@@ -177,6 +177,93 @@ def test_pipelined_requests_are_answered_each_and_in_order(running: Served, call
 
 
 @pytest.mark.slow
+def test_thousands_of_requests_sent_ahead_are_answered_each(running: Served) -> None:
+    answer = talk(running, SMUGGLED * 5000 + SMUGGLED.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    assert statuses(answer) == [200] * 5001
+
+
+@pytest.mark.slow
+def test_what_was_sent_before_nonsense_is_answered_before_it_is_refused(running: Served, caller: Caller) -> None:
+    answer = talk(running, raw(caller, "GET", "/v3/certificates") * 2 + b"nonsense\r\n\r\n" + SMUGGLED)
+    assert statuses(answer) == [200, 200, 400]
+    assert b"ok\n" not in answer
+
+
+@pytest.mark.slow
+def test_nothing_is_answered_behind_the_request_that_was_to_be_the_last(running: Served, caller: Caller) -> None:
+    answer = talk(running, raw(caller, "GET", "/v3/certificates", more=CLOSE) + SMUGGLED)
+    assert statuses(answer) == [200]
+    assert b"ok\n" not in answer
+
+
+@pytest.mark.slow
+def test_whoever_offers_http_2_is_answered_in_http_1(running: Served, caller: Caller, stock_id: str) -> None:
+    """As the HTTP client of Java does on every new connection."""
+    offer = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAA\r\n"
+    answer = talk(running, raw(caller, "GET", "/v3/certificates", more=offer))
+    assert statuses(answer) == [200]
+    upload = raw(caller, "POST", couponcodes(stock_id), upload_body(["H2C"], "h2c"), more=offer)
+    head, _, body = upload.partition(b"\r\n\r\n")
+    chunked = re.sub(rb"Content-Length: \d+", b"Transfer-Encoding: chunked", head) + b"\r\n\r\n"
+    chunks = b"5\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n" % (body[:5], len(body) - 5, body[5:])
+    last = raw(caller, "GET", "/v3/certificates", more=CLOSE)
+    for sent in (upload + last, chunked + chunks + last):
+        assert statuses(talk(running, sent)) == [200, 200]
+        assert statuses(talk(running, *(sent[at : at + 50] for at in range(0, len(sent), 50)))) == [200, 200]
+        assert statuses(talk(running, sent[: len(head)], sent[len(head) :], pause_seconds=0.1)) == [200, 200]
+    assert statuses(talk(running, upload[:-1])) == [400]
+    assert statuses(talk(running, chunked + b"zz\r\n" + SMUGGLED)) == [400]
+
+
+@pytest.mark.slow
+def test_a_body_is_asked_for_where_the_sender_waits_to_be_asked(running: Served, caller: Caller, stock_id: str) -> None:
+    whole = raw(
+        caller, "POST", couponcodes(stock_id), upload_body(["ASKED"], "asked"), more=f"{CLOSE}Expect: 100-continue\r\n"
+    )
+    head, _, body = whole.partition(b"\r\n\r\n")
+    with socket.create_connection(("127.0.0.1", running.port), timeout=5) as connection:
+        connection.sendall(head + b"\r\n\r\n")
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert statuses(_until_closed(connection)) == [200]
+
+
+@pytest.mark.slow
+def test_whoever_has_said_all_still_gets_the_answer(running: Served, caller: Caller) -> None:
+    with socket.create_connection(("127.0.0.1", running.port), timeout=5) as connection:
+        connection.sendall(raw(caller, "GET", "/v3/certificates"))
+        connection.shutdown(socket.SHUT_WR)
+        assert statuses(_until_closed(connection)) == [200]
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    """Find out without reading, in so many seconds."""
+    for _ in range(2 * CLOSED_WITHIN_SECONDS):
+        try:
+            connection.send(b"G")
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            return True
+        time.sleep(0.5)
+    return False
+
+
+@pytest.mark.slow
+def test_whoever_does_not_read_is_closed_and_memory_stays_flat(running: Served) -> None:
+    before = _resident_bytes(running)
+    with socket.create_connection(("127.0.0.1", running.port), timeout=1) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        began = time.monotonic()
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            while True:
+                connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+        assert _resident_bytes(running) - before < 50 * MEBIBYTE
+        assert _is_closed(connection)
+        assert time.monotonic() - began < CLOSED_WITHIN_SECONDS + 5
+
+
+@pytest.mark.slow
 def test_an_upgrade_is_not_taken_and_what_is_behind_it_is_not_answered(running: Served) -> None:
     upgrade = b"GET /v3/certificates HTTP/1.1\r\nHost: x\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\n\r\n"
     answer = talk(running, upgrade + SMUGGLED)

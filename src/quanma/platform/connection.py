@@ -120,6 +120,10 @@ class Connection(asyncio.Protocol):
         self._begun = False
         """A request has begun to arrive."""
         self._version = ""
+        self._offered: Request | None = None
+        """Its head offers another protocol."""
+        self._head_again = False
+        """The head that arrives was read before."""
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._arriving: Request | None = None
@@ -177,19 +181,37 @@ class Connection(asyncio.Protocol):
         if self._framing_bytes == 0 and self.idle:
             self._wait(HEAD_SECONDS)  # The first byte of a head.
         self._framing_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._reading = False  # Nothing is upgraded to: what is behind the request is none of ours.
-        except httptools.HttpParserError:
-            self._break()
-        else:
-            if self._framing_bytes > FRAMING_BYTES_MAX:
+        while data:
+            try:
+                self._parser.feed_data(data)
+                break
+            except httptools.HttpParserUpgrade as offered:
+                data = self._declined() + data[offered.args[0] :]
+            except httptools.HttpParserError:
                 self._break()
+                return
+        if self._framing_bytes > FRAMING_BYTES_MAX:
+            self._break()
+
+    def _declined(self) -> bytes:
+        """Go on in HTTP/1.1 where another protocol was offered, as Java's client does on each connection.
+
+        The parser takes all that follows for that protocol. So there is a new one, to be fed the same head without the
+        offer, and what follows.
+        """
+        self._parser = httptools.HttpRequestParser(self)
+        request, self._offered = self._offered, None
+        if request is None:  # Behind the last request.
+            return b""
+        self._head_again = True
+        fields = b"".join([b"%s: %s\r\n" % (name, value) for name, value in request.headers if name != b"upgrade"])
+        return f"{request.verb} / HTTP/{self._version}\r\n".encode() + fields + b"\r\n"
 
     # Called by the parser.
 
     def on_message_begin(self) -> None:
+        if self._head_again:
+            return
         self._begun = True
         self._target = b""
         self._headers = []
@@ -198,11 +220,16 @@ class Connection(asyncio.Protocol):
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head_again:
+            return
         if self._arriving is not None:
             raise ValueError("a trailer: it would stand among the headers that the signature is read from")
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        if self._head_again:
+            self._head_again = False
+            return
         if not self._reading:
             return
         self._version = self._parser.get_http_version()
@@ -212,6 +239,7 @@ class Connection(asyncio.Protocol):
             raise ValueError("a target that is not a path and a query: it would be verified in another form")
         path, _, query = self._target.partition(b"?")
         request = self._arriving = Request(self._parser.get_method().decode("ascii"), path, query, self._headers)
+        self._offered = request if self._parser.should_upgrade() else None
         self._body_bytes_max = 0
         if self._current is None:
             self._wait(BODY_SECONDS)
@@ -235,6 +263,8 @@ class Connection(asyncio.Protocol):
             self._take(cut=True, one_too_many=one_too_many)
 
     def on_message_complete(self) -> None:
+        if self._offered is not None:
+            return  # Its body is still to come.
         self._framing_bytes = 0
         self._begun = False
         if self._arriving is not None:
