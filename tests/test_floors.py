@@ -46,6 +46,7 @@ ABROAD = {  # Module: why it imports a library of another floor.
 LATE = {  # Module: why it may import when it runs, and not when it is loaded.
     "cli.main": "a command's module is loaded when the command runs, so that --help is quick",
     "platform.pool.__init__": "PostgreSQL's package may be absent, and its absence is told by name",
+    "platform.pool.care": "PostgreSQL's package is an extra",
     "upload.source.extras": "an extra may be absent, and its absence is told by name",
     "upload.source.sheet": "openpyxl takes longer to import than all else together",
 }

@@ -22,15 +22,26 @@ def open_pool(url: str, folder: Path, *, warmup_seconds: int = 0, retries: Retri
         Misconfigured: not such a URL, or PostgreSQL's package is not installed.
         StoreUnavailable: see `SqlitePool`.
     """
-    parts = urlsplit(url)
-    if parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1:
-        return SqlitePool(folder / parts.path.removeprefix("/"), warmup_seconds=warmup_seconds, retries=retries)
-    if parts.scheme in ("postgresql", "postgres"):
+    if (path := file_of(url, folder)) is not None:
+        return SqlitePool(path, warmup_seconds=warmup_seconds, retries=retries)
+    if is_postgres(url):
         try:
             from .postgres import PostgresPool
         except ModuleNotFoundError as absent:
             raise Misconfigured(f"PostgreSQL needs `pip install quanma[postgres]` ({absent.name} is absent)") from None
         return PostgresPool(url, warmup_seconds=warmup_seconds, retries=retries)
     raise Misconfigured(
-        f"database {parts.scheme}:… is not sqlite:///relative.db, sqlite:////absolute.db or postgresql://…/database"
+        f"database {urlsplit(url).scheme}:… is not sqlite:///relative.db, sqlite:////absolute.db or postgresql://…/database"
     )
+
+
+def file_of(url: str, folder: Path) -> Path | None:
+    """Return the file that a database URL names, or None where it names no SQLite file."""
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1:
+        return folder / parts.path.removeprefix("/")
+    return None
+
+
+def is_postgres(url: str) -> bool:
+    return urlsplit(url).scheme in ("postgresql", "postgres")

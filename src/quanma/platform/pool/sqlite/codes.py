@@ -22,7 +22,7 @@ from ....wire.times import rfc3339
 from ... import rules
 from ...life import CouponFacts
 from ...rules import Product
-from ..shelf import FREE
+from ..shelf import FREE, Fresh
 from .coupons import shown
 from .store import Held, Others, Store, codes_in
 from .tables import DELETION, UPLOAD, DeletionRow, UploadRow
@@ -35,7 +35,7 @@ def upload(store: Store, mchid: str, request: UploadCodes, now: int, product: Pr
         rules.check_same_upload(first, sorted_codes)
         return first
     rules.check_takes_uploads(held.facts, now, store.warmup_seconds)
-    exist, fresh = held.shelf.sort_out(sorted_codes.acceptable)
+    exist, fresh = _sort_out(store, held, sorted_codes.acceptable)
     added = fresh.codes
     rules.check_room(held.facts, held.shelf.total, len(added))
     held.shelf.check_room(len(added))
@@ -53,6 +53,16 @@ def upload(store: Store, mchid: str, request: UploadCodes, now: int, product: Pr
     store.rows.add(UPLOAD, row)
     held.shelf.append(row.upload_id, fresh)
     return _uploaded(request.stock_id, added, others, now)
+
+
+def _sort_out(store: Store, held: Held, codes: list[str]) -> tuple[list[str], Fresh]:
+    """Divide codes into those that the stock has, or gave out in a history that was lost, and fresh ones."""
+    barred = store.barred.get(held.facts.stock_id)
+    if not barred:
+        return held.shelf.sort_out(codes)
+    there, fresh = held.shelf.sort_out([code for code in codes if code not in barred])
+    known = barred.union(there)
+    return [code for code in codes if code in known], fresh
 
 
 def _first_answer(store: Store, request: UploadCodes) -> UploadedCodes | None:

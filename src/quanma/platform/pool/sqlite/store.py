@@ -28,6 +28,7 @@ from ..tide import Tide
 from .checked import Rows
 from .tables import (
     ABOUT,
+    BARRED,
     CALLBACK,
     COUPON,
     DELETION,
@@ -97,6 +98,8 @@ class Store:
         """Why nothing is given out: see tide.py."""
         self.texts = Texts(self.rows, db)
         self.stocks: dict[str, Held] = {}
+        self.barred: dict[str, set[str]] = {}
+        """By stock: codes that a lost history of this pool gave out."""
         self.callbacks: dict[tuple[str, str], CallbackAddress] = {}
         """By caller and merchant."""
         self.next_coupon_id = 1
@@ -208,6 +211,9 @@ class Store:
             self.hold(rules.stock_facts(stock_id, mchid, read, created_at, product))
         self._rebuild_codes()
         self._rebuild_coupons()
+        self.barred = {}
+        for row in self.rows.scan(BARRED):
+            self.barred.setdefault(row[0], set()).add(row[1])
         self.callbacks = {(row[0], row[1]): CallbackAddress(row[2], row[3]) for row in self.rows.scan(CALLBACK)}
 
     def _rebuild_coupons(self) -> None:

@@ -116,6 +116,12 @@ class EventRow(NamedTuple):
     last_error: str | None
 
 
+class BarredRow(NamedTuple):
+    stock_id: str
+    coupon_code: str
+    barred_at: int
+
+
 class NonceRow(NamedTuple):
     mchid: str
     next: int
@@ -131,6 +137,7 @@ PAY_RECEIPT = Table("pay_receipt", PayReceiptRow, PayReceiptRow._fields)
 RETURN_RECEIPT = Table("return_receipt", ReturnReceiptRow, ReturnReceiptRow._fields)
 CALLBACK = Table("callback", CallbackRow, CallbackRow._fields, key=2)
 EVENT = Table("event", EventRow, EventRow._fields)
+BARRED = Table("barred", BarredRow, BarredRow._fields, key=2)
 NONCE = Table("nonce", NonceRow, NonceRow._fields)
 
 TABLES: tuple[Table[Any], ...] = (
@@ -144,5 +151,6 @@ TABLES: tuple[Table[Any], ...] = (
     RETURN_RECEIPT,
     CALLBACK,
     EVENT,
+    BARRED,
     NONCE,
 )
