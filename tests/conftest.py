@@ -12,6 +12,7 @@ import pytest
 from tests.support import postgres
 from tests.support.platform import InProcess, Served, build_world
 
+SQLITE, POSTGRES = "sqlite", "postgres"
 _SESSION = contextlib.ExitStack()
 
 
@@ -21,6 +22,12 @@ def pytest_configure() -> None:
 
 def pytest_unconfigure() -> None:
     _SESSION.close()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker("both_back_ends") and "back_end" in metafunc.fixturenames:
+        back_ends = [SQLITE, pytest.param(POSTGRES, marks=pytest.mark.slow)]
+        metafunc.parametrize("back_end", back_ends, indirect=True, scope="session")
 
 
 def pytest_report_header() -> str:
@@ -34,6 +41,18 @@ def databases() -> postgres.Databases:
     if why := postgres.why_absent():
         pytest.skip(why)
     return postgres.shared()
+
+
+@pytest.fixture(scope="session")
+def back_end(request: pytest.FixtureRequest) -> str:
+    """Of the pool: the name of each, for tests that are marked `both_back_ends`, else SQLite's."""
+    return str(getattr(request, "param", SQLITE))
+
+
+@pytest.fixture
+def database(back_end: str, request: pytest.FixtureRequest) -> str:
+    """The URL of a new pool."""
+    return "sqlite:///quanma.db" if back_end == SQLITE else str(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture
@@ -68,16 +87,16 @@ def world(made_world: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def platform(world: Path) -> Iterator[InProcess]:
+def platform(world: Path, database: str) -> Iterator[InProcess]:
     """The platform in this process, with a new pool."""
-    running = InProcess(world, "sqlite:///quanma.db")
+    running = InProcess(world, database)
     yield running
     running.close()
 
 
 @pytest.fixture
-def serving(world: Path) -> Iterator[Served]:
+def serving(world: Path, database: str) -> Iterator[Served]:
     """`quanma serve` in a process of its own, with a new pool."""
-    running = Served(world)
+    running = Served(world, "--database", database)
     yield running
     running.close()

@@ -12,14 +12,7 @@ from quanma.platform.pool.contract import CodePool
 from tests.contract.driver import DrivenPool
 from tests.support.postgres import Databases
 
-BACK_ENDS = ("sqlite", "postgres")
-
 OpenPool = Callable[[Path], CodePool]
-
-
-@pytest.fixture(params=BACK_ENDS)
-def back_end(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @pytest.fixture

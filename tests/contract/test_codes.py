@@ -8,6 +8,8 @@ from quanma.errors import NotEnough, RequestRefused, ResourceNotExists
 from tests.contract.driver import NOW, DrivenPool
 from tests.support.platform import OTHER_MCHID
 
+pytestmark = pytest.mark.both_back_ends
+
 
 @pytest.fixture
 def stock_id(pool: DrivenPool) -> str:

@@ -25,7 +25,7 @@ STOCKS = {"sqlite": MANY, "postgres": 800}
 """How many pools are drawn from, by back end: one takes a transaction for each of them."""
 FALSE_ALARM = 1e-6
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.both_back_ends, pytest.mark.slow]
 
 
 class Field(Protocol):

@@ -8,6 +8,8 @@ from quanma.errors import NotEnough, RequestRefused, ResourceNotExists, RuleLimi
 from tests.contract.driver import DAY, ENDS_AT, NOW, DrivenPool
 from tests.support.platform import OTHER_MCHID
 
+pytestmark = pytest.mark.both_back_ends
+
 MIDNIGHT = NOW + 6400
 """2026-09-22T00:00:00+08:00."""
 

@@ -11,6 +11,8 @@ from quanma.errors import ParamError, ResourceAlreadyExists
 from tests.contract.driver import ENDS_AT, NOW, USE_RULE, DrivenPool
 from tests.support.platform import MCHID, OTHER_MCHID
 
+pytestmark = pytest.mark.both_back_ends
+
 
 def test_a_stock_shows_what_it_was_created_with_also_after_a_restart(pool: DrivenPool) -> None:
     stock_id = pool.create(stock_name="八月券", comment="备注", max_coupons=7, max_coupons_per_user=3)

@@ -8,6 +8,8 @@ from quanma.errors import RequestRefused, ResourceNotExists
 from tests.contract.driver import ENDS_AT, NOW, DrivenPool
 from tests.support.platform import OTHER_MCHID
 
+pytestmark = pytest.mark.both_back_ends
+
 
 def test_every_distinct_code_is_accounted_for_once_and_the_lists_are_in_the_order_of_the_request(
     pool: DrivenPool,

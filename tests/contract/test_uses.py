@@ -11,6 +11,8 @@ from quanma.errors import ParamError, RequestRefused, ResourceAlreadyExists, Res
 from tests.contract.driver import DAY, ENDS_AT, NOW, DrivenPool
 from tests.support.platform import OTHER_MCHID
 
+pytestmark = pytest.mark.both_back_ends
+
 
 @pytest.fixture
 def stock_id(pool: DrivenPool) -> str:

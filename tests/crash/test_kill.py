@@ -26,7 +26,7 @@ ROUNDS = 20
 UPLOADERS, DRAWERS = 2, 2
 CODES_PER_UPLOAD = 40
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.both_back_ends, pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 class Books:

@@ -30,7 +30,7 @@ from tests.interop.test_node_client import NODE, WITHOUT_NODE, config, run
 from tests.support.platform import APPID, MCHID, Served, merchant_config, new_stock, served
 from tools.interop_table import RESULTS, TABLE, Played, columns
 
-pytestmark = [pytest.mark.interop, pytest.mark.slow]
+pytestmark = [pytest.mark.both_back_ends, pytest.mark.interop, pytest.mark.slow]
 
 PRODUCT = {"brand_id": "120344", "product_coupon_id": "1000000013", "stock_id": "1000000013001"}
 # A dot of one pixel.
@@ -80,7 +80,7 @@ def mailbox() -> Iterator[Mailbox]:
 
 
 @pytest.fixture
-def shop(world: Path) -> Iterator[Served]:
+def shop(world: Path, database: str) -> Iterator[Served]:
     """A platform with a 商品券 stock, that posts events to this machine too."""
     path = world / "platform.toml"
     product = "".join(f'{name} = "{value}"\n' for name, value in PRODUCT.items())
@@ -89,7 +89,7 @@ def shop(world: Path) -> Iterator[Served]:
         f'mchid = "{MCHID}"\n{product}'
         'available_begin_time = "2026-01-01T00:00:00+08:00"\navailable_end_time = "2026-12-31T23:59:59+08:00"\n'
     )
-    with served(world) as running:
+    with served(world, "--database", database) as running:
         yield running
 
 

@@ -20,7 +20,7 @@ from quanma.client.exchange import Patience
 from quanma.events import Receiver
 from tests.support.platform import APPID, Served, create_stock, merchant_config, served
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.both_back_ends, pytest.mark.slow, pytest.mark.timeout(300)]
 
 ROUNDS = 20
 SENDS_PER_ROUND = 5
@@ -89,12 +89,12 @@ def receiving(world: Path) -> Iterator[UnsteadyReceiver]:
 
 
 @pytest.fixture
-def impatient(world: Path) -> Iterator[Served]:
+def impatient(world: Path, database: str) -> Iterator[Served]:
     """A platform that posts an event again after a second, not a minute, and does not give up."""
     path = world / "platform.toml"
     settings = "allow_private_callbacks = true\ncallback_retry_seconds = 1\ncallback_attempts_max = 1000\n"
     path.write_text(settings + path.read_text())
-    with served(world) as running:
+    with served(world, "--database", database) as running:
         yield running
 
 

@@ -22,7 +22,7 @@ from quanma.client.exchange import Clocks
 from quanma.client.transport import Reply, Request
 from tests.support.platform import APPID, MCHID, InProcess, Served, call_app, create_stock, merchant_config
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.both_back_ends, pytest.mark.slow]
 
 AT_ONCE = 60
 NEW_YEAR_BEIJING = 1_893_427_200
@@ -45,8 +45,8 @@ def moment() -> Moment:
 
 
 @pytest.fixture
-def at_once(world: Path, moment: Moment) -> Iterator[AtOnce]:
-    running = InProcess(world, "sqlite:///quanma.db", clock=moment)
+def at_once(world: Path, database: str, moment: Moment) -> Iterator[AtOnce]:
+    running = InProcess(world, database, clock=moment)
     yield AtOnce(running, moment)
     running.close()
 

@@ -71,7 +71,7 @@ from tests.life.model import (
 )
 from tests.support.platform import APPID, MCHID, OTHER_MCHID, InProcess, new_stock
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.both_back_ends, pytest.mark.slow]
 
 OPERATIONS: dict[type[Any], Operation[..., Any, Any, Any]] = {
     CreateStock: Stocks.post,
@@ -428,7 +428,7 @@ class Life(RuleBasedStateMachine):
         if really == 0:
             platform = self.platform
             platform.run(platform.pool.close())
-            platform.pool = open_pool("sqlite:///quanma.db", platform.world)
+            platform.pool = open_pool(platform.database, platform.world)
             platform.app = App(HANDLERS, platform.pool, platform.keyroom, clock=self.clock)
 
     # Every step
@@ -613,10 +613,10 @@ def _changed(request: Any, field: int) -> Any:
 
 
 @pytest.fixture
-def life(world: Path) -> Iterator[type[Life]]:
+def life(world: Path, database: str) -> Iterator[type[Life]]:
     """The machine, on a platform of its own whose clock it moves."""
     clock = MovingClock()
-    running = InProcess(world, "sqlite:///quanma.db", clock=clock)
+    running = InProcess(world, database, clock=clock)
     clocks = Clocks(clock, time.monotonic)
 
     class LifeHere(Life):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import Iterator
@@ -21,15 +22,26 @@ from quanma.platform.pool.contract import EventState, Issue
 from tests.contract.driver import NOW
 from tests.support.delivering import Delivering
 from tests.support.platform import MCHID, OTHER_MCHID, call_asgi
+from tests.support.postgres import Databases
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.both_back_ends, pytest.mark.slow]
+
+
+def new_delivering(world: Path, back_end: str, request: pytest.FixtureRequest) -> Iterator[Delivering]:
+    if back_end == "sqlite":
+        with contextlib.closing(Delivering(world)) as running:
+            yield running
+        return
+    databases: Databases = request.getfixturevalue("databases")
+    url = databases.fresh()
+    with contextlib.closing(Delivering(world, url)) as running:
+        yield running
+    databases.drop(url)
 
 
 @pytest.fixture(scope="module")
-def shared_delivering(shared_world: Path) -> Iterator[Delivering]:
-    running = Delivering(shared_world)
-    yield running
-    running.close()
+def shared_delivering(shared_world: Path, back_end: str, request: pytest.FixtureRequest) -> Iterator[Delivering]:
+    yield from new_delivering(shared_world, back_end, request)
 
 
 @pytest.fixture
@@ -40,11 +52,9 @@ def delivering(shared_delivering: Delivering, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def own_delivering(shared_world: Path) -> Iterator[Delivering]:
+def own_delivering(shared_world: Path, back_end: str, request: pytest.FixtureRequest) -> Iterator[Delivering]:
     """With a pool of its own."""
-    running = Delivering(shared_world)
-    yield running
-    running.close()
+    yield from new_delivering(shared_world, back_end, request)
 
 
 def test_an_event_tells_of_the_coupon_and_is_received_once(delivering: Delivering) -> None:

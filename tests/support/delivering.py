@@ -48,9 +48,9 @@ class Delivering:
     `answers` are for the next posts; without one, a post is received.
     """
 
-    def __init__(self, world: Path) -> None:
+    def __init__(self, world: Path, database: str | None = None) -> None:
         self.world, self.now = world, NOW
-        self._database = f"sqlite:///events{next(_numbers)}.db"
+        self._database = database or f"sqlite:///events{next(_numbers)}.db"
         self.posted: list[Posted] = []
         self.answers: list[bytes | None] = []
         self.arrived = asyncio.Event()

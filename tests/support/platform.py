@@ -88,6 +88,7 @@ class InProcess:
         explain: bool = False,
     ) -> None:
         self.world = world
+        self.database = database
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
