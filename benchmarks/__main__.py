@@ -6,13 +6,14 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 
-from . import ceiling, clients, machine, pool, serving, uploading
+from . import ceiling, clients, machine, pool, postgres, serving, uploading
 from .table import Table
 
 BENCHMARKS: dict[str, Callable[[bool], Iterator[Table]]] = {
     "ceiling": ceiling.tables,
     "serving": serving.tables,
     "pool": pool.tables,
+    "postgres": postgres.tables,
     "clients": clients.tables,
     "uploading": uploading.tables,
 }
