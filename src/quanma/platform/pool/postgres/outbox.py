@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import uuid
 from collections.abc import Sequence
 
@@ -130,16 +131,18 @@ async def failed(connection: Connection, event: DueEvent, error: str, attempts_m
 
 async def list_events(connection: Connection, mchid: str, offset: int, limit: int) -> list[EventState]:
     """The latest first."""
-    found: list[tuple[int, int, EventState]] = []
+    found: list[tuple[int, datetime.datetime, EventState]] = []
     for stock_id in await _stocks_of(connection, mchid):
+        # Coupons are numbered in their stock: between stocks, events of one second go by when they were written.
         rows = await connection.fetch(
-            "SELECT coupon_id, id, created_at, attempts, due_at, delivered_at, last_error FROM event"
-            " WHERE stock_id = $1 ORDER BY coupon_id DESC LIMIT $2",
+            "SELECT c.written_at, e.id, e.created_at, e.attempts, e.due_at, e.delivered_at, e.last_error"
+            " FROM event e JOIN coupon c ON c.stock_id = e.stock_id AND c.coupon_code = e.coupon_code"
+            " WHERE e.stock_id = $1 ORDER BY e.coupon_id DESC LIMIT $2",
             stock_id,
             offset + limit,
         )
-        found += [(row[2], row[0], EventState(*row[1:])) for row in rows]
-    found.sort(key=lambda one: (-one[0], -one[1]))
+        found += [(row["created_at"], row["written_at"], EventState(*row[1:])) for row in rows]
+    found.sort(key=lambda one: one[:2], reverse=True)
     return [state for _, _, state in found[offset : offset + limit]]
 
 
