@@ -38,7 +38,7 @@ LIBRARIES = {  # Library: the packages that may import it, or the one module, fo
     "asyncpg": ("platform", "upload.source"),
     "openpyxl": ("upload",),
     "pyarrow": ("upload",),
-    "zstandard": ("upload",),
+    "zstandard": ("platform", "upload"),
 }
 ABROAD = {  # Module: why it imports a library of another floor.
     "platform.notifier": "the platform is a client too: it posts events",

@@ -40,7 +40,7 @@ class Story:
         self.asks: list[Ask] = []
         self.stock_id = ""
         self._chance = random.Random(seed)
-        self._users = [f"o{name}{number:024}"[:28] for number in range(users)]
+        self._users = [f"o{name}{number:0{27 - len(name)}}" for number in range(users)]
 
     async def tell(self, pool: CodePool) -> None:
         await pool.set_callback(MCHID, MCHID, "https://pay.example.com/events", NOW)

@@ -1,4 +1,4 @@
-"""`quanma migrate`, `backup` and `reconcile`: what whoever looks after a platform does beside serving it."""
+"""`quanma migrate`, `backup`, `reconcile`, `export`, `import`: what is done beside serving a platform."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..platform import config
-from ..platform.pool import care, issued_codes
+from ..platform.pool import care, house, issued_codes
 from ..platform.pool.standing import Standing
 
 _config = click.option(
@@ -87,6 +87,41 @@ def reconcile(config_path: Path, database: str | None, issued: Path | None, noth
         )
     click.echo("the fence is lifted: the pool gives out codes again")
     return 0
+
+
+@click.command()
+@_config
+@_database
+@click.argument("to", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
+def export(config_path: Path, database: str | None, to: Path) -> None:
+    """Write all that a stopped pool holds to FILE, to import it elsewhere; the pool itself is fenced from then on."""
+    sums = care.export(*database_of(config_path, database), to, int(time.time()))
+    _show_sums(sums)
+    click.echo(f"wrote {to}: {to.stat().st_size:,} bytes; the pool is fenced: it lives where this is imported")
+
+
+@click.command("import")
+@_config
+@_database
+@click.argument("source", metavar="FILE", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def import_(config_path: Path, database: str | None, source: Path) -> int:
+    """Fill an empty pool with what `quanma export` wrote to FILE, and compare the sums of both."""
+    sums, different = care.take_in(*database_of(config_path, database), source)
+    _show_sums(sums)
+    for line in different:
+        click.echo(f"DIFFERENT: {line}")
+    if different:
+        click.echo("nothing was imported: the pool is as empty as before")
+        return 1
+    click.echo("imported: the sums of both are the same")
+    return 0
+
+
+def _show_sums(sums: list[house.Sum]) -> None:
+    click.echo(f"  {'':<16}{'records':>14}{'codes':>14}  checksum")
+    for kind, records, codes, checksum in house.by_kind(sums):
+        in_them = f"{codes:,}" if codes else ""
+        click.echo(f"  {kind:<16}{records:>14,}{in_them:>14}  {checksum}")
 
 
 def _show(standing: Standing) -> None:

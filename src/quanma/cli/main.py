@@ -20,6 +20,8 @@ COMMANDS = {
     "migrate": ("care", "Bring the database's tables up to this version."),
     "backup": ("care", "Copy a SQLite pool while it is served."),
     "reconcile": ("care", "Look at a restored copy, and let it give out codes again."),
+    "export": ("care", "Write all that a pool holds to a file, to move house."),
+    "import": ("care", "Fill an empty pool with what was exported."),
     "upload": ("upload", "Upload files of codes into a stock."),
     "upload-status": ("upload", "Show where an upload stands."),
     "report": ("upload", "Write what became of every row of an upload."),

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+import os
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import IO
 
 from ...errors import Misconfigured
+from ...wire.times import rfc3339
 from . import file_of, is_postgres
+from .house import Reading, Sum, differences, sums_of, write
 from .issued_codes import IssuedCode
 from .sqlite import backup as sqlite_backup
 from .sqlite import reconcile as sqlite_reconcile
+from .sqlite.house import SqliteHouse
 from .standing import Reconciled, Standing
 
 
@@ -54,6 +60,71 @@ def reconcile(url: str, folder: Path, issued: Sequence[IssuedCode], now: int) ->
             return pool.reconcile(issued, now)
     done: Reconciled = asyncio.run(_postgres(url).reconcile(url, issued, now))
     return done
+
+
+def export(url: str, folder: Path, to: Path, now: int) -> list[Sum]:
+    """Write all that a stopped pool holds to a file, and fence the pool: it is to be imported elsewhere.
+
+    Raises:
+        Misconfigured: something stands at `to`.
+        StoreUnavailable: the pool is served, fenced or damaged.
+    """
+    if to.exists():
+        raise Misconfigured(f"{to} is there already, and an export replaces nothing: name another file")
+    return asyncio.run(_exported(url, folder, to, now))
+
+
+async def _exported(url: str, folder: Path, to: Path, now: int) -> list[Sum]:
+    part = to.with_name(to.name + ".part")
+    with contextlib.closing(_house(url, folder, must_exist=True)) as house, _private(part) as file:
+        sums = await write(file, house.dump(), now)
+        file.flush()
+        os.fsync(file.fileno())
+        await house.leave(f"it was exported at {rfc3339(now)}, and lives elsewhere now")
+        os.replace(part, to)
+    return sums
+
+
+def take_in(url: str, folder: Path, source: Path) -> tuple[list[Sum], list[str]]:
+    """Fill an empty pool with what was exported. Returns the sums, and where they differ: then the pool stays empty.
+
+    Raises:
+        SourceUnreadable: the file is not whole.
+        StoreUnavailable: the pool is not empty, or is served.
+    """
+    return asyncio.run(_taken_in(url, folder, source))
+
+
+async def _taken_in(url: str, folder: Path, source: Path) -> tuple[list[Sum], list[str]]:
+    with contextlib.closing(_house(url, folder, must_exist=False)) as house:
+        reading = Reading(source)
+        await house.fill(reading.records())
+        different = differences(reading.sums, await sums_of(house.dump()))
+        if not different:
+            await house.accept()
+        return reading.sums, different
+
+
+@contextlib.contextmanager
+def _private(path: Path) -> Generator[IO[bytes], None, None]:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    except OSError as problem:
+        raise Misconfigured(f"{path} can't be written: {problem.strerror}") from None
+    try:
+        with open(descriptor, "wb") as file:
+            yield file
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _house(url: str, folder: Path, *, must_exist: bool) -> SqliteHouse:
+    if (path := file_of(url, folder)) is None:
+        _postgres(url)
+        raise Misconfigured("PostgreSQL pools can't be moved yet")
+    if must_exist and not path.exists():
+        raise Misconfigured(f"there is no {path}: name the pool with --database")
+    return SqliteHouse(path)
 
 
 def _postgres(url: str) -> ModuleType:

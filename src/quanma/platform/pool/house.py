@@ -1,0 +1,314 @@
+"""All that a pool holds, as a stream of records: to move house between back ends, with running sums of both sides.
+
+One file, zstd over JSON lines: a head, the records, and an end with the sums. What a back end makes of its own accord,
+numbers of rows and the like, is not in it: the sums of a pool are the same wherever it lives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import AsyncIterator, Iterable, Iterator
+from pathlib import Path
+from typing import IO, NamedTuple, Protocol
+
+import msgspec
+import zstandard
+
+from ...errors import SourceUnreadable
+
+VERSION = 1
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="is"):
+    """One thing that a pool holds. Times are Unix seconds; what is JSON in the pool is its text here."""
+
+    @property
+    def of(self) -> str:
+        """The stock that it belongs to, if to one."""
+        return str(getattr(self, "stock_id", ""))
+
+
+class HouseStock(Record, frozen=True, kw_only=True, tag="stock"):
+    stock_id: str
+    mchid: str
+    out_request_no: str
+    request: str
+    created_at: int
+    product_coupon_id: str | None = None
+    brand_id: str | None = None
+
+
+class HouseCallback(Record, frozen=True, kw_only=True, tag="callback"):
+    caller: str
+    mchid: str
+    notify_url: str
+    updated_at: int
+
+
+class HouseNonce(Record, frozen=True, kw_only=True, tag="nonce"):
+    mchid: str
+    next: int
+
+
+class HouseUpload(Record, frozen=True, kw_only=True, tag="upload"):
+    """Of one stock, in the order of their positions."""
+
+    stock_id: str
+    upload_request_no: str
+    first_position: int
+    codes: str
+    """Newly stored ones, one a line."""
+    others: str | None = None
+    success_at: int
+
+
+class HouseCoupon(Record, frozen=True, kw_only=True, tag="coupon"):
+    """In the order in which they were given out."""
+
+    stock_id: str
+    position: int
+    coupon_code: str
+    openid: str
+    appid: str
+    out_request_no: str
+    request: str | None = None
+    send_merchant: str
+    send_channel: str
+    sent_at: int
+    starts_at: int
+    expires_at: int
+    coupon_state: str = "SENDED"
+    use_request_no: str | None = None
+    use_time: str | None = None
+    used_at: int | None = None
+    return_request_no: str | None = None
+    returned_at: int | None = None
+    deactivate_request_no: str | None = None
+    deactivate_reason: str | None = None
+    deactivated_at: int | None = None
+    associate_out_trade_no: str | None = None
+
+
+class HouseDeletion(Record, frozen=True, kw_only=True, tag="deletion"):
+    stock_id: str
+    position: int
+    coupon_code: str
+    delete_request_no: str
+    deleted_at: int
+
+
+class HouseBarred(Record, frozen=True, kw_only=True, tag="barred"):
+    """A code that a lost history of the pool gave out."""
+
+    stock_id: str
+    coupon_code: str
+    barred_at: int
+
+
+class HouseDone(Record, frozen=True, kw_only=True, tag="done"):
+    stock_id: str
+    operation: str
+    number: str
+    request: str
+    answer: str
+
+
+class HousePayReceipt(Record, frozen=True, kw_only=True, tag="pay_receipt"):
+    subsidy_receipt_id: str
+    stock_id: str
+    coupon_code: str
+    transaction_id: str
+    amount: int
+    returned_amount: int
+    receipt: str
+
+
+class HouseReturnReceipt(Record, frozen=True, kw_only=True, tag="return_receipt"):
+    subsidy_return_receipt_id: str
+    stock_id: str
+    receipt: str
+
+
+class HouseEvent(Record, frozen=True, kw_only=True, tag="event"):
+    """In the order in which they were written."""
+
+    stock_id: str
+    coupon_code: str
+    """Of the coupon that it tells of."""
+    id: str
+    mchid: str
+    created_at: int
+    attempts: int
+    due_at: int | None = None
+    delivered_at: int | None = None
+    last_error: str | None = None
+
+
+AnyRecord = (
+    HouseStock
+    | HouseCallback
+    | HouseNonce
+    | HouseUpload
+    | HouseCoupon
+    | HouseDeletion
+    | HouseBarred
+    | HouseDone
+    | HousePayReceipt
+    | HouseReturnReceipt
+    | HouseEvent
+)
+"""In the order of a stream: each only speaks of what came before it."""
+
+
+class House(Protocol):
+    """A pool that nobody serves, opened to be moved."""
+
+    def dump(self) -> AsyncIterator[AnyRecord]:
+        """Yield all that it holds, in the order of `AnyRecord`."""
+        ...
+
+    async def fill(self, records: Iterable[AnyRecord]) -> None:
+        """Take all records into an empty pool, durably; it gives nothing out and shows nothing until `accept`.
+
+        Raises:
+            StoreUnavailable: the pool is not empty, or can't be written.
+        """
+        ...
+
+    async def accept(self) -> None:
+        """What was filled in is the pool from now on."""
+        ...
+
+    async def leave(self, why: str) -> None:
+        """Fence the pool: it has moved elsewhere."""
+        ...
+
+
+class Sum(msgspec.Struct, frozen=True, array_like=True):
+    """Of the records of one kind and stock: how many, how many codes in them, and their checksums added up."""
+
+    kind: str
+    stock_id: str
+    records: int
+    codes: int
+    checksum: int
+
+
+class Sums:
+    """Running sums. The order of the records is of no account."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[str, str], list[int]] = {}
+
+    def add(self, record: AnyRecord, line: bytes) -> None:
+        sums = self._sums.setdefault((_kind(record), record.of), [0, 0, 0])
+        sums[0] += 1
+        if isinstance(record, HouseUpload) and record.codes:
+            sums[1] += record.codes.count("\n") + 1
+        digest = hashlib.blake2b(line, digest_size=8).digest()
+        sums[2] = (sums[2] + int.from_bytes(digest)) % 2**63
+
+    def all(self) -> list[Sum]:
+        return [Sum(*key, *sums) for key, sums in sorted(self._sums.items())]
+
+
+class KindSum(NamedTuple):
+    kind: str
+    records: int
+    codes: int
+    checksum: str
+
+
+def by_kind(sums: Iterable[Sum]) -> list[KindSum]:
+    """Add up the stocks, for people to compare."""
+    totals: dict[str, list[int]] = {}
+    for one in sums:
+        total = totals.setdefault(one.kind, [0, 0, 0])
+        for at, value in enumerate((one.records, one.codes, one.checksum)):
+            total[at] += value
+    return [KindSum(kind, records, codes, f"{total % 2**63:016x}") for kind, (records, codes, total) in totals.items()]
+
+
+def differences(before: Iterable[Sum], after: Iterable[Sum]) -> list[str]:
+    """Say where the sums of two pools differ."""
+    one, other = ({(it.kind, it.stock_id): it for it in sums} for sums in (before, after))
+    said: list[str] = []
+    for key in sorted(one.keys() | other.keys()):
+        if one.get(key) != other.get(key):
+            kind, stock_id = key
+            there, here = (str(sums[key].records) if key in sums else "no" for sums in (one, other))
+            said.append(f"{kind} of stock {stock_id or '-'}: {there} records exported, {here} found")
+    return said
+
+
+class _Head(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", tag="house"):
+    version: int
+    made_at: int
+
+
+class _End(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", tag="end"):
+    sums: list[Sum]
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(AnyRecord | _Head | _End).decode
+
+
+def _kind(record: AnyRecord) -> str:
+    return str(record.__struct_config__.tag)
+
+
+async def write(file: IO[bytes], records: AsyncIterator[AnyRecord], now: int) -> list[Sum]:
+    """Write a stream of records, and return its sums."""
+    sums = Sums()
+    with zstandard.ZstdCompressor(level=3, write_checksum=True).stream_writer(file, closefd=False) as out:
+        out.write(_encode(_Head(version=VERSION, made_at=now)) + b"\n")
+        async for record in records:
+            line = _encode(record)
+            sums.add(record, line)
+            out.write(line + b"\n")
+        out.write(_encode(_End(sums=sums.all())) + b"\n")
+    return sums.all()
+
+
+class Reading:
+    """A file of records being read: `records` once, then `sums`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.sums: list[Sum] = []
+
+    def records(self) -> Iterator[AnyRecord]:
+        """Raises SourceUnreadable: it is no such file, is cut off, or is not what was written."""
+        running = Sums()
+        try:
+            with self._path.open("rb") as file:
+                lines = io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file), 2**20)
+                head, ended = _decode(next(lines, b"")), False
+                if not isinstance(head, _Head):
+                    raise ValueError("it has no head")
+                if head.version != VERSION:
+                    raise ValueError(f"it has version {head.version}, this quanma knows {VERSION}")
+                for line in lines:
+                    record = _decode(line)
+                    if isinstance(record, _Head) or ended:
+                        raise ValueError("it goes on behind its end")
+                    if isinstance(record, _End):
+                        self.sums, ended = record.sums, True
+                        continue
+                    running.add(record, line.rstrip(b"\n"))
+                    yield record
+                if not ended:
+                    raise ValueError("it is cut off")
+                if running.all() != self.sums:
+                    raise ValueError("its records are not those that were written")
+        except (OSError, ValueError, zstandard.ZstdError) as problem:
+            raise SourceUnreadable(f"{self._path} can't be read: {problem}: nothing was imported") from None
+
+
+async def sums_of(records: AsyncIterator[AnyRecord]) -> list[Sum]:
+    sums = Sums()
+    async for record in records:
+        sums.add(record, _encode(record))
+    return sums.all()

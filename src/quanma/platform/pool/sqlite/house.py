@@ -1,0 +1,215 @@
+"""A SQLite pool, moved: read row by row, or made anew beside its place and put there when it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from ....errors import StoreUnavailable
+from .. import ground
+from ..house import (
+    AnyRecord,
+    HouseBarred,
+    HouseCallback,
+    HouseCoupon,
+    HouseDeletion,
+    HouseDone,
+    HouseEvent,
+    HouseNonce,
+    HousePayReceipt,
+    HouseReturnReceipt,
+    HouseStock,
+    HouseUpload,
+)
+from ..tide import Mark, MarkFile
+from . import schema
+from .checked import Rows, Table, damaged
+from .tables import (
+    BARRED,
+    CALLBACK,
+    COUPON,
+    DELETION,
+    DONE,
+    EVENT,
+    NONCE,
+    PAY_RECEIPT,
+    RETURN_RECEIPT,
+    STOCK,
+    UPLOAD,
+)
+
+BATCH = 5000
+
+_ALIKE: dict[type[AnyRecord], Table[Any]] = {
+    HouseStock: STOCK,
+    HouseCallback: CALLBACK,
+    HouseNonce: NONCE,
+    HouseBarred: BARRED,
+    HouseDone: DONE,
+    HousePayReceipt: PAY_RECEIPT,
+    HouseReturnReceipt: RETURN_RECEIPT,
+}
+"""Records that have the same fields as the rows of a table."""
+
+
+class SqliteHouse:
+    """`House` of the pool in the file at `path`. It is locked until `close`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._part = path.with_name(path.name + ".import")
+        self._opened = contextlib.ExitStack()
+        self._opened.enter_context(ground.lock(path))
+        self._db: apsw.Connection | None = None
+
+    def close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            self._part.with_name(self._part.name + suffix).unlink(missing_ok=True)
+        self._opened.close()
+
+    async def dump(self) -> AsyncIterator[AnyRecord]:
+        db = self._connection()
+        for record in _records(db):
+            yield record
+
+    def _connection(self) -> apsw.Connection:
+        if self._db is None:
+            self._db = schema.connect(self._path)
+            if schema.noted(self._db, "fenced"):
+                raise StoreUnavailable(f"{self._path} is fenced: run `quanma reconcile` first")
+        return self._db
+
+    async def leave(self, why: str) -> None:
+        schema.note(self._connection(), "fenced", why)
+
+    async def fill(self, records: Iterable[AnyRecord]) -> None:
+        self._check_empty()
+        self._part.unlink(missing_ok=True)
+        self._db = db = schema.connect(self._part)
+        # Until it is put in its place, nobody misses it.
+        db.execute("PRAGMA journal_mode = delete; PRAGMA synchronous = off").fetchall()
+        try:
+            with db:
+                _fill(db, records)
+        except apsw.Error as problem:
+            raise StoreUnavailable(f"{self._part} can't be written: {problem}: nothing was imported") from None
+
+    def _check_empty(self) -> None:
+        if not self._path.exists() or not self._path.stat().st_size:
+            return
+        db = schema.connect(self._path)
+        try:
+            if db.execute("SELECT EXISTS (SELECT * FROM stock) OR EXISTS (SELECT * FROM callback)").get:
+                raise StoreUnavailable(f"{self._path} is not empty: import into a new one, with --database")
+        finally:
+            db.close()
+
+    async def accept(self) -> None:
+        db = self._db
+        assert db is not None
+        coupons = int(db.execute("SELECT max(coupon_id) FROM coupon").get or 0)
+        pool_id = secrets.token_bytes(16)
+        schema.note(db, "pool_id", pool_id.hex())
+        db.close()
+        self._db = None
+        for suffix in ("-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        for path in (self._part, self._part.parent):
+            _sync(path)
+        file = MarkFile(self._path)
+        file.make(Mark(pool_id, 1, coupons, self._part.stat().st_ino))
+        file.close()
+        os.replace(self._part, self._path)
+        _sync(self._path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _records(db: apsw.Connection) -> Iterator[AnyRecord]:
+    rows = Rows(db)
+    yield from _alike(rows, HouseStock)
+    yield from _alike(rows, HouseCallback)
+    yield from _alike(rows, HouseNonce)
+    for row in rows.scan(UPLOAD):
+        _, stock_id, no, first_position, _, codes, others, success_at = row[:-2]
+        yield HouseUpload(
+            stock_id=stock_id,
+            upload_request_no=no,
+            first_position=first_position,
+            codes=codes,
+            others=others,
+            success_at=success_at,
+        )
+    for row in rows.scan(COUPON):
+        yield HouseCoupon(**dict(zip(COUPON.columns[1:], row[1:-2], strict=True)))
+    for row in rows.scan(DELETION):
+        yield HouseDeletion(**dict(zip(DELETION.columns[1:], row[1:-2], strict=True)))
+    for kind in (HouseBarred, HouseDone, HousePayReceipt, HouseReturnReceipt):
+        yield from _alike(rows, kind)
+    for row in rows.scan(EVENT):
+        values = dict(zip(EVENT.columns, row, strict=False))
+        (coupon,) = rows.read(COUPON, "coupon_id = ?", values.pop("coupon_id"))
+        del values["event_no"]
+        yield HouseEvent(stock_id=coupon.stock_id, coupon_code=coupon.coupon_code, **values)
+
+
+def _alike(rows: Rows, kind: type[Any]) -> Iterator[AnyRecord]:
+    table = _ALIKE[kind]
+    for row in rows.scan(table):
+        yield kind(**dict(zip(table.columns, row[:-2], strict=True)))
+
+
+def _fill(db: apsw.Connection, records: Iterable[AnyRecord]) -> None:
+    rows = Rows(db)
+    db.execute("CREATE TEMP TABLE carried (stock_id, coupon_code, coupon_id, PRIMARY KEY (stock_id, coupon_code))")
+    batch: list[tuple[Any, ...]] = []
+    batched: Table[Any] = STOCK
+    for record in records:
+        table, row = _row(rows, db, record)
+        if table is not batched or len(batch) >= BATCH:
+            rows.add_many(batched, batch)
+            batch, batched = [], table
+        if isinstance(record, HouseCoupon):
+            db.execute("INSERT INTO temp.carried VALUES (?, ?, ?)", (record.stock_id, record.coupon_code, row[0]))
+        batch.append(row)
+    rows.add_many(batched, batch)
+
+
+def _row(rows: Rows, db: apsw.Connection, record: AnyRecord) -> tuple[Table[Any], tuple[Any, ...]]:
+    if (table := _ALIKE.get(type(record))) is not None:
+        return table, tuple(getattr(record, column) for column in table.columns)
+    if isinstance(record, HouseUpload):
+        count = record.codes.count("\n") + 1 if record.codes else 0
+        return UPLOAD, (
+            rows.number(UPLOAD),
+            record.stock_id,
+            record.upload_request_no,
+            record.first_position,
+            count,
+            record.codes,
+            record.others,
+            record.success_at,
+        )
+    if isinstance(record, HouseEvent):
+        found = "SELECT coupon_id FROM temp.carried WHERE stock_id = ? AND coupon_code = ?"
+        coupon_id = db.execute(found, (record.stock_id, record.coupon_code)).get
+        if coupon_id is None:
+            raise damaged("an event of a coupon that is not there")
+        values = {"event_no": rows.number(EVENT), "coupon_id": coupon_id}
+        return EVENT, tuple(values.get(column, getattr(record, column, None)) for column in EVENT.columns)
+    table = COUPON if isinstance(record, HouseCoupon) else DELETION
+    return table, (rows.number(table), *(getattr(record, column) for column in table.columns[1:]))

@@ -1,0 +1,144 @@
+"""`quanma export` and `import`: a pool that moves house answers every number as before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+from click.testing import CliRunner
+
+from quanma.cli.main import group
+from quanma.errors import Misconfigured, PoolFenced, QuanmaError, SourceUnreadable, StoreUnavailable
+from quanma.platform.pool import open_pool
+from quanma.platform.pool.house import HouseNonce, Sums, _encode, differences
+from tests.contract.driver import DrivenPool
+from tests.support.platform import MCHID, build_world
+from tests.support.poolstory import Story
+
+Run = Callable[..., tuple[int, str]]
+OLD, NEW = "sqlite:///quanma.db", "sqlite:///new.db"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Path:
+    return build_world(tmp_path)
+
+
+@pytest.fixture
+def run(world: Path) -> Run:
+    def run(command: str, *arguments: str) -> tuple[int, str]:
+        line = [command, "--config", str(world / "platform.toml"), *arguments]
+        done = CliRunner().invoke(group, line, standalone_mode=False, catch_exceptions=False)
+        if isinstance(done.exception, QuanmaError):
+            raise done.exception
+        return done.return_value or 0, done.output
+
+    return run
+
+
+async def told(world: Path) -> tuple[Story, list[Any]]:
+    story = Story()
+    pool = open_pool(OLD, world)
+    await story.tell(pool)
+    await story.ask_each_code(pool)
+    truth = await story.answers(pool)
+    await pool.close()
+    return story, truth
+
+
+async def asked(world: Path, url: str, story: Story) -> list[Any]:
+    pool = open_pool(url, world)
+    assert pool.fence() is None
+    answers = await story.answers(pool)
+    await pool.close()
+    return answers
+
+
+def test_every_number_is_answered_as_before(world: Path, run: Run, tmp_path: Path) -> None:
+    story, truth = asyncio.run(told(world))
+    file = tmp_path / "house.zst"
+    status, said = run("export", str(file))
+    assert status == 0
+    assert file.stat().st_mode & 0o777 == 0o600
+    status, again = run("import", "--database", NEW, str(file))
+    assert status == 0
+    assert "imported: the sums of both are the same" in again
+    table = [line for line in said.splitlines() if line.startswith("  ")]
+    assert table == [line for line in again.splitlines() if line.startswith("  ")]
+    assert len(table) == 11  # All kinds but the barred, and the heading.
+    assert asyncio.run(asked(world, NEW, story)) == truth
+    # And it goes on there, and nowhere else.
+    pool = DrivenPool(lambda: open_pool(NEW, world))
+    new = pool.send(story.stock_id, "oNobody", "n1")
+    assert new not in {code.code for code in truth[-1:] if hasattr(code, "code")}
+    pool.close()
+    pool = DrivenPool(lambda: open_pool(OLD, world))
+    with pytest.raises(PoolFenced, match="lives elsewhere now"):
+        pool.send(story.stock_id, "oNobody", "n1")
+    pool.close()
+
+
+def test_a_pool_that_is_not_empty_takes_nothing_in(world: Path, run: Run, tmp_path: Path) -> None:
+    asyncio.run(told(world))
+    run("export", str(tmp_path / "house"))
+    with pytest.raises(StoreUnavailable, match="not empty"):
+        run("import", str(tmp_path / "house"))
+    with pytest.raises(Misconfigured, match="there already"):
+        run("export", str(tmp_path / "house"))
+    with pytest.raises(StoreUnavailable, match="is fenced"):
+        run("export", str(tmp_path / "again"))
+    assert not list(tmp_path.glob("again*"))
+
+
+@pytest.mark.parametrize("kind", ["cut", "changed", "no end", "other", "more"])
+def test_a_file_that_is_not_whole_is_refused(world: Path, run: Run, tmp_path: Path, kind: str) -> None:
+    asyncio.run(told(world))
+    file = tmp_path / "house"
+    run("export", str(file))
+    content = file.read_bytes()
+    with zstandard.ZstdDecompressor().stream_reader(content) as stream:
+        text = stream.read()
+    lines = text.splitlines(keepends=True)
+    damaged = {
+        "cut": content[: len(content) // 2],
+        "changed": _packed(text.replace(b"4200000913", b"4200000914", 1)),
+        "no end": _packed(b"".join(lines[:-1])),
+        "other": b"stock_id,coupon_code\n",
+        "more": _packed(b"".join([*lines[:-1], lines[-2], lines[-1]])),
+    }
+    file.write_bytes(damaged[kind])
+    with pytest.raises((SourceUnreadable, StoreUnavailable), match="nothing was imported"):
+        run("import", "--database", NEW, str(file))
+    assert [path.name for path in world.glob("new.db*")] == ["new.db.lock"]
+
+
+def _packed(text: bytes) -> bytes:
+    return zstandard.ZstdCompressor().compress(text)
+
+
+def test_sums_that_differ_are_said() -> None:
+    sums: list[Any] = []
+    for count in (1, 2):
+        running = Sums()
+        for number in range(count):
+            record = HouseNonce(mchid=MCHID, next=number)
+            running.add(record, _encode(record))
+        sums.append(running.all())
+    assert differences(sums[0], sums[0]) == []
+    assert differences(sums[0], sums[1]) == ["nonce of stock -: 1 records exported, 2 found"]
+
+
+def test_an_import_that_came_out_otherwise_is_not_put_in_place(
+    world: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asyncio.run(told(world))
+    run("export", str(tmp_path / "house"))
+    monkeypatch.setattr("quanma.platform.pool.care.differences", lambda before, after: ["coupon of stock 1: …"])
+    status, said = run("import", "--database", NEW, str(tmp_path / "house"))
+    assert status == 1
+    assert "DIFFERENT: coupon of stock 1" in said
+    assert [path.name for path in world.glob("new.db*")] == ["new.db.lock"]
