@@ -58,8 +58,13 @@ def cpu_seconds(pid: int) -> float:
 
 
 def resident_bytes() -> int:
-    """Memory that this process holds now."""
+    """Memory that this process holds now, mapped files included."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def mapped_bytes() -> int:
+    """How much of that is mapped from files."""
+    return int(Path("/proc/self/statm").read_text().split()[2]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _processor() -> str:

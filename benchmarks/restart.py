@@ -19,7 +19,9 @@ class Restarted(NamedTuple):
     seconds: float
     """From opening the file to ready."""
     resident_bytes: int
-    """How much more memory the process holds then."""
+    """How much more memory the process holds then, mapped files included."""
+    mapped_bytes: int
+    """How much of that is mapped from files: the kernel takes it back where memory is short."""
     shelf_bytes: int
     """What the index and the fates of all stocks take of it."""
 
@@ -31,12 +33,13 @@ def restart(path: Path) -> Restarted:
 
 
 def main() -> None:
-    resident_before = machine.resident_bytes()
+    resident_before, mapped_before = machine.resident_bytes(), machine.mapped_bytes()
     began = time.perf_counter()
     pool = SqlitePool(Path(sys.argv[1]))
     seconds = time.perf_counter() - began
     shelf_bytes = sum(held.shelf.nbytes + held.issued.nbytes for held in pool._store.stocks.values())
-    print(json.dumps([seconds, machine.resident_bytes() - resident_before, shelf_bytes]))
+    resident, mapped = machine.resident_bytes() - resident_before, machine.mapped_bytes() - mapped_before
+    print(json.dumps(Restarted(seconds, resident, mapped, shelf_bytes)))
     asyncio.run(pool.close())
 
 

@@ -1,4 +1,4 @@
-"""What the pool is measured against, in SQLite with the pool's own settings: less than it can do with, and the usual.
+"""What the pool is measured against, in SQLite as durable as the pool: less than it can do with, and the usual.
 
 `BareRows` appends the same codes and coupons as rows, one each, and keeps no promise: nothing finds a code, draws
 one, or knows a number again. SQLite does not write faster than that.
@@ -106,7 +106,7 @@ class Textbook:
 
 
 def _opened(path: Path) -> apsw.Connection:
-    """A new file with the settings of quanma's own pool."""
+    """A new file with the settings of quanma's own pool, and more cache: 64 MiB, in place of a mapping."""
     db = apsw.Connection(str(path))
     for setting in (
         "journal_mode = wal",

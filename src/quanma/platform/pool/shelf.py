@@ -107,9 +107,9 @@ class Shelf:
     def _note_upload(self, upload_id: int, first_position: int, codes: Sequence[str]) -> None:
         self._first_positions.append(first_position)
         self._upload_ids.append(upload_id)
-        width = len(codes[0]) if codes else 0
         # One length for all: a code's text can be read alone, at its place in the upload's.
-        self._widths.append(width if all(len(code) == width for code in codes) else 0)
+        widths = set(map(len, codes))
+        self._widths.append(widths.pop() if len(widths) == 1 else 0)
 
     def append_given(self, coupon_id: int, code: str) -> int:
         """Put a code on the shelf that a coupon carries from the start; its text is read as upload `-coupon_id`."""

@@ -253,6 +253,7 @@ class Store:
         """In large pieces, each of one stock: one piece after another would cost a call for every upload."""
         uploads: dict[str, list[tuple[int, int]]] = {}
         texts: dict[str, list[str]] = {}
+        ends: Counter[str] = Counter()
         gathered = 0
 
         def shelve() -> None:
@@ -266,11 +267,11 @@ class Store:
             upload_id, stock_id, _, first_position, code_count, codes = row[:6]
             if not code_count:
                 continue
-            expected = self.stocks[stock_id].shelf.uploaded + sum(count for _, count in uploads.get(stock_id, ()))
-            if first_position != expected or codes.count("\n") + 1 != code_count:
+            if first_position != ends[stock_id] or codes.count("\n") + 1 != code_count:
                 raise StoreUnavailable(
                     f"the store is damaged: upload {upload_id} is not where it was: restore a backup"
                 )
+            ends[stock_id] += code_count
             uploads.setdefault(stock_id, []).append((upload_id, code_count))
             texts.setdefault(stock_id, []).append(codes)
             gathered += code_count
