@@ -6,6 +6,7 @@ import os
 import random
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -55,7 +56,7 @@ class ShelfModel(RuleBasedStateMachine):
         self.shelf.append(upload_id, fresh)
         self.fates += [(code, FREE) for code in fresh.codes]
 
-    @rule(count=st.integers(1, 12), kept=st.booleans())
+    @rule(count=st.integers(1, 16), kept=st.booleans())
     def draw(self, count: int, kept: bool) -> None:
         free = {position for position, (_, fate) in enumerate(self.fates) if fate == FREE}
         drawn = self.shelf.draw(count)
@@ -162,7 +163,7 @@ def _draws_of_a_copy(shelf: Shelf) -> bytes:
             # Python seeds its own generator anew after a fork.
             random.seed(1)
             np.random.seed(1)
-            os.write(write, str(shelf.draw(8)).encode())
+            os.write(write, str([shelf.draw(3), shelf.draw(8)]).encode())
         finally:
             os._exit(0)
     os.close(write)
@@ -199,16 +200,27 @@ class Bits:
 
 
 def test_random_numbers_of_the_last_incomplete_round_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """2⁶⁴ is no multiple of 7: the 2⁶⁴ % 7 = 2 highest numbers would make the first slots come more often."""
-    for number in range(2**64 - 2, 2**64):
-        shelf = shelf_of([f"C{number}" for number in range(7)])
-        Bits(monkeypatch, number, 5)
-        assert shelf.draw(1) == [5]
-    Bits(monkeypatch, 2**64 - 3)
-    assert shelf_of([f"C{number}" for number in range(7)]).draw(1) == [6]
-    # Of three draws that share a call, the second has a number above its own last round: all three are thrown again.
-    Bits(monkeypatch, 3, 2**64 - 1, 3, 0, 0, 0)
-    assert shelf_of([f"C{number}" for number in range(8)]).draw(3) == [0, 7, 6]
+    """2⁶⁴ % 11 = 5: with the 5 highest numbers, the first slots would come more often. Eight draws share a call."""
+    assert 2**64 % 11 == 5
+    for number in range(2**64 - 5, 2**64):
+        shelf = shelf_of([f"C{number}" for number in range(11)])
+        Bits(monkeypatch, number, *[0] * 7, 4, *[0] * 7)
+        assert shelf.draw(8)[0] == 4
+    Bits(monkeypatch, 2**64 - 6, *[0] * 7)
+    assert shelf_of([f"C{number}" for number in range(11)]).draw(8)[0] == 10
+
+
+@pytest.mark.parametrize("together", [1, 7, 8, 40])
+def test_each_free_code_is_drawn_equally_often_few_or_many_at_a_time(together: int) -> None:
+    codes = [f"C{number}" for number in range(60)]
+    drawn: Counter[str] = Counter()
+    for _ in range(8000 // together):
+        shelf = shelf_of(codes)
+        drawn.update(shelf.texts(shelf.draw(together)))
+    # Pearson's chi-square of 59 degrees of freedom, less what drawing without putting back takes off: above 130 once
+    # in a million times.
+    expected = drawn.total() / 60
+    assert sum((drawn[code] - expected) ** 2 / expected for code in codes) < 130
 
 
 def test_a_code_that_is_not_what_was_uploaded_is_never_read_out() -> None:

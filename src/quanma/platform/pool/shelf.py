@@ -15,6 +15,7 @@ numpy needs. numpy sees the same memory where many are read.
 from __future__ import annotations
 
 import os
+import secrets
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -26,6 +27,8 @@ import numpy as np
 from ...errors import StoreUnavailable
 from .hashindex import ABSENT, Hashes, HashIndex, Slots
 
+_FEW = 8
+"""Fewer than so many are not worth numpy's calls."""
 FREE = 0
 DELETED = 2**32 - 1
 
@@ -145,7 +148,10 @@ class Shelf:
 
     def texts(self, positions: Sequence[int]) -> list[str]:
         """Read codes. Raises StoreUnavailable: one is not what was put there."""
-        codes = self._read(*self._places(positions))
+        if not positions:
+            return []
+        few = len(positions) < _FEW
+        codes = self._read(*(zip(*map(self.place, positions), strict=True) if few else self._places(positions)))
         # One changed bit of a text, and a user would hold a code that no merchant knows.
         for damaged in self._index.differing(positions, codes):
             place = self.place(damaged)
@@ -176,10 +182,7 @@ class Shelf:
         free = self._free
         drawn: list[int] = []
         while len(drawn) < count and free:
-            slots = _random_below(len(free), min(count - len(drawn), len(free)))
-            # Read at once, they come from memory at the same time; read one after another, each is waited for.
-            np.frombuffer(free, np.uint32)[slots]
-            for slot in slots.tolist():
+            for slot in self._random_slots(min(count - len(drawn), len(free))):
                 drawn.append(free[slot])
                 last = free.pop()
                 if slot < len(free):
@@ -189,6 +192,28 @@ class Shelf:
                 there = [position for position in drawn if self._fates[position] != DELETED]
                 self._deleted_in_free -= len(drawn) - len(there)
                 drawn = there
+        return drawn
+
+    def _random_slots(self, draws: int) -> list[int]:
+        """Return a random slot of all the free ones, then one of one less, and so on: each is as likely as any other.
+
+        Not a number is kept for later: a copy of the process would draw the same.
+        """
+        first = len(self._free)
+        if draws < _FEW:
+            return [secrets.randbelow(left) for left in range(first, first - draws, -1)]
+        left = np.arange(first, first - draws, -1, dtype=np.uint64)
+        while True:
+            numbers = np.frombuffer(os.urandom(8 * draws), np.uint64)
+            slots = numbers % left
+            # Each must be of a complete round of slots below 2⁶⁴. With the last, incomplete one, the first slots would
+            # come more often. All are thrown again: it happens once in a million million draws.
+            if (numbers - slots <= -left).all():
+                break
+        at = slots.astype(np.int64)
+        # Read at once, they come from memory at the same time; read one after another, each is waited for.
+        np.frombuffer(self._free, np.uint32)[at]
+        drawn: list[int] = at.tolist()
         return drawn
 
     def put_back(self, drawn: Sequence[int]) -> None:
@@ -233,18 +258,3 @@ class Shelf:
         )
         positions: list[int] = np.flatnonzero(wanted)[offset : offset + limit].tolist()
         return positions
-
-
-def _random_below(count: int, draws: int) -> Slots:
-    """Return a random slot of `count` ones, then one of one less, and so on: each is as likely as any other.
-
-    Not a number is kept for later: a copy of the process would draw the same.
-    """
-    left = np.arange(count, count - draws, -1, dtype=np.uint64)
-    while True:
-        numbers = np.frombuffer(os.urandom(8 * draws), np.uint64)
-        slots = numbers % left
-        # Each must be of a complete round of slots below 2⁶⁴. With the last, incomplete one, the first slots would come
-        # more often. All are thrown again: it happens once in a million million draws.
-        if (numbers - slots <= -left).all():
-            return slots.astype(np.int64)
