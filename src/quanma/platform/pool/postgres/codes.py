@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -27,7 +27,7 @@ from ..answers import Others
 from .lanes import Asked, singly
 from .link import Connection
 from .stocks import TALLY
-from .turn import Turn, check_creator, stock_of
+from .turn import COUPON_FIELDS, Tally, Turn, check_creator, stock_of
 
 
 class Upload(NamedTuple):
@@ -44,7 +44,7 @@ async def upload(turn: Turn, asks: Sequence[Asked[Upload]]) -> list[UploadedCode
     known = await _first_answers(turn, [ask.request.request.upload_request_no for ask in asks])
     there = await _there(turn, {code for one in sorted_codes for code in one.acceptable})
     added: list[tuple[str, int, int]] = []
-    rows: list[tuple[str, str, str | None, int]] = []
+    rows: list[tuple[str, int, list[str], str | None, int]] = []
     outcomes: list[UploadedCodes | QuanmaError] = []
     position = turn.tally.uploaded
     for ask, codes in zip(asks, sorted_codes, strict=True):
@@ -61,9 +61,9 @@ async def upload(turn: Turn, asks: Sequence[Asked[Upload]]) -> list[UploadedCode
             continue
         there.update(fresh)
         added += [(code, position + line, ask.now) for line, code in enumerate(fresh)]
-        position += len(fresh)
         told = msgspec.json.encode(others).decode() if others != Others() else None
-        rows.append((number, "\n".join(fresh), told, ask.now))
+        rows.append((number, position, fresh, told, ask.now))
+        position += len(fresh)
         known[number] = answers.uploaded(turn.stock_id, fresh, others, ask.now)
         outcomes.append(known[number])
     if rows:
@@ -74,8 +74,9 @@ async def upload(turn: Turn, asks: Sequence[Asked[Upload]]) -> list[UploadedCode
 async def _first_answers(turn: Turn, numbers: Sequence[str]) -> dict[str, UploadedCodes]:
     """The answers that these numbers were given, as they were given."""
     rows = await turn.connection.fetch(
-        "SELECT upload_request_no, codes, others, success_at FROM upload"
-        " WHERE stock_id = $1 AND upload_request_no = ANY($2::text[])",
+        "SELECT upload_request_no, others, u.success_at, (SELECT codes FROM piece p"
+        " WHERE p.stock_id = $1 AND p.first_position = u.first_position AND u.code_count > 0)"
+        " FROM upload u WHERE u.stock_id = $1 AND u.upload_request_no = ANY($2::text[])",
         turn.stock_id,
         numbers,
     )
@@ -86,7 +87,7 @@ async def _first_answers(turn: Turn, numbers: Sequence[str]) -> dict[str, Upload
             msgspec.json.decode(others, type=Others) if others else Others(),
             success_at,
         )
-        for number, codes, others, success_at in rows
+        for number, others, success_at, codes in rows
     }
 
 
@@ -111,21 +112,31 @@ def _sort_out(
 
 
 async def _write(
-    turn: Turn, added: Sequence[tuple[str, int, int]], rows: Sequence[tuple[str, str, str | None, int]]
+    turn: Turn, added: Sequence[tuple[str, int, int]], rows: Sequence[tuple[str, int, list[str], str | None, int]]
 ) -> None:
     if added:
         await _add_slots(turn, len(added))
-        await turn.connection.execute(
-            "INSERT INTO code (stock_id, coupon_code, position, success_at)"
-            " SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::bigint[])",
-            turn.stock_id,
-            *_columns(added, 3),
-        )
+        await add_codes(turn, added, [(first, fresh, now) for _, first, fresh, _, now in rows if fresh])
     await turn.connection.execute(
-        "INSERT INTO upload (stock_id, upload_request_no, codes, others, success_at)"
-        " SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[])",
+        "INSERT INTO upload (stock_id, upload_request_no, first_position, code_count, others, success_at)"
+        " SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::integer[], $5::text[], $6::bigint[])",
         turn.stock_id,
-        *_columns(rows, 4),
+        *columns([(number, first, len(fresh), told, now) for number, first, fresh, told, now in rows], 5),
+    )
+
+
+async def add_codes(
+    turn: Turn, added: Sequence[tuple[str, int, int | None]], pieces: Sequence[tuple[int, list[str], int | None]]
+) -> None:
+    """Write codes, each with its position and time, and the same codes in pieces: where one begins, its codes, time."""
+    await turn.connection.execute(
+        "WITH pieces AS (INSERT INTO piece (stock_id, first_position, codes, success_at)"
+        " SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::bigint[]))"
+        " INSERT INTO code (stock_id, coupon_code, position, success_at)"
+        " SELECT $1, * FROM unnest($5::text[], $6::bigint[], $7::bigint[])",
+        turn.stock_id,
+        *columns([(first, "\n".join(codes), at) for first, codes, at in pieces], 3),
+        *columns(added, 3),
     )
 
 
@@ -145,7 +156,7 @@ async def _add_slots(turn: Turn, count: int) -> None:
     tally.free += count
 
 
-def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
+def columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
     """Rows as `unnest` takes them."""
     return [[row[column] for row in rows] for column in range(width)]
 
@@ -153,47 +164,110 @@ def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
 async def list_page(connection: Connection, mchid: str, request: ListCodes) -> CodePage:
     facts = await stock_of(connection, request.stock_id)
     check_creator(facts, mchid)
-    uploaded, deleted = (await connection.fetchrow(TALLY, request.stock_id))[:2]
-    rows = await connection.fetch(_PAGES[request.status], request.stock_id, request.offset, request.limit)
+    tally = Tally(*await connection.fetchrow(TALLY, request.stock_id))
+    if request.status is None:
+        found = await _page(connection, request)
+    else:
+        found = await _page_by_status(connection, request)
     return CodePage(
         stock_id=request.stock_id,
-        total_count=uploaded - deleted,
+        total_count=tally.total,
         offset=request.offset,
-        limit=len(rows),
-        data=[answers.code(row[0], row[1], _carrier(row[2:])) for row in rows],
+        limit=len(found),
+        data=[answers.code(*one) for one in found],
     )
 
 
-_CODE = f"c.coupon_code, c.success_at, {', '.join(f'k.{field}' for field in CouponFacts._fields)}"
-_CODES = (
-    f"SELECT {_CODE} FROM code c LEFT JOIN coupon k ON k.stock_id = $1 AND k.coupon_code = c.coupon_code"
-    " WHERE c.stock_id = $1"
-)
-_PAGES = {
+Listed = tuple[str, int | None, CouponFacts | None]
+"""A code, when it was uploaded, and who carries it."""
+
+
+async def _page(connection: Connection, request: ListCodes) -> list[Listed]:
     # Where the page begins: as many positions further on as codes before it were deleted.
-    None: f"{_CODES} AND c.position >= $2 + (SELECT count(*) FROM"
-    " (SELECT position - row_number() OVER (ORDER BY position) + 1 AS place FROM deletion WHERE stock_id = $1) d"
-    " WHERE d.place <= $2) ORDER BY c.position LIMIT $3",
-    "AVAILABLE": f"{_CODES} AND k.coupon_code IS NULL ORDER BY c.position LIMIT $3 OFFSET $2",
-    "DISPATCHED": f"{_CODES} AND k.coupon_code IS NOT NULL ORDER BY c.position LIMIT $3 OFFSET $2",
-}
+    begin = request.offset + await connection.fetchval(
+        "SELECT count(*) FROM (SELECT position - row_number() OVER (ORDER BY position) + 1 AS place"
+        " FROM deletion WHERE stock_id = $1) d WHERE d.place <= $2",
+        request.stock_id,
+        request.offset,
+    )
+    found: list[Listed] = []
+    async for part in _in_order(connection, request.stock_id, begin):
+        found += part
+        if len(found) >= request.limit:
+            break
+    return found[: request.limit]
+
+
+async def _page_by_status(connection: Connection, request: ListCodes) -> list[Listed]:
+    given = request.status == "DISPATCHED"
+    found: list[Listed] = []
+    async for part in _in_order(connection, request.stock_id, 0):
+        found += [one for one in part if (one[2] is not None) is given]
+        if len(found) >= request.offset + request.limit:
+            break
+    return found[request.offset : request.offset + request.limit]
+
+
+_PIECES_AT_ONCE = 8
+
+
+async def _in_order(connection: Connection, stock_id: str, begin: int) -> AsyncIterator[list[Listed]]:
+    """The codes that are there from a position on, in upload order, some pieces at a time."""
+    first = await connection.fetchval(
+        "SELECT max(first_position) FROM piece WHERE stock_id = $1 AND first_position <= $2", stock_id, begin
+    )
+    while pieces := await connection.fetch(
+        "SELECT first_position, codes, success_at FROM piece WHERE stock_id = $1 AND first_position >= $2"
+        " ORDER BY first_position LIMIT $3",
+        stock_id,
+        first or 0,
+        _PIECES_AT_ONCE,
+    ):
+        lines = [
+            (position, code, success_at)
+            for first_position, codes, success_at in pieces
+            for position, code in enumerate(codes.split("\n"), first_position)
+        ]
+        first = lines[-1][0] + 1
+        lines = [line for line in lines if line[0] >= begin]
+        gone = await deleted_among(connection, stock_id, [position for position, _, _ in lines])
+        carriers = await coupons_by_code(connection, stock_id, [code for _, code, _ in lines])
+        yield [(code, success_at, carriers.get(code)) for position, code, success_at in lines if position not in gone]
+
+
+async def deleted_among(connection: Connection, stock_id: str, positions: Sequence[int]) -> set[int]:
+    """Which of these positions hold deleted codes."""
+    rows = await connection.fetch(
+        "SELECT position FROM deletion WHERE stock_id = $1 AND position = ANY($2::bigint[])", stock_id, positions
+    )
+    return {position for (position,) in rows}
+
+
+async def coupons_by_code(connection: Connection, stock_id: str, codes: Sequence[str]) -> dict[str, CouponFacts]:
+    rows = await connection.fetch(
+        f"SELECT {COUPON_FIELDS} FROM coupon WHERE stock_id = $1 AND coupon_code = ANY($2::text[])", stock_id, codes
+    )
+    return {coupon.coupon_code: coupon for coupon in (CouponFacts(*row) for row in rows)}
 
 
 async def show(connection: Connection, mchid: str, request: ShowCode, now: int) -> CodeDetail:
     facts = await stock_of(connection, request.stock_id)
     check_creator(facts, mchid)
-    row = await connection.fetchrow(f"{_CODES} AND c.coupon_code = $2", request.stock_id, request.coupon_code)
+    # Of one moment: a code that is deleted or given out in between must not show as both.
+    row = await connection.fetchrow(
+        f"SELECT c.success_at, {', '.join(f'k.{field}' for field in CouponFacts._fields)}"
+        " FROM code c LEFT JOIN coupon k ON k.stock_id = $1 AND k.coupon_code = $2"
+        " WHERE c.stock_id = $1 AND c.coupon_code = $2",
+        request.stock_id,
+        request.coupon_code,
+    )
     if row is None:
         raise answers.no_code(request.stock_id, request.coupon_code)
-    coupon = _carrier(row[2:])
+    coupon = None if row[1] is None else CouponFacts(*row[1:])
     return CodeDetail(
-        code_information=answers.code(row[0], row[1], coupon),
+        code_information=answers.code(request.coupon_code, row[0], coupon),
         coupon_information=None if coupon is None else answers.coupon(facts, coupon, now),
     )
-
-
-def _carrier(columns: Sequence[Any]) -> CouponFacts | None:
-    return None if columns[0] is None else CouponFacts(*columns)
 
 
 async def delete(turn: Turn, asked: Asked[DeleteCode]) -> DeletedCode:

@@ -32,7 +32,7 @@ from ...rules import SentFacts, StockFacts
 from .. import answers
 from ..answers import Owned
 from ..contract import Issue
-from . import outbox
+from . import codes, outbox
 from .lanes import Asked, singly
 from .link import Connection
 from .slots import Slots
@@ -159,45 +159,45 @@ async def _decide(
 async def _carried(turn: Turn, coupons: Sequence[CouponFacts], slots: Slots) -> list[CouponFacts]:
     """Return the coupons with the codes that they carry."""
     if turn.facts.takes_uploads:
-        codes = await _draw(turn, len(coupons), slots)
-        return [coupon._replace(coupon_code=code) for coupon, code in zip(coupons, codes, strict=True)]
+        drawn = await _draw(turn, len(coupons), slots)
+        return [coupon._replace(coupon_code=code) for coupon, code in zip(coupons, drawn, strict=True)]
     first = turn.tally.uploaded
     turn.tally.uploaded += len(coupons)
-    await turn.connection.execute(
-        "INSERT INTO code (stock_id, coupon_code, position) SELECT $1, * FROM unnest($2::text[], $3::bigint[])",
-        turn.stock_id,
-        [coupon.coupon_code for coupon in coupons],
-        list(range(first, turn.tally.uploaded)),
-    )
+    added = [(coupon.coupon_code, position, None) for position, coupon in enumerate(coupons, first)]
+    await codes.add_codes(turn, added, [(first, [code for code, _, _ in added], None)])
     return list(coupons)
 
 
 async def _draw(turn: Turn, count: int, slots: Slots) -> list[str]:
     """Take so many free codes at random."""
-    codes: list[str] = []
-    texts: dict[int, str | None] = {}
-    while len(codes) < count:
-        rows = await turn.connection.fetch(_SLOTS, turn.stock_id, slots.choose(count - len(codes)))
+    drawn: list[str] = []
+    texts: dict[int, str] = {}
+    while len(drawn) < count:
+        rows = await turn.connection.fetch(_SLOTS, turn.stock_id, slots.choose(count - len(drawn)))
         slots.learn((row[0], row[1], row[2]) for row in rows)
         texts.update((row[1], row[3]) for row in rows)
         positions = slots.take()
         if not positions:
             raise StoreUnavailable(f"stock {turn.stock_id} has fewer codes than it counts: restore a backup")
-        drawn = [code for code in map(texts.__getitem__, positions) if code is not None]
-        # A position without a code: it was deleted. Its slot is gone now, and another is drawn.
-        turn.tally.stale -= len(positions) - len(drawn)
-        codes += drawn
+        gone: set[int] = set()
+        if turn.tally.stale:
+            # Codes that were deleted. Their slots are gone now, and others are drawn.
+            gone = await codes.deleted_among(turn.connection, turn.stock_id, positions)
+            turn.tally.stale -= len(gone)
+        drawn += [texts[position] for position in positions if position not in gone]
     turn.tally.free = slots.free
-    return codes
+    return drawn
 
 
-# Slot, position, whether the store has that as a move, and the code.
+# Slot, position, whether the store has that as a move, and the code. Each is looked up by itself: a join's plan would
+# be the planner's choice, and right after an upload it thinks that reading all is cheaper.
 _SLOTS = (
-    "SELECT h.slot, h.position, h.moved, c.coupon_code FROM (SELECT s.slot, d.position IS NOT NULL AS moved,"
-    " coalesce(d.position, s.slot + (SELECT e.shift FROM extent e WHERE e.stock_id = $1 AND e.first_slot <= s.slot"
-    " ORDER BY e.first_slot DESC LIMIT 1)) AS position"
-    " FROM unnest($2::bigint[]) AS s(slot) LEFT JOIN displaced d ON d.stock_id = $1 AND d.slot = s.slot) h"
-    " LEFT JOIN code c ON c.stock_id = $1 AND c.position = h.position"
+    "SELECT slot, position, moved, (SELECT split_part(p.codes, E'\\n', (h.position - p.first_position + 1)::integer)"
+    " FROM piece p WHERE p.stock_id = $1 AND p.first_position <= h.position ORDER BY p.first_position DESC LIMIT 1)"
+    " FROM (SELECT slot, coalesce(moved_in, slot + (SELECT e.shift FROM extent e WHERE e.stock_id = $1"
+    " AND e.first_slot <= slot ORDER BY e.first_slot DESC LIMIT 1)) AS position, moved_in IS NOT NULL AS moved"
+    " FROM (SELECT slot, (SELECT d.position FROM displaced d WHERE d.stock_id = $1 AND d.slot = s.slot) AS moved_in"
+    " FROM unnest($2::bigint[]) AS s(slot) OFFSET 0) d OFFSET 0) h"
 )
 
 

@@ -37,8 +37,10 @@ SETTINGS = {
     # A worker that is paused, or whose host is gone, must not keep a stock's turn.
     "idle_in_transaction_session_timeout": "5s",
     "tcp_user_timeout": "10s",
-    # Statistics are stale right after many uploads, and each statement here has an index to go by.
+    # Each statement here has an index to go by. Statistics are stale right after many uploads, but a plan that is made
+    # for each statement at least knows how large a table is; one made when it was empty would be kept for minutes.
     "enable_seqscan": "off",
+    "plan_cache_mode": "force_custom_plan",
     "jit": "off",
 }
 

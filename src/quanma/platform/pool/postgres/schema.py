@@ -15,6 +15,7 @@ DISTRIBUTED = (
     "tally",
     "day_tally",
     "code",
+    "piece",
     "extent",
     "displaced",
     "upload",

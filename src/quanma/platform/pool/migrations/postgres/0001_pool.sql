@@ -59,15 +59,28 @@ CREATE TABLE day_tally (
     PRIMARY KEY (stock_id, day)
 );
 
--- The codes of a stock. A code that a coupon carries stays here; a deleted one goes.
+-- Where two indexes of a table begin with stock_id, the planner may take the one for the other, and go through all
+-- rows of a stock to find one: right after many uploads it knows no better. So only one of a table's ever does, but
+-- for tables that stay small.
+
+-- The codes of a stock, to know one by. A deleted one goes, and may come again.
 CREATE TABLE code (
     stock_id    text COLLATE "C" NOT NULL,
     coupon_code text COLLATE "C" NOT NULL,
     position    bigint NOT NULL,     -- its place in upload order, from 0
     success_at  bigint,              -- NULL: it came with its coupon
-    PRIMARY KEY (stock_id, coupon_code)
+    PRIMARY KEY (coupon_code, stock_id)
 );
-CREATE UNIQUE INDEX code_position ON code (stock_id, position);
+
+-- The same codes in upload order, those of an upload in one row: to know one by its position.
+CREATE TABLE piece (
+    stock_id       text COLLATE "C" NOT NULL,
+    first_position bigint NOT NULL,
+    codes          text NOT NULL,    -- one a line
+    success_at     bigint,
+    PRIMARY KEY (stock_id, first_position)
+);
+ALTER TABLE piece ALTER codes SET STORAGE EXTERNAL;
 
 -- Which code stands at which free slot: an array that is never written out. A slot holds the position slot + shift of
 -- its extent, the last one that begins at or before it, unless it is displaced. A draw takes a random slot and moves
@@ -88,12 +101,12 @@ CREATE TABLE displaced (
 CREATE TABLE upload (
     stock_id          text COLLATE "C" NOT NULL,
     upload_request_no text COLLATE "C" NOT NULL,
-    codes             text NOT NULL,     -- newly stored, one a line
+    first_position    bigint NOT NULL,   -- of its piece
+    code_count        integer NOT NULL,  -- newly stored; 0: it has no piece
     others            text,              -- the answer's fail_codes, exist_codes, duplicate_codes as JSON, if any
     success_at        bigint NOT NULL,
     PRIMARY KEY (stock_id, upload_request_no)
 );
-ALTER TABLE upload ALTER codes SET STORAGE EXTERNAL;
 
 -- A coupon in a user's hands: see platform/life.py. Its key is the promise that no two carry one code.
 CREATE TABLE coupon (
@@ -120,9 +133,9 @@ CREATE TABLE coupon (
     deactivated_at         bigint,
     associate_out_trade_no text,
     written_at             timestamptz NOT NULL DEFAULT clock_timestamp(),   -- to sort coupons of one second by
-    PRIMARY KEY (stock_id, coupon_code)
+    PRIMARY KEY (coupon_code, stock_id)
 ) WITH (fillfactor = 90);
-CREATE UNIQUE INDEX coupon_number ON coupon (stock_id, openid, out_request_no);
+CREATE UNIQUE INDEX coupon_number ON coupon (openid, out_request_no, stock_id);
 
 CREATE TABLE deletion (
     stock_id          text COLLATE "C" NOT NULL,
@@ -132,7 +145,7 @@ CREATE TABLE deletion (
     deleted_at        bigint NOT NULL,
     PRIMARY KEY (stock_id, delete_request_no)
 );
-CREATE UNIQUE INDEX deletion_position ON deletion (stock_id, position);
+CREATE UNIQUE INDEX deletion_position ON deletion (position, stock_id);
 
 -- What a number of the other calls did: the request to know a repeat by, and the answer to repeat.
 CREATE TABLE done (
@@ -153,9 +166,9 @@ CREATE TABLE pay_receipt (
     returned_amount    bigint NOT NULL DEFAULT 0,
     receipt            text NOT NULL,      -- PayReceipt as JSON
     PRIMARY KEY (stock_id, subsidy_receipt_id),
-    FOREIGN KEY (stock_id, coupon_code) REFERENCES coupon
+    FOREIGN KEY (coupon_code, stock_id) REFERENCES coupon
 );
-CREATE INDEX pay_receipt_coupon ON pay_receipt (stock_id, coupon_code);
+CREATE INDEX pay_receipt_coupon ON pay_receipt (coupon_code, stock_id);
 
 CREATE TABLE return_receipt (
     stock_id                  text COLLATE "C" NOT NULL,
@@ -178,8 +191,8 @@ CREATE TABLE event (
     due_at       bigint,              -- NULL: delivered, or given up
     delivered_at bigint,
     last_error   text,
-    PRIMARY KEY (stock_id, id),
-    FOREIGN KEY (stock_id, coupon_code) REFERENCES coupon
+    PRIMARY KEY (id, stock_id),
+    FOREIGN KEY (coupon_code, stock_id) REFERENCES coupon
 );
 CREATE UNIQUE INDEX event_coupon ON event (stock_id, coupon_id);
 CREATE INDEX event_due ON event (due_at, stock_id) WHERE due_at IS NOT NULL;
