@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import zstandard
 from click.testing import CliRunner
 
 from quanma.cli.main import group
-from quanma.errors import Misconfigured, PoolFenced, QuanmaError, SourceUnreadable, StoreUnavailable
+from quanma.errors import Misconfigured, NotEnough, PoolFenced, QuanmaError, SourceUnreadable, StoreUnavailable
 from quanma.platform.pool import open_pool
 from quanma.platform.pool.house import HouseNonce, Sums, _encode, differences
 from tests.contract.driver import DrivenPool
@@ -40,9 +40,9 @@ def run(world: Path) -> Run:
     return run
 
 
-async def told(world: Path) -> tuple[Story, list[Any]]:
+async def told(world: Path, url: str = OLD) -> tuple[Story, list[Any]]:
     story = Story()
-    pool = open_pool(OLD, world)
+    pool = open_pool(url, world)
     await story.tell(pool)
     await story.ask_each_code(pool)
     truth = await story.answers(pool)
@@ -58,26 +58,49 @@ async def asked(world: Path, url: str, story: Story) -> list[Any]:
     return answers
 
 
-def test_every_number_is_answered_as_before(world: Path, run: Run, tmp_path: Path) -> None:
-    story, truth = asyncio.run(told(world))
+@pytest.fixture(params=["sqlite to sqlite", "sqlite to postgres", "postgres to sqlite", "postgres to postgres"])
+def move(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    """Where a pool moves from, and to."""
+    old, new = request.param.split(" to ")
+    if "postgres" not in request.param:
+        yield OLD, NEW
+        return
+    databases = request.getfixturevalue("databases")
+    urls = {name: databases.fresh() for name in ("old", "new")}
+    yield (OLD if old == "sqlite" else urls["old"]), (NEW if new == "sqlite" else urls["new"])
+    for url in urls.values():
+        databases.drop(url)
+
+
+def test_every_number_is_answered_as_before(world: Path, run: Run, tmp_path: Path, move: tuple[str, str]) -> None:
+    old, new = move
+    story, truth = asyncio.run(told(world, old))
     file = tmp_path / "house.zst"
-    status, said = run("export", str(file))
+    status, said = run("export", "--database", old, str(file))
     assert status == 0
     assert file.stat().st_mode & 0o777 == 0o600
-    status, again = run("import", "--database", NEW, str(file))
-    assert status == 0
+    status, again = run("import", "--database", new, str(file))
+    assert status == 0, again
     assert "imported: the sums of both are the same" in again
     table = [line for line in said.splitlines() if line.startswith("  ")]
     assert table == [line for line in again.splitlines() if line.startswith("  ")]
     assert len(table) == 11  # All kinds but the barred, and the heading.
-    assert asyncio.run(asked(world, NEW, story)) == truth
+    assert asyncio.run(asked(world, new, story)) == truth
     # And it goes on there, and nowhere else.
-    pool = DrivenPool(lambda: open_pool(NEW, world))
-    new = pool.send(story.stock_id, "oNobody", "n1")
-    assert new not in {code.code for code in truth[-1:] if hasattr(code, "code")}
+    pool = DrivenPool(lambda: open_pool(new, world))
+    pool.upload(story.stock_id, ["LATER1", "LATER2"], "later")
+    total, available = pool.counts(story.stock_id)
+    drawn = [pool.send(story.stock_id, f"oNew{number}", "n1") for number in range(available)]
+    assert len(set(drawn)) == available
+    with pytest.raises(NotEnough):
+        pool.send(story.stock_id, "oLast", "n1")
+    assert pool.counts(story.stock_id) == (total, 0)
     pool.close()
-    pool = DrivenPool(lambda: open_pool(OLD, world))
-    with pytest.raises(PoolFenced, match="lives elsewhere now"):
+    assert asyncio.run(asked(world, new, story))[:40] == truth[:40]
+    pool = DrivenPool(lambda: open_pool(old, world))
+    pool.run(pool.pool.check())
+    assert pool.pool.fence() is not None
+    with pytest.raises(PoolFenced):
         pool.send(story.stock_id, "oNobody", "n1")
     pool.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import IO
@@ -13,7 +13,7 @@ from typing import IO
 from ...errors import Misconfigured
 from ...wire.times import rfc3339
 from . import file_of, is_postgres
-from .house import Reading, Sum, differences, sums_of, write
+from .house import House, Reading, Sum, differences, sums_of, write
 from .issued_codes import IssuedCode
 from .sqlite import backup as sqlite_backup
 from .sqlite import reconcile as sqlite_reconcile
@@ -69,6 +69,8 @@ def export(url: str, folder: Path, to: Path, now: int) -> list[Sum]:
         Misconfigured: something stands at `to`.
         StoreUnavailable: the pool is served, fenced or damaged.
     """
+    if (path := file_of(url, folder)) is not None and not path.exists():
+        raise Misconfigured(f"there is no {path}: name the pool with --database")
     if to.exists():
         raise Misconfigured(f"{to} is there already, and an export replaces nothing: name another file")
     return asyncio.run(_exported(url, folder, to, now))
@@ -76,12 +78,13 @@ def export(url: str, folder: Path, to: Path, now: int) -> list[Sum]:
 
 async def _exported(url: str, folder: Path, to: Path, now: int) -> list[Sum]:
     part = to.with_name(to.name + ".part")
-    with contextlib.closing(_house(url, folder, must_exist=True)) as house, _private(part) as file:
-        sums = await write(file, house.dump(), now)
-        file.flush()
-        os.fsync(file.fileno())
-        await house.leave(f"it was exported at {rfc3339(now)}, and lives elsewhere now")
-        os.replace(part, to)
+    async with _house(url, folder) as house:
+        with _private(part) as file:
+            sums = await write(file, house.dump(), now)
+            file.flush()
+            os.fsync(file.fileno())
+            await house.leave(f"it was exported at {rfc3339(now)}, and lives elsewhere now")
+            os.replace(part, to)
     return sums
 
 
@@ -96,7 +99,7 @@ def take_in(url: str, folder: Path, source: Path) -> tuple[list[Sum], list[str]]
 
 
 async def _taken_in(url: str, folder: Path, source: Path) -> tuple[list[Sum], list[str]]:
-    with contextlib.closing(_house(url, folder, must_exist=False)) as house:
+    async with _house(url, folder) as house:
         reading = Reading(source)
         await house.fill(reading.records())
         different = differences(reading.sums, await sums_of(house.dump()))
@@ -118,20 +121,22 @@ def _private(path: Path) -> Generator[IO[bytes], None, None]:
         path.unlink(missing_ok=True)
 
 
-def _house(url: str, folder: Path, *, must_exist: bool) -> SqliteHouse:
-    if (path := file_of(url, folder)) is None:
-        _postgres(url)
-        raise Misconfigured("PostgreSQL pools can't be moved yet")
-    if must_exist and not path.exists():
-        raise Misconfigured(f"there is no {path}: name the pool with --database")
-    return SqliteHouse(path)
+@contextlib.asynccontextmanager
+async def _house(url: str, folder: Path) -> AsyncGenerator[House, None]:
+    path = file_of(url, folder)
+    house: House = _postgres(url, "house").PostgresHouse(url) if path is None else SqliteHouse(path)
+    try:
+        await house.open()
+        yield house
+    finally:
+        await house.close()
 
 
-def _postgres(url: str) -> ModuleType:
+def _postgres(url: str, module: str = "care") -> ModuleType:
     if not is_postgres(url):
         raise Misconfigured("the database is not sqlite:///relative.db, sqlite:////absolute.db or postgresql://…")
     try:
-        from .postgres import care
+        from .postgres import care, house
     except ModuleNotFoundError as absent:
         raise Misconfigured(f"PostgreSQL needs `pip install quanma[postgres]` ({absent.name} is absent)") from None
-    return care
+    return {"care": care, "house": house}[module]

@@ -57,6 +57,7 @@ class HouseUpload(Record, frozen=True, kw_only=True, tag="upload"):
     stock_id: str
     upload_request_no: str
     first_position: int
+    """0 if it brought no code."""
     codes: str
     """Newly stored ones, one a line."""
     others: str | None = None
@@ -149,9 +150,9 @@ AnyRecord = (
     HouseStock
     | HouseCallback
     | HouseNonce
+    | HouseDeletion
     | HouseUpload
     | HouseCoupon
-    | HouseDeletion
     | HouseBarred
     | HouseDone
     | HousePayReceipt
@@ -163,6 +164,12 @@ AnyRecord = (
 
 class House(Protocol):
     """A pool that nobody serves, opened to be moved."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None:
+        """What was filled in and not accepted is gone."""
+        ...
 
     def dump(self) -> AsyncIterator[AnyRecord]:
         """Yield all that it holds, in the order of `AnyRecord`."""

@@ -22,7 +22,7 @@ async def migrate(url: str, *, distributed: bool) -> list[str]:
     Raises:
         StoreUnavailable: see `schema.migrate` and `schema.distribute`.
     """
-    async with _connected(url) as connection:
+    async with connected(url) as connection:
         done = await schema.migrate(connection)
         if distributed:
             done += [f"distributed {table}" for table in await schema.distribute(connection)]
@@ -30,7 +30,7 @@ async def migrate(url: str, *, distributed: bool) -> list[str]:
 
 
 async def standing(url: str) -> Standing:
-    async with _connected(url) as connection:
+    async with connected(url) as connection:
         await schema.check(connection)
         fenced = await schema.fence(connection)
         totals = await connection.fetchrow(
@@ -48,7 +48,7 @@ async def standing(url: str) -> Standing:
 async def reconcile(url: str, issued: Sequence[IssuedCode], now: int) -> Reconciled:
     """Take codes that were given out elsewhere out of the pool, then lift the fence. May be repeated from the start."""
     taken_out, known, unknown = 0, list[int](), list[int]()
-    async with _connected(url) as connection:
+    async with connected(url) as connection:
         creators = {
             str(stock_id): str(mchid) for stock_id, mchid in await connection.fetch("SELECT stock_id, mchid FROM stock")
         }
@@ -73,7 +73,8 @@ async def reconcile(url: str, issued: Sequence[IssuedCode], now: int) -> Reconci
 
 
 @contextlib.asynccontextmanager
-async def _connected(url: str) -> AsyncGenerator[Connection, None]:
+async def connected(url: str) -> AsyncGenerator[Connection, None]:
+    """A connection whose statements may take as long as they take. Raises Misconfigured: there is none to be had."""
     try:
         connection = await asyncpg.connect(with_primary(url), timeout=CONNECT_SECONDS, server_settings=SETTINGS)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as problem:

@@ -65,10 +65,12 @@ class SqliteHouse:
         self._path = path
         self._part = path.with_name(path.name + ".import")
         self._opened = contextlib.ExitStack()
-        self._opened.enter_context(ground.lock(path))
         self._db: apsw.Connection | None = None
 
-    def close(self) -> None:
+    async def open(self) -> None:
+        self._opened.enter_context(ground.lock(self._path))
+
+    async def close(self) -> None:
         if self._db is not None:
             self._db.close()
         for suffix in ("", "-wal", "-shm", "-journal"):
@@ -144,20 +146,20 @@ def _records(db: apsw.Connection) -> Iterator[AnyRecord]:
     yield from _alike(rows, HouseStock)
     yield from _alike(rows, HouseCallback)
     yield from _alike(rows, HouseNonce)
+    for row in rows.scan(DELETION):
+        yield HouseDeletion(**dict(zip(DELETION.columns[1:], row[1:-2], strict=True)))
     for row in rows.scan(UPLOAD):
-        _, stock_id, no, first_position, _, codes, others, success_at = row[:-2]
+        _, stock_id, no, first_position, count, codes, others, success_at = row[:-2]
         yield HouseUpload(
             stock_id=stock_id,
             upload_request_no=no,
-            first_position=first_position,
+            first_position=first_position if count else 0,
             codes=codes,
             others=others,
             success_at=success_at,
         )
     for row in rows.scan(COUPON):
         yield HouseCoupon(**dict(zip(COUPON.columns[1:], row[1:-2], strict=True)))
-    for row in rows.scan(DELETION):
-        yield HouseDeletion(**dict(zip(DELETION.columns[1:], row[1:-2], strict=True)))
     for kind in (HouseBarred, HouseDone, HousePayReceipt, HouseReturnReceipt):
         yield from _alike(rows, kind)
     for row in rows.scan(EVENT):

@@ -33,7 +33,7 @@ def pay(store: Store, mchid: str, request: PaySubsidy, now: int) -> PayReceipt:
         fields = msgspec.structs.asdict(request)
         receipt = PayReceipt(
             **fields,
-            subsidy_receipt_id=_new_id(),
+            subsidy_receipt_id=_new_id(request.stock_id),
             status="SUCCESS",
             success_time=rfc3339(now),
             create_time=rfc3339(now),
@@ -70,7 +70,7 @@ def take_back(store: Store, mchid: str, request: ReturnSubsidy, now: int) -> Ret
         fields = msgspec.structs.asdict(request)
         receipt = ReturnReceipt(
             **fields,
-            subsidy_return_receipt_id=_new_id(),
+            subsidy_return_receipt_id=_new_id(request.stock_id),
             subsidy_receipt_id=paid.subsidy_receipt_id,
             status="SUCCESS",
             return_done_time=rfc3339(now),
@@ -119,6 +119,12 @@ def _receipt(
     raise ResourceNotExists(f"补差单不存在: there is no receipt {receipt_id}")
 
 
-def _new_id() -> str:
-    """Source: 28 to 32 characters (documented)."""
-    return f"{secrets.randbelow(10**30):030}"
+def _new_id(stock_id: str) -> str:
+    """A receipt's id ends with its stock's: in another back end, it is looked for there.
+
+    Source: 28 to 32 characters (documented); a stock_id of this platform's making has 16.
+    """
+    return f"{secrets.randbelow(10**_OWN_DIGITS):0{_OWN_DIGITS}}{stock_id}"
+
+
+_OWN_DIGITS = 16
