@@ -699,8 +699,9 @@ def test_the_platform_answers_as_the_model_of_a_coupons_life(life: type[Life]) -
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_platform_answers_as_the_model_over_many_lives(life: type[Life], back_end: str) -> None:
-    examples = 80 if back_end == "sqlite" else 20  # A request takes longer there.
+    # On PostgreSQL a request takes longer.
+    examples, share, enough = (80, 0.95, 20_000) if back_end == "sqlite" else (20, 0.85, 2_000)
     play(life, examples=examples, steps=50)
     # Chance leaves out a few cells, and comes to most of them many times, by many ways.
-    assert len(CELLS & life.reached.keys()) > (0.95 if examples == 80 else 0.85) * len(CELLS)
-    assert life.reached.total() > 250 * examples
+    assert len(CELLS & life.reached.keys()) > share * len(CELLS)
+    assert life.reached.total() > enough
