@@ -245,6 +245,11 @@ class Served:
         self.process.wait(10)
         self._drainer.join(10)
 
+    def workers(self) -> list[int]:
+        """The processes that it started to serve, if several do."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
     def stop(self) -> int:
         """End cleanly, and return the exit status."""
         if self.process.poll() is None:
