@@ -72,9 +72,9 @@ class Lanes:
     async def _drive(self, stock_id: str) -> None:
         lane = self._waiting[stock_id]
         while lane:
-            group = lane[:TURN_MAX]
-            del lane[:TURN_MAX]
-            outcomes = await self._outcomes(stock_id, group)
+            group: list[Ask] = []
+            _join(group, lane)
+            outcomes = await self._outcomes(stock_id, group, lane)
             for ask, outcome in zip(group, outcomes, strict=True):
                 if ask.future.done():  # The caller went away; what was done stays done.
                     continue
@@ -84,9 +84,13 @@ class Lanes:
                     ask.future.set_result(outcome)
         del self._waiting[stock_id]
 
-    async def _outcomes(self, stock_id: str, group: Sequence[Ask]) -> list[Any]:
+    async def _outcomes(self, stock_id: str, group: list[Ask], lane: list[Ask]) -> list[Any]:
+        """Work on a group, and on whoever comes before it is the stock's turn."""
+
         async def in_turn(connection: Connection) -> list[Any]:
             turn = await Turn.begin(connection, self._link, stock_id)
+            # Another worker may have had the turn until now.
+            _join(group, lane)
             outcomes: list[Any] = []
             for work, asks in groupby(group, key=lambda ask: ask.work):
                 outcomes += await work(turn, [ask.request for ask in asks])
@@ -102,7 +106,13 @@ class Lanes:
                 log.error("a request was undone: %s", trace_of(error))
                 return [StoreUnavailable("the request was undone")]
         # One of them can't be done, and must not take the others with it.
-        return [outcome for ask in group for outcome in await self._outcomes(stock_id, [ask])]
+        return [outcome for ask in group for outcome in await self._outcomes(stock_id, [ask], [])]
+
+
+def _join(group: list[Ask], lane: list[Ask]) -> None:
+    room = TURN_MAX - len(group)
+    group += lane[:room]
+    del lane[:room]
 
 
 def singly(work: Callable[[Turn, Any], Awaitable[Any]]) -> Together:
