@@ -33,6 +33,7 @@ from .table import Table, median, times
 
 DRAWERS = 32
 UPLOADERS = 64
+IN_FLIGHT = 64
 SLICES = 10
 """Of a long run, each with figures of its own."""
 NAIVE_SECONDS = 10.0
@@ -227,40 +228,63 @@ async def _long_run(server: postgres.Server, count: int, *, hold_snapshot: bool)
     return table
 
 
+class DrawnOverHttp(NamedTuple):
+    """Draws a second, and CPU milliseconds a draw: of the workers, and of PostgreSQL."""
+
+    per_second: float
+    workers_ms: float
+    postgres_ms: float
+
+    @property
+    def cpu_ms(self) -> float:
+        return self.workers_ms + self.postgres_ms
+
+
 def _workers(server: postgres.Server, codes_before: int, quick: bool) -> Table:
     table = Table(
-        f"`quanma serve` over HTTP on PostgreSQL, signed draws, {codes_before:,} codes in the stock",
-        ("workers", "cores", "in flight", "/s", "to one"),
-        "The workers and PostgreSQL share the cores that are named, as they would on a machine of so many. The load "
-        "comes from this machine too, and takes its part of the second core.",
+        f"`quanma serve` over HTTP on PostgreSQL, signed draws, {codes_before:,} codes in each stock",
+        ("stocks", "workers", "cores", "/s", "to one", "CPU ms a draw: workers", "PostgreSQL", "to one by CPU"),
+        f"{IN_FLIGHT} in flight. The workers and PostgreSQL share the cores that are named, as they would on a machine "
+        "of so many; the load is on the second core, and takes its part of it. By CPU: how many draws the cores have "
+        "time for, without what other programs took of them.",
     )
-    draws, rounds, in_flight = (1_000, 3, 64) if quick else (5_000, 5, 64)
+    draws, rounds = (1_000, 3) if quick else (4_000, 5)
     cores = [machine.SERVER_CORE, machine.LOAD_CORE]
-    rates: dict[int, list[float]] = {1: [], 2: []}
     url = server.databases.fresh()
     with tempfile.TemporaryDirectory(prefix="quanma-bench-") as folder:
         world = build_world(Path(folder) / "world")
-        stock_id = uvloop.run(_filled(url, codes_before))
-        for turn in range(rounds + 1):
-            for workers in rates:
-                rate = _over_http(server, world, url, stock_id, cores[:workers], draws, in_flight)
-                if turn:  # The first one warms up.
-                    rates[workers].append(rate)
-    for workers, measured in rates.items():
-        ratio = median(one / other for one, other in zip(measured, rates[1], strict=True))
-        table.add(workers, workers, in_flight, median(measured), times(ratio))
+        for count in (1, 8):
+            stock_ids = uvloop.run(_filled(url, codes_before, count))
+            measured: dict[int, list[DrawnOverHttp]] = {1: [], 2: []}
+            for turn in range(rounds + 1):
+                for workers, repeats in measured.items():
+                    one = _over_http(server, world, url, stock_ids, cores[:workers], draws)
+                    if turn:  # The first one warms up.
+                        repeats.append(one)
+            for workers, repeats in measured.items():
+                pairs = list(zip(repeats, measured[1], strict=True))
+                table.add(
+                    count,
+                    workers,
+                    workers,
+                    median(one.per_second for one in repeats),
+                    times(median(one.per_second / other.per_second for one, other in pairs)),
+                    f"{median(one.workers_ms for one in repeats):.2f}",
+                    f"{median(one.postgres_ms for one in repeats):.2f}",
+                    times(median(workers * other.cpu_ms / one.cpu_ms for one, other in pairs)),
+                )
     server.databases.drop(url)
     return table
 
 
-async def _filled(url: str, count: int) -> str:
+async def _filled(url: str, codes_before: int, count: int) -> list[str]:
     async with _pool(url) as pool:
-        return await _stock(pool, work.Codes(), count)
+        return [await _stock(pool, work.Codes(), codes_before) for _ in range(count)]
 
 
 def _over_http(
-    server: postgres.Server, world: Path, url: str, stock_id: str, cores: list[int], draws: int, in_flight: int
-) -> float:
+    server: postgres.Server, world: Path, url: str, stock_ids: list[str], cores: list[int], draws: int
+) -> DrawnOverHttp:
     _confine(server, cores)
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
@@ -268,19 +292,34 @@ def _over_http(
     os.sched_setaffinity(0, before)
     try:
         merchant = load.Merchant(config.load(merchant_config(world)), running.port)
-        requests = [merchant.signed(Send.post, one) for one in work.draws(stock_id, draws)]
+        drawn = [work.draws(stock_id, draws // len(stock_ids)) for stock_id in stock_ids]
+        requests = [merchant.signed(Send.post, one) for turn in zip(*drawn, strict=True) for one in turn]
+        serving = running.workers() or [running.process.pid]
+        workers_before, postgres_before = _cpu_seconds(serving), _cpu_seconds_of(server)
         with machine.on_core(machine.LOAD_CORE):
-            sent = load.send(running.port, requests, in_flight)
+            sent = load.send(running.port, requests, IN_FLIGHT)
+        workers = _cpu_seconds(serving) - workers_before
+        in_postgres = _cpu_seconds_of(server) - postgres_before
         for answer in sent.answers:
             merchant.verify(answer)
         assert running.stop() == 0
     finally:
         running.close()
-    return draws / sent.seconds
+    return DrawnOverHttp(
+        len(requests) / sent.seconds, 1000 * workers / len(requests), 1000 * in_postgres / len(requests)
+    )
+
+
+def _cpu_seconds(pids: list[int]) -> float:
+    return sum(machine.cpu_seconds(pid) for pid in pids)
+
+
+def _cpu_seconds_of(server: postgres.Server) -> float:
+    """Of all its processes. Those of a server's connections stay as long as those of the pool."""
+    return _cpu_seconds([server.pid, *server.children()])
 
 
 def _confine(server: postgres.Server, cores: list[int]) -> None:
     """PostgreSQL and what it has started; what it starts later is kept there too."""
-    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-    for pid in (server.pid, *map(int, children)):
+    for pid in (server.pid, *server.children()):
         os.sched_setaffinity(pid, cores)

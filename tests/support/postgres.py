@@ -126,6 +126,10 @@ class Server:
     def pid(self) -> int:
         return int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
 
+    def children(self) -> list[int]:
+        """Its processes, that of each connection among them."""
+        return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
     def start(self) -> None:
         """Returns when it answers; after a crash too."""
         log = self.folder / "log"
