@@ -126,7 +126,7 @@ async def _decide(
         if coupon.out_request_no == issue.out_request_no:
             answers.check_same_issue(coupon, issue)
             return coupon
-    turn.link.check_fence()
+    await turn.check_fence()
     rules.check_sends(facts, issue.coupon_code, now)
     await turn.enter_day(now)
     rules.check_limits(facts, SentFacts(tally.sent, tally.sent_on_day, len(mine)))

@@ -130,8 +130,9 @@ class Link:
         except TimeoutError:
             raise StoreUnavailable("the database does not answer") from None
 
-    def check_fence(self) -> None:
+    async def look_at_fence(self, connection: Connection) -> None:
         """Raises PoolFenced: nothing new may be given out."""
+        self.fenced = await schema.fence(connection)
         if self.fenced is not None:
             raise PoolFenced(self.fenced)
 

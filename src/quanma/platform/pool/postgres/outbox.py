@@ -136,7 +136,7 @@ async def list_events(connection: Connection, mchid: str, offset: int, limit: in
         # Coupons are numbered in their stock: between stocks, events of one second go by when they were written.
         rows = await connection.fetch(
             "SELECT c.written_at, e.id, e.created_at, e.attempts, e.due_at, e.delivered_at, e.last_error"
-            " FROM event e JOIN coupon c ON c.stock_id = e.stock_id AND c.coupon_code = e.coupon_code"
+            " FROM event e JOIN coupon c ON c.stock_id = $1 AND c.coupon_code = e.coupon_code"
             " WHERE e.stock_id = $1 ORDER BY e.coupon_id DESC LIMIT $2",
             stock_id,
             offset + limit,

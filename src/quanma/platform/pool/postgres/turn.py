@@ -58,10 +58,18 @@ TALLY_FIELDS = "uploaded, deleted, free, stale, shift, sent, day, sent_on_day"
 
 class Turn:
     def __init__(
-        self, connection: Connection, link: Link, facts: StockFacts, notifies: bool, turn_no: int, tally: Tally
+        self,
+        connection: Connection,
+        link: Link,
+        facts: StockFacts,
+        notifies: bool,
+        fenced: bool,
+        turn_no: int,
+        tally: Tally,
     ) -> None:
         self.connection = connection
-        self.link = link
+        self._link = link
+        self._fenced = fenced
         self.facts = facts
         self.notifies = notifies
         """Whether the stock's creator wants events."""
@@ -82,13 +90,14 @@ class Turn:
         row = await connection.fetchrow(
             f"SELECT {STOCK_FIELDS},"
             " EXISTS (SELECT 1 FROM callback c WHERE c.caller = s.mchid AND c.mchid = s.mchid) AS notifies,"
+            " EXISTS (SELECT 1 FROM about WHERE name = 'fenced') AS fenced,"
             f" t.turn_no, {TALLY_FIELDS}"
             f" FROM stock s, (SELECT turn_no, {TALLY_FIELDS} FROM tally WHERE stock_id = $1"
             " ORDER BY turn_no DESC LIMIT 1) t WHERE s.stock_id = $1",
             stock_id,
         )
-        facts, notifies, turn_no = facts_of(row[:6]), row[6], row[7]
-        return cls(connection, link, facts, notifies, turn_no, Tally(*row[8:]))
+        facts, notifies, fenced, turn_no = facts_of(row[:6]), row[6], row[7], row[8]
+        return cls(connection, link, facts, notifies, fenced, turn_no, Tally(*row[9:]))
 
     async def end(self) -> None:
         """Write the counters, if they changed."""
@@ -105,6 +114,11 @@ class Turn:
             await self.connection.execute(
                 "DELETE FROM tally WHERE stock_id = $1 AND turn_no < $2", self.stock_id, turn_no - TALLIES_KEPT
             )
+
+    async def check_fence(self) -> None:
+        """Raises PoolFenced: nothing new may be given out. Asked again each time, for it may have been lifted."""
+        if self._fenced or self._link.fenced:
+            await self._link.look_at_fence(self.connection)
 
     async def enter_day(self, now: int) -> None:
         """Let `tally.sent_on_day` count the day of this moment."""

@@ -1,0 +1,122 @@
+"""Every table, key, index and statement carries stock_id: a distributed PostgreSQL can keep each stock on one node.
+
+Read from the migrations and the code: it holds without the extension. Where a statement may look at all stocks, it is
+named here, with the reason.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from quanma.platform.pool import steps
+from quanma.platform.pool.postgres import schema
+
+PACKAGE = Path(schema.__file__).parent
+ACROSS = {  # Start of the statement: why it may look at more than one stock. None is on a request's path.
+    "SELECT DISTINCT stock_id FROM ( (SELECT stock_id FROM event": "the outbox looks for stocks with due events",
+}
+MODULES = {  # Module: why its statements are not a request's.
+    "schema.py": "it makes the tables",
+    "care.py": "what is done beside serving",
+    "house.py": "a whole pool is moved",
+}
+VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
+
+
+def ddl() -> str:
+    text = "\n".join(step.sql for step in steps.all_steps(schema.BACK_END))
+    return re.sub(r"--[^\n]*", "", text)
+
+
+def tables() -> dict[str, str]:
+    """Each table, and what stands between its parentheses."""
+    return dict(re.findall(r"CREATE TABLE (\w+) \((.*?)\)(?: WITH \([^)]*\))?;", ddl(), re.DOTALL))
+
+
+def statements() -> list[str]:
+    """Every SQL text in the package's modules, on one line each."""
+    found: list[str] = []
+    for file in sorted(PACKAGE.glob("*.py")):
+        if file.name not in MODULES:
+            found += _texts(ast.parse(file.read_text("utf-8")))
+    return [" ".join(text.split()) for text in found if text.split(" ")[0] in VERBS]
+
+
+def _texts(tree: ast.AST) -> Iterator[str]:
+    """Texts, with `…` where a value is put in: names of columns, or a statement that was begun elsewhere."""
+    if isinstance(tree, ast.JoinedStr):
+        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in tree.values)
+    elif isinstance(tree, ast.Constant) and isinstance(tree.value, str):
+        yield tree.value
+    else:
+        for child in ast.iter_child_nodes(tree):
+            yield from _texts(child)
+
+
+def breaches(statement: str) -> list[str]:
+    """Where a statement touches a distributed table, and not one stock's rows of it."""
+    wrong: list[str] = []
+    for verb, table, alias in re.findall(
+        r"\b(FROM|JOIN|INTO|UPDATE) (\w+)(?: (?!ON\b|SET\b|WHERE\b|ORDER\b)(\w))?", statement
+    ):
+        if table not in schema.DISTRIBUTED:
+            continue
+        if verb == "INTO":
+            inserted = re.search(rf"INTO {table} \(stock_id\b[^)]*\) (SELECT|VALUES \()\s*\$1\b", statement)
+            wrong += [] if inserted else [f"INTO {table}"]
+        else:
+            name = rf"{alias}\." if alias else ""
+            wrong += [] if re.search(rf"(?<![\w.]){name}stock_id = \$1\b", statement) else [f"{verb} {table}"]
+    return wrong
+
+
+def test_every_table_is_distributed_by_stock_id_or_small_reference_data() -> None:
+    assert {*schema.DISTRIBUTED, *schema.REFERENCE} == tables().keys()
+    assert not {*schema.DISTRIBUTED} & {*schema.REFERENCE}
+
+
+@pytest.mark.parametrize("table", schema.DISTRIBUTED)
+def test_every_key_of_a_distributed_table_carries_stock_id(table: str) -> None:
+    body = tables()[table]
+    assert re.search(r'stock_id +text COLLATE "C" (NOT NULL|PRIMARY KEY)', body)
+    keys = re.findall(r"(?:PRIMARY KEY|UNIQUE|FOREIGN KEY) \(([^)]*)\)", body)
+    assert keys or "PRIMARY KEY REFERENCES stock" in body
+    assert [key for key in keys if "stock_id" not in key.split(", ")] == []
+
+
+def test_every_index_of_a_distributed_table_carries_stock_id() -> None:
+    indexes = re.findall(r"CREATE (?:UNIQUE )?INDEX (\w+) ON (\w+) \(([^)]*)\)", ddl())
+    assert len(indexes) >= 4
+    assert [name for name, table, key in indexes if table in schema.DISTRIBUTED and "stock_id" not in key] == []
+
+
+def test_every_statement_on_a_requests_path_is_about_one_stock() -> None:
+    found = statements()
+    assert len(found) > 40
+    touching = [one for one in found if not any(one.startswith(across) for across in ACROSS)]
+    assert {one: breaches(one) for one in touching if breaches(one)} == {}
+
+
+def test_only_what_is_there_is_excepted() -> None:
+    assert [across for across in ACROSS if not any(one.startswith(across) for one in statements())] == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "breach"),
+    [
+        ("SELECT position FROM code WHERE coupon_code = $1", ["FROM code"]),
+        ("SELECT 1 FROM code c JOIN coupon k ON k.coupon_code = c.coupon_code WHERE c.stock_id = $1", ["JOIN coupon"]),
+        ("UPDATE coupon SET coupon_state = 'USED' WHERE coupon_code = $1", ["UPDATE coupon"]),
+        ("INSERT INTO done (operation, stock_id) VALUES ($1, $2)", ["INTO done"]),
+        ("DELETE FROM tally WHERE stock_id = ANY($1)", ["FROM tally"]),
+        ("SELECT request FROM stock WHERE mchid = $1", []),
+        ("UPDATE coupon SET coupon_state = 'USED' WHERE stock_id = $1 AND coupon_code = $2", []),
+    ],
+)
+def test_a_breach_is_found(statement: str, breach: list[str]) -> None:
+    assert breaches(statement) == breach
