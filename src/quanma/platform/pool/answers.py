@@ -11,7 +11,7 @@ import msgspec
 from ...api.couponcodes import Code, FailedCode, UploadedCodes
 from ...api.coupons import Coupon, CouponPage, ListCoupons
 from ...api.stocks import CouponCodeCount, SendCountInformation, Stock
-from ...api.subsidy import PayReceipt, PaySubsidy, ReturnReceipt, ReturnSubsidy
+from ...api.subsidy import ListPayReceipts, PayReceipt, PayReceiptList, PaySubsidy, ReturnReceipt, ReturnSubsidy
 from ...errors import (
     ParamError,
     RequestRefused,
@@ -79,6 +79,10 @@ def stock_made_before(stock_id: str) -> ResourceAlreadyExists:
     return ResourceAlreadyExists(f"批次已存在: out_request_no was used before, and made stock {stock_id}")
 
 
+def another_ones_stock(stock_id: str) -> RequestRefused:
+    return RequestRefused(f"stock {stock_id} is there already, and another merchant's or product's")
+
+
 def new_stock_id() -> str:
     return str(10**15 + secrets.randbelow(9 * 10**15))
 
@@ -134,14 +138,14 @@ def code_is_given(coupon_code: str) -> RequestRefused:
 # Coupons
 
 
-def other_fields(issue: Issue) -> str | None:
+def other_fields(coupon_code: str | None, also: str) -> str | None:
     """What a repeat must have the same beside a coupon's own fields. Mostly nothing, and then nothing is kept."""
-    return f"{issue.coupon_code or ''}\n{issue.also}" if issue.coupon_code or issue.also else None
+    return f"{coupon_code or ''}\n{also}" if coupon_code or also else None
 
 
 def check_same_issue(coupon: CouponFacts, issue: Issue) -> None:
     """Raises RequestRefused: the number was used with other fields."""
-    asked = (other_fields(issue), issue.appid, issue.send_merchant)
+    asked = (other_fields(issue.coupon_code, issue.also), issue.appid, issue.send_merchant)
     if (coupon.request, coupon.appid, coupon.send_merchant) != asked:
         raise RequestRefused("same out_request_no, different request: nothing was given out, use a new number")
 
@@ -228,25 +232,50 @@ def may_see(facts: StockFacts, coupon: CouponFacts, mchid: str) -> bool:
 # Subsidies
 
 
-def pay_receipt(request: PaySubsidy, receipt_id: str, now: int) -> PayReceipt:
+RECEIPT_OWN_DIGITS = 16
+"""A receipt's id ends with its stock's: it can be looked for where that is.
+
+Source: 28 to 32 characters (documented); a stock_id of this platform's making has 16.
+"""
+
+
+def pay_receipt(request: PaySubsidy, now: int) -> PayReceipt:
     return PayReceipt(
         **msgspec.structs.asdict(request),
-        subsidy_receipt_id=receipt_id,
+        subsidy_receipt_id=_new_receipt_id(request.stock_id),
         status="SUCCESS",
         success_time=rfc3339(now),
         create_time=rfc3339(now),
     )
 
 
-def return_receipt(request: ReturnSubsidy, receipt_id: str, paid_id: str, now: int) -> ReturnReceipt:
+def return_receipt(request: ReturnSubsidy, paid_id: str, now: int) -> ReturnReceipt:
     return ReturnReceipt(
         **msgspec.structs.asdict(request),
-        subsidy_return_receipt_id=receipt_id,
+        subsidy_return_receipt_id=_new_receipt_id(request.stock_id),
         subsidy_receipt_id=paid_id,
         status="SUCCESS",
         return_done_time=rfc3339(now),
         return_create_time=rfc3339(now),
     )
+
+
+def _new_receipt_id(stock_id: str) -> str:
+    return f"{secrets.randbelow(10**RECEIPT_OWN_DIGITS):0{RECEIPT_OWN_DIGITS}}{stock_id}"
+
+
+def taken_back(receipt: str, *, all_of_it: bool) -> str:
+    """A payment's receipt, as JSON, after some of it was taken back, or the rest."""
+    status = "FULL_RETURN" if all_of_it else "PARTIAL_RETURN"
+    was = msgspec.json.decode(receipt, type=PayReceipt)
+    return msgspec.json.encode(msgspec.structs.replace(was, status=status)).decode()
+
+
+def pay_receipts(receipts: Sequence[str], request: ListPayReceipts) -> PayReceiptList:
+    """`receipts` are those of a coupon, as JSON."""
+    read = [msgspec.json.decode(receipt, type=PayReceipt) for receipt in receipts]
+    wanted = request.out_subsidy_no
+    return PayReceiptList(pay_receipt_list=[one for one in read if wanted in (None, one.out_subsidy_no)])
 
 
 def nothing_paid() -> ResourceNotExists:

@@ -151,7 +151,7 @@ class PostgresPool:
         return apart
 
     async def send_card(self, mchid: str, request: SendCard) -> SentCard:
-        return await self._link.transaction(lambda open_: coupons.send_card(open_, mchid, request))
+        return await self._link.transaction(lambda open_: coupons.send_card(open_, self._link, mchid, request))
 
     async def show_coupon(self, mchid: str, request: ShowCoupon, now: int) -> Coupon:
         return await self._link.call(lambda open_: coupons.show(open_, mchid, request, now))

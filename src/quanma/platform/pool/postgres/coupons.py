@@ -34,7 +34,7 @@ from ..answers import Owned
 from ..contract import Issue
 from . import codes, outbox
 from .lanes import Asked, singly
-from .link import Connection
+from .link import Connection, Link
 from .slots import Slots
 from .turn import COUPON_FIELDS, STOCK_FIELDS, Turn, check_creator, check_shared, facts_of, once
 
@@ -147,7 +147,7 @@ async def _decide(
         openid=issue.openid,
         appid=issue.appid,
         out_request_no=issue.out_request_no,
-        request=answers.other_fields(issue),
+        request=answers.other_fields(issue.coupon_code, issue.also),
         send_merchant=issue.send_merchant,
         send_channel=issue.send_channel,
         sent_at=now,
@@ -315,10 +315,11 @@ async def _move(turn: Turn, statement: str, coupon_code: str, *values: object) -
         raise AssertionError("a coupon did not stand where the decision saw it")
 
 
-async def send_card(connection: Connection, mchid: str, request: SendCard) -> SentCard:
+async def send_card(connection: Connection, link: Link, mchid: str, request: SendCard) -> SentCard:
     """A consumption card: numbers of the platform's own, kept only to answer a repeat."""
 
     async def work() -> SentCard:
+        await link.look_at_fence(connection)
         return SentCard(card_code=answers.new_code())
 
     # Source: the number is unique together with its send_time (documented).

@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from ....api.stocks import ChangeBudget, ChangedBudget, CreatedStock, CreateStock, ModifyStock, Stock
-from ....errors import RequestRefused
 from ....wire.times import beijing_day, rfc3339
 from ... import rules
 from ...rules import Product
@@ -35,7 +34,7 @@ async def declare(
     await _add(connection, stock_id, mchid, request, now, product)
     row = await connection.fetchrow(f"SELECT {STOCK_FIELDS} FROM stock s WHERE s.stock_id = $1", stock_id)
     if row is None or (facts_of(row).mchid, facts_of(row).product) != (mchid, product):
-        raise RequestRefused(f"stock {stock_id} is there already, and another merchant's or product's")
+        raise answers.another_ones_stock(stock_id)
 
 
 async def _add(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TypeVar
 
 import msgspec
@@ -26,8 +25,6 @@ from .turn import Turn, check_shared, stock_of
 
 Receipt = TypeVar("Receipt", PayReceipt, ReturnReceipt)
 
-_OWN_DIGITS = 16
-
 
 async def pay(turn: Turn, asked: Asked[PaySubsidy]) -> PayReceipt:
     mchid, request, now = asked
@@ -36,7 +33,7 @@ async def pay(turn: Turn, asked: Asked[PaySubsidy]) -> PayReceipt:
     async def work() -> PayReceipt:
         coupon = await turn.coupon_of(request.coupon_code)
         rules.check_subsidy(turn.facts, coupon.coupon_state, request)
-        receipt = answers.pay_receipt(request, _new_id(turn.stock_id), now)
+        receipt = answers.pay_receipt(request, now)
         await turn.connection.execute(
             "INSERT INTO pay_receipt (stock_id, subsidy_receipt_id, coupon_code, transaction_id, amount, receipt)"
             " VALUES ($1, $2, $3, $4, $5, $6)",
@@ -69,16 +66,14 @@ async def take_back(turn: Turn, asked: Asked[ReturnSubsidy]) -> ReturnReceipt:
         receipt_id, left, told = paid
         if request.amount > left:
             raise answers.more_than_paid(request.amount, left)
-        receipt = answers.return_receipt(request, _new_id(turn.stock_id), receipt_id, now)
-        status = "FULL_RETURN" if request.amount == left else "PARTIAL_RETURN"
-        changed = msgspec.structs.replace(msgspec.json.decode(told, type=PayReceipt), status=status)
+        receipt = answers.return_receipt(request, receipt_id, now)
         await turn.connection.execute(
             "UPDATE pay_receipt SET returned_amount = returned_amount + $3, receipt = $4"
             " WHERE stock_id = $1 AND subsidy_receipt_id = $2",
             turn.stock_id,
             receipt_id,
             request.amount,
-            msgspec.json.encode(changed).decode(),
+            answers.taken_back(told, all_of_it=request.amount == left),
         )
         await turn.connection.execute(
             "INSERT INTO return_receipt (stock_id, subsidy_return_receipt_id, subsidy_receipt_id, receipt)"
@@ -100,9 +95,7 @@ async def list_paid(connection: Connection, mchid: str, request: ListPayReceipts
         request.stock_id,
         request.coupon_code,
     )
-    receipts = [msgspec.json.decode(receipt, type=PayReceipt) for (receipt,) in rows]
-    wanted = request.out_subsidy_no
-    return PayReceiptList(pay_receipt_list=[one for one in receipts if wanted in (None, one.out_subsidy_no)])
+    return answers.pay_receipts([receipt for (receipt,) in rows], request)
 
 
 async def show_paid(connection: Connection, mchid: str, request: ShowPayReceipt) -> PayReceipt:
@@ -118,7 +111,7 @@ async def show_returned(connection: Connection, mchid: str, request: ShowReturnR
 async def _receipt(
     connection: Connection, mchid: str, statement: str, receipt_id: str, receipt: type[Receipt]
 ) -> Receipt:
-    stock_id = receipt_id[_OWN_DIGITS:]
+    stock_id = receipt_id[answers.RECEIPT_OWN_DIGITS :]
     try:
         check_shared(await stock_of(connection, stock_id), mchid)
     except ResourceNotExists:
@@ -127,14 +120,6 @@ async def _receipt(
     if told is None:
         raise answers.no_receipt(receipt_id)
     return msgspec.json.decode(told, type=receipt)
-
-
-def _new_id(stock_id: str) -> str:
-    """A receipt's id ends with its stock's, so that it can be looked for where it is.
-
-    Source: 28 to 32 characters (documented); a stock_id of this platform's making has 16.
-    """
-    return f"{secrets.randbelow(10**_OWN_DIGITS):0{_OWN_DIGITS}}{stock_id}"
 
 
 PAY = singly(pay)

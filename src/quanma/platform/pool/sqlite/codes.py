@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 
 from ....api.couponcodes import (
@@ -17,14 +15,15 @@ from ....api.couponcodes import (
     UploadCodes,
     UploadedCodes,
 )
-from ....errors import RequestRefused, masked
+from ....errors import RequestRefused
 from ....wire.times import rfc3339
 from ... import rules
 from ...life import CouponFacts
 from ...rules import Product
+from .. import answers
+from ..answers import Others
 from ..shelf import FREE, Fresh
-from .coupons import shown
-from .store import Held, Others, Store, codes_in
+from .store import Held, Store, codes_in
 from .tables import DELETION, UPLOAD, DeletionRow, UploadRow
 
 
@@ -52,7 +51,7 @@ def upload(store: Store, mchid: str, request: UploadCodes, now: int, product: Pr
     )
     store.rows.add(UPLOAD, row)
     held.shelf.append(row.upload_id, fresh)
-    return _uploaded(request.stock_id, added, others, now)
+    return answers.uploaded(request.stock_id, added, others, now)
 
 
 def _sort_out(store: Store, held: Held, codes: list[str]) -> tuple[list[str], Fresh]:
@@ -70,22 +69,8 @@ def _first_answer(store: Store, request: UploadCodes) -> UploadedCodes | None:
     where = "stock_id = ? AND upload_request_no = ?"
     for first in store.rows.read(UPLOAD, where, request.stock_id, request.upload_request_no):
         others = msgspec.json.decode(first.others, type=Others) if first.others else Others()
-        return _uploaded(request.stock_id, codes_in(first.codes), others, first.success_at)
+        return answers.uploaded(request.stock_id, codes_in(first.codes), others, first.success_at)
     return None
-
-
-def _uploaded(stock_id: str, added: Sequence[str], others: Others, success_at: int) -> UploadedCodes:
-    return UploadedCodes(
-        stock_id=stock_id,
-        total_count=len(added) + len(others.fail_codes) + len(others.exist_codes),
-        success_count=len(added),
-        success_codes=list(added),
-        success_time=rfc3339(success_at),
-        fail_count=len(others.fail_codes),
-        fail_codes=others.fail_codes,
-        exist_codes=others.exist_codes,
-        duplicate_codes=others.duplicate_codes,
-    )
 
 
 def list_page(store: Store, mchid: str, request: ListCodes) -> CodePage:
@@ -108,7 +93,8 @@ def show(store: Store, mchid: str, request: ShowCode, now: int) -> CodeDetail:
         return CodeDetail(code_information=_code(store, held, position))
     coupon = store.coupon(held.shelf.fate(position))
     return CodeDetail(
-        code_information=_code(store, held, position, coupon), coupon_information=shown(held.facts, coupon, now)
+        code_information=_code(store, held, position, coupon),
+        coupon_information=answers.coupon(held.facts, coupon, now),
     )
 
 
@@ -121,9 +107,7 @@ def delete(store: Store, mchid: str, request: DeleteCode, now: int) -> DeletedCo
         return DeletedCode(stock_id=request.stock_id, delete_time=rfc3339(first.deleted_at))
     position = store.position(held, request.coupon_code)
     if held.shelf.fate(position) != FREE:
-        raise RequestRefused(
-            f"券code已发放: code {masked(request.coupon_code)} is a user's coupon: deactivate that instead"
-        )
+        raise answers.code_is_given(request.coupon_code)
     number, no = store.rows.number(DELETION), request.delete_request_no
     store.rows.add(DELETION, DeletionRow(number, request.stock_id, position, request.coupon_code, no, now))
     held.shelf.delete(position)
@@ -131,21 +115,14 @@ def delete(store: Store, mchid: str, request: DeleteCode, now: int) -> DeletedCo
 
 
 def _code(store: Store, held: Held, position: int, coupon: CouponFacts | None = None) -> Code:
-    code, fate = held.shelf.text(position), held.shelf.fate(position)
-    if fate == FREE:
-        return Code(code=code, code_status="AVAILABLE", upload_time=_upload_time(store, held, position))
-    coupon = coupon or store.coupon(fate)
-    return Code(
-        code=code,
-        code_status="DISPATCHED",
-        upload_time=_upload_time(store, held, position) if held.facts.takes_uploads else None,
-        dispatched_time=rfc3339(coupon.sent_at),
-        openid=coupon.openid,
-        coupon_code=coupon.coupon_code,
-    )
+    fate = held.shelf.fate(position)
+    if coupon is None and fate != FREE:
+        coupon = store.coupon(fate)
+    uploaded_at = _uploaded_at(store, held, position) if held.facts.takes_uploads else None
+    return answers.code(held.shelf.text(position), uploaded_at, coupon)
 
 
-def _upload_time(store: Store, held: Held, position: int) -> str:
+def _uploaded_at(store: Store, held: Held, position: int) -> int:
     upload_id = held.shelf.place(position).upload_id
     (upload,) = store.rows.read(UPLOAD, "upload_id = ?", upload_id)
-    return rfc3339(upload.success_at)
+    return upload.success_at

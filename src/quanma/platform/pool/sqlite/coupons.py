@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from itertools import count
-
-import msgspec
 
 from ....api.coupons import (
     AssociatedOrder,
@@ -27,27 +24,20 @@ from ....api.coupons import (
     UsedCoupon,
 )
 from ....errors import (
-    ParamError,
     QuanmaError,
-    RequestRefused,
-    ResourceAlreadyExists,
-    ResourceNotExists,
     StoreUnavailable,
-    masked,
 )
 from ....wire.times import rfc3339
 from ... import life, rules
 from ...life import CouponFacts
-from ...rules import SentFacts, StockFacts
+from ...rules import SentFacts
+from .. import answers
+from ..answers import Owned
 from ..contract import Issue
 from ..shelf import DELETED
 from . import outbox
 from .store import Held, Store
 from .tables import COUPON
-
-WECHATPAY_CODE_DIGITS = 22
-"""Source: codes that the platform makes have 22 digits (documented)."""
-
 
 Asked = tuple[str, str, int]
 """What coupons have in common that may be given out together: who asks, the stock, and the time."""
@@ -100,12 +90,10 @@ def _known(store: Store, held: Held, issue: Issue, now: int, others: int) -> Cou
 
     Raises: what `CodePool.send_coupon` says.
     """
-    request = _others(issue.coupon_code, issue.also)
     mine = store.coupons_of(held, issue.openid)
     for coupon in mine:
         if coupon.out_request_no == issue.out_request_no:
-            if (coupon.request, coupon.appid, coupon.send_merchant) != (request, issue.appid, issue.send_merchant):
-                raise RequestRefused("same out_request_no, different request: nothing was given out, use a new number")
+            answers.check_same_issue(coupon, issue)
             return coupon
     store.check_fence()
     rules.check_sends(held.facts, issue.coupon_code, now)
@@ -128,11 +116,11 @@ def _draw(store: Store, held: Held, issues: Sequence[Issue], now: int) -> list[C
 def _give(store: Store, held: Held, issue: Issue, now: int) -> CouponFacts:
     """As `_draw`, in a stock that takes no uploads: a code that comes with the request, or a new one."""
     shelf, chosen = held.shelf, issue.coupon_code
-    code = chosen or "".join(secrets.choice("0123456789") for _ in range(WECHATPAY_CODE_DIGITS))
+    code = chosen or answers.new_code()
     if shelf.find(code) is not None:
         if chosen is None:
             raise StoreUnavailable("a new code was drawn twice, which can't be: look at the random source")
-        raise ResourceAlreadyExists(f"券code已存在: code {masked(code)} was given out before")
+        raise answers.code_was_given(code)
     shelf.check_room(1)
     (coupon,) = _write(store, held, [issue], [shelf.uploaded], [code], now)
     shelf.append_given(store.next_coupon_id, code)
@@ -151,7 +139,7 @@ def _write(
     starts_at, ends_at = life.validity(held.facts, now)
     # In the order of the coupon's fields: named ones would cost as much as the row.
     given = [
-        (code, openid, appid, number, _others(chosen, also), merchant, channel, now, starts_at, ends_at)
+        (code, openid, appid, number, answers.other_fields(chosen, also), merchant, channel, now, starts_at, ends_at)
         for code, (_, openid, appid, number, chosen, merchant, channel, also) in zip(codes, issues, strict=False)
     ]
     rows = [
@@ -168,18 +156,13 @@ def _remember(store: Store, held: Held, issues: Sequence[Issue], now: int) -> No
     store.next_coupon_id += len(issues)
 
 
-def _others(chosen: str | None, also: str) -> str | None:
-    """What a repeat must have the same beside a coupon's own fields. Mostly nothing, and then nothing is kept."""
-    return f"{chosen or ''}\n{also}" if chosen or also else None
-
-
 _NOT_YET = tuple(CouponFacts._field_defaults.values())
 """What a coupon's later steps will change."""
 
 
 def use(store: Store, mchid: str, request: UseCoupon, now: int) -> UsedCoupon:
     if request.stock_id is None:
-        raise ParamError("stock_id is required: a merchant's own codes are unique within their stock only")
+        raise answers.no_stock_named()
     held = store.shared(mchid, request.stock_id)
 
     def work() -> UsedCoupon:
@@ -267,7 +250,7 @@ def send_card(store: Store, mchid: str, request: SendCard) -> SentCard:
 
     def work() -> SentCard:
         store.check_fence()
-        return SentCard(card_code="".join(secrets.choice("0123456789") for _ in range(WECHATPAY_CODE_DIGITS)))
+        return SentCard(card_code=answers.new_code())
 
     # Source: the number is unique together with its send_time (documented).
     return store.once(
@@ -276,73 +259,14 @@ def send_card(store: Store, mchid: str, request: SendCard) -> SentCard:
 
 
 def show(store: Store, mchid: str, request: ShowCoupon, now: int) -> Coupon:
-    found = [
-        coupon
-        for coupon in _all_of(store, request.openid)
-        if coupon.coupon_code == request.coupon_code and _may_see(store.stocks[coupon.stock_id].facts, coupon, mchid)
-    ]
-    if not found:
-        raise ResourceNotExists(f"券不存在: this user has no coupon {masked(request.coupon_code)}")
-    return shown(store.stocks[found[0].stock_id].facts, found[0], now)
+    return answers.latest_coupon(_all_of(store, request.openid), request.coupon_code, mchid, now)
 
 
 def list_page(store: Store, mchid: str, request: ListCoupons, now: int) -> CouponPage:
-    found: list[Coupon] = []
-    for coupon in _all_of(store, request.openid):
-        facts = store.stocks[coupon.stock_id].facts
-        wanted = (
-            _may_see(facts, coupon, mchid)
-            and request.stock_id in (None, coupon.stock_id)
-            and request.coupon_state in (None, coupon.state(now))
-            and request.creator_merchant in (None, facts.mchid)
-            and request.belong_merchant in (None, facts.request.belong_merchant)
-            and request.sender_merchant in (None, coupon.send_merchant)
-        )
-        if wanted:
-            found.append(shown(facts, coupon, now, listed=True))
-    page = found[request.offset : request.offset + request.limit]
-    return CouponPage(total_count=len(found), offset=request.offset, limit=len(page), data=page)
+    return answers.coupon_page(_all_of(store, request.openid), request, mchid, now)
 
 
-def _all_of(store: Store, openid: str) -> list[CouponFacts]:
+def _all_of(store: Store, openid: str) -> list[Owned]:
     """A user's coupons of all stocks, the latest first."""
-    coupons = [coupon for held in store.stocks.values() for coupon in store.coupons_of(held, openid)]
-    return sorted(coupons, key=lambda coupon: -coupon.coupon_id)
-
-
-def _may_see(stock: StockFacts, coupon: CouponFacts, mchid: str) -> bool:
-    """Source: its stock's creator and owner, and who sent it (documented by the list's filters)."""
-    return mchid in (*stock.merchants, coupon.send_merchant)
-
-
-def shown(stock: StockFacts, coupon: CouponFacts, now: int, *, listed: bool = False) -> Coupon:
-    request = stock.request
-    pattern = request.display_pattern_info
-    if listed and pattern is not None:
-        # Source: rows of the list have no description since 2020-07-08 (documented).
-        pattern = msgspec.structs.replace(pattern, description=None)
-    return Coupon(
-        belong_merchant=request.belong_merchant,
-        stock_name=request.stock_name,
-        comment=request.comment,
-        goods_name=request.goods_name,
-        stock_type=request.stock_type,
-        coupon_state=coupon.state(now),
-        display_pattern_info=pattern,
-        coupon_use_rule=request.coupon_use_rule,
-        custom_entrance=request.custom_entrance,
-        coupon_code=coupon.coupon_code,
-        stock_id=coupon.stock_id,
-        available_start_time=rfc3339(coupon.starts_at),
-        expire_time=rfc3339(coupon.expires_at),
-        receive_time=rfc3339(coupon.sent_at),
-        send_request_no=coupon.out_request_no,
-        use_request_no=coupon.use_request_no,
-        use_time=coupon.use_time,
-        associate_out_trade_no=coupon.associate_out_trade_no,
-        return_request_no=coupon.return_request_no,
-        return_time=None if coupon.returned_at is None else rfc3339(coupon.returned_at),
-        deactivate_request_no=coupon.deactivate_request_no,
-        deactivate_time=None if coupon.deactivated_at is None else rfc3339(coupon.deactivated_at),
-        deactivate_reason=coupon.deactivate_reason,
-    )
+    owned = [(held.facts, coupon) for held in store.stocks.values() for coupon in store.coupons_of(held, openid)]
+    return sorted(owned, key=lambda one: -one[1].coupon_id)

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
-
 import msgspec
 
-from ....api.stocks import (
-    ChangeBudget,
-    ChangedBudget,
-    CouponCodeCount,
-    CreatedStock,
-    CreateStock,
-    ModifyStock,
-    SendCountInformation,
-    Stock,
-)
-from ....errors import RequestRefused, ResourceAlreadyExists
+from ....api.stocks import ChangeBudget, ChangedBudget, CreatedStock, CreateStock, ModifyStock, Stock
 from ....wire.times import rfc3339
 from ... import rules
 from ...rules import Product, StockFacts
+from .. import answers
 from .store import Held, Store
 from .tables import STOCK, StockRow
 
@@ -27,8 +16,8 @@ from .tables import STOCK, StockRow
 def create(store: Store, mchid: str, request: CreateStock, now: int) -> CreatedStock:
     rules.check_new_stock(request)
     for first in store.rows.read(STOCK, "mchid = ? AND out_request_no = ?", mchid, request.out_request_no):
-        raise ResourceAlreadyExists(f"批次已存在: out_request_no was used before, and made stock {first.stock_id}")
-    stock_id = str(10**15 + secrets.randbelow(9 * 10**15))
+        raise answers.stock_made_before(first.stock_id)
+    stock_id = answers.new_stock_id()
     _add(store, stock_id, mchid, request, now, None)
     return CreatedStock(stock_id=stock_id, create_time=rfc3339(now))
 
@@ -37,7 +26,7 @@ def declare(store: Store, mchid: str, stock_id: str, product: Product, request: 
     if (held := store.stocks.get(stock_id)) is None:
         _add(store, stock_id, mchid, request, now, product)
     elif (held.facts.mchid, held.facts.product) != (mchid, product):
-        raise RequestRefused(f"stock {stock_id} is there already, and another merchant's or product's")
+        raise answers.another_ones_stock(stock_id)
 
 
 def _add(store: Store, stock_id: str, mchid: str, request: CreateStock, now: int, product: Product | None) -> None:
@@ -49,32 +38,8 @@ def _add(store: Store, stock_id: str, mchid: str, request: CreateStock, now: int
 
 def show(store: Store, mchid: str, stock_id: str, now: int, product: Product | None) -> Stock:
     held = store.held(mchid, stock_id, product)
-    request, shelf = held.facts.request, held.shelf
-    count = None
-    if held.facts.takes_uploads:
-        count = CouponCodeCount(total_count=shelf.total, available_count=shelf.available)
-    shown = msgspec.structs.asdict(request)
-    del shown["out_request_no"]
-    return Stock(
-        **shown,
-        stock_id=stock_id,
-        stock_state=held.facts.state(now),
-        coupon_code_count=count,
-        send_count_information=_sent(held, now),
-    )
-
-
-def _sent(held: Held, now: int) -> SendCountInformation:
-    today = held.sent_today(now)
-    discount = held.facts.request.coupon_use_rule.fixed_normal_coupon
-    if discount is None:
-        return SendCountInformation(total_send_num=held.sent, today_send_num=today)
-    return SendCountInformation(
-        total_send_num=held.sent,
-        total_send_amount=held.sent * discount.discount_amount,
-        today_send_num=today,
-        today_send_amount=today * discount.discount_amount,
-    )
+    counts = answers.Counts(held.shelf.total, held.shelf.available, held.sent, held.sent_today(now))
+    return answers.stock(held.facts, counts, now)
 
 
 def modify(store: Store, mchid: str, request: ModifyStock, now: int) -> None:

@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 import apsw
 import msgspec
 
-from ....api.couponcodes import FailedCode
 from ....api.stocks import CreateStock
-from ....errors import PoolFenced, RequestRefused, ResourceNotExists, StoreUnavailable, masked
+from ....errors import PoolFenced, RequestRefused, StoreUnavailable
 from ....wire.sealed import nonce_floor
 from ....wire.times import beijing_day
 from ... import rules
 from ...life import CouponFacts
 from ...rules import Product, StockFacts
+from .. import answers
 from ..contract import CallbackAddress, Retries
 from ..issued import Issued
 from ..shelf import Shelf
@@ -49,14 +49,6 @@ _REBUILD_CODES = 100_000
 _REBUILD_ROWS = 50_000
 
 Answer = TypeVar("Answer", bound=msgspec.Struct | None)
-
-
-class Others(msgspec.Struct, omit_defaults=True):
-    """What an upload's answer says beside success: kept with the upload, for its repeats."""
-
-    fail_codes: list[FailedCode] = []
-    exist_codes: list[str] = []
-    duplicate_codes: list[str] = []
 
 
 class Held:
@@ -122,7 +114,7 @@ class Store:
         """Return a stock of this creator. Raises ResourceNotExists: none, or another's."""
         held = self.stocks.get(stock_id)
         if held is None or held.facts.mchid != mchid or held.facts.product != product:
-            raise ResourceNotExists(f"批次不存在: there is no stock {stock_id}")
+            raise answers.no_stock(stock_id)
         return held
 
     def shared(self, mchid: str, stock_id: str) -> Held:
@@ -138,7 +130,7 @@ class Store:
     def position(self, held: Held, coupon_code: str) -> int:
         position = held.shelf.find(coupon_code)
         if position is None:
-            raise ResourceNotExists(f"券code不存在: stock {held.facts.stock_id} has no code {masked(coupon_code)}")
+            raise answers.no_code(held.facts.stock_id, coupon_code)
         return position
 
     def coupon_row(self, coupon_id: int) -> CouponRow:
@@ -161,7 +153,7 @@ class Store:
         position = held.shelf.find(coupon_code)
         fate = 0 if position is None else held.shelf.fate(position)
         if not fate:
-            raise ResourceNotExists(f"券不存在: stock {held.facts.stock_id} gave nobody a coupon {masked(coupon_code)}")
+            raise answers.no_coupon(held.facts.stock_id, coupon_code)
         return self.coupon(fate)
 
     def once(
