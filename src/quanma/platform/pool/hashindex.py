@@ -163,6 +163,8 @@ class HashIndex:
 
 
 _PIECE = 2**18
+_FEW = 48
+"""So many are looked up one by one in the time of one step for all of them."""
 
 
 class _Table:
@@ -181,19 +183,26 @@ class _Table:
     def place(self, positions: NDArray[np.uint32], slots: Slots) -> None:
         cells = self.cells
         entries = positions + np.uint32(1)
-        while len(entries):
+        while len(entries) > _FEW:
             free = cells[slots] == 0
             cells[slots[free]] = entries[free]
             # Two of one batch may meet in a free slot: the last one written has it, the other goes on.
             lost = cells[slots] != entries
             entries, slots = entries[lost], (slots[lost] + 1) % self.size
+        cell, size = self.cell, self.size
+        for entry, slot in zip(entries.tolist(), slots.tolist(), strict=True):
+            while cell[slot]:
+                slot += 1
+                if slot == size:
+                    slot = 0
+            cell[slot] = entry
 
     def search(self, hashes: Hashes, there: Hashes) -> LookUp:
         """`there`: the hash at each position."""
         found = np.full(len(hashes), ABSENT, np.int64)
         slots = self.homes(hashes)
         unsettled, at = np.arange(len(hashes)), slots
-        while len(unsettled):
+        while len(unsettled) > _FEW:
             positions = self.cells[at].astype(np.int64) - 1
             slots[unsettled] = at
             taken = np.flatnonzero(positions != ABSENT)
@@ -201,6 +210,16 @@ class _Table:
             same = there[positions] == hashes[unsettled]
             found[unsettled[same]] = positions[same]
             unsettled, at = unsettled[~same], (at[~same] + 1) % self.size
+        # The last ones sit in the longest chains: a dozen steps for a handful, each one not worth numpy's calls.
+        cell, size, hash_at = self.cell, self.size, there.data
+        for which, slot, text_hash in zip(unsettled.tolist(), at.tolist(), hashes[unsettled].tolist(), strict=True):
+            while (entry := cell[slot]) and hash_at[entry - 1] != text_hash:
+                slot += 1
+                if slot == size:
+                    slot = 0
+            slots[which] = slot
+            if entry:
+                found[which] = entry - 1
         return LookUp(found, slots)
 
     def holds(self, hashes: Sequence[int], there: array[int]) -> list[bool]:
