@@ -303,6 +303,7 @@ def test_a_fenced_postgresql_pool_is_reconciled(world: Path, run: Run, postgres_
     said = run("reconcile", "--database", postgres_url, "--issued", str(issued))[1]
     assert "3 codes read: 1 taken out of the pool, 1 known as given out, 1 not held" in said
     pool.reopen()
+    assert pool.upload(merchant.stock_id, [free, "NONE"], "again").exist_codes == [free, "NONE"]
     merchant.draw(1)
     assert free not in merchant.issued
     with pytest.raises(NotEnough):

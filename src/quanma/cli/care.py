@@ -80,7 +80,7 @@ def reconcile(config_path: Path, database: str | None, issued: Path | None, noth
         for line in done.known:
             click.echo(f"  {issued}, line {line}: given out before the copy was made: left as it is")
         for line in done.unknown:
-            click.echo(f"  {issued}, line {line}: this copy does not hold the code: leave it out of further uploads")
+            click.echo(f"  {issued}, line {line}: this copy does not hold the code: it will be no new one")
         click.echo(
             f"{len(codes):,} codes read: {done.taken_out:,} taken out of the pool, {len(done.known):,} known as given "
             f"out, {len(done.unknown):,} not held"

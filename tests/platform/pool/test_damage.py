@@ -36,6 +36,9 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> list[Stopped]:
 
 async def _stopped(folder: Path, killed: bool) -> Stopped:
     stories = [Story("one", 7), Story("two", 8)]
+    truth: list[list[Any]] = []
+    pool = open_pool(URL, folder)
+    await pool.close()
     for story in stories:
         pool = open_pool(URL, folder)
         await story.tell(pool)

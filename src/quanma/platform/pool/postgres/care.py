@@ -65,6 +65,13 @@ async def reconcile(url: str, issued: Sequence[IssuedCode], now: int) -> Reconci
                     unknown.append(line)
                 except RequestRefused:
                     known.append(line)
+                    continue
+                await connection.execute(
+                    "INSERT INTO barred (stock_id, coupon_code, barred_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+                    stock_id,
+                    coupon_code,
+                    now,
+                )
         finally:
             await pool.close()
         async with connection.transaction():
@@ -76,7 +83,7 @@ async def reconcile(url: str, issued: Sequence[IssuedCode], now: int) -> Reconci
 async def connected(url: str) -> AsyncGenerator[Connection, None]:
     """A connection whose statements may take as long as they take. Raises Misconfigured: there is none to be had."""
     try:
-        connection = await asyncpg.connect(with_primary(url), timeout=CONNECT_SECONDS, server_settings=SETTINGS)
+        connection = await asyncpg.connect(with_primary(url), timeout=int(CONNECT_SECONDS), server_settings=SETTINGS)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as problem:
         raise Misconfigured(f"the database can't be reached ({type(problem).__name__}): correct the URL") from None
     try:

@@ -93,7 +93,8 @@ async def _first_answers(turn: Turn, numbers: Sequence[str]) -> dict[str, Upload
 
 async def _there(turn: Turn, codes: set[str]) -> set[str]:
     rows = await turn.connection.fetch(
-        "SELECT coupon_code FROM code WHERE stock_id = $1 AND coupon_code = ANY($2::text[])",
+        "SELECT coupon_code FROM code WHERE stock_id = $1 AND coupon_code = ANY($2::text[])"
+        " UNION ALL SELECT coupon_code FROM barred WHERE stock_id = $1 AND coupon_code = ANY($2::text[])",
         turn.stock_id,
         list(codes),
     )

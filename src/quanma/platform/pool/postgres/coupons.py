@@ -107,7 +107,10 @@ async def _taken(turn: Turn, codes: set[str]) -> set[str]:
     if not codes:
         return set()
     rows = await turn.connection.fetch(
-        "SELECT coupon_code FROM code WHERE stock_id = $1 AND coupon_code = ANY($2::text[])", turn.stock_id, list(codes)
+        "SELECT coupon_code FROM code WHERE stock_id = $1 AND coupon_code = ANY($2::text[])"
+        " UNION ALL SELECT coupon_code FROM barred WHERE stock_id = $1 AND coupon_code = ANY($2::text[])",
+        turn.stock_id,
+        list(codes),
     )
     return {code for (code,) in rows}
 

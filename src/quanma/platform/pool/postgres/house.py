@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 from array import array
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
@@ -38,6 +38,7 @@ _ALIKE: dict[type[Any], str] = {
     HouseCallback: "callback",
     HouseNonce: "nonce",
     HouseDeletion: "deletion",
+    HouseBarred: "barred",
     HouseDone: "done",
     HousePayReceipt: "pay_receipt",
 }
@@ -105,9 +106,14 @@ class PostgresHouse:
         for kind in (HouseCallback, HouseNonce, HouseDeletion):
             async for record in self._alike(kind):
                 yield record
-        for row in stocks:
-            async for upload in self._uploads(row["stock_id"]):
-                yield upload
+        async for row in connection.cursor(
+            "SELECT u.stock_id, u.upload_request_no, CASE WHEN u.code_count > 0 THEN u.first_position ELSE 0 END"
+            " AS first_position, coalesce(p.codes, '') AS codes, u.others, u.success_at"
+            " FROM upload u LEFT JOIN piece p ON p.stock_id = u.stock_id AND p.first_position = u.first_position"
+            " AND u.code_count > 0 ORDER BY u.stock_id, u.first_position",
+            prefetch=BATCH,
+        ):
+            yield HouseUpload(**dict(row))
         names = [f"k.{name}" if name != "position" else "c.position" for name in HouseCoupon.__struct_fields__]
         async for row in connection.cursor(
             f"SELECT {', '.join(names)} FROM coupon k JOIN code c USING (stock_id, coupon_code)"
@@ -115,7 +121,7 @@ class PostgresHouse:
             prefetch=BATCH,
         ):
             yield HouseCoupon(**dict(row))
-        for kind in (HouseDone, HousePayReceipt):
+        for kind in (HouseBarred, HouseDone, HousePayReceipt):
             async for record in self._alike(kind):
                 yield record
         async for row in connection.cursor(
@@ -133,41 +139,6 @@ class PostgresHouse:
         names = ", ".join(kind.__struct_fields__)
         async for row in self._connection.cursor(f"SELECT {names} FROM {_ALIKE[kind]}", prefetch=BATCH):
             yield kind(**dict(row))
-
-    async def _uploads(self, stock_id: str) -> AsyncIterator[HouseUpload]:
-        """Where an upload begins is not kept: the code at each beginning names the upload that brought it."""
-        by_first: dict[str, list[str]] = defaultdict(list)
-        empty: list[str] = []
-        async for number, first in self._connection.cursor(
-            "SELECT upload_request_no, split_part(codes, E'\\n', 1) FROM upload WHERE stock_id = $1"
-            " ORDER BY success_at DESC, upload_request_no",
-            stock_id,
-            prefetch=BATCH,
-        ):
-            (by_first[first] if first else empty).append(number)
-        position = 0
-        for _ in range(sum(map(len, by_first.values()))):
-            first = await self._connection.fetchval(
-                "SELECT coupon_code FROM code WHERE stock_id = $1 AND position = $2"
-                " UNION ALL SELECT coupon_code FROM deletion WHERE stock_id = $1 AND position = $2",
-                stock_id,
-                position,
-            )
-            if not by_first.get(first):
-                raise StoreUnavailable(f"stock {stock_id} has a code that no upload brought: restore a backup")
-            upload = await self._upload(stock_id, by_first[first].pop(), position)
-            position += upload.codes.count("\n") + 1
-            yield upload
-        for number in empty:
-            yield await self._upload(stock_id, number, 0)
-
-    async def _upload(self, stock_id: str, number: str, first_position: int) -> HouseUpload:
-        row = await self._connection.fetchrow(
-            "SELECT codes, others, success_at FROM upload WHERE stock_id = $1 AND upload_request_no = $2",
-            stock_id,
-            number,
-        )
-        return HouseUpload(stock_id=stock_id, upload_request_no=number, first_position=first_position, **dict(row))
 
     async def fill(self, records: Iterable[AnyRecord]) -> None:
         connection = self._connection
@@ -195,8 +166,6 @@ class PostgresHouse:
     async def _write(self, batch: list[Any], stocks: dict[str, _Taken], coupons: int) -> int:
         """Write records of one kind. Returns how many coupons there were among them."""
         first = batch[0]
-        if isinstance(first, HouseBarred):
-            raise StoreUnavailable("PostgreSQL pools don't keep codes of a lost history (barred): nothing was imported")
         if isinstance(first, HouseStock):
             await self._write_stocks(batch, stocks)
         elif isinstance(first, HouseUpload):
@@ -231,17 +200,24 @@ class PostgresHouse:
 
     async def _write_uploads(self, batch: list[HouseUpload], stocks: dict[str, _Taken]) -> None:
         codes: list[tuple[Any, ...]] = []
+        pieces: list[tuple[Any, ...]] = []
+        uploads: list[tuple[Any, ...]] = []
         for record in batch:
             taken = stocks[record.stock_id]
-            texts = record.codes.split("\n") if record.codes else []
-            if texts and record.first_position != taken.uploaded:
+            first, texts = taken.uploaded, record.codes.split("\n") if record.codes else []
+            if texts and record.first_position != first:
                 raise StoreUnavailable(f"an upload of stock {record.stock_id} is out of order: nothing was imported")
-            for position, code in enumerate(texts, taken.uploaded):
+            for position, code in enumerate(texts, first):
                 if position not in taken.deleted:
                     codes.append((record.stock_id, code, position, record.success_at))
+            if texts:
+                pieces.append((record.stock_id, first, record.codes, record.success_at))
+            number, others = record.upload_request_no, record.others
+            uploads.append((record.stock_id, number, first, len(texts), others, record.success_at))
             taken.uploaded += len(texts)
-        columns = ("stock_id", "upload_request_no", "codes", "others", "success_at")
-        await self._copy("upload", columns, [tuple(getattr(it, name) for name in columns) for it in batch])
+        columns = ("stock_id", "upload_request_no", "first_position", "code_count", "others", "success_at")
+        await self._copy("upload", columns, uploads)
+        await self._copy("piece", _PIECE, pieces)
         await self._copy("code", ("stock_id", "coupon_code", "position", "success_at"), codes)
 
     async def _write_coupons(self, batch: list[HouseCoupon], stocks: dict[str, _Taken], before: int) -> None:
@@ -261,6 +237,7 @@ class PostgresHouse:
             rows.append((*(getattr(record, name) for name in fields), len(taken.given), written_at))
         if codes:
             await self._copy("code", ("stock_id", "coupon_code", "position"), codes)
+            await self._copy("piece", _PIECE, [(stock_id, position, code, None) for stock_id, code, position in codes])
         await self._copy("coupon", (*fields, "coupon_id", "written_at"), rows)
 
     async def _write_events(self, batch: list[HouseEvent]) -> None:
@@ -305,6 +282,9 @@ class PostgresHouse:
             "sent_on_day": taken.sent_on[day],
         }
         await self._copy("tally", tuple(tally), [tuple(tally.values())])
+
+
+_PIECE = ("stock_id", "first_position", "codes", "success_at")
 
 
 def _values(records: list[Any]) -> list[tuple[Any, ...]]:

@@ -25,6 +25,7 @@ DISTRIBUTED = (
     "pay_receipt",
     "return_receipt",
     "event",
+    "barred",
 )
 """Tables whose every key carries stock_id, the column that they are spread by."""
 REFERENCE = ("about", "stock", "callback", "nonce")

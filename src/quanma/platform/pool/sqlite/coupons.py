@@ -117,7 +117,7 @@ def _give(store: Store, held: Held, issue: Issue, now: int) -> CouponFacts:
     """As `_draw`, in a stock that takes no uploads: a code that comes with the request, or a new one."""
     shelf, chosen = held.shelf, issue.coupon_code
     code = chosen or answers.new_code()
-    if shelf.find(code) is not None:
+    if shelf.find(code) is not None or code in store.barred.get(issue.stock_id, ()):
         if chosen is None:
             raise StoreUnavailable("a new code was drawn twice, which can't be: look at the random source")
         raise answers.code_was_given(code)

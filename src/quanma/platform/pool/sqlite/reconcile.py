@@ -55,7 +55,7 @@ class Stopped:
     def reconcile(self, issued: Sequence[IssuedCode], now: int) -> Reconciled:
         """Take codes that were given out elsewhere out of the pool, all or none, and lift the fence."""
         store = self._store
-        new = self._pool._replace(pool_id=secrets.token_bytes(16))
+        new, reconciled = self._pool._replace(pool_id=secrets.token_bytes(16)), Reconciled(0, [], [])
         with store.db:
             reconciled = self._take_out(issued, now)
             # A new history begins here. The mark of the old one, or a copy of it, is another pool's from now on.

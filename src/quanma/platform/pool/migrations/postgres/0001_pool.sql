@@ -196,3 +196,12 @@ CREATE TABLE event (
 );
 CREATE UNIQUE INDEX event_coupon ON event (stock_id, coupon_id);
 CREATE INDEX event_due ON event (due_at, stock_id) WHERE due_at IS NOT NULL;
+
+-- Codes that were given out by a later history of this pool, which was lost when an older copy was restored: see
+-- care.py. They are never given out again, nor taken as new when they are uploaded again.
+CREATE TABLE barred (
+    stock_id    text COLLATE "C" NOT NULL,
+    coupon_code text COLLATE "C" NOT NULL,
+    barred_at   bigint NOT NULL,
+    PRIMARY KEY (stock_id, coupon_code)
+);
