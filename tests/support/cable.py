@@ -19,13 +19,16 @@ class Cable:
     """Listens on a port of its own, and carries each connection to the server's port.
 
     `cut_at`: bytes from the client's side that, once seen, end the connection: before they are carried over, or
-    (`late`) after the server has taken them, so that only its answer is lost.
+    (`late`) after the server has taken them, so that only its answer is lost. `hold_at`: once seen, nothing more is
+    carried, they neither.
     """
 
     def __init__(self, port: int) -> None:
         self.leads_to = port
         self.cut_at: bytes | None = None
         self.late = False
+        self.hold_at: bytes | None = None
+        self.held = threading.Event()
         self.cuts = 0
         self._connections: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
@@ -86,6 +89,11 @@ class Cable:
         self._connections -= ends
 
     def _seen(self, data: bytes, ends: set[asyncio.StreamWriter], dropping: asyncio.Event) -> bool:
+        """Returns whether the connection ended."""
+        if self.hold_at is not None and self.hold_at in data:
+            self.hold_at = None
+            self._open.clear()
+            self.held.set()
         if self.cut_at is None or self.cut_at not in data:
             return False
         self.cut_at = None
@@ -105,9 +113,9 @@ class Cable:
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
-                await self._open.wait()
                 if ends_here(data):
                     return
+                await self._open.wait()
                 writer.write(data)
                 await writer.drain()
         with contextlib.suppress(OSError):
