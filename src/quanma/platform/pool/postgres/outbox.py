@@ -13,6 +13,8 @@ from .link import Connection, Link
 from .turn import COUPON_FIELDS, Turn, stock_of
 
 ERROR_CHARACTERS = 200
+CLOCKS_APART_SECONDS = 10
+"""How far the clocks of two hosts may be apart. Further, and one could post what the other is posting."""
 
 
 async def set_callback(connection: Connection, caller: str, mchid: str, notify_url: str, now: int) -> None:
@@ -52,12 +54,13 @@ async def add(turn: Turn, coupons: Sequence[CouponFacts]) -> None:
 async def take_due(link: Link, now: int, limit: int, retry_seconds: int) -> list[DueEvent]:
     """Take events to be delivered now. Each is due again later, whatever becomes of this attempt or this process.
 
-    Nothing is ever due further ahead than one retry: what is, was taken before the clock was set back.
+    Nothing is ever due further ahead than one retry, but for what a host took whose clock is a little ahead of ours:
+    what is, was taken before the clock was set back.
     """
 
     async def waiting(connection: Connection) -> list[str]:
         # The one statement that looks at all stocks. No request waits for it.
-        rows = await connection.fetch(_WAITING, now, now + retry_seconds, limit)
+        rows = await connection.fetch(_WAITING, now, now + retry_seconds + CLOCKS_APART_SECONDS, limit)
         return [stock_id for (stock_id,) in rows]
 
     due: list[DueEvent] = []
@@ -81,7 +84,7 @@ async def _take_of(link: Link, stock_id: str, now: int, limit: int, retry_second
     async def take(connection: Connection) -> list[DueEvent]:
         facts = await stock_of(connection, stock_id)
         taken = await connection.fetch(
-            "WITH due AS MATERIALIZED (SELECT id FROM event WHERE stock_id = $1 AND (due_at <= $2 OR due_at > $3)"
+            "WITH due AS MATERIALIZED (SELECT id FROM event WHERE stock_id = $1 AND (due_at <= $2 OR due_at > $5)"
             " ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED)"
             " UPDATE event e SET attempts = attempts + 1, due_at = $3 FROM due WHERE e.stock_id = $1 AND e.id = due.id"
             " RETURNING e.id, e.mchid, e.created_at, e.attempts, e.coupon_code",
@@ -89,6 +92,7 @@ async def _take_of(link: Link, stock_id: str, now: int, limit: int, retry_second
             now,
             now + retry_seconds,
             limit,
+            now + retry_seconds + CLOCKS_APART_SECONDS,
         )
         rows = await connection.fetch(
             f"SELECT {COUPON_FIELDS} FROM coupon WHERE stock_id = $1 AND coupon_code = ANY($2::text[])",

@@ -1,0 +1,196 @@
+"""Several workers over one database: as safe as one, whatever becomes of one of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from quanma.errors import NotSent, OutcomeUnknown, TryAgain
+from quanma.platform.pool import open_pool
+from quanma.platform.pool.postgres.outbox import CLOCKS_APART_SECONDS
+from tests.contract.driver import NOW, DrivenPool
+from tests.support.platform import APPID, MCHID, Served, create_stock, served
+from tests.support.postgres import query
+from tests.support.under_load import client
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+CODES = 2000
+
+
+class Slow:
+    """A merchant's callback address that takes its time, and notes whether an event comes while it has it already."""
+
+    def __init__(self, takes_seconds: float) -> None:
+        self.posts: Counter[str] = Counter()
+        self.twice_at_once: set[str] = set()
+        self._having: set[str] = set()
+        self._lock = threading.Lock()
+        receiving = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                event_id = str(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["id"])
+                with receiving._lock:
+                    if event_id in receiving._having:
+                        receiving.twice_at_once.add(event_id)
+                    receiving._having.add(event_id)
+                time.sleep(takes_seconds)
+                with receiving._lock:
+                    receiving._having.discard(event_id)
+                    receiving.posts[event_id] += 1
+                    turn = receiving.posts[event_id]
+                self.send_response(500 if turn == 1 else 204)  # Each comes at least twice.
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}/events"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(10)
+
+
+@pytest.fixture
+def impatient_world(world: Path) -> Path:
+    path = world / "platform.toml"
+    path.write_text(f"allow_private_callbacks = true\ncallback_retry_seconds = 6\n{path.read_text()}")
+    return world
+
+
+@pytest.fixture
+def hosts(impatient_world: Path, postgres_url: str) -> Iterator[tuple[Served, Served]]:
+    """Two machines, with two workers each, over one database."""
+    with contextlib.ExitStack() as running:
+        here = [
+            running.enter_context(served(impatient_world, "--database", postgres_url, "--workers", "2"))
+            for _ in range(2)
+        ]
+        yield here[0], here[1]
+
+
+def filled(host: Served, codes: int = CODES) -> str:
+    with host.wechatpay() as wxpay:
+        stock_id = create_stock(wxpay, "s1")
+        for first in range(0, codes, 200):
+            wxpay.v3.marketing.busifavor.stocks[stock_id].couponcodes.post(
+                coupon_code_list=[f"C{number}" for number in range(first, first + 200)], upload_request_no=f"u{first}"
+            )
+    return stock_id
+
+
+def draw(host: Served, stock_id: str, number: str) -> str | None:
+    """Returns the code, or None: whether there is one is not known."""
+    with client(host) as wxpay:
+        try:
+            sent = wxpay.v3.marketing.busifavor.coupons.send.post(
+                stock_id=stock_id, openid=f"o{number}", appid=APPID, out_request_no=number
+            )
+        except (NotSent, OutcomeUnknown, TryAgain):
+            return None
+    return sent.send_coupon_result.coupon_code
+
+
+def test_all_workers_answer_and_the_start_is_told_once(hosts: tuple[Served, Served]) -> None:
+    assert [len(host.workers()) for host in hosts] == [2, 2]
+    assert hosts[0].stop() == 0
+    assert (hosts[0].world / "serve.log").read_text().count("listening on") == 0  # But for the one that was waited for.
+
+
+def test_a_number_is_one_coupon_whichever_worker_of_whichever_host_is_asked(hosts: tuple[Served, Served]) -> None:
+    stock_id = filled(hosts[0])
+    with ThreadPoolExecutor(16) as threads:
+        asked = [threads.submit(draw, hosts[turn % 2], stock_id, f"n{turn // 8}") for turn in range(160)]
+        codes = [one.result() for one in asked]
+    assert None not in codes
+    assert len(set(codes)) == 20
+    assert all(len(set(codes[first : first + 8])) == 1 for first in range(0, 160, 8))
+
+
+def test_a_worker_that_is_stopped_and_goes_on_later_harms_nothing(
+    hosts: tuple[Served, Served], postgres_url: str
+) -> None:
+    """SIGSTOP, whatever it was doing. The others go on within 10 s."""
+    stock_id = filled(hosts[0])
+    told: dict[str, str | None] = {}
+    stopping = threading.Event()
+
+    def keep_drawing(thread: int) -> None:
+        number = 0
+        while not stopping.is_set():
+            number += 1
+            told[f"t{thread}n{number}"] = draw(hosts[thread % 2], stock_id, f"t{thread}n{number}")
+
+    with ThreadPoolExecutor(8) as threads:
+        drawing = [threads.submit(keep_drawing, thread) for thread in range(8)]
+        waits = []
+        for turn in range(4):
+            time.sleep(0.3)
+            paused = hosts[0].workers()[turn % 2]
+            os.kill(paused, signal.SIGSTOP)
+            began = time.monotonic()
+            for probe in range(3):
+                assert draw(hosts[1], stock_id, f"p{turn}n{probe}") is not None
+            waits.append(time.monotonic() - began)
+            os.kill(paused, signal.SIGCONT)
+        stopping.set()
+        for one in drawing:
+            one.result()
+    assert max(waits) < 10
+    for number, code in told.items():
+        again = draw(hosts[1], stock_id, number)
+        assert again is not None
+        assert code in (None, again)
+    (given,) = query(postgres_url, "SELECT count(*), count(DISTINCT coupon_code), count(DISTINCT openid) FROM coupon")
+    assert tuple(given) == (len(told) + 12,) * 3
+
+
+@pytest.mark.parametrize("behind_seconds", [0, 1, 5, CLOCKS_APART_SECONDS])
+def test_what_one_host_took_is_not_taken_by_another_whose_clock_is_behind(
+    postgres_url: str, tmp_path: Path, behind_seconds: int
+) -> None:
+    with contextlib.ExitStack() as opened:
+        ahead, behind = (
+            opened.enter_context(contextlib.closing(DrivenPool(lambda: open_pool(postgres_url, tmp_path))))
+            for _ in range(2)
+        )
+        ahead.run(ahead.pool.set_callback(MCHID, MCHID, "http://127.0.0.1/", NOW))
+        stock_id = ahead.create()
+        ahead.upload(stock_id, [f"C{number}" for number in range(10)])
+        for _ in range(10):
+            ahead.send(stock_id)
+        assert len(ahead.run(ahead.pool.take_due_events(NOW, 10))) == 10
+        assert behind.run(behind.pool.take_due_events(NOW - behind_seconds, 10)) == []
+
+
+def test_no_event_is_posted_by_two_workers_at_once(hosts: tuple[Served, Served]) -> None:
+    with contextlib.closing(Slow(0.5)) as receiving:
+        stock_id = filled(hosts[0], 200)
+        with hosts[0].wechatpay() as wxpay:
+            wxpay.v3.marketing.busifavor.callbacks.post(notify_url=receiving.url)
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda number: draw(hosts[number % 2], stock_id, f"n{number}"), range(100)))
+        deadline = time.monotonic() + 60
+        while len(receiving.posts) < 100 or min(receiving.posts.values()) < 2:
+            assert time.monotonic() < deadline, receiving.posts
+            time.sleep(0.05)
+    assert receiving.twice_at_once == set()
+    assert set(receiving.posts.values()) == {2}
