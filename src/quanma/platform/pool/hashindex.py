@@ -203,13 +203,15 @@ class _Table:
         slots = self.homes(hashes)
         unsettled, at = np.arange(len(hashes)), slots
         while len(unsettled) > _FEW:
-            positions = self.cells[at].astype(np.int64) - 1
+            entries = self.cells[at]
             slots[unsettled] = at
-            taken = np.flatnonzero(positions != ABSENT)
-            unsettled, at, positions = unsettled[taken], at[taken], positions[taken]
+            taken = entries.nonzero()[0]
+            unsettled, at, positions = unsettled[taken], at[taken], entries[taken] - np.uint32(1)
             same = there[positions] == hashes[unsettled]
-            found[unsettled[same]] = positions[same]
-            unsettled, at = unsettled[~same], (at[~same] + 1) % self.size
+            if same.any():
+                found[unsettled[same]] = positions[same]
+                unsettled, at = unsettled[~same], at[~same]
+            at = (at + 1) % self.size
         # The last ones sit in the longest chains: a dozen steps for a handful, each one not worth numpy's calls.
         cell, size, hash_at = self.cell, self.size, there.data
         for which, slot, text_hash in zip(unsettled.tolist(), at.tolist(), hashes[unsettled].tolist(), strict=True):
