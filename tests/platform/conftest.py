@@ -15,6 +15,7 @@ import pytest
 from tests.contract.driver import NOW, USE_RULE
 from tests.platform.caller import Caller
 from tests.support.platform import MCHID, OTHER_MCHID, InProcess, new_stock
+from tests.support.postgres import Databases
 
 _numbers = itertools.count(1)
 
@@ -30,6 +31,20 @@ def still(shared_world: Path) -> Iterator[InProcess]:
     running = InProcess(shared_world, "sqlite:///still.db", clock=lambda: NOW)
     yield running
     running.close()
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+def each(request: pytest.FixtureRequest, shared_world: Path) -> Iterator[InProcess]:
+    """As `still`, on one back end after the other."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("still")
+        return
+    databases: Databases = request.getfixturevalue("databases")
+    url = databases.fresh()
+    running = InProcess(shared_world, url, clock=lambda: NOW)
+    yield running
+    running.close()
+    databases.drop(url)
 
 
 @pytest.fixture(scope="session")

@@ -129,9 +129,9 @@ FUZZ = settings(
 @given(bend=bent(), raw=st.binary(max_size=60))
 @pytest.mark.slow
 def test_nonsense_is_answered_with_a_documented_error(
-    still: InProcess, caller: Caller, bend: Callable[[dict[str, Any]], dict[str, Any]], raw: bytes
+    each: InProcess, caller: Caller, bend: Callable[[dict[str, Any]], dict[str, Any]], raw: bytes
 ) -> None:
-    _fuzz(still, caller, bend, raw)
+    _fuzz(each, caller, bend, raw)
 
 
 @pytest.mark.slow
@@ -146,36 +146,70 @@ def test_nonsense_is_answered_with_a_documented_error_at_length(
 @settings(FUZZ, max_examples=25)
 @given(body=JSON)
 @example(body={"coupon_code_list": ["A1"], "upload_request_no": "u1", "coupon_code": 10**40})
-def test_any_json_is_answered_with_a_documented_error(still: InProcess, caller: Caller, body: Any) -> None:
+def test_any_json_is_answered_with_a_documented_error(each: InProcess, caller: Caller, body: Any) -> None:
     encoded = json.dumps(body).encode()
     for target in (couponcodes("98065001"), f"{BUSIFAVOR}/stocks", f"{BUSIFAVOR}/coupons/send"):
-        _well_answered(still, caller, "POST", target, encoded)
+        _well_answered(each, caller, "POST", target, encoded)
 
 
 @pytest.mark.parametrize("amount", [2**63, 2**64, -(2**63) - 1, 10**30, 10**300], ids=lambda amount: f"{amount:.0e}")
-def test_a_huge_number_is_refused(still: InProcess, caller: Caller, amount: int) -> None:
+def test_a_huge_number_is_refused(each: InProcess, caller: Caller, amount: int) -> None:
     for field in ("max_coupons_by_day", "max_coupons", "max_coupons_per_user"):
         fields = valid("1")
         fields["out_request_no"] = f"huge{amount}{field}"[:128]
         fields["stock_send_rule"][field] = amount
-        status, error = put(still, caller, "POST", f"{BUSIFAVOR}/stocks", json.dumps(fields).encode())
+        status, error = put(each, caller, "POST", f"{BUSIFAVOR}/stocks", json.dumps(fields).encode())
         assert (status, error["code"]) == (400, "PARAM_ERROR")
 
 
 @pytest.mark.parametrize("seconds", [2**63, 10**300], ids=lambda seconds: f"{seconds:.0e}")
 def test_a_number_without_a_limit_may_be_huge_and_breaks_nothing_later(
-    still: InProcess, caller: Caller, seconds: int
+    each: InProcess, caller: Caller, seconds: int
 ) -> None:
     fields = valid("1")
     fields["out_request_no"] = f"long{seconds:.0e}".replace("+", "")
     fields["coupon_use_rule"]["coupon_available_time"]["available_second_after_receive"] = seconds
     fields["stock_send_rule"]["max_amount"] = seconds
-    status, created = put(still, caller, "POST", f"{BUSIFAVOR}/stocks", json.dumps(fields).encode())
+    status, created = put(each, caller, "POST", f"{BUSIFAVOR}/stocks", json.dumps(fields).encode())
     assert status == 200
     stock_id = created["stock_id"]
-    assert put(still, caller, "GET", f"{BUSIFAVOR}/stocks/{stock_id}")[0] == 200
-    put(still, caller, "POST", couponcodes(stock_id), upload_body(["A1"]))
+    assert put(each, caller, "GET", f"{BUSIFAVOR}/stocks/{stock_id}")[0] == 200
+    put(each, caller, "POST", couponcodes(stock_id), upload_body(["A1"]))
     send = {"stock_id": stock_id, "openid": "oAnna", "appid": APPID, "out_request_no": "s1"}
-    assert put(still, caller, "POST", f"{BUSIFAVOR}/coupons/send", json.dumps(send).encode())[0] == 200
-    status, coupon = put(still, caller, "GET", f"{BUSIFAVOR}/users/oAnna/coupons/A1/appids/{APPID}")
+    assert put(each, caller, "POST", f"{BUSIFAVOR}/coupons/send", json.dumps(send).encode())[0] == 200
+    status, coupon = put(each, caller, "GET", f"{BUSIFAVOR}/users/oAnna/coupons/A1/appids/{APPID}")
     assert (status, coupon["expire_time"]) == (200, "2027-03-01T00:00:00+08:00")
+
+
+def test_the_character_nul_is_refused_wherever_it_stands_but_in_a_list_of_codes(
+    each: InProcess, caller: Caller
+) -> None:
+    stock_id = stock_of(each)
+    nul = json.dumps("n\0").encode()
+    send = b'{"stock_id":"%s","openid":"o","appid":"wx1","out_request_no":%s}' % (stock_id.encode(), nul)
+    for method, target, body in (
+        ("POST", f"{BUSIFAVOR}/coupons/send", send),
+        ("GET", f"{couponcodes(stock_id)}/A%001", b""),
+        ("GET", f"{BUSIFAVOR}/users/o%00/coupons?appid=wx1", b""),
+        ("POST", couponcodes(stock_id), b'{"coupon_code_list":["A1"],"upload_request_no":%s}' % nul),
+    ):
+        status, error = put(each, caller, method, target, body)
+        assert (status, error["code"]) == (400, "PARAM_ERROR"), target
+    status, uploaded = put(each, caller, "POST", couponcodes(stock_id), upload_body(["A1", "A\0"]))
+    assert (status, uploaded["success_codes"]) == (200, ["A1"])
+    assert [failed["code"] for failed in uploaded["fail_codes"]] == ["CHARACTER_LIMIT"]
+
+
+@pytest.mark.parametrize("offset", [2**31, 2**62, 2**63 - 1])
+def test_a_page_may_begin_beyond_any_number(each: InProcess, caller: Caller, offset: int) -> None:
+    stock_id = stock_of(each)
+    put(each, caller, "POST", couponcodes(stock_id), upload_body(["A1"]))
+    for target in (
+        couponcodes(stock_id),
+        f"{BUSIFAVOR}/users/oAnna/coupons",
+        "/v3/quanma/events",
+    ):
+        more = "&appid=wx1" if "users" in target else ""
+        assert put(each, caller, "GET", f"{target}?offset={offset}&limit=20{more}")[0] == 200
+    for status in ("AVAILABLE", "DISPATCHED"):
+        assert put(each, caller, "GET", f"{couponcodes(stock_id)}?offset={offset}&limit=20&status={status}")[0] == 200

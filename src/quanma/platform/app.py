@@ -38,6 +38,7 @@ from .limits import RateLimit
 from .metrics import CONTENT_TYPE, Metrics
 from .pool.contract import CodePool
 from .productstocks import declare_stocks
+from .rules import check_texts
 from .spans import Spans
 from .traces import trace_of
 
@@ -272,6 +273,8 @@ class App:
         if found is None:
             raise ResourceNotExists(f"there is no operation {request.verb} on this path")
         asked = codec.decode_request(found.operation, found.in_path, query, body, content_type)
+        if b"\\u0000" in body or "%00" in target:
+            check_texts(asked)
         visit = Visit(merchant, int(now), self._pool, tuple(self._keyroom.certificates), self._private_callbacks)
         return await found.handler(visit, asked)
 

@@ -64,7 +64,7 @@ def _fields(query: bytes) -> Mapping[str, str] | None:
     known = {*_WANTED, *_OPTIONAL}
     if len(fields) != len(pairs) or not set(_WANTED) <= fields.keys() or not fields.keys() <= known:
         return None
-    return fields if all(0 < len(value) <= 128 for value in fields.values()) else None
+    return fields if all(0 < len(value) <= 128 and "\0" not in value for value in fields.values()) else None
 
 
 def _signed(apiv2_key: str, fields: Mapping[str, str]) -> bool:

@@ -252,6 +252,18 @@ def pool_empty(stock: StockFacts) -> NotEnough:
     return NotEnough(f"批次预算不足: stock {stock.stock_id} has no code left to give out, upload more")
 
 
+def check_texts(request: msgspec.Struct) -> None:
+    """Raises ParamError: a field holds the character NUL, which not every store can keep. Our choice.
+
+    Lists are let through: of codes, each has its own outcome.
+    """
+    for field, value in msgspec.structs.asdict(request).items():
+        if isinstance(value, msgspec.Struct):
+            check_texts(value)
+        elif isinstance(value, str) and "\0" in value:
+            raise ParamError(f"{field} holds the character NUL")
+
+
 def check_time(field: str, text: str) -> None:
     """Raises ParamError: not a time."""
     try:

@@ -167,7 +167,7 @@ async def list_page(connection: Connection, mchid: str, request: ListCodes) -> C
     check_creator(facts, mchid)
     tally = Tally(*await connection.fetchrow(TALLY, request.stock_id))
     if request.status is None:
-        found = await _page(connection, request)
+        found = await _page(connection, request, tally.uploaded)
     else:
         found = await _page_by_status(connection, request)
     return CodePage(
@@ -183,7 +183,9 @@ Listed = tuple[str, int | None, CouponFacts | None]
 """A code, when it was uploaded, and who carries it."""
 
 
-async def _page(connection: Connection, request: ListCodes) -> list[Listed]:
+async def _page(connection: Connection, request: ListCodes, uploaded: int) -> list[Listed]:
+    if request.offset >= uploaded:
+        return []
     # Where the page begins: as many positions further on as codes before it were deleted.
     begin = request.offset + await connection.fetchval(
         "SELECT count(*) FROM (SELECT position - row_number() OVER (ORDER BY position) + 1 AS place"

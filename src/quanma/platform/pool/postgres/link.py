@@ -122,7 +122,7 @@ class Link:
         """Raises StoreUnavailable: the database does not answer."""
 
         async def ask(connection: Connection) -> None:
-            await connection.execute("SELECT 1")
+            self.fenced = await schema.fence(connection)
 
         try:
             async with asyncio.timeout(WAIT_SECONDS):

@@ -13,6 +13,7 @@ from .link import Connection, Link
 from .turn import COUPON_FIELDS, Turn, stock_of
 
 ERROR_CHARACTERS = 200
+EVENTS_MAX = 2**63 - 1
 CLOCKS_APART_SECONDS = 10
 """How far the clocks of two hosts may be apart. Further, and one could post what the other is posting."""
 
@@ -143,7 +144,7 @@ async def list_events(connection: Connection, mchid: str, offset: int, limit: in
             " FROM event e JOIN coupon c ON c.stock_id = $1 AND c.coupon_code = e.coupon_code"
             " WHERE e.stock_id = $1 ORDER BY e.coupon_id DESC LIMIT $2",
             stock_id,
-            offset + limit,
+            min(offset + limit, EVENTS_MAX),
         )
         found += [(row["created_at"], row["written_at"], EventState(*row[1:])) for row in rows]
     found.sort(key=lambda one: one[:2], reverse=True)
