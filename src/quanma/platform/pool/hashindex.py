@@ -11,6 +11,8 @@ addition, while both are searched.
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 from array import array
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -31,6 +33,7 @@ _MOVES = 4
 _STEP = 256
 """Texts added one by one let the table grow once in so many, so that numpy is worth its call."""
 _WORD = 2**32 - 1
+_HUGE_FROM_BYTES = 2**22
 
 
 class LookUp(NamedTuple):
@@ -172,7 +175,7 @@ class _Table:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.cells: NDArray[np.uint32] = np.zeros(size, np.uint32)
+        self.cells = _zeros(size)
         # The same memory: one number is read from this five times as fast as from numpy's.
         self.cell = self.cells.data
 
@@ -248,3 +251,18 @@ class _Table:
             if slot == size:
                 slot = 0
         return found
+
+
+def _zeros(size: int) -> NDArray[np.uint32]:
+    """Cells that are made page by page, as they are used.
+
+    numpy asks for huge pages from 4 MiB on, and the first few positions, anywhere in a new table, would have all of
+    it made at once: 0.15 s for 8 million codes.
+    """
+    if size * 4 < _HUGE_FROM_BYTES:
+        return np.zeros(size, np.uint32)
+    pages = mmap.mmap(-1, size * 4, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with contextlib.suppress(OSError):  # The kernel has no huge pages.
+            pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(pages, np.uint32)
