@@ -32,6 +32,8 @@ from . import load, machine, work
 from .table import Table, median, times
 
 DRAWERS = 32
+DRAWERS_LONG = 128
+"""In a long run: more in a turn, so that it ends."""
 UPLOADERS = 64
 IN_FLIGHT = 64
 SLICES = 10
@@ -198,7 +200,7 @@ async def _draws(server: postgres.Server, sizes: tuple[int, int], quick: bool, n
 async def _long_run(server: postgres.Server, count: int, *, hold_snapshot: bool) -> Table:
     held = ", a snapshot held open all the while" if hold_snapshot else ""
     table = Table(
-        f"{count:,} draws from one stock{held}",
+        f"{count:,} draws from one stock, {DRAWERS_LONG} drawers{held}",
         ("draws", "/s", "p50 ms", "p99 ms", "dead rows", "tables MB"),
         "Autovacuum at its defaults. Each line is a tenth of the run.",
     )
@@ -212,7 +214,7 @@ async def _long_run(server: postgres.Server, count: int, *, hold_snapshot: bool)
         asking = await asyncpg.connect(url)
         opened.push_async_callback(asking.close)
         for turn in range(SLICES):
-            drawn = await _draw(pool, stock_id, count // SLICES)
+            drawn = await _draw(pool, stock_id, count // SLICES, DRAWERS_LONG)
             dead, size = await asking.fetchrow(
                 "SELECT sum(n_dead_tup)::bigint, sum(pg_total_relation_size(relid))::bigint FROM pg_stat_user_tables"
             )

@@ -390,13 +390,15 @@ def test_an_address_moves_to_a_replica_that_is_promoted_later(pools: Callable[[s
         replica = running.enter_context(contextlib.closing(primary.replica({"synchronous_standby_names": ""})))
         replica.start()
         cable = running.enter_context(Cable(primary.port))
-        accounts = Accounts(pools(over(cable, primary.databases.fresh())))
+        url = over(cable, primary.databases.fresh())
+        accounts, watching = Accounts(pools(url)), pools(url)
 
         def move() -> None:
             cable.leads_to = replica.port
             cable.cut()
             answered = len(accounts.answered)
-            time.sleep(1)
+            with pytest.raises(StoreUnavailable):
+                watching.stock(accounts.stock_id)
             assert len(accounts.answered) <= answered + DRAWERS
             primary.kill()
             replica.promote()
