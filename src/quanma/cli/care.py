@@ -14,7 +14,11 @@ from ..platform.pool.standing import Standing
 _config = click.option(
     "--config", "config_path", required=True, type=click.Path(path_type=Path), help="platform.toml of the world."
 )
-_database = click.option("--database", help="Database URL. [default: the setting in platform.toml]")
+_database = click.option(
+    "--database",
+    envvar="QUANMA_DATABASE",
+    help="Database URL. [default: QUANMA_DATABASE, or the setting in platform.toml]",
+)
 
 
 def database_of(config_path: Path, database: str | None) -> tuple[str, Path]:
