@@ -246,9 +246,9 @@ def _workers(server: postgres.Server, codes_before: int, quick: bool) -> Table:
     table = Table(
         f"`quanma serve` over HTTP on PostgreSQL, signed draws, {codes_before:,} codes in each stock",
         ("stocks", "workers", "cores", "/s", "to one", "CPU ms a draw: workers", "PostgreSQL", "to one by CPU"),
-        f"{IN_FLIGHT} in flight. The workers and PostgreSQL share the cores that are named, as they would on a machine "
-        "of so many; the load is on the second core, and takes its part of it. By CPU: how many draws the cores have "
-        "time for, without what other programs took of them.",
+        f"{IN_FLIGHT} in flight for each worker. The workers and PostgreSQL share the cores that are named, as they "
+        "would on a machine of so many; the load is on the second core, and takes its part of it. By CPU: how many "
+        "draws the cores have time for, without what other programs took of them.",
     )
     draws, rounds = (1_000, 3) if quick else (4_000, 5)
     cores = [machine.SERVER_CORE, machine.LOAD_CORE]
@@ -299,7 +299,7 @@ def _over_http(
         serving = running.workers() or [running.process.pid]
         workers_before, postgres_before = _cpu_seconds(serving), _cpu_seconds_of(server)
         with machine.on_core(machine.LOAD_CORE):
-            sent = load.send(running.port, requests, IN_FLIGHT)
+            sent = load.send(running.port, requests, IN_FLIGHT * len(cores))
         workers = _cpu_seconds(serving) - workers_before
         in_postgres = _cpu_seconds_of(server) - postgres_before
         for answer in sent.answers:
