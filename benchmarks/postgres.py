@@ -11,7 +11,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -80,7 +80,7 @@ def _settings(server: postgres.Server) -> str:
 
 
 @asynccontextmanager
-async def _pool(url: str) -> AsyncIterator[CodePool]:
+async def _pool(url: str) -> AsyncGenerator[CodePool, None]:
     with tempfile.TemporaryDirectory() as folder:
         pool = open_pool(url, Path(folder))
         try:

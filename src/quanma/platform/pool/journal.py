@@ -268,14 +268,22 @@ def _alone(work: Callable[[], T], requests: Sequence[None]) -> list[T]:
 
 
 def _gathered(group: Sequence[_Request]) -> Iterable[_Alike]:
-    """Bring together what is of one kind and subject. All of a group are at the same moment: any order is right."""
+    """Bring together what is of one kind and subject, but nothing past a request that is done alone.
+
+    All of a group are at the same moment, so any order would be right; but whoever sees that a budget was asked to be
+    changed before a draw expects that it was.
+    """
     gathered: dict[tuple[Any, Any], _Alike] = {}
-    last: tuple[Any, Any] = None, None
+    alike: _Alike | None = None
     for work, subject, request, future in group:
+        if work is _alone:
+            yield from gathered.values()
+            yield work, subject, [request], [future]
+            gathered, alike = {}, None
+            continue
         # Mostly it is as the one before, and need not be looked up.
-        if subject != last[1] or work != last[0]:
-            last = work, subject
-            alike = gathered.setdefault(last, (work, subject, [], []))
+        if alike is None or subject != alike[1] or work != alike[0]:
+            alike = gathered.setdefault((work, subject), (work, subject, [], []))
         alike[2].append(request)
         alike[3].append(future)
-    return gathered.values()
+    yield from gathered.values()
