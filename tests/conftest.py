@@ -30,6 +30,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("back_end", back_ends, indirect=True, scope="session")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if {"databases", "own_postgres"} & {*getattr(item, "fixturenames", ())}:
+            item.add_marker("slow")  # To have a server takes a moment, and so does a database.
+
+
 def pytest_report_header() -> str:
     why_absent = postgres.why_absent()
     return f"left out: tests on PostgreSQL; {why_absent}" if why_absent else f"PostgreSQL: {postgres.programs().said}"

@@ -72,6 +72,7 @@ def move(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
         databases.drop(url)
 
 
+@pytest.mark.slow
 def test_every_number_is_answered_as_before(world: Path, run: Run, tmp_path: Path, move: tuple[str, str]) -> None:
     old, new = move
     story, truth = asyncio.run(told(world, old))

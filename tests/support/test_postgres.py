@@ -15,6 +15,8 @@ import pytest
 from tests.support import postgres
 from tests.support.postgres import Databases, Server, execute, query
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_database_is_empty_and_the_tests_own(databases: Databases, postgres_url: str) -> None:
     execute(postgres_url, "CREATE TABLE here (n int)")
@@ -33,7 +35,6 @@ def test_nobody_gets_in_without_the_password(databases: Databases) -> None:
     assert os.stat(os.environ[postgres.FOLDER]).st_mode & 0o077 == 0
 
 
-@pytest.mark.slow
 def test_what_was_committed_is_there_after_a_crash_and_on_a_replica_that_is_promoted(own_postgres: Server) -> None:
     replica = own_postgres.replica()
     replica.start()
@@ -53,7 +54,6 @@ def test_what_was_committed_is_there_after_a_crash_and_on_a_replica_that_is_prom
         query(replica.url, "SELECT 1")
 
 
-@pytest.mark.slow
 def test_a_session_that_is_killed_leaves_no_server_and_no_folder(own_postgres: Server) -> None:
     code = (
         "import time\nfrom tests.support import postgres\n"
