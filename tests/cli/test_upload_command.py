@@ -353,7 +353,9 @@ class TestUnfinished:
             with subprocess.Popen(
                 command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             ) as process:
-                proxy.on_answer = lambda: process.send_signal(number)
+                # Once: at the second one it would not wait for what is under way.
+                signals = [number]
+                proxy.on_answer = lambda: process.send_signal(signals.pop()) if signals else None
                 out, err = process.communicate(timeout=30)
         stopped = Ended(process.returncode, out, err)
         assert stopped.status == 130
