@@ -111,8 +111,12 @@ class Turn:
             *astuple(self.tally),
         )
         if turn_no % TALLIES_KEPT == 0:
+            # From where the last time ended: what was removed then may still be in the way.
             await self.connection.execute(
-                "DELETE FROM tally WHERE stock_id = $1 AND turn_no < $2", self.stock_id, turn_no - TALLIES_KEPT
+                "DELETE FROM tally WHERE stock_id = $1 AND turn_no >= $2 AND turn_no < $3",
+                self.stock_id,
+                turn_no - 2 * TALLIES_KEPT,
+                turn_no - TALLIES_KEPT,
             )
 
     async def check_fence(self) -> None:
