@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from quanma.errors import NotSent, OutcomeUnknown, TryAgain
+from quanma.errors import NotSent, OutcomeUnknown, RateLimited, TryAgain
 from quanma.platform.pool import open_pool
 from quanma.platform.pool.postgres.outbox import CLOCKS_APART_SECONDS
 from tests.contract.driver import NOW, DrivenPool
@@ -161,6 +161,27 @@ def test_a_worker_that_is_stopped_and_goes_on_later_harms_nothing(
         assert code in (None, again)
     (given,) = query(postgres_url, "SELECT count(*), count(DISTINCT coupon_code), count(DISTINCT openid) FROM coupon")
     assert tuple(given) == (len(told) + 12,) * 3
+
+
+def test_workers_share_what_a_merchant_may_ask_in_a_second(world: Path, postgres_url: str) -> None:
+    path = world / "platform.toml"
+    path.write_text(f"requests_per_second = 10\n{path.read_text()}")
+    with served(world, "--database", postgres_url, "--workers", "2") as host:
+
+        def asks(_: int) -> int:
+            taken = 0
+            for _ in range(15):
+                with client(host) as wxpay, contextlib.suppress(RateLimited):  # A connection each, to any worker.
+                    wxpay.v3.certificates.get()
+                    taken += 1
+            return taken
+
+        began = time.monotonic()
+        with ThreadPoolExecutor(8) as threads:
+            taken = sum(threads.map(asks, range(8)))
+        took = time.monotonic() - began
+    # Each worker's bucket holds the half of a second's worth. Unshared, it would be twice as many.
+    assert 10 <= taken <= 10 + 10 * took + 1
 
 
 @pytest.mark.parametrize("behind_seconds", [0, 1, 5, CLOCKS_APART_SECONDS])
