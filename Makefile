@@ -22,7 +22,8 @@ test: setup  ## every test, those with foreign clients too
 	@$(node) $(run_tests)
 
 quick: .venv/ready-dev  ## the tests that take no more than a moment
-	@$(run_tests) -p no:schemathesis --ignore tests/test_schemathesis.py -m "not slow and not interop"
+	@$(run_tests) -p no:schemathesis -m "not slow and not interop" \
+		$(addprefix --ignore tests/,test_schemathesis.py crash interop life postgres)
 
 check: setup  ## format, lint, types, floors, documentation
 	$(py) -m ruff format --check .

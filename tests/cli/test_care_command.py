@@ -25,6 +25,8 @@ from quanma.platform.pool.steps import Step
 from tests.contract.driver import DrivenPool
 from tests.support.platform import build_world
 
+pytestmark = pytest.mark.slow
+
 URL = "sqlite:///quanma.db"
 
 

@@ -19,6 +19,8 @@ from tests.contract.driver import DrivenPool
 from tests.support.platform import MCHID, build_world
 from tests.support.poolstory import Story
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., tuple[int, str]]
 OLD, NEW = "sqlite:///quanma.db", "sqlite:///new.db"
 

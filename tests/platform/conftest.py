@@ -33,7 +33,7 @@ def still(shared_world: Path) -> Iterator[InProcess]:
     running.close()
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+@pytest.fixture(scope="session", params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
 def each(request: pytest.FixtureRequest, shared_world: Path) -> Iterator[InProcess]:
     """As `still`, on one back end after the other."""
     if request.param == "sqlite":

@@ -38,6 +38,7 @@ def work(folder: Path) -> tuple[int, str]:
     return int(pid), text
 
 
+@pytest.mark.slow
 def test_the_figures_of_all_workers_are_added_up_and_a_dead_one_is_not_under_way() -> None:
     with metrics.shared_folder() as folder:
         first, _ = work(folder)

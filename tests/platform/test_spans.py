@@ -73,6 +73,7 @@ def test_what_the_pool_traces_is_part_of_the_request_and_a_failure_is_marked_wit
     assert "GEHEIM" not in request.to_json()
 
 
+@pytest.mark.slow
 def test_without_the_extra_nothing_is_imported_and_nothing_is_missed() -> None:
     code = (
         "import sys; sys.modules['opentelemetry'] = None\n"

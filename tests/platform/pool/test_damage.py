@@ -15,6 +15,9 @@ from quanma.platform.pool import open_pool
 from quanma.platform.pool.tide import MarkFile
 from tests.support.poolstory import Story
 
+pytestmark = pytest.mark.slow
+
+FLIPS = 450
 SEED = 20261124
 URL = "sqlite:///quanma.db"
 FLIPPED = ("quanma.db", "quanma.db-wal", "quanma.db.mark")
@@ -55,12 +58,11 @@ async def _stopped(folder: Path, killed: bool) -> Stopped:
     return Stopped(files, stories, truth)
 
 
-@pytest.mark.parametrize("flips", [40, pytest.param(450, marks=pytest.mark.slow)])
 @pytest.mark.timeout(600)
-def test_no_flipped_bit_is_answered_from(stopped: list[Stopped], tmp_path: Path, flips: int) -> None:
+def test_no_flipped_bit_is_answered_from(stopped: list[Stopped], tmp_path: Path) -> None:
     chance = random.Random(SEED)
     seen: Counter[str] = Counter()
-    for _ in range(flips):
+    for _ in range(FLIPS):
         image = chance.choice(stopped)
         # Each file as likely: else the small ones would hardly be hit.
         name = chance.choice(sorted(image.files))

@@ -59,7 +59,7 @@ def test_a_text_is_found_where_it_was_added_and_nowhere_else(
         assert candidate in there if there else candidate == ABSENT
 
 
-@pytest.mark.parametrize("batch", [0, 1, 7, 200, 3000])
+@pytest.mark.parametrize("batch", [0, *(pytest.param(few, marks=pytest.mark.slow) for few in (1, 7)), 200, 3000])
 def test_everything_is_found_while_the_table_grows_and_after_it(batch: int) -> None:
     """`batch` 0: one by one."""
     index = HashIndex(lambda text: hash(int(text) * 0x9E37_79B9))
