@@ -219,9 +219,9 @@ def test_the_time_taken_tells_no_cause(still: InProcess, caller: Caller, other: 
     """A1: medians less than 5 % apart, for the causes that tell something which the caller doesn't know anyway."""
     made = forgeries(caller, other, target)
     causes = ["an unknown merchant", "an unknown serial", "another merchant", "another body's", "too old"]
-    taken: dict[str, list[float]] = {cause: [] for cause in causes}
 
     def measure() -> float:
+        taken: dict[str, list[float]] = {cause: [] for cause in causes}
         for _ in range(300):
             for cause in causes:
                 began = time.perf_counter()
@@ -231,7 +231,7 @@ def test_the_time_taken_tells_no_cause(still: InProcess, caller: Caller, other: 
         return max(medians) / min(medians)
 
     # Measured again where a busy machine disturbed it: a true difference stays.
-    assert any(measure() < 1.05 for _ in range(4))
+    assert any(measure() < 1.05 for _ in range(8))
 
 
 # Another merchant
