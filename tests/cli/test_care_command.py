@@ -8,48 +8,23 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import apsw
 import asyncpg
 import pytest
-from click.testing import CliRunner
 
-from quanma.cli.main import group
-from quanma.errors import Misconfigured, NotEnough, PoolFenced, QuanmaError, SourceUnreadable, StoreUnavailable
+from quanma.errors import Misconfigured, NotEnough, PoolFenced, SourceUnreadable, StoreUnavailable
 from quanma.platform.pool import open_pool, steps
 from quanma.platform.pool.postgres import schema as postgres_schema
 from quanma.platform.pool.sqlite import schema
 from quanma.platform.pool.steps import Step
+from tests.cli.conftest import Run
 from tests.contract.driver import DrivenPool
-from tests.support.platform import build_world
 
 pytestmark = pytest.mark.slow
 
 URL = "sqlite:///quanma.db"
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Path:
-    return build_world(tmp_path)
-
-
-Run = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def run(world: Path) -> Run:
-    """Runs a command on the world: its exit status and what it printed. Raises what the command raises."""
-
-    def run(command: str, *arguments: str) -> tuple[int, str]:
-        line = [command, "--config", str(world / "platform.toml"), *arguments]
-        done = CliRunner().invoke(group, line, standalone_mode=False, catch_exceptions=False)
-        if isinstance(done.exception, QuanmaError):
-            raise done.exception
-        return done.return_value or 0, done.output
-
-    return run
 
 
 def opened(world: Path) -> DrivenPool:

@@ -3,43 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zstandard
-from click.testing import CliRunner
 
-from quanma.cli.main import group
-from quanma.errors import Misconfigured, NotEnough, PoolFenced, QuanmaError, SourceUnreadable, StoreUnavailable
+from quanma.errors import Misconfigured, NotEnough, PoolFenced, SourceUnreadable, StoreUnavailable
 from quanma.platform.pool import open_pool
 from quanma.platform.pool.house import HouseNonce, Sums, _encode, differences
+from tests.cli.conftest import Run
 from tests.contract.driver import DrivenPool
-from tests.support.platform import MCHID, build_world
+from tests.support.platform import MCHID
 from tests.support.poolstory import Story
 
 pytestmark = pytest.mark.slow
 
-Run = Callable[..., tuple[int, str]]
 OLD, NEW = "sqlite:///quanma.db", "sqlite:///new.db"
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Path:
-    return build_world(tmp_path)
-
-
-@pytest.fixture
-def run(world: Path) -> Run:
-    def run(command: str, *arguments: str) -> tuple[int, str]:
-        line = [command, "--config", str(world / "platform.toml"), *arguments]
-        done = CliRunner().invoke(group, line, standalone_mode=False, catch_exceptions=False)
-        if isinstance(done.exception, QuanmaError):
-            raise done.exception
-        return done.return_value or 0, done.output
-
-    return run
 
 
 async def told(world: Path, url: str = OLD) -> tuple[Story, list[Any]]:

@@ -12,7 +12,7 @@ from typing import IO
 
 from ...errors import Misconfigured
 from ...wire.times import rfc3339
-from . import file_of, is_postgres
+from . import file_of, ground, is_postgres
 from .house import House, Reading, Sum, differences, sums_of, write
 from .issued_codes import IssuedCode
 from .sqlite import backup as sqlite_backup
@@ -85,6 +85,7 @@ async def _exported(url: str, folder: Path, to: Path, now: int) -> list[Sum]:
             os.fsync(file.fileno())
             await house.leave(f"it was exported at {rfc3339(now)}, and lives elsewhere now")
             os.replace(part, to)
+        ground.sync(to.parent)
     return sums
 
 

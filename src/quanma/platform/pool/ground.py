@@ -62,6 +62,15 @@ def lock(path: Path) -> IO[bytes]:
     return held
 
 
+def sync(path: Path) -> None:
+    """Have a file, or a folder's names, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def check_version(version: str) -> None:
     """Raises StoreUnavailable: this SQLite can corrupt a WAL database (fixed in 3.51.3, 3.50.7 and 3.44.6)."""
     major, minor, patch = (int(part) for part in version.split(".")[:3])

@@ -42,7 +42,7 @@ async def upload(turn: Turn, asks: Sequence[Asked[Upload]]) -> list[UploadedCode
     """Take in the codes of many requests: those of one that come in another's too are the first one's."""
     sorted_codes = [rules.sort_codes(ask.request.request, turn.facts.code_rule) for ask in asks]
     known = await _first_answers(turn, [ask.request.request.upload_request_no for ask in asks])
-    there = await _there(turn, {code for one in sorted_codes for code in one.acceptable})
+    there = await taken_among(turn, {code for one in sorted_codes for code in one.acceptable})
     added: list[tuple[str, int, int]] = []
     rows: list[tuple[str, int, list[str], str | None, int]] = []
     outcomes: list[UploadedCodes | QuanmaError] = []
@@ -91,7 +91,10 @@ async def _first_answers(turn: Turn, numbers: Sequence[str]) -> dict[str, Upload
     }
 
 
-async def _there(turn: Turn, codes: set[str]) -> set[str]:
+async def taken_among(turn: Turn, codes: set[str]) -> set[str]:
+    """Which of these codes the stock has, or gave out in a history that was lost."""
+    if not codes:
+        return set()
     rows = await turn.connection.fetch(
         "SELECT coupon_code FROM code WHERE stock_id = $1 AND coupon_code = ANY($2::text[])"
         " UNION ALL SELECT coupon_code FROM barred WHERE stock_id = $1 AND coupon_code = ANY($2::text[])",

@@ -56,7 +56,7 @@ _GIVE = (
 async def send(turn: Turn, asks: Sequence[Asked[Issue]]) -> list[CouponFacts | QuanmaError]:
     """Give coupons out, or return those that these numbers got: decide on each in turn, then draw for all at once."""
     mine = await _coupons_of(turn, {ask.request.openid for ask in asks})
-    taken = await _taken(turn, {ask.request.coupon_code for ask in asks if ask.request.coupon_code})
+    taken = await codes.taken_among(turn, {ask.request.coupon_code for ask in asks if ask.request.coupon_code})
     outcomes: list[CouponFacts | QuanmaError] = []
     given: list[CouponFacts] = []
     for ask in asks:
@@ -100,19 +100,6 @@ async def _coupons_of(turn: Turn, openids: set[str]) -> dict[str, list[CouponFac
         coupon = CouponFacts(*row)
         mine[coupon.openid].append(coupon)
     return mine
-
-
-async def _taken(turn: Turn, codes: set[str]) -> set[str]:
-    """Which of the codes that requests bring are taken."""
-    if not codes:
-        return set()
-    rows = await turn.connection.fetch(
-        "SELECT coupon_code FROM code WHERE stock_id = $1 AND coupon_code = ANY($2::text[])"
-        " UNION ALL SELECT coupon_code FROM barred WHERE stock_id = $1 AND coupon_code = ANY($2::text[])",
-        turn.stock_id,
-        list(codes),
-    )
-    return {code for (code,) in rows}
 
 
 async def _decide(

@@ -13,9 +13,11 @@ import asyncpg
 import msgspec
 import numpy as np
 
+from ....api.stocks import CreateStock
 from ....api.subsidy import ReturnReceipt
 from ....errors import StoreUnavailable
 from ....wire.times import beijing_day
+from ...rules import UPLOAD_MODE
 from ..house import (
     AnyRecord,
     HouseBarred,
@@ -49,8 +51,9 @@ class _Taken:
     """What was taken into one stock: positions that are not free, and how much was given out on which day."""
 
     def __init__(self, record: HouseStock) -> None:
-        request = msgspec.json.decode(record.request)
-        self.takes_uploads = request["coupon_code_mode"] == "MERCHANT_UPLOAD"
+        request = msgspec.json.decode(record.request, type=CreateStock)
+        self.owner = request.belong_merchant
+        self.takes_uploads = request.coupon_code_mode == UPLOAD_MODE
         self.made_at = record.created_at
         self.uploaded = 0
         self.deleted: set[int] = set()
@@ -193,8 +196,7 @@ class PostgresHouse:
     async def _write_stocks(self, batch: list[HouseStock], stocks: dict[str, _Taken]) -> None:
         for record in batch:
             stocks[record.stock_id] = _Taken(record)
-        owners = [msgspec.json.decode(record.request)["belong_merchant"] for record in batch]
-        rows = [(*values, owner) for values, owner in zip(_values(batch), owners, strict=True)]
+        rows = [(*values, stocks[values[0]].owner) for values in _values(batch)]
         await self._copy("stock", (*HouseStock.__struct_fields__, "belong_merchant"), rows)
         await self._copy("turn", ("stock_id",), [(record.stock_id,) for record in batch])
 

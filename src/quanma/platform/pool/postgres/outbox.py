@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from ....errors import ResourceNotExists
 from ...life import CouponFacts
 from ..contract import CallbackAddress, DueEvent, EventState
+from .codes import coupons_by_code
 from .link import Connection, Link
-from .turn import COUPON_FIELDS, Turn, stock_of
+from .turn import Turn, stock_of
 
 ERROR_CHARACTERS = 200
 EVENTS_MAX = 2**63 - 1
@@ -88,27 +89,23 @@ async def _take_of(link: Link, stock_id: str, now: int, limit: int, retry_second
             "WITH due AS MATERIALIZED (SELECT id FROM event WHERE stock_id = $1 AND (due_at <= $2 OR due_at > $5)"
             " ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED)"
             " UPDATE event e SET attempts = attempts + 1, due_at = $3 FROM due WHERE e.stock_id = $1 AND e.id = due.id"
-            " RETURNING e.id, e.mchid, e.created_at, e.attempts, e.coupon_code",
+            " RETURNING e.id, e.created_at, e.attempts, e.coupon_code",
             stock_id,
             now,
             now + retry_seconds,
             limit,
             now + retry_seconds + CLOCKS_APART_SECONDS,
         )
-        rows = await connection.fetch(
-            f"SELECT {COUPON_FIELDS} FROM coupon WHERE stock_id = $1 AND coupon_code = ANY($2::text[])",
-            stock_id,
-            [row["coupon_code"] for row in taken],
-        )
-        coupons = {coupon.coupon_code: coupon for coupon in (CouponFacts(*row) for row in rows)}
+        if not taken:
+            return []
+        coupons = await coupons_by_code(connection, stock_id, [row["coupon_code"] for row in taken])
+        notify_url = (await callback(connection, facts.mchid, facts.mchid)).notify_url
         config = facts.request.notify_config
         notify_appid = config.notify_appid if config else None
-        due: list[DueEvent] = []
-        for event_id, mchid, created_at, attempts, coupon_code in taken:
-            notify_url = (await callback(connection, mchid, mchid)).notify_url
-            coupon = coupons[coupon_code]
-            due.append(DueEvent(event_id, mchid, created_at, attempts, notify_url, coupon, notify_appid))
-        return due
+        return [
+            DueEvent(event_id, facts.mchid, created_at, attempts, notify_url, coupons[coupon_code], notify_appid)
+            for event_id, created_at, attempts, coupon_code in taken
+        ]
 
     return await link.transaction(take)
 

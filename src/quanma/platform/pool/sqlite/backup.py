@@ -10,6 +10,7 @@ import apsw
 
 from ....errors import Misconfigured, StoreUnavailable
 from ....wire.times import rfc3339
+from .. import ground
 from . import schema
 from .checked import Rows, damaged
 from .tables import TABLES
@@ -38,9 +39,9 @@ def backup(path: Path, to: Path, now: int) -> int:
             with schema.readable(path):
                 _copy(path, part)
                 _finish(part, f"it is a backup of {rfc3339(now)}")
-            _sync(part)
+            ground.sync(part)
             os.link(part, to)  # Fails where something came to stand meanwhile.
-            _sync(to.parent)
+            ground.sync(to.parent)
     except OSError as problem:
         raise StoreUnavailable(f"{to} can't be written: {problem.strerror}") from None
     return to.stat().st_size
@@ -78,11 +79,3 @@ def _finish(part: Path, fence: str) -> None:
         schema.note(db, "fenced", fence)
     finally:
         db.close()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

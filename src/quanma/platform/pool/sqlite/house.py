@@ -125,20 +125,12 @@ class SqliteHouse:
         for suffix in ("-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         for path in (self._part, self._part.parent):
-            _sync(path)
+            ground.sync(path)
         file = MarkFile(self._path)
         file.make(Mark(pool_id, 1, coupons, self._part.stat().st_ino))
         file.close()
         os.replace(self._part, self._path)
-        _sync(self._path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        ground.sync(self._path.parent)
 
 
 def _records(db: apsw.Connection) -> Iterator[AnyRecord]:
