@@ -108,6 +108,39 @@ def test_a_code_in_many_uploads_at_the_same_moment_is_a_success_in_one(pool: Dri
     assert pool.counts(stock_id) == (21, 21)
 
 
+def test_uploads_at_the_same_moment_have_an_answer_each_and_their_codes_outlive_a_restart(pool: DrivenPool) -> None:
+    stock_id = pool.create()
+    pool.upload(stock_id, ["OLD0", "OLD3"])
+    answers = pool.together(
+        *(
+            pool.pool.upload_codes(
+                MCHID,
+                UploadCodes(
+                    stock_id=stock_id,
+                    coupon_code_list=[f"A{number}", f"OLD{number}", "不", f"LONGER{number}", f"A{number}"],
+                    upload_request_no=f"u{number}",
+                ),
+                NOW,
+            )
+            for number in range(40)
+        )
+    )
+    for number, answer in enumerate(answers):
+        assert not isinstance(answer, Exception)
+        old, new = f"OLD{number}", [f"A{number}", f"OLD{number}", f"LONGER{number}"]
+        assert answer.exist_codes == ([old] if number in (0, 3) else [])
+        assert answer.success_codes == [code for code in new if code not in answer.exist_codes]
+        assert [failed.coupon_code for failed in answer.fail_codes] == ["不"]
+        assert answer.duplicate_codes == [f"A{number}"]
+    codes = pool.codes(stock_id)
+    assert sorted(codes) == sorted(
+        code for number in range(40) for code in (f"A{number}", f"OLD{number}", f"LONGER{number}")
+    )
+    pool.reopen()
+    assert pool.codes(stock_id) == codes
+    assert sorted(pool.send(stock_id, f"o{number}") for number in range(120)) == sorted(codes)
+
+
 def test_uploads_at_the_same_moment_don_t_exceed_the_stock(pool: DrivenPool) -> None:
     stock_id = pool.create(max_coupons=25)
     answers = pool.together(

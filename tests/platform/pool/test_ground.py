@@ -199,7 +199,7 @@ def _made(folder: Path, *more: str) -> Path:
 def test_a_stock_without_positions_left_refuses_the_upload_and_the_pool_still_opens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hashindex, "POSITIONS_MAX", 3)
+    monkeypatch.setattr(hashindex, "NUMBERS_MAX", 3)
     pool = DrivenPool(lambda: open_pool("sqlite:///quanma.db", tmp_path))
     stock_id = pool.create()
     pool.upload(stock_id, ["A1", "B2"])

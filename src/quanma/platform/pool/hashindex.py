@@ -1,21 +1,20 @@
-"""Where a text may be among many millions, in 12 to 17 bytes of memory each, however long the texts are.
+"""Which numbers go with a text, for many millions of texts, in 13 to 18 bytes of memory each, however long they are.
 
-The texts themselves stay on disk. They are numbered as they are added, 0, 1, 2, …; the index keeps 32 bits of each
-one's hash by position, and an open table of positions. It answers where a text may be, and the caller reads the text
-there to be sure: two texts may share a hash, and a text may have been added twice.
+The texts themselves stay on disk. The index keeps 32 bits of each one's hash, with a number that the caller gives. It
+answers which numbers a text may have, and the caller reads the text there to be sure: two texts may share a hash, and
+a text may have been added twice. Nothing is ever taken out.
 
-Whole batches are looked up at once: numpy does 200 texts in the time that a loop takes for 20. Nothing here ever
-waits for all of it to be copied: arrays grow where they stand, and the table moves to a larger one a little with each
-addition, while both are searched.
+Entries stand in buckets of 16, in the one that their hash names or the next ones that had room. A bucket's hashes are
+one line of the processor's cache, and mostly all that is read of it. Whole batches are looked up at once: numpy does
+200 texts in the time that a loop takes for 20. Nothing here ever waits for all of it to be copied: the table moves to
+a larger one a little with each addition, in the order of the buckets, so that each entry is in one of both.
 """
 
 from __future__ import annotations
 
 import contextlib
 import mmap
-from array import array
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,246 +22,325 @@ from numpy.typing import NDArray
 from ...errors import StoreUnavailable
 
 Hashes = NDArray[np.uint32]
-Slots = NDArray[np.int64]
+Numbers = NDArray[np.int64]
 
 ABSENT = -1
-POSITIONS_MAX = 2**32 - 2
-_SMALLEST = 1024
-_MOVES = 4
-"""Positions moved to the larger table for each one added: done long before that one is full."""
-_STEP = 256
-"""Texts added one by one let the table grow once in so many, so that numpy is worth its call."""
+NUMBERS_MAX = 2**32 - 2
+_WIDTH = 16
+"""Entries of a bucket."""
+_BUCKET_BYTES = _WIDTH * 4
+_SMALLEST = 16
+_FULL = 0.625
+"""So much of a table is used when it begins to grow. One bucket in sixteen is full then, and the next one read too."""
+_GROWTH = 1.4
+_FEW = 8
+"""Fewer are not worth numpy's calls."""
+_MOVES = 8
+"""Entries moved to the larger table for each one added: done when an eighth as many were added as there were."""
+_STEP = 2048
+"""So many are moved at once: numpy is worth its calls, and nobody waits for longer than for an upload."""
+_PIECE = 2**18
 _WORD = 2**32 - 1
+_SORTED_AT_ONCE = 256
 _HUGE_FROM_BYTES = 2**22
-
-
-class LookUp(NamedTuple):
-    """For each hash: a position that has it, or ABSENT; and the slot where the search for it ended."""
-
-    found: Slots
-    slots: Slots
 
 
 class HashIndex:
     def __init__(self, hash_text: Callable[[str], int] = hash) -> None:
-        # Python's own hash of a text is keyed afresh in each process, so nobody can aim at one chain of the table.
+        # Python's own hash of a text is keyed afresh in each process, so nobody can aim at one bucket.
         self._hash_text = hash_text
-        self._hashes = array("I")
         self._table = _Table(_SMALLEST)
         self._smaller: _Table | None = None
-        """While the table grows, the one before it. Of its positions, those below `_moved` are in the larger one."""
+        """While it grows, the one before it, of which all that belongs into the first `_moved` buckets was moved."""
         self._moved = 0
-        self._to_move = 0
+        self._owed = 0
+        self._count = 0
+        self._unplaced: list[tuple[Hashes, NDArray[np.uint32]]] = []
 
     def __len__(self) -> int:
-        return len(self._hashes)
+        return self._count
 
     @property
     def nbytes(self) -> int:
-        smaller = self._smaller.cells.nbytes if self._smaller else 0
-        return len(self._hashes) * self._hashes.itemsize + self._table.cells.nbytes + smaller
+        if self._smaller is None:
+            return self._table.nbytes
+        moved = self._moved / self._smaller.buckets  # Of the larger one not more was touched, and of the smaller one
+        return round(self._table.nbytes * moved + self._smaller.nbytes * (1 - moved))  # as much was given back.
 
     def hashes(self, texts: Sequence[str]) -> Hashes:
-        return np.fromiter(map(self._hash_text, texts), np.int64, len(texts)).astype(np.uint32)
-
-    def differing(self, positions: Sequence[int], texts: Sequence[str]) -> Sequence[int]:
-        """Return the positions whose text had another hash than the one given for it."""
-        at = np.array(positions, np.int64)
-        differing: list[int] = at[np.frombuffer(self._hashes, np.uint32)[at] != self.hashes(texts)].tolist()
-        return differing
-
-    def append(self, hashes: Hashes, slots: Slots | None = None) -> None:
-        """Add texts. The first gets position `len(self)`.
-
-        `slots` are those that `look_up` found for these hashes, if nothing was added since.
-        """
-        first = len(self)
-        self.append_unplaced(hashes)
-        if len(self) * 4 > self._table.size * 3:  # So many at once that there is nothing to spread.
-            self.place_all()
-            return
-        positions = np.arange(first, len(self), dtype=np.uint32)
-        self._table.place(positions, self._table.homes(hashes) if slots is None else slots)
-        self._grow(len(hashes))
-
-    def append_few(self, texts: Sequence[str]) -> None:
-        """As `append`, one by one: no arrays are made for them."""
-        self.check_room(len(texts))
-        hashes, hash_text = self._hashes, self._hash_text
-        cell, size = self._table.cell, self._table.size
-        for text in texts:
-            text_hash = hash_text(text) & _WORD
-            hashes.append(text_hash)
-            slot = text_hash * size >> 32
-            while cell[slot]:
-                slot += 1
-                if slot == size:
-                    slot = 0
-            cell[slot] = len(hashes)
-        # numpy is worth its call once in so many.
-        if (steps := len(hashes) // _STEP - (len(hashes) - len(texts)) // _STEP) > 0:
-            self._grow(steps * _STEP)
-
-    def append_unplaced(self, hashes: Hashes) -> None:
-        """Add texts that are found only after `place_all`: the quick way to add all there are."""
-        self.check_room(len(hashes))
-        self._hashes.frombytes(hashes.tobytes())
-
-    def place_all(self) -> None:
-        """Make the table anew, with room for half as many again."""
-        self._smaller = None
-        self._table = _Table(max(_SMALLEST, len(self) * 3))
-        self._move(0, len(self))
+        hashes = np.fromiter(map(self._hash_text, texts), np.int64, len(texts)).astype(np.uint32)
+        return np.maximum(hashes, 1, out=hashes)  # 0 is a free entry.
 
     def check_room(self, count: int) -> None:
-        """Raises StoreUnavailable: there are no positions for so many more."""
-        if len(self._hashes) + count > POSITIONS_MAX:
-            raise StoreUnavailable(f"a stock can hold {POSITIONS_MAX} codes in its life, deleted ones included")
+        """Raises StoreUnavailable: there are no numbers for so many more."""
+        if self._count + count > NUMBERS_MAX:
+            raise StoreUnavailable(f"a stock can hold {NUMBERS_MAX} codes in its life, deleted ones included")
 
-    def look_up(self, hashes: Hashes) -> LookUp:
-        """Find, for each hash, one position that has it, or where in the table it would go."""
-        there = np.frombuffer(self._hashes, np.uint32)
-        found, slots = self._table.search(hashes, there)
-        if self._smaller is not None:
-            absent = np.flatnonzero(found == ABSENT)
-            found[absent] = self._smaller.search(hashes[absent], there).found
-        return LookUp(found, slots)
+    def add(self, hashes: Hashes, first_number: int) -> None:
+        """Add texts, with consecutive numbers."""
+        self._make_room(len(hashes))
+        numbers = np.arange(first_number, first_number + len(hashes), dtype=np.uint32)
+        for table, which in self._split(hashes):
+            table.place(hashes[which], numbers[which])
+        self._count += len(hashes)
+        self._move_some(len(hashes))
 
-    def may_hold(self, texts: Sequence[str]) -> list[bool]:
-        """For each, whether any position has its hash."""
-        hash_text = self._hash_text
-        hashes = [hash_text(text) & _WORD for text in texts]
-        held = self._table.holds(hashes, self._hashes)
-        if self._smaller is not None:
-            held = [here or there for here, there in zip(held, self._smaller.holds(hashes, self._hashes), strict=True)]
-        return held
+    def add_one(self, text: str, number: int) -> None:
+        """As `add`, without arrays."""
+        self._make_room(1)
+        text_hash = self._hash_one(text)
+        self._table_of(text_hash).place_one(text_hash, number)
+        self._count += 1
+        self._move_some(1)
 
-    def positions(self, text: str) -> list[int]:
-        """Return every position whose text has the same hash as this one."""
-        text_hash = self._hash_text(text) & _WORD
-        found = self._table.search_one(text_hash, self._hashes)
-        if self._smaller is not None:
-            before = self._smaller.search_one(text_hash, self._hashes)
-            found += [position for position in before if position >= self._moved]
+    def add_later(self, hashes: Hashes, numbers: NDArray[np.uint32]) -> None:
+        """Add texts that are found only after `complete`: the quick way to add all there are."""
+        self.check_room(len(hashes))
+        self._unplaced.append((hashes, numbers))
+        self._count += len(hashes)
+
+    def complete(self) -> None:
+        unplaced, self._unplaced = self._unplaced, []
+        self._count -= (added := sum(len(hashes) for hashes, _ in unplaced))
+        self._make_room(added)
+        self._move(_ALL)
+        self._count += added
+        unplaced.reverse()
+        while unplaced:  # Each is let go of as soon as it is done.
+            self._table.place(*unplaced.pop())
+
+    def look_up(self, hashes: Hashes) -> Numbers:
+        """For each hash, return one number that has it, or ABSENT."""
+        found = np.full(len(hashes), ABSENT, np.int64)
+        for table, which in self._split(hashes):
+            found[which] = table.search(hashes[which])
         return found
 
-    def _grow(self, added: int) -> None:
-        """A step: half of the table stays free, so that chains stay short."""
-        if self._smaller is None and len(self._hashes) * 2 > self._table.size:
-            self._smaller, self._moved, self._to_move = self._table, 0, len(self._hashes)
-            self._table = _Table(self._table.size * 3 // 2)
+    def may_hold(self, texts: Sequence[str]) -> list[bool]:
+        """For each text, whether any number has its hash."""
+        if len(texts) < _FEW:
+            return [bool(self.numbers(text)) for text in texts]
+        held: list[bool] = (self.look_up(self.hashes(texts)) != ABSENT).tolist()
+        return held
+
+    def hold(self, texts: Sequence[str], numbers: Sequence[int]) -> list[bool]:
+        """For each text, whether this number has its hash."""
+        if len(texts) < _FEW:
+            return [number in self.numbers(text) for text, number in zip(texts, numbers, strict=True)]
+        found: list[int] = self.look_up(self.hashes(texts)).tolist()
+        # Where another number was found, this one may have the hash too.
+        return [
+            first == number or number in self.numbers(text)
+            for first, number, text in zip(found, numbers, texts, strict=True)
+        ]
+
+    def numbers(self, text: str) -> list[int]:
+        """Return every number whose text has the same hash as this one."""
+        return self._numbers(self._hash_one(text))
+
+    def _hash_one(self, text: str) -> int:
+        return self._hash_text(text) & _WORD or 1
+
+    def _numbers(self, text_hash: int) -> list[int]:
+        return self._table_of(text_hash).search_one(text_hash)
+
+    def _table_of(self, text_hash: int) -> _Table:
+        smaller = self._smaller
+        return self._table if smaller is None or smaller.home(text_hash) < self._moved else smaller
+
+    def _split(self, hashes: Hashes) -> list[tuple[_Table, slice | NDArray[np.bool_]]]:
+        """Which of them are in which table, or belong there."""
+        if self._smaller is None:
+            return [(self._table, slice(None))]
+        moved = self._smaller.homes(hashes) < self._moved
+        return [(self._table, moved), (self._smaller, ~moved)]
+
+    def _make_room(self, count: int) -> None:
+        self.check_room(count)
+        wanted = self._count + count
+        if self._smaller is not None and wanted > self._smaller.entries * 7 // 8:
+            self._move(_ALL)
+        if self._smaller is None and wanted > self._table.entries * _FULL:
+            self._smaller, self._moved, self._owed = self._table, 0, 0
+            at_once = wanted > self._table.entries * 7 // 8  # So many that there is nothing to spread.
+            self._table = _Table(int(wanted / _WIDTH / _FULL / 0.9 if at_once else self._table.buckets * _GROWTH) + 1)
+            if at_once:
+                self._move(_ALL)
+
+    def _move_some(self, added: int) -> None:
         if self._smaller is not None:
-            end = min(self._moved + added * _MOVES, self._to_move)
-            self._move(self._moved, end)
-            self._moved = end
-            if end == self._to_move:
-                self._smaller = None
+            self._owed += added * _MOVES
+            if self._owed >= _STEP:
+                self._move(self._owed)
+                self._owed = 0
 
-    def _move(self, begin: int, end: int) -> None:
-        there = np.frombuffer(self._hashes, np.uint32)
-        for first in range(begin, end, _PIECE):
-            piece = there[first : min(first + _PIECE, end)]
-            self._table.place(np.arange(first, first + len(piece), dtype=np.uint32), self._table.homes(piece))
+    def _move(self, count: int) -> None:
+        """Move about so many entries to the larger table."""
+        smaller = self._smaller
+        if smaller is None:
+            return
+        per_bucket = max(1, self._count // smaller.buckets)
+        end = min(self._moved + -(-count // per_bucket), smaller.buckets)
+        step = _PIECE // _WIDTH
+        while self._moved < end:
+            piece = min(self._moved + step, end)
+            self._table.place(*smaller.entries_of(self._moved, piece))
+            self._moved = piece
+            smaller.let_go_before(piece)
+        if end == smaller.buckets:
+            self._smaller = None
 
 
-_PIECE = 2**18
-_FEW = 48
-"""So many are looked up one by one in the time of one step for all of them."""
+_ALL = 2**40
 
 
 class _Table:
-    """Positions by hash: each plus one in the first free cell at or after its hash's own, 0 where a cell is free."""
+    def __init__(self, buckets: int) -> None:
+        self.buckets = buckets
+        self.entries = buckets * _WIDTH
+        self._hashes, pages_of_hashes = _zeros(self.entries)
+        self._numbers, pages_of_numbers = _zeros(self.entries)
+        self._pages = [pages for pages in (pages_of_hashes, pages_of_numbers) if pages is not None]
+        self._by_bucket = self._hashes.reshape(buckets, _WIDTH)
+        self._used = np.zeros(buckets, np.uint8)
+        """Entries of each bucket."""
+        # The same memory: one number is read from these five times as fast as from numpy's.
+        self._hash, self._number, self._use = self._hashes.data, self._numbers.data, self._used.data
+        self._let_go_pages: int | None = None
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.cells = _zeros(size)
-        # The same memory: one number is read from this five times as fast as from numpy's.
-        self.cell = self.cells.data
+    @property
+    def nbytes(self) -> int:
+        return self._hashes.nbytes + self._numbers.nbytes + self._used.nbytes
 
-    def homes(self, hashes: Hashes) -> Slots:
-        """By the hash's first bits, not by its last ones: so a table can have any size."""
-        return ((hashes.astype(np.uint64) * np.uint64(self.size)) >> np.uint64(32)).astype(np.int64)
+    def homes(self, hashes: Hashes) -> Numbers:
+        """By the hash's first bits, not by its last ones: so a table can have any size, and all have one order."""
+        homes = hashes.astype(np.int64)
+        homes *= self.buckets
+        homes >>= 32
+        return homes
 
-    def place(self, positions: NDArray[np.uint32], slots: Slots) -> None:
-        cells = self.cells
-        entries = positions + np.uint32(1)
-        while len(entries) > _FEW:
-            free = cells[slots] == 0
-            cells[slots[free]] = entries[free]
-            # Two of one batch may meet in a free slot: the last one written has it, the other goes on.
-            lost = cells[slots] != entries
-            entries, slots = entries[lost], (slots[lost] + 1) % self.size
-        cell, size = self.cell, self.size
-        for entry, slot in zip(entries.tolist(), slots.tolist(), strict=True):
-            while cell[slot]:
-                slot += 1
-                if slot == size:
-                    slot = 0
-            cell[slot] = entry
+    def home(self, text_hash: int) -> int:
+        return text_hash * self.buckets >> 32
 
-    def search(self, hashes: Hashes, there: Hashes) -> LookUp:
-        """`there`: the hash at each position."""
+    def place(self, hashes: Hashes, numbers: NDArray[np.uint32]) -> None:
+        homes = self.homes(hashes)
+        order = _order(homes)
+        hashes, numbers, homes = hashes.take(order), numbers.take(order), homes.take(order)
+        used = self._used.take(homes).astype(np.int64)
+        others = homes[1:] != homes[:-1]
+        if np.count_nonzero(others) < len(others):
+            # Those of one bucket stand together now. Each goes behind those before it.
+            at = np.arange(len(homes))
+            first = np.zeros_like(at)
+            np.multiply(at[1:], others, out=first[1:])
+            used += at - np.maximum.accumulate(first)
+        at = homes * _WIDTH
+        at += used
+        used += 1
+        rest: list[tuple[int, int]] = []
+        fits = used <= _WIDTH
+        if np.count_nonzero(fits) < len(fits):
+            rest = list(zip(hashes[~fits].tolist(), numbers[~fits].tolist(), strict=True))
+            hashes, numbers, homes, at, used = hashes[fits], numbers[fits], homes[fits], at[fits], used[fits]
+        # Of several in one bucket the last one says how much of it is used.
+        self._used[homes] = used
+        self._hashes[at] = hashes
+        self._numbers[at] = numbers
+        for text_hash, number in rest:
+            self.place_one(text_hash, number)
+
+    def place_one(self, text_hash: int, number: int) -> None:
+        use, bucket = self._use, self.home(text_hash)
+        while (used := use[bucket]) == _WIDTH:
+            bucket = self._next(bucket)
+        self._hash[bucket * _WIDTH + used] = text_hash
+        self._number[bucket * _WIDTH + used] = number
+        use[bucket] = used + 1
+
+    def search(self, hashes: Hashes) -> Numbers:
         found = np.full(len(hashes), ABSENT, np.int64)
-        slots = self.homes(hashes)
-        unsettled, at = np.arange(len(hashes)), slots
-        while len(unsettled) > _FEW:
-            entries = self.cells[at]
-            slots[unsettled] = at
-            taken = entries.nonzero()[0]
-            unsettled, at, positions = unsettled[taken], at[taken], entries[taken] - np.uint32(1)
-            same = there[positions] == hashes[unsettled]
-            if same.any():
-                found[unsettled[same]] = positions[same]
-                unsettled, at = unsettled[~same], at[~same]
-            at = (at + 1) % self.size
-        # The last ones sit in the longest chains: a dozen steps for a handful, each one not worth numpy's calls.
-        cell, size, hash_at = self.cell, self.size, there.data
-        for which, slot, text_hash in zip(unsettled.tolist(), at.tolist(), hashes[unsettled].tolist(), strict=True):
-            while (entry := cell[slot]) and hash_at[entry - 1] != text_hash:
-                slot += 1
-                if slot == size:
-                    slot = 0
-            slots[which] = slot
-            if entry:
-                found[which] = entry - 1
-        return LookUp(found, slots)
-
-    def holds(self, hashes: Sequence[int], there: array[int]) -> list[bool]:
-        """As `search`, one by one."""
-        cell, size = self.cell, self.size
-        held: list[bool] = []
-        for text_hash in hashes:
-            slot = text_hash * size >> 32
-            while (entry := cell[slot]) and there[entry - 1] != text_hash:
-                slot += 1
-                if slot == size:
-                    slot = 0
-            held.append(entry != 0)
-        return held
-
-    def search_one(self, text_hash: int, there: array[int]) -> list[int]:
-        cell, size = self.cell, self.size
-        found: list[int] = []
-        slot = text_hash * size >> 32
-        while entry := cell[slot]:
-            if there[entry - 1] == text_hash:
-                found.append(entry - 1)
-            slot += 1
-            if slot == size:
-                slot = 0
+        homes = self.homes(hashes)
+        there = self._by_bucket.take(homes, 0)
+        same = (there == hashes[:, None]).ravel().nonzero()[0]
+        if len(same):
+            which = same // _WIDTH
+            found[which] = self._numbers[homes[which] * _WIDTH + same % _WIDTH]
+        full = there[:, -1].nonzero()[0]
+        if len(full):
+            full = full[found[full] == ABSENT]
+            for which, text_hash, home in zip(full.tolist(), hashes[full].tolist(), homes[full].tolist(), strict=True):
+                numbers = self._search_from(self._next(home), text_hash)
+                if numbers:
+                    found[which] = numbers[0]
         return found
 
+    def search_one(self, text_hash: int) -> list[int]:
+        return self._search_from(self.home(text_hash), text_hash)
 
-def _zeros(size: int) -> NDArray[np.uint32]:
-    """Cells that are made page by page, as they are used.
+    def _search_from(self, bucket: int, text_hash: int) -> list[int]:
+        found: list[int] = []
+        while True:
+            used, first = self._use[bucket], bucket * _WIDTH
+            there = self._hash[first : first + used].tolist()
+            if text_hash in there:
+                found += [self._number[first + at] for at, other in enumerate(there) if other == text_hash]
+            if used < _WIDTH:
+                return found
+            bucket = self._next(bucket)
 
-    numpy asks for huge pages from 4 MiB on, and the first few positions, anywhere in a new table, would have all of
-    it made at once: 0.15 s for 8 million codes.
+    def entries_of(self, begin: int, end: int) -> tuple[Hashes, NDArray[np.uint32]]:
+        """Return all that belongs into these buckets, wherever it found room."""
+        last = end
+        while self._use[(last - 1) % self.buckets] == _WIDTH and last - begin < self.buckets:
+            last += 1
+        hashes, numbers = self._hashes[begin * _WIDTH : last * _WIDTH], self._numbers[begin * _WIDTH : last * _WIDTH]
+        if last > self.buckets:
+            over = (last - self.buckets) * _WIDTH
+            hashes, numbers = np.append(hashes, self._hashes[:over]), np.append(numbers, self._numbers[:over])
+        there = hashes.nonzero()[0]
+        hashes, numbers = hashes.take(there), numbers.take(there)
+        homes = self.homes(hashes)
+        belongs = homes >= begin
+        belongs &= homes < end
+        return hashes[belongs], numbers[belongs]
+
+    def let_go_before(self, bucket: int) -> None:
+        """Give the memory back of buckets in which nobody looks for anything any more."""
+        if self._let_go_pages is None:
+            # But that of the first ones: where the last bucket had no room, they have its entries.
+            kept = next(first for first in range(self.buckets) if self._use[first] < _WIDTH) + 1
+            self._let_go_pages = -(-kept * _BUCKET_BYTES // mmap.PAGESIZE)
+        begin, end = self._let_go_pages, bucket * _BUCKET_BYTES // mmap.PAGESIZE
+        if begin < end:
+            for pages in self._pages:
+                pages.madvise(mmap.MADV_DONTNEED, begin * mmap.PAGESIZE, (end - begin) * mmap.PAGESIZE)
+            self._let_go_pages = end
+
+    def _next(self, bucket: int) -> int:
+        return bucket + 1 if bucket + 1 < self.buckets else 0
+
+
+def _order(homes: Numbers) -> Numbers:
+    """Where each stands if they are sorted. Of many, sixteen bits at a time: that takes no comparisons."""
+    if len(homes) <= _SORTED_AT_ONCE:
+        return homes.argsort()
+    homes = homes - homes.min()
+    order = homes.astype(np.uint16).argsort(kind="stable")
+    if homes.max() >= 2**16:
+        order = order[(homes[order] >> 16).astype(np.uint16).argsort(kind="stable")]
+    return order
+
+
+def _zeros(size: int) -> tuple[NDArray[np.uint32], mmap.mmap | None]:
+    """Entries that are made page by page, as they are used, and the pages, where it is worth giving them back.
+
+    numpy asks for huge pages from 4 MiB on, and the first few entries, anywhere in a new table, would have all of it
+    made at once: 0.15 s for 8 million codes.
     """
     if size * 4 < _HUGE_FROM_BYTES:
-        return np.zeros(size, np.uint32)
+        return np.zeros(size, np.uint32), None
     pages = mmap.mmap(-1, size * 4, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
         with contextlib.suppress(OSError):  # The kernel has no huge pages.
             pages.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(pages, np.uint32)
+    return np.frombuffer(pages, np.uint32), pages

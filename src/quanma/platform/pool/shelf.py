@@ -19,13 +19,13 @@ import secrets
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import StoreUnavailable
-from .hashindex import ABSENT, Hashes, HashIndex, Slots
+from .hashindex import ABSENT, Hashes, HashIndex
 
 _FEW = 8
 """Fewer than so many are not worth numpy's calls."""
@@ -43,14 +43,6 @@ class Place(NamedTuple):
 
 
 Read = Callable[[Sequence[int], Sequence[int], Sequence[int]], list[str]]
-
-
-class Fresh(NamedTuple):
-    """Codes that a stock does not hold, with what looking them up has learned."""
-
-    codes: Sequence[str]
-    hashes: Hashes
-    slots: Slots | None
 
 
 class Shelf:
@@ -90,13 +82,15 @@ class Shelf:
         """Raises StoreUnavailable: a shelf can't hold so many more. To ask before anything is written."""
         self._index.check_room(count)
 
-    def append(self, upload_id: int, fresh: Fresh) -> None:
-        """Put the fresh codes of an upload on the shelf, all free, right after `sort_out` found them."""
-        first = self.uploaded
-        self._note_upload(upload_id, first, fresh.codes)
-        self._index.append(fresh.hashes, fresh.slots)
-        self._fates.frombytes(bytes(4 * len(fresh.codes)))
-        self._free.extend(range(first, self.uploaded))
+    def append(self, uploads: Sequence[tuple[int, Sequence[str]]], hashes: Hashes) -> None:
+        """Put codes on the shelf that are not known there, all free: of each upload, its id and its codes."""
+        position = first = self.uploaded
+        for upload_id, codes in uploads:
+            self._note_upload(upload_id, position, codes)
+            position += len(codes)
+        self._index.add(hashes, first)
+        self._fates.frombytes(bytes(4 * len(hashes)))
+        self._free.extend(range(first, position))
 
     def append_many(self, uploads: Sequence[tuple[int, int]], codes: Sequence[str]) -> None:
         """For a rebuild: the codes of several uploads, each an id and its number of codes. `restore` completes it."""
@@ -104,7 +98,8 @@ class Shelf:
         for upload_id, count in uploads:
             self._note_upload(upload_id, position + begin, codes[begin : begin + count])
             begin += count
-        self._index.append_unplaced(self._index.hashes(codes))
+        numbers = np.arange(position, position + len(codes), dtype=np.uint32)
+        self._index.add_later(self._index.hashes(codes), numbers)
         self._fates.frombytes(bytes(4 * len(codes)))
 
     def _note_upload(self, upload_id: int, first_position: int, codes: Sequence[str]) -> None:
@@ -118,27 +113,29 @@ class Shelf:
         """Put a code on the shelf that a coupon carries from the start; its text is read as upload `-coupon_id`."""
         position = self.uploaded
         self._note_upload(-coupon_id, position, [code])
-        self._index.append_few([code])
+        self._index.add_one(code, position)
         self._fates.append(coupon_id)
         return position
 
-    def sort_out(self, codes: Sequence[str]) -> tuple[list[str], Fresh]:
-        """Divide distinct codes into those that are in the stock and fresh ones, both in the order given."""
-        hashes = self._index.hashes(codes)
-        found, slots = self._index.look_up(hashes)
-        hits: list[int] = np.flatnonzero(found != ABSENT).tolist()
-        if not hits:
-            return [], Fresh(codes, hashes, slots)
-        there = [hit for hit in hits if self.find(codes[hit]) is not None]
-        fresh = np.ones(len(codes), bool)
-        fresh[there] = False
-        # A search that ended at another text of the same hash, or at a deleted code, did not end at a free slot.
-        kept_slots = slots[fresh] if len(there) == len(hits) else None
-        return [codes[hit] for hit in there], Fresh(list(compress(codes, fresh)), hashes[fresh], kept_slots)
+    def hashes(self, codes: Sequence[str]) -> Hashes:
+        return self._index.hashes(codes)
+
+    def differ(self, codes: Sequence[str]) -> bool:
+        """Whether no code stands there twice. It may be False all the same: two may share a hash."""
+        hashes = self.hashes(codes)
+        return len(np.unique(hashes)) == len(hashes)
+
+    def known(self, codes: Sequence[str], hashes: Hashes) -> NDArray[np.bool_]:
+        """Which codes the stock has."""
+        known: NDArray[np.bool_] = self._index.look_up(hashes) != ABSENT
+        # A hash that is there may be another code's, or a deleted one's.
+        for which in known.nonzero()[0].tolist():
+            known[which] = self.find(codes[which]) is not None
+        return known
 
     def find(self, code: str) -> int | None:
         """Return a code's position, or None where the stock has no such code."""
-        for position in self._index.positions(code):
+        for position in self._index.numbers(code):
             if self._fates[position] != DELETED and self.text(position) == code:
                 return position
         return None
@@ -153,8 +150,9 @@ class Shelf:
         few = len(positions) < _FEW
         codes = self._read(*(zip(*map(self.place, positions), strict=True) if few else self._places(positions)))
         # One changed bit of a text, and a user would hold a code that no merchant knows.
-        for damaged in self._index.differing(positions, codes):
-            place = self.place(damaged)
+        known = self._index.hold(codes, positions)
+        if not all(known):
+            place = self.place(positions[known.index(False)])
             raise StoreUnavailable(
                 f"the store is damaged: line {place.line} of upload {place.upload_id} is not the code that was "
                 "uploaded: restore a backup"
@@ -236,7 +234,7 @@ class Shelf:
 
         Returns whether each position has one fate at the most; False means that the store is damaged.
         """
-        self._index.place_all()
+        self._index.complete()
         fates = np.frombuffer(self._fates, np.uint32)
         for positions, what in ((given, np.array(coupon_ids, np.uint32)), (deleted, DELETED)):
             at = np.array(positions, np.int64)

@@ -82,6 +82,7 @@ class SqlitePool:
             self._opened = opened.pop_all()
         store = self._store
         self._send = partial(coupons.send, store)
+        self._upload = partial(codes.upload, store)
         self._journal = Journal(db, store.rebuild, store.texts.settle, store.probe, store.tide)
 
     def fence(self) -> str | None:
@@ -116,7 +117,8 @@ class SqlitePool:
     async def upload_codes(
         self, mchid: str, request: UploadCodes, now: int, product: Product | None = None
     ) -> UploadedCodes:
-        return await self._do(codes.upload, mchid, request, now, product)
+        asked = mchid, request.stock_id, product, now
+        return await self._journal.do_together(self._upload, asked, request)
 
     async def list_codes(self, mchid: str, request: ListCodes) -> CodePage:
         return await self._do(codes.list_page, mchid, request)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import compress
+
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from ....api.couponcodes import (
     Code,
@@ -15,53 +20,109 @@ from ....api.couponcodes import (
     UploadCodes,
     UploadedCodes,
 )
-from ....errors import RequestRefused
+from ....errors import QuanmaError, RequestRefused
 from ....wire.times import rfc3339
 from ... import rules
 from ...life import CouponFacts
 from ...rules import Product
 from .. import answers
 from ..answers import Others
-from ..shelf import FREE, Fresh
+from ..hashindex import Hashes
+from ..shelf import FREE
 from .store import Held, Store, codes_in
 from .tables import DELETION, UPLOAD, DeletionRow, UploadRow
 
+Asked = tuple[str, str, Product | None, int]
+"""What uploads have in common that may be done together: who asks, the stock, how it is addressed, and the time."""
 
-def upload(store: Store, mchid: str, request: UploadCodes, now: int, product: Product | None) -> UploadedCodes:
-    held = store.held(mchid, request.stock_id, product)
-    sorted_codes = rules.sort_codes(request, held.facts.code_rule)
-    if (first := _first_answer(store, request)) is not None:
-        rules.check_same_upload(first, sorted_codes)
-        return first
-    rules.check_takes_uploads(held.facts, now, store.warmup_seconds)
-    exist, fresh = _sort_out(store, held, sorted_codes.acceptable)
-    added = fresh.codes
-    rules.check_room(held.facts, held.shelf.total, len(added))
-    held.shelf.check_room(len(added))
-    others = Others(fail_codes=sorted_codes.failed, exist_codes=exist, duplicate_codes=sorted_codes.duplicates)
-    row = UploadRow(
-        store.rows.number(UPLOAD),
-        request.stock_id,
-        request.upload_request_no,
-        held.shelf.uploaded,
-        len(added),
-        "\n".join(added),
-        msgspec.json.encode(others).decode() if others != Others() else None,
-        now,
-    )
-    store.rows.add(UPLOAD, row)
-    held.shelf.append(row.upload_id, fresh)
-    return answers.uploaded(request.stock_id, added, others, now)
+TOGETHER_MAX = 32
+"""So many share what is done once for all. More would gain nothing, and those that depend on others would cost more."""
 
 
-def _sort_out(store: Store, held: Held, codes: list[str]) -> tuple[list[str], Fresh]:
-    """Divide codes into those that the stock has, or gave out in a history that was lost, and fresh ones."""
-    barred = store.barred.get(held.facts.stock_id)
-    if not barred:
-        return held.shelf.sort_out(codes)
-    there, fresh = held.shelf.sort_out([code for code in codes if code not in barred])
-    known = barred.union(there)
-    return [code for code in codes if code in known], fresh
+def upload(store: Store, asked: Asked, requests: Sequence[UploadCodes]) -> list[UploadedCodes | QuanmaError]:
+    """Take in the codes of the first requests, or return what these numbers did.
+
+    Up to one with the number, or with a code, of one before it: it is decided by what that one did.
+    """
+    mchid, stock_id, product, now = asked
+    held = store.held(mchid, stock_id, product)
+    shelf, requests = held.shelf, _until_one_depends(held, requests[:TOGETHER_MAX])
+    sorted_codes = [rules.sort_codes(request, held.facts.code_rule) for request in requests]
+    offered = [code for codes in sorted_codes for code in codes.acceptable]
+    hashes = shelf.hashes(offered)
+    known = _known(store, held, offered, hashes)
+    fresh = ~known
+    outcomes: list[UploadedCodes | QuanmaError] = []
+    rows: list[UploadRow] = []
+    uploads: list[tuple[int, list[str]]] = []
+    end, position = 0, shelf.uploaded
+    for request, codes in zip(requests, sorted_codes, strict=True):
+        begin, end = end, end + len(codes.acceptable)
+        try:
+            if (first := _first_answer(store, request)) is not None:
+                rules.check_same_upload(first, codes)
+                outcomes.append(first)
+                fresh[begin:end] = False
+                continue
+            rules.check_takes_uploads(held.facts, now, store.warmup_seconds)
+            exist, added = _divided(codes.acceptable, known[begin:end])
+            before = position - shelf.uploaded
+            rules.check_room(held.facts, shelf.total + before, len(added))
+            shelf.check_room(before + len(added))
+        except QuanmaError as refusal:
+            outcomes.append(refusal)
+            fresh[begin:end] = False
+            continue
+        others = Others(fail_codes=codes.failed, exist_codes=exist, duplicate_codes=codes.duplicates)
+        row = UploadRow(
+            store.rows.number(UPLOAD),
+            stock_id,
+            request.upload_request_no,
+            position,
+            len(added),
+            "\n".join(added),
+            msgspec.json.encode(others).decode() if others != Others() else None,
+            now,
+        )
+        rows.append(row)
+        if added:
+            uploads.append((row.upload_id, added))
+        position += len(added)
+        outcomes.append(answers.uploaded(stock_id, added, others, now))
+    store.rows.add_many(UPLOAD, rows)
+    shelf.append(uploads, hashes[fresh])
+    return outcomes
+
+
+def _until_one_depends(held: Held, requests: Sequence[UploadCodes]) -> Sequence[UploadCodes]:
+    if len(requests) == 1:
+        return requests
+    codes = [code for request in requests for code in request.coupon_code_list]
+    if len({request.upload_request_no for request in requests}) == len(requests) and held.shelf.differ(codes):
+        return requests
+    numbers, seen = set[str](), set[str]()
+    for count, request in enumerate(requests):
+        if request.upload_request_no in numbers or not seen.isdisjoint(request.coupon_code_list):
+            return requests[:count]
+        numbers.add(request.upload_request_no)
+        seen.update(request.coupon_code_list)
+    return requests
+
+
+def _known(store: Store, held: Held, codes: list[str], hashes: Hashes) -> NDArray[np.bool_]:
+    """Which codes the stock has, or gave out in a history that was lost."""
+    known = held.shelf.known(codes, hashes)
+    if barred := store.barred.get(held.facts.stock_id):
+        known |= [code in barred for code in codes]
+    return known
+
+
+def _divided(codes: list[str], known: NDArray[np.bool_]) -> tuple[list[str], list[str]]:
+    """The known ones and the others, both in the order given."""
+    if not known.any():
+        return [], codes
+    which: list[bool] = known.tolist()
+    return list(compress(codes, which)), [code for code, there in zip(codes, which, strict=True) if not there]
 
 
 def _first_answer(store: Store, request: UploadCodes) -> UploadedCodes | None:
