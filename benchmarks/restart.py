@@ -23,7 +23,7 @@ class Restarted(NamedTuple):
     mapped_bytes: int
     """How much of that is mapped from files: the kernel takes it back where memory is short."""
     shelf_bytes: int
-    """What the index and the fates of all stocks take of it."""
+    """What the index and the fates of all stocks, and the texts that are kept, take of it."""
 
 
 def restart(path: Path) -> Restarted:
@@ -37,7 +37,8 @@ def main() -> None:
     began = time.perf_counter()
     pool = SqlitePool(Path(sys.argv[1]))
     seconds = time.perf_counter() - began
-    shelf_bytes = sum(held.shelf.nbytes + held.issued.nbytes for held in pool._store.stocks.values())
+    store = pool._store
+    shelf_bytes = sum(held.shelf.nbytes + held.issued.nbytes for held in store.stocks.values()) + store.texts.nbytes
     resident, mapped = machine.resident_bytes() - resident_before, machine.mapped_bytes() - mapped_before
     print(json.dumps(Restarted(seconds, resident, mapped, shelf_bytes)))
     asyncio.run(pool.close())

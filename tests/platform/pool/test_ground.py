@@ -13,7 +13,7 @@ from quanma.errors import StoreUnavailable
 from quanma.platform.pool import ground, hashindex, open_pool, steps
 from quanma.platform.pool.sqlite import SqlitePool
 from quanma.platform.pool.sqlite.checked import checksum
-from quanma.platform.pool.sqlite.tables import COUPON, DELETION, UPLOAD
+from quanma.platform.pool.sqlite.tables import DELETION, SENDING, UPLOAD
 from quanma.platform.pool.steps import Step
 from tests.contract.driver import DrivenPool
 from tests.support.platform import mode_of
@@ -161,8 +161,10 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         "UPDATE upload SET first_position = 1",
         "UPDATE upload SET code_count = 3",
         "UPDATE upload SET codes = 'A1'",
-        "UPDATE coupon SET position = 7",
-        "INSERT INTO deletion SELECT 1, stock_id, position, 'A1', 'd1', 0, 1, 0 FROM coupon",
+        "UPDATE sending SET coupons = json_set(coupons, '$[0][0]', 7)",
+        "UPDATE sending SET coupon_count = 2",
+        "INSERT INTO sending SELECT 2, stock_id, 1, sent_at, starts_at, expires_at, coupons, commit_no, 0 FROM sending",
+        "INSERT INTO deletion SELECT 1, stock_id, coupons ->> '$[0][0]', 'A1', 'd1', 0, 1, 0 FROM sending",
     ],
 )
 def test_rows_that_contradict_each_other_are_refused(tmp_path: Path, damage: str) -> None:
@@ -173,7 +175,7 @@ def test_rows_that_contradict_each_other_are_refused(tmp_path: Path, damage: str
     pool.close()
     db = apsw.Connection(str(tmp_path / "quanma.db"))
     db.execute(damage)
-    for table in (UPLOAD, COUPON, DELETION):  # As if a fault of ours had written it.
+    for table in (UPLOAD, SENDING, DELETION):  # As if a fault of ours had written it.
         for row in db.execute(table.select).fetchall():
             db.execute(
                 f"UPDATE {table.name} SET checksum = ? WHERE {table.columns[0]} = ?",
@@ -181,7 +183,8 @@ def test_rows_that_contradict_each_other_are_refused(tmp_path: Path, damage: str
             )
     db.close()
     with pytest.raises(
-        StoreUnavailable, match=r"damaged: (upload 1 is not where|in stock \d+ a code has two fates).*restore a backup"
+        StoreUnavailable,
+        match=r"damaged: (upload 1 is not where|coupon 1 is not|in stock \d+ a code has two fates).*restore",
     ):
         SqlitePool(tmp_path / "quanma.db")
 

@@ -10,7 +10,7 @@ import pytest
 
 from quanma.api.couponcodes import UploadCodes
 from quanma.errors import StoreUnavailable
-from quanma.platform.pool.sqlite import SqlitePool
+from quanma.platform.pool.sqlite import SqlitePool, texts
 from tests.contract.driver import NOW, DrivenPool
 from tests.support.platform import MCHID
 
@@ -60,8 +60,10 @@ def test_a_poisoned_upload_is_refused_alone(pool: DrivenPool) -> None:
 
 
 def test_a_code_whose_text_was_changed_in_the_file_is_not_given_out_and_all_others_are(
-    pool: DrivenPool, tmp_path: Path
+    pool: DrivenPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Where it is read from the file. One that is kept in memory is the one that was uploaded."""
+    monkeypatch.setattr(texts, "KEPT_BYTES_MAX", 0)
     stock_id = pool.create()
     pool.upload(stock_id, CODES)
     with apsw.Connection(str(tmp_path / "pool.db")) as other:

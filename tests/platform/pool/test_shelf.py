@@ -7,24 +7,40 @@ import random
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from numpy.typing import NDArray
 
 from quanma.errors import StoreUnavailable
-from quanma.platform.pool.shelf import DELETED, FREE, Read, Shelf
+from quanma.platform.pool.shelf import DELETED, FREE, Place, Shelf
 
 pytestmark = pytest.mark.slow
 
 CODES = st.sampled_from([f"C{number}" for number in range(40)])
 
 
-def reading(read: Callable[[int, int], str]) -> Read:
-    return lambda upload_ids, lines, widths: [read(*place) for place in zip(upload_ids, lines, strict=True)]
+class Reading:
+    """Texts that are read by a function of their upload and line, and whose width must be the one that was noted."""
+
+    def __init__(self, read: Callable[[int, int], str]) -> None:
+        self._read = read
+        self._widths: dict[int, int] = {}
+
+    def keep(self, upload_id: int, codes: Sequence[str], width: int) -> None:
+        assert {len(code) for code in codes} == {width}
+        self._widths[upload_id] = width
+
+    def read(self, place: Place) -> str:
+        assert place.width == self._widths.get(place.upload_id, 0)
+        return self._read(place.upload_id, place.line)
+
+    def read_many(self, upload_ids: NDArray[np.int64], lines: NDArray[np.int64], width: int) -> list[str]:
+        return [self.read(Place(*at, width)) for at in zip(upload_ids.tolist(), lines.tolist(), strict=True)]
 
 
 class ShelfModel(RuleBasedStateMachine):
@@ -39,7 +55,7 @@ class ShelfModel(RuleBasedStateMachine):
 
     def new(self) -> Shelf:
         return Shelf(
-            reading(lambda upload_id, line: self.uploads[upload_id][line]), lambda text: sum(text.encode()) % 8
+            Reading(lambda upload_id, line: self.uploads[upload_id][line]), lambda text: sum(text.encode()) % 8
         )
 
     def there(self) -> dict[str, int]:
@@ -127,7 +143,7 @@ TestShelfAgainstItsModel = ShelfModel.TestCase
 
 def shelf_of(codes: list[str]) -> Shelf:
     """One upload, all free."""
-    shelf = Shelf(reading(lambda upload_id, line: codes[line]))
+    shelf = Shelf(Reading(lambda upload_id, line: codes[line]))
     shelf.append_many([(1, len(codes))], codes)
     assert shelf.restore([], [], [])
     return shelf
@@ -177,7 +193,7 @@ def _draws_of_a_copy(shelf: Shelf) -> bytes:
 
 @pytest.mark.slow
 def test_a_million_codes_take_at_most_28_bytes_each() -> None:
-    shelf = Shelf(reading(lambda upload_id, line: f"{upload_id - 1 + line:08}"))
+    shelf = Shelf(Reading(lambda upload_id, line: f"{upload_id - 1 + line:08}"))
     most = 0.0
     for first in range(0, 1_000_000, 200):
         codes = [f"{number:08}" for number in range(first, first + 200)]
@@ -226,7 +242,7 @@ def test_each_free_code_is_drawn_equally_often_few_or_many_at_a_time(together: i
 
 def test_a_code_that_is_not_what_was_uploaded_is_never_read_out() -> None:
     codes = ["A1", "B2", "C3"]
-    shelf = Shelf(reading(lambda upload_id, line: codes[line]))
+    shelf = Shelf(Reading(lambda upload_id, line: codes[line]))
     shelf.append_many([(7, 3)], codes)
     assert shelf.restore([], [], [])
     codes[1] = "B3"

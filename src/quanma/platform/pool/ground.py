@@ -127,7 +127,4 @@ def settle(db: apsw.Connection) -> None:
             raise StoreUnavailable(
                 f"SQLite did not take {setting} = {value} (it is {found}): move the file to a local disk"
             )
-    # A code's text is read from a page that is seldom read again. Out of a mapping, that is a third of the work of
-    # copying the page into a cache; and the kernel takes it back where memory is short. What both may hold: 136 MiB.
-    db.execute(f"PRAGMA mmap_size = {128 * 2**20}").fetchall()
     db.execute("PRAGMA cache_size = -8192")

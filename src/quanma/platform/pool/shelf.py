@@ -19,7 +19,7 @@ import secrets
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,13 +42,25 @@ class Place(NamedTuple):
     """The length of every code of the upload, or 0 where they differ."""
 
 
-Read = Callable[[Sequence[int], Sequence[int], Sequence[int]], list[str]]
+class Texts(Protocol):
+    """Where the codes' texts are. Whether one is what was put there, the shelf sees."""
+
+    def keep(self, upload_id: int, codes: Sequence[str], width: int) -> None:
+        """The codes of an upload that have one length: they may be asked for."""
+        ...
+
+    def read(self, place: Place) -> str:
+        """Return what stands there; any text where there is nothing."""
+        ...
+
+    def read_many(self, upload_ids: NDArray[np.int64], lines: NDArray[np.int64], width: int) -> list[str]:
+        """As `read`, for places with one width, in columns."""
+        ...
 
 
 class Shelf:
-    def __init__(self, read: Read, hash_text: Callable[[str], int] = hash) -> None:
-        """`read` returns the codes at places, whose fields it gets in columns; any text where there is none."""
-        self._read = read
+    def __init__(self, texts: Texts, hash_text: Callable[[str], int] = hash) -> None:
+        self._texts = texts
         self._index = HashIndex(hash_text)
         # Of each upload: numbers of fixed size, not objects, for uploads may be of one code each.
         self._first_positions = array("Q")
@@ -107,7 +119,9 @@ class Shelf:
         self._upload_ids.append(upload_id)
         # One length for all: a code's text can be read alone, at its place in the upload's.
         widths = set(map(len, codes))
-        self._widths.append(widths.pop() if len(widths) == 1 else 0)
+        self._widths.append(width := widths.pop() if len(widths) == 1 else 0)
+        if width and upload_id > 0:
+            self._texts.keep(upload_id, codes, width)
 
     def append_given(self, coupon_id: int, code: str) -> int:
         """Put a code on the shelf that a coupon carries from the start; its text is read as upload `-coupon_id`."""
@@ -147,8 +161,10 @@ class Shelf:
         """Read codes. Raises StoreUnavailable: one is not what was put there."""
         if not positions:
             return []
-        few = len(positions) < _FEW
-        codes = self._read(*(zip(*map(self.place, positions), strict=True) if few else self._places(positions)))
+        if len(positions) < _FEW:
+            codes = [self._texts.read(self.place(position)) for position in positions]
+        else:
+            codes = self._read_many(np.array(positions, np.uint64))
         # One changed bit of a text, and a user would hold a code that no merchant knows.
         known = self._index.hold(codes, positions)
         if not all(known):
@@ -163,13 +179,22 @@ class Shelf:
         which = bisect_right(self._first_positions, position) - 1
         return Place(self._upload_ids[which], position - self._first_positions[which], self._widths[which])
 
-    def _places(self, positions: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
-        """As `place`, for many; in columns."""
-        first_positions = np.frombuffer(self._first_positions, np.uint64)
-        at = np.array(positions, np.uint64)
-        which = np.searchsorted(first_positions, at, "right") - 1
-        upload_ids, widths = np.frombuffer(self._upload_ids, np.int64), np.frombuffer(self._widths, np.uint8)
-        return upload_ids[which].tolist(), (at - first_positions[which]).tolist(), widths[which].tolist()
+    def _read_many(self, at: NDArray[np.uint64]) -> list[str]:
+        first_positions, last = np.frombuffer(self._first_positions, np.uint64), len(self._first_positions) - 1
+        # Uploads are mostly full ones. Then this is where it is, and looking costs less than a search among many.
+        which = (at * np.uint64(last + 1) // np.uint64(self.uploaded)).astype(np.int64)
+        after = first_positions[np.minimum(which + 1, last)] > at
+        there = (first_positions[which] <= at) & (after | (which == last))
+        if np.count_nonzero(there) < len(at):
+            which[~there] = np.searchsorted(first_positions, at[~there], "right") - 1
+        upload_ids = np.frombuffer(self._upload_ids, np.int64)[which]
+        lines = (at - first_positions[which]).astype(np.int64)
+        widths = np.frombuffer(self._widths, np.uint8)[which]
+        width = int(widths[0])
+        if np.count_nonzero(widths == width) == len(at):
+            return self._texts.read_many(upload_ids, lines, width)
+        columns = upload_ids.tolist(), lines.tolist(), widths.tolist()
+        return [self._texts.read(Place._make(place)) for place in zip(*columns, strict=True)]
 
     def fate(self, position: int) -> int:
         """FREE, DELETED, or the id of the coupon that carries the code."""

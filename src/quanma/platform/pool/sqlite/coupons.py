@@ -35,9 +35,8 @@ from .. import answers
 from ..answers import Owned
 from ..contract import Issue
 from ..shelf import DELETED
-from . import outbox
+from . import outbox, sendings
 from .store import Held, Store
-from .tables import COUPON
 
 Asked = tuple[str, str, int]
 """What coupons have in common that may be given out together: who asks, the stock, and the time."""
@@ -136,28 +135,26 @@ def _write(
     if first + len(codes) > DELETED:
         raise StoreUnavailable(f"a pool can give out {DELETED - 1} coupons in its life, of all its stocks")
     stock_id = held.facts.stock_id
-    starts_at, ends_at = life.validity(held.facts, now)
-    # In the order of the coupon's fields: named ones would cost as much as the row.
-    given = [
-        (code, openid, appid, number, answers.other_fields(chosen, also), merchant, channel, now, starts_at, ends_at)
-        for code, (_, openid, appid, number, chosen, merchant, channel, also) in zip(codes, issues, strict=False)
+    # Plain tuples, in the order of the fields: named ones would cost as much as all the rest.
+    sent = [
+        (position, code, openid, appid, number, answers.other_fields(chosen, also), merchant, channel)
+        for position, code, (_, openid, appid, number, chosen, merchant, channel, also) in zip(
+            positions, codes, issues, strict=False
+        )
     ]
-    rows = [
-        (coupon_id, stock_id, position, *fields)
-        for coupon_id, position, fields in zip(count(first), positions, given, strict=False)
+    when = now, *life.validity(held.facts, now)
+    sendings.add(store.rows, first, stock_id, sent, when)
+    outbox.add(store, held.facts.mchid, range(first, first + len(sent)), now)
+    rest = *when, *sendings.NOT_YET
+    return [
+        CouponFacts._make((coupon_id, stock_id, *own[1:], *rest))
+        for coupon_id, own in zip(count(first), sent, strict=False)
     ]
-    store.rows.add_many(COUPON, rows, _NOT_YET)
-    outbox.add(store, held.facts.mchid, range(first, first + len(rows)), now)
-    return [CouponFacts(coupon_id, stock_id, *fields) for coupon_id, fields in zip(count(first), given, strict=False)]
 
 
 def _remember(store: Store, held: Held, issues: Sequence[Issue], now: int) -> None:
     held.give([issue.openid for issue in issues], store.next_coupon_id, now)
     store.next_coupon_id += len(issues)
-
-
-_NOT_YET = tuple(CouponFacts._field_defaults.values())
-"""What a coupon's later steps will change."""
 
 
 def use(store: Store, mchid: str, request: UseCoupon, now: int) -> UsedCoupon:
@@ -168,8 +165,8 @@ def use(store: Store, mchid: str, request: UseCoupon, now: int) -> UsedCoupon:
     def work() -> UsedCoupon:
         coupon = store.coupon_of(held, request.coupon_code)
         life.check_usable(held.facts, coupon, request.openid, now)
-        _move(
-            store,
+        sendings.change(
+            store.rows,
             coupon,
             coupon_state="USED",
             use_request_no=request.use_request_no,
@@ -188,7 +185,9 @@ def give_back(store: Store, mchid: str, request: ReturnCoupon, now: int) -> Retu
     def work() -> ReturnedCoupon:
         coupon = store.coupon_of(held, request.coupon_code)
         life.check_returnable(coupon, now)
-        _move(store, coupon, coupon_state="SENDED", return_request_no=request.return_request_no, returned_at=now)
+        sendings.change(
+            store.rows, coupon, coupon_state="SENDED", return_request_no=request.return_request_no, returned_at=now
+        )
         return ReturnedCoupon(wechatpay_return_time=rfc3339(now))
 
     return store.once(request.stock_id, "return_request_no", request, ReturnedCoupon, work)
@@ -200,8 +199,8 @@ def deactivate(store: Store, mchid: str, request: DeactivateCoupon, now: int) ->
     def work() -> DeactivatedCoupon:
         coupon = store.coupon_of(held, request.coupon_code)
         life.check_unused(coupon, now)
-        _move(
-            store,
+        sendings.change(
+            store.rows,
             coupon,
             coupon_state="DEACTIVATED",
             deactivate_request_no=request.deactivate_request_no,
@@ -219,7 +218,7 @@ def associate(store: Store, mchid: str, request: AssociateOrder, now: int) -> As
     def work() -> AssociatedOrder:
         coupon = store.coupon_of(held, request.coupon_code)
         life.check_unused(coupon, now)
-        _move(store, coupon, associate_out_trade_no=request.out_trade_no)
+        sendings.change(store.rows, coupon, associate_out_trade_no=request.out_trade_no)
         return AssociatedOrder(wechatpay_associate_time=rfc3339(now))
 
     return store.once(request.stock_id, "out_request_no", request, AssociatedOrder, work)
@@ -231,18 +230,10 @@ def disassociate(store: Store, mchid: str, request: DisassociateOrder, now: int)
     def work() -> DisassociatedOrder:
         coupon = store.coupon_of(held, request.coupon_code)
         life.check_associated(coupon, request.out_trade_no)
-        _move(store, coupon, associate_out_trade_no=None)
+        sendings.change(store.rows, coupon, associate_out_trade_no=None)
         return DisassociatedOrder(wechatpay_disassociate_time=rfc3339(now))
 
     return store.once(request.stock_id, "out_request_no", request, DisassociatedOrder, work)
-
-
-def _move(store: Store, decided_on: CouponFacts, **values: object) -> None:
-    """Change the one row of a step. The decision before it and this are one turn: anything else is a fault of ours."""
-    row = store.coupon_row(decided_on.coupon_id)
-    if row.facts != decided_on:
-        raise AssertionError("a coupon did not stand where the decision saw it")
-    store.rows.change(COUPON, row, **values)
 
 
 def send_card(store: Store, mchid: str, request: SendCard) -> SentCard:

@@ -28,7 +28,7 @@ from ..house import (
     HouseUpload,
 )
 from ..tide import Mark, MarkFile
-from . import schema
+from . import schema, sendings
 from .checked import Rows, Table, damaged
 from .tables import (
     BARRED,
@@ -150,13 +150,15 @@ def _records(db: apsw.Connection) -> Iterator[AnyRecord]:
             others=others,
             success_at=success_at,
         )
-    for row in rows.scan(COUPON):
-        yield HouseCoupon(**dict(zip(COUPON.columns[1:], row[1:-2], strict=True)))
+    for coupon in sendings.scan(rows):
+        values: dict[str, Any] = coupon._asdict()
+        del values["coupon_id"]
+        yield HouseCoupon(**values)
     for kind in (HouseBarred, HouseDone, HousePayReceipt, HouseReturnReceipt):
         yield from _alike(rows, kind)
     for row in rows.scan(EVENT):
         values = dict(zip(EVENT.columns, row, strict=False))
-        (coupon,) = rows.read(COUPON, "coupon_id = ?", values.pop("coupon_id"))
+        coupon = sendings.coupon(rows, values.pop("coupon_id"))
         del values["event_no"]
         yield HouseEvent(stock_id=coupon.stock_id, coupon_code=coupon.coupon_code, **values)
 

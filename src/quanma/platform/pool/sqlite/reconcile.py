@@ -45,7 +45,7 @@ class Stopped:
             sum(each.shelf.available for each in uploads),
             sum(each.sent for each in held),
             self._latest("SELECT max(success_at) FROM upload"),
-            self._latest("SELECT max(sent_at) FROM coupon"),
+            self._latest("SELECT max(sent_at) FROM (SELECT sent_at FROM coupon UNION ALL SELECT sent_at FROM sending)"),
         )
 
     def _latest(self, statement: str) -> str | None:

@@ -8,7 +8,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import apsw
 import msgspec
@@ -25,12 +25,12 @@ from ..contract import CallbackAddress, Retries
 from ..issued import Issued
 from ..shelf import Shelf
 from ..tide import Tide
+from . import sendings
 from .checked import Rows
 from .tables import (
     ABOUT,
     BARRED,
     CALLBACK,
-    COUPON,
     DELETION,
     DONE,
     EVENT,
@@ -125,7 +125,7 @@ class Store:
         return self.held(mchid, stock_id)
 
     def hold(self, facts: StockFacts) -> None:
-        self.stocks[facts.stock_id] = Held(facts, Shelf(self.texts.read))
+        self.stocks[facts.stock_id] = Held(facts, Shelf(self.texts))
 
     def position(self, held: Held, coupon_code: str) -> int:
         position = held.shelf.find(coupon_code)
@@ -133,20 +133,13 @@ class Store:
             raise answers.no_code(held.facts.stock_id, coupon_code)
         return position
 
-    def coupon_row(self, coupon_id: int) -> CouponRow:
-        (row,) = self.rows.read(COUPON, "coupon_id = ?", coupon_id)
-        return row
-
     def coupon(self, coupon_id: int) -> CouponFacts:
-        return self.coupon_row(coupon_id).facts
+        return sendings.coupon(self.rows, coupon_id).facts
 
     def coupons_of(self, held: Held, openid: str) -> list[CouponFacts]:
         """Return a user's coupons of one stock, the earliest first."""
-        ids = held.issued.of(openid)
-        if not ids:
-            return []
-        coupons = self.rows.read(COUPON, f"coupon_id IN ({', '.join('?' * len(ids))}) ORDER BY coupon_id", *ids)
-        return [coupon.facts for coupon in coupons if coupon.openid == openid]
+        coupons = [self.coupon(coupon_id) for coupon_id in held.issued.of(openid)]
+        return [coupon for coupon in coupons if coupon.openid == openid]
 
     def coupon_of(self, held: Held, coupon_code: str) -> CouponFacts:
         """Return the coupon that carries a code. Raises ResourceNotExists: nobody was given it."""
@@ -213,25 +206,25 @@ class Store:
         positions: dict[str, array[int]] = defaultdict(lambda: array("q"))
         coupon_ids: dict[str, array[int]] = defaultdict(lambda: array("I"))
         last = 0
-        for piece in _pieces(self.rows.scan(COUPON)):
-            by_stock: dict[str, list[Any]] = defaultdict(list)
+        for piece in _pieces(sendings.scan(self.rows)):
+            by_stock: dict[str, list[CouponRow]] = defaultdict(list)
             for row in piece:
-                by_stock[row[1]].append(row)
+                by_stock[row.stock_id].append(row)
             for stock_id, rows in by_stock.items():
                 held = self.stocks[stock_id]
-                ids = [row[0] for row in rows]
-                held.restore([row[4] for row in rows], ids, [row[10] for row in rows])
+                ids = [row.coupon_id for row in rows]
+                held.restore([row.openid for row in rows], ids, [row.sent_at for row in rows])
                 if held.facts.takes_uploads:
-                    positions[stock_id].extend(row[2] for row in rows)
+                    positions[stock_id].extend(row.position for row in rows)
                     coupon_ids[stock_id].extend(ids)
                 else:
                     for row in rows:
-                        held.shelf.append_given(row[0], row[3])
-            last = piece[-1][0]
+                        held.shelf.append_given(row.coupon_id, row.coupon_code)
+            last = piece[-1].coupon_id
         self.next_coupon_id = last + 1
         deleted: dict[str, list[int]] = defaultdict(list)
-        for row in self.rows.scan(DELETION):
-            deleted[row[1]].append(row[2])
+        for deletion in self.rows.scan(DELETION):
+            deleted[deletion[1]].append(deletion[2])
         for stock_id, held in self.stocks.items():
             held.issued.restored()
             if held.facts.takes_uploads and not held.shelf.restore(
@@ -273,7 +266,7 @@ class Store:
         shelve()
 
 
-def _pieces(rows: Iterable[Any]) -> Iterator[list[Any]]:
+def _pieces(rows: Iterable[CouponRow]) -> Iterator[list[CouponRow]]:
     iterator = iter(rows)
     while piece := list(islice(iterator, _REBUILD_ROWS)):
         yield piece

@@ -64,6 +64,16 @@ class CouponRow(NamedTuple):
         return CouponFacts._make((*self[:2], *self[3:]))
 
 
+class SendingRow(NamedTuple):
+    first_coupon_id: int
+    stock_id: str
+    coupon_count: int
+    sent_at: int
+    starts_at: int
+    expires_at: int
+    coupons: str
+
+
 class DeletionRow(NamedTuple):
     deletion_id: int
     stock_id: str
@@ -131,6 +141,7 @@ ABOUT = Table("about", AboutRow, AboutRow._fields)
 STOCK = Table("stock", StockRow, StockRow._fields)
 UPLOAD = Table("upload", UploadRow, UploadRow._fields)
 COUPON = Table("coupon", CouponRow, CouponRow._fields)
+SENDING = Table("sending", SendingRow, SendingRow._fields)
 DELETION = Table("deletion", DeletionRow, DeletionRow._fields)
 DONE = Table("done", DoneRow, DoneRow._fields, key=3)
 PAY_RECEIPT = Table("pay_receipt", PayReceiptRow, PayReceiptRow._fields)
@@ -145,6 +156,7 @@ TABLES: tuple[Table[Any], ...] = (
     STOCK,
     UPLOAD,
     COUPON,
+    SENDING,
     DELETION,
     DONE,
     PAY_RECEIPT,

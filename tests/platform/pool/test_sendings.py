@@ -1,0 +1,139 @@
+"""Coupons that stand many in a row, and alone since they changed: each is found, as it is, wherever it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from quanma.errors import StoreUnavailable
+from quanma.platform.pool import open_pool, steps
+from quanma.platform.pool.sqlite import schema, sendings
+from quanma.platform.pool.sqlite.checked import Rows
+from quanma.platform.pool.sqlite.sendings import TOGETHER_MAX, Sent
+from quanma.platform.pool.sqlite.tables import COUPON, EVENT, SENDING, STOCK, CouponRow, EventRow, StockRow
+from tests.contract.driver import DrivenPool
+
+STOCK_ID = "98065001"
+WHEN = (1_790_000_000, 1_790_000_000, 1_803_830_400)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Iterator[Rows]:
+    db = schema.connect(tmp_path / "quanma.db")
+    rows = Rows(db)
+    rows.add(STOCK, StockRow(STOCK_ID, "1900000001", "n1", "{}", 0, None, None))
+    yield rows
+    db.close()
+
+
+def sent(number: int) -> Sent:
+    request = "券\n" if number % 2 else None
+    return number, f"C{number}", f"o{number}", "wxd678efh567hg6787", f"s{number}", request, "1900000001", "API"
+
+
+def row(coupon_id: int, number: int) -> CouponRow:
+    return CouponRow._make((coupon_id, STOCK_ID, *sent(number), *WHEN, *sendings.NOT_YET))
+
+
+def test_each_of_many_is_read_as_it_was_given_out(rows: Rows) -> None:
+    count = 2 * TOGETHER_MAX + 3
+    sendings.add(rows, 1, STOCK_ID, [sent(number) for number in range(count)], WHEN)
+    sendings.add(rows, count + 1, STOCK_ID, [sent(count)], WHEN)
+    assert [one.coupon_count for one in rows.read(SENDING, "1")] == [TOGETHER_MAX, TOGETHER_MAX, 3, 1]
+    wanted = [row(number + 1, number) for number in range(count + 1)]
+    assert [sendings.coupon(rows, one.coupon_id) for one in wanted] == wanted
+    assert list(sendings.scan(rows)) == wanted
+    for absent in (0, count + 2):
+        with pytest.raises(StoreUnavailable, match=f"coupon {absent} is not there"):
+            sendings.coupon(rows, absent)
+
+
+def test_a_step_gives_a_coupon_a_row_of_its_own_and_the_next_one_changes_that(rows: Rows) -> None:
+    sendings.add(rows, 1, STOCK_ID, [sent(number) for number in range(5)], WHEN)
+    before = rows.read(SENDING, "1")
+    sendings.change(rows, row(3, 2).facts, coupon_state="USED", used_at=7)
+    used = row(3, 2)._replace(coupon_state="USED", used_at=7)
+    assert sendings.coupon(rows, 3) == used
+    sendings.change(rows, used.facts, coupon_state="SENDED", returned_at=8)
+    returned = used._replace(coupon_state="SENDED", returned_at=8)
+    assert sendings.coupon(rows, 3) == returned
+    assert rows.read(COUPON, "1") == [returned]
+    assert rows.read(SENDING, "1") == before
+    assert list(sendings.scan(rows)) == [row(1, 0), row(2, 1), returned, row(4, 3), row(5, 4)]
+
+
+def test_a_step_that_was_decided_on_something_else_is_a_fault(rows: Rows) -> None:
+    sendings.add(rows, 1, STOCK_ID, [sent(0)], WHEN)
+    for _ in range(2):  # As it was given out, and in a row of its own.
+        with pytest.raises(AssertionError, match="did not stand"):
+            sendings.change(rows, row(1, 0)._replace(openid="oOther").facts, coupon_state="USED")
+        sendings.change(rows, sendings.coupon(rows, 1).facts, associate_out_trade_no="t1")
+
+
+def test_coupons_from_before_stand_alone_beside_later_ones(rows: Rows) -> None:
+    for number in range(3):
+        rows.add(COUPON, row(number + 1, number))
+    sendings.add(rows, 4, STOCK_ID, [sent(3), sent(4)], WHEN)
+    sendings.change(rows, row(2, 1).facts, associate_out_trade_no="t1")
+    sendings.change(rows, row(5, 4).facts, associate_out_trade_no="t2")
+    wanted = [row(number + 1, number) for number in range(5)]
+    wanted[1] = wanted[1]._replace(associate_out_trade_no="t1")
+    wanted[4] = wanted[4]._replace(associate_out_trade_no="t2")
+    assert list(sendings.scan(rows)) == wanted
+    assert [sendings.coupon(rows, one.coupon_id) for one in wanted] == wanted
+
+
+def test_a_file_from_before_keeps_its_coupons_and_their_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = steps.all_steps("sqlite")
+    monkeypatch.setattr(steps, "all_steps", lambda back_end: every[:3])
+    db = schema.connect(tmp_path / "quanma.db")
+    before = Rows(db)
+    before.add(STOCK, StockRow(STOCK_ID, "1900000001", "n1", "{}", 0, None, None))
+    coupons = [row(number + 1, number) for number in range(3)]
+    events = [
+        EventRow(one.coupon_id, f"e{one.coupon_id}", "1900000001", one.coupon_id, 0, 1, 60, None, None)
+        for one in coupons
+    ]
+    for coupon, event in zip(coupons, events, strict=True):
+        before.add(COUPON, coupon)
+        before.add(EVENT, event)
+    db.close()
+    monkeypatch.undo()
+    db = schema.connect(tmp_path / "quanma.db")
+    after = Rows(db)
+    assert list(sendings.scan(after)) == coupons
+    assert [one[:-2] for one in after.scan(EVENT)] == events
+    assert after.read(EVENT, "due_at <= ? ORDER BY due_at", 60) == events
+    db.close()
+
+
+def test_a_pool_whose_coupons_stand_alone_goes_on(tmp_path: Path) -> None:
+    """As one from before, or one that was imported."""
+    pool = DrivenPool(lambda: open_pool("sqlite:///quanma.db", tmp_path))
+    stock_id = pool.create(max_coupons_per_user=2)
+    pool.upload(stock_id, [f"C{number}" for number in range(30)])
+    had = pool.together(*(pool.sending(stock_id, f"o{number}", f"s{number}") for number in range(20)))
+    pool.use(stock_id, str(had[0]), "u0")
+    pool.close()
+    db = apsw.Connection(str(tmp_path / "quanma.db"))
+    rows = Rows(db)
+    with db:
+        alone = list(sendings.scan(rows))
+        db.execute("DELETE FROM sending; DELETE FROM coupon")
+        for one in alone:
+            rows.add(COUPON, one)
+    db.close()
+    pool = DrivenPool(lambda: open_pool("sqlite:///quanma.db", tmp_path))
+    assert [pool.send(stock_id, f"o{number}", f"s{number}") for number in range(20)] == had
+    for number in range(1, 6):
+        pool.use(stock_id, str(had[number]), f"u{number}")
+    later = [pool.send(stock_id, f"o{number}") for number in range(10)]
+    pool.reopen()
+    assert len({*had, *later}) == 30
+    states = [pool.coupon(f"o{number}", str(had[number])).coupon_state for number in range(7)]
+    assert states == ["USED"] * 6 + ["SENDED"]
+    assert pool.counts(stock_id) == (30, 0)
+    pool.close()
