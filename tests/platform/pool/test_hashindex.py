@@ -98,7 +98,8 @@ def test_the_table_is_never_full() -> None:
         for table in tables:
             assert np.count_nonzero(table._hashes) <= table.entries * 7 / 8
         if index._smaller is None:
-            assert np.count_nonzero(index._table._hashes) == len(index) <= index._table.entries * 0.65
+            assert np.count_nonzero(index._table._hashes) == len(index)
+            assert len(index) <= index._table.entries * 0.66 or first < 10_000  # A small one moves in few steps.
 
 
 def test_no_addition_waits_for_the_whole_table_to_be_moved(monkeypatch: pytest.MonkeyPatch) -> None:

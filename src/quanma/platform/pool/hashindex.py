@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+from array import array
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -30,9 +31,9 @@ _WIDTH = 16
 """Entries of a bucket."""
 _BUCKET_BYTES = _WIDTH * 4
 _SMALLEST = 16
-_FULL = 0.625
-"""So much of a table is used when it begins to grow. One bucket in sixteen is full then, and the next one read too."""
-_GROWTH = 1.4
+_FULL = 0.65
+"""So much of a table is used when it begins to grow. One bucket in fifteen is full then, and the next one read too."""
+_GROWTH = 1.3
 _FEW = 8
 """Fewer are not worth numpy's calls."""
 _MOVES = 8
@@ -55,7 +56,9 @@ class HashIndex:
         self._moved = 0
         self._owed = 0
         self._count = 0
-        self._unplaced: list[tuple[Hashes, NDArray[np.uint32]]] = []
+        # Python's own arrays: they grow where they stand, and all of such a one goes back to the system.
+        self._later = array("I"), array("I")
+        """Hashes and numbers of texts that were added, and can't be found yet."""
 
     def __len__(self) -> int:
         return self._count
@@ -96,18 +99,19 @@ class HashIndex:
     def add_later(self, hashes: Hashes, numbers: NDArray[np.uint32]) -> None:
         """Add texts that are found only after `complete`: the quick way to add all there are."""
         self.check_room(len(hashes))
-        self._unplaced.append((hashes, numbers))
+        for later, some in zip(self._later, (hashes, numbers), strict=True):
+            later.frombytes(some.tobytes())
         self._count += len(hashes)
 
     def complete(self) -> None:
-        unplaced, self._unplaced = self._unplaced, []
-        self._count -= (added := sum(len(hashes) for hashes, _ in unplaced))
-        self._make_room(added)
+        later, self._later = self._later, (array("I"), array("I"))
+        hashes, numbers = (np.frombuffer(some, np.uint32) for some in later)
+        self._count -= len(hashes)
+        self._make_room(len(hashes))
         self._move(_ALL)
-        self._count += added
-        unplaced.reverse()
-        while unplaced:  # Each is let go of as soon as it is done.
-            self._table.place(*unplaced.pop())
+        self._count += len(hashes)
+        for begin in range(0, len(hashes), _PIECE):
+            self._table.place(hashes[begin : begin + _PIECE], numbers[begin : begin + _PIECE])
 
     def look_up(self, hashes: Hashes) -> Numbers:
         """For each hash, return one number that has it, or ABSENT."""

@@ -20,7 +20,7 @@ from . import sendings
 from .checked import Rows
 from .tables import UPLOAD
 
-KEPT_BYTES_MAX = 144 * 2**20
+KEPT_BYTES_MAX = 136 * 2**20
 """Ten million codes of 14 characters."""
 UPLOADS_CACHED = 1024
 _FROM_THE_FILE = -1
@@ -64,15 +64,23 @@ class Texts:
 
     def read_many(self, upload_ids: NDArray[np.int64], lines: NDArray[np.int64], width: int) -> list[str]:
         """As `read`, for places with one width."""
-        if width and int(upload_ids.min()) >= 0 and int(upload_ids.max()) < len(self._kept_at):
-            begins = np.frombuffer(self._kept_at, np.int64)[upload_ids]
-            if int(begins.min()) >= 0:
-                begins += lines * width
-                kept = np.frombuffer(self._kept, np.uint8)
-                text = str(kept[begins[:, None] + np.arange(width)], "ascii")
-                return [text[begin : begin + width] for begin in range(0, len(text), width)]
-        places = zip(upload_ids.tolist(), lines.tolist(), strict=True)
-        return [self.read(Place(upload_id, line, width)) for upload_id, line in places]
+        known = np.where(upload_ids < len(self._kept_at), upload_ids, 0).clip(0)
+        begins = np.frombuffer(self._kept_at, np.int64)[known]
+        kept = begins != _FROM_THE_FILE
+        texts = self._kept_texts((begins + lines * width)[kept], width) if width else []
+        if len(texts) == len(upload_ids):
+            return texts
+        following = iter(texts)
+        places = zip(upload_ids.tolist(), lines.tolist(), kept.tolist(), strict=True)
+        return [
+            next(following) if there and width else self.read(Place(upload_id, line, width))
+            for upload_id, line, there in places
+        ]
+
+    def _kept_texts(self, begins: NDArray[np.int64], width: int) -> list[str]:
+        kept = np.frombuffer(self._kept, np.uint8)
+        text = str(kept[begins[:, None] + np.arange(width)], "ascii")
+        return [text[begin : begin + width] for begin in range(0, len(text), width)]
 
     def settle(self) -> None:
         if self._blob is not None:
@@ -84,8 +92,8 @@ class Texts:
         self.settle()
         self._codes.cache_clear()
         self._kept = array("B")
-        self._kept_at = array("q")
-        """By upload: where its codes begin, or `_FROM_THE_FILE`."""
+        self._kept_at = array("q", [_FROM_THE_FILE])
+        """By upload, from 0, which is none: where its codes begin, or `_FROM_THE_FILE`."""
 
     def _begin(self, upload_id: int) -> int:
         return self._kept_at[upload_id] if upload_id < len(self._kept_at) else _FROM_THE_FILE
