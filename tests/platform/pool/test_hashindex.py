@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from quanma.errors import StoreUnavailable
 from quanma.platform.pool import hashindex
-from quanma.platform.pool.hashindex import ABSENT, HashIndex
+from quanma.platform.pool.buckets import ABSENT, Buckets
+from quanma.platform.pool.hashindex import HashIndex
 
 WEAK: dict[str, Callable[[str], int]] = {
     "one chain for all": lambda text: 0,
@@ -105,14 +106,14 @@ def test_the_table_is_never_full() -> None:
 def test_no_addition_waits_for_the_whole_table_to_be_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     """A table that doubled at once kept an upload waiting for 0.8 s at 8 million codes."""
     moved: list[int] = []
-    entries_of = hashindex._Table.entries_of
+    entries_of = Buckets.entries_of
 
-    def counted(table: hashindex._Table, begin: int, end: int) -> Any:
+    def counted(table: Buckets, begin: int, end: int) -> Any:
         entries = entries_of(table, begin, end)
         moved.append(len(entries[0]))
         return entries
 
-    monkeypatch.setattr(hashindex._Table, "entries_of", counted)
+    monkeypatch.setattr(Buckets, "entries_of", counted)
     index = HashIndex()
     for first in range(0, 200_000, 200):
         index.add(index.hashes([str(number) for number in range(first, first + 200)]), first)
@@ -120,6 +121,24 @@ def test_no_addition_waits_for_the_whole_table_to_be_moved(monkeypatch: pytest.M
         index.add_one(str(number), number)
     assert sum(moved) > 250_000  # It did grow.
     assert max(moved) <= 5000
+
+
+@pytest.mark.slow
+def test_what_went_on_at_the_beginning_of_a_large_table_stays_when_its_memory_is_given_back() -> None:
+    index = HashIndex(int)
+    chance = np.random.default_rng(1)
+    hashes = chance.integers(1, 2**32, 1_500_000, dtype=np.uint32)
+    hashes[::2000] = 2**32 - 1 - chance.integers(0, 50, len(hashes[::2000]), dtype=np.uint32)  # All in the last bucket.
+    given_back = 0
+    for first in range(0, len(hashes), 5000):
+        index.add(hashes[first : first + 5000], first)
+        if index._smaller is not None and (index._smaller._let_go_pages or 0) > 1000:
+            given_back += 1
+            last = hashes[: first + 5000 : 2000]
+            assert (hashes[index.look_up(last)] == last).all()
+    assert given_back > 5
+    assert (hashes[index.look_up(hashes)] == hashes).all()
+    assert sorted(index.numbers(str(2**32 - 1))) == np.flatnonzero(hashes == 2**32 - 1).tolist()
 
 
 def test_more_texts_than_positions_are_refused_before_anything_is_added(monkeypatch: pytest.MonkeyPatch) -> None:

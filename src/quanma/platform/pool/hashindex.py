@@ -4,16 +4,13 @@ The texts themselves stay on disk. The index keeps 32 bits of each one's hash, w
 answers which numbers a text may have, and the caller reads the text there to be sure: two texts may share a hash, and
 a text may have been added twice. Nothing is ever taken out.
 
-Entries stand in buckets of 16, in the one that their hash names or the next ones that had room. A bucket's hashes are
-one line of the processor's cache, and mostly all that is read of it. Whole batches are looked up at once: numpy does
-200 texts in the time that a loop takes for 20. Nothing here ever waits for all of it to be copied: the table moves to
-a larger one a little with each addition, in the order of the buckets, so that each entry is in one of both.
+Whole batches are looked up at once: numpy does 200 texts in the time that a loop takes for 20. Nothing here ever waits
+for all of it to be copied: the table moves to a larger one a little with each addition, in the order of its buckets, so
+that each entry is in one of both.
 """
 
 from __future__ import annotations
 
-import contextlib
-import mmap
 from array import array
 from collections.abc import Callable, Sequence
 
@@ -21,15 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import StoreUnavailable
+from .buckets import ABSENT, WIDTH, Buckets, Hashes, Numbers
 
-Hashes = NDArray[np.uint32]
-Numbers = NDArray[np.int64]
-
-ABSENT = -1
 NUMBERS_MAX = 2**32 - 2
-_WIDTH = 16
-"""Entries of a bucket."""
-_BUCKET_BYTES = _WIDTH * 4
 _SMALLEST = 16
 _FULL = 0.65
 """So much of a table is used when it begins to grow. One bucket in fifteen is full then, and the next one read too."""
@@ -42,16 +33,15 @@ _STEP = 2048
 """So many are moved at once: numpy is worth its calls, and nobody waits for longer than for an upload."""
 _PIECE = 2**18
 _WORD = 2**32 - 1
-_SORTED_AT_ONCE = 256
-_HUGE_FROM_BYTES = 2**22
+_ALL = 2**40
 
 
 class HashIndex:
     def __init__(self, hash_text: Callable[[str], int] = hash) -> None:
         # Python's own hash of a text is keyed afresh in each process, so nobody can aim at one bucket.
         self._hash_text = hash_text
-        self._table = _Table(_SMALLEST)
-        self._smaller: _Table | None = None
+        self._table = Buckets(_SMALLEST)
+        self._smaller: Buckets | None = None
         """While it grows, the one before it, of which all that belongs into the first `_moved` buckets was moved."""
         self._moved = 0
         self._owed = 0
@@ -148,11 +138,11 @@ class HashIndex:
     def _numbers(self, text_hash: int) -> list[int]:
         return self._table_of(text_hash).search_one(text_hash)
 
-    def _table_of(self, text_hash: int) -> _Table:
+    def _table_of(self, text_hash: int) -> Buckets:
         smaller = self._smaller
         return self._table if smaller is None or smaller.home(text_hash) < self._moved else smaller
 
-    def _split(self, hashes: Hashes) -> list[tuple[_Table, slice | NDArray[np.bool_]]]:
+    def _split(self, hashes: Hashes) -> list[tuple[Buckets, slice | NDArray[np.bool_]]]:
         """Which of them are in which table, or belong there."""
         if self._smaller is None:
             return [(self._table, slice(None))]
@@ -167,7 +157,7 @@ class HashIndex:
         if self._smaller is None and wanted > self._table.entries * _FULL:
             self._smaller, self._moved, self._owed = self._table, 0, 0
             at_once = wanted > self._table.entries * 7 // 8  # So many that there is nothing to spread.
-            self._table = _Table(int(wanted / _WIDTH / _FULL / 0.9 if at_once else self._table.buckets * _GROWTH) + 1)
+            self._table = Buckets(int(wanted / WIDTH / _FULL / 0.9 if at_once else self._table.buckets * _GROWTH) + 1)
             if at_once:
                 self._move(_ALL)
 
@@ -185,7 +175,7 @@ class HashIndex:
             return
         per_bucket = max(1, self._count // smaller.buckets)
         end = min(self._moved + -(-count // per_bucket), smaller.buckets)
-        step = _PIECE // _WIDTH
+        step = _PIECE // WIDTH
         while self._moved < end:
             piece = min(self._moved + step, end)
             self._table.place(*smaller.entries_of(self._moved, piece))
@@ -193,158 +183,3 @@ class HashIndex:
             smaller.let_go_before(piece)
         if end == smaller.buckets:
             self._smaller = None
-
-
-_ALL = 2**40
-
-
-class _Table:
-    def __init__(self, buckets: int) -> None:
-        self.buckets = buckets
-        self.entries = buckets * _WIDTH
-        self._hashes, pages_of_hashes = _zeros(self.entries)
-        self._numbers, pages_of_numbers = _zeros(self.entries)
-        self._pages = [pages for pages in (pages_of_hashes, pages_of_numbers) if pages is not None]
-        self._by_bucket = self._hashes.reshape(buckets, _WIDTH)
-        self._used = np.zeros(buckets, np.uint8)
-        """Entries of each bucket."""
-        # The same memory: one number is read from these five times as fast as from numpy's.
-        self._hash, self._number, self._use = self._hashes.data, self._numbers.data, self._used.data
-        self._let_go_pages: int | None = None
-
-    @property
-    def nbytes(self) -> int:
-        return self._hashes.nbytes + self._numbers.nbytes + self._used.nbytes
-
-    def homes(self, hashes: Hashes) -> Numbers:
-        """By the hash's first bits, not by its last ones: so a table can have any size, and all have one order."""
-        homes = hashes.astype(np.int64)
-        homes *= self.buckets
-        homes >>= 32
-        return homes
-
-    def home(self, text_hash: int) -> int:
-        return text_hash * self.buckets >> 32
-
-    def place(self, hashes: Hashes, numbers: NDArray[np.uint32]) -> None:
-        homes = self.homes(hashes)
-        order = _order(homes)
-        hashes, numbers, homes = hashes.take(order), numbers.take(order), homes.take(order)
-        used = self._used.take(homes).astype(np.int64)
-        others = homes[1:] != homes[:-1]
-        if np.count_nonzero(others) < len(others):
-            # Those of one bucket stand together now. Each goes behind those before it.
-            at = np.arange(len(homes))
-            first = np.zeros_like(at)
-            np.multiply(at[1:], others, out=first[1:])
-            used += at - np.maximum.accumulate(first)
-        at = homes * _WIDTH
-        at += used
-        used += 1
-        rest: list[tuple[int, int]] = []
-        fits = used <= _WIDTH
-        if np.count_nonzero(fits) < len(fits):
-            rest = list(zip(hashes[~fits].tolist(), numbers[~fits].tolist(), strict=True))
-            hashes, numbers, homes, at, used = hashes[fits], numbers[fits], homes[fits], at[fits], used[fits]
-        # Of several in one bucket the last one says how much of it is used.
-        self._used[homes] = used
-        self._hashes[at] = hashes
-        self._numbers[at] = numbers
-        for text_hash, number in rest:
-            self.place_one(text_hash, number)
-
-    def place_one(self, text_hash: int, number: int) -> None:
-        use, bucket = self._use, self.home(text_hash)
-        while (used := use[bucket]) == _WIDTH:
-            bucket = self._next(bucket)
-        self._hash[bucket * _WIDTH + used] = text_hash
-        self._number[bucket * _WIDTH + used] = number
-        use[bucket] = used + 1
-
-    def search(self, hashes: Hashes) -> Numbers:
-        found = np.full(len(hashes), ABSENT, np.int64)
-        homes = self.homes(hashes)
-        there = self._by_bucket.take(homes, 0)
-        same = (there == hashes[:, None]).ravel().nonzero()[0]
-        if len(same):
-            which = same // _WIDTH
-            found[which] = self._numbers[homes[which] * _WIDTH + same % _WIDTH]
-        full = there[:, -1].nonzero()[0]
-        if len(full):
-            full = full[found[full] == ABSENT]
-            for which, text_hash, home in zip(full.tolist(), hashes[full].tolist(), homes[full].tolist(), strict=True):
-                numbers = self._search_from(self._next(home), text_hash)
-                if numbers:
-                    found[which] = numbers[0]
-        return found
-
-    def search_one(self, text_hash: int) -> list[int]:
-        return self._search_from(self.home(text_hash), text_hash)
-
-    def _search_from(self, bucket: int, text_hash: int) -> list[int]:
-        found: list[int] = []
-        while True:
-            used, first = self._use[bucket], bucket * _WIDTH
-            there = self._hash[first : first + used].tolist()
-            if text_hash in there:
-                found += [self._number[first + at] for at, other in enumerate(there) if other == text_hash]
-            if used < _WIDTH:
-                return found
-            bucket = self._next(bucket)
-
-    def entries_of(self, begin: int, end: int) -> tuple[Hashes, NDArray[np.uint32]]:
-        """Return all that belongs into these buckets, wherever it found room."""
-        last = end
-        while self._use[(last - 1) % self.buckets] == _WIDTH and last - begin < self.buckets:
-            last += 1
-        hashes, numbers = self._hashes[begin * _WIDTH : last * _WIDTH], self._numbers[begin * _WIDTH : last * _WIDTH]
-        if last > self.buckets:
-            over = (last - self.buckets) * _WIDTH
-            hashes, numbers = np.append(hashes, self._hashes[:over]), np.append(numbers, self._numbers[:over])
-        there = hashes.nonzero()[0]
-        hashes, numbers = hashes.take(there), numbers.take(there)
-        homes = self.homes(hashes)
-        belongs = homes >= begin
-        belongs &= homes < end
-        return hashes[belongs], numbers[belongs]
-
-    def let_go_before(self, bucket: int) -> None:
-        """Give the memory back of buckets in which nobody looks for anything any more."""
-        if self._let_go_pages is None:
-            # But that of the first ones: where the last bucket had no room, they have its entries.
-            kept = next(first for first in range(self.buckets) if self._use[first] < _WIDTH) + 1
-            self._let_go_pages = -(-kept * _BUCKET_BYTES // mmap.PAGESIZE)
-        begin, end = self._let_go_pages, bucket * _BUCKET_BYTES // mmap.PAGESIZE
-        if begin < end:
-            for pages in self._pages:
-                pages.madvise(mmap.MADV_DONTNEED, begin * mmap.PAGESIZE, (end - begin) * mmap.PAGESIZE)
-            self._let_go_pages = end
-
-    def _next(self, bucket: int) -> int:
-        return bucket + 1 if bucket + 1 < self.buckets else 0
-
-
-def _order(homes: Numbers) -> Numbers:
-    """Where each stands if they are sorted. Of many, sixteen bits at a time: that takes no comparisons."""
-    if len(homes) <= _SORTED_AT_ONCE:
-        return homes.argsort()
-    homes = homes - homes.min()
-    order = homes.astype(np.uint16).argsort(kind="stable")
-    if homes.max() >= 2**16:
-        order = order[(homes[order] >> 16).astype(np.uint16).argsort(kind="stable")]
-    return order
-
-
-def _zeros(size: int) -> tuple[NDArray[np.uint32], mmap.mmap | None]:
-    """Entries that are made page by page, as they are used, and the pages, where it is worth giving them back.
-
-    numpy asks for huge pages from 4 MiB on, and the first few entries, anywhere in a new table, would have all of it
-    made at once: 0.15 s for 8 million codes.
-    """
-    if size * 4 < _HUGE_FROM_BYTES:
-        return np.zeros(size, np.uint32), None
-    pages = mmap.mmap(-1, size * 4, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):
-        with contextlib.suppress(OSError):  # The kernel has no huge pages.
-            pages.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(pages, np.uint32), pages

@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import StoreUnavailable
-from .hashindex import ABSENT, Hashes, HashIndex
+from .buckets import ABSENT, Hashes
+from .hashindex import HashIndex
 
 _FEW = 8
 """Fewer than so many are not worth numpy's calls."""

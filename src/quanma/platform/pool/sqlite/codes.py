@@ -27,7 +27,7 @@ from ...life import CouponFacts
 from ...rules import Product
 from .. import answers
 from ..answers import Others
-from ..hashindex import Hashes
+from ..buckets import Hashes
 from ..shelf import FREE
 from .store import Held, Store, codes_in
 from .tables import DELETION, UPLOAD, DeletionRow, UploadRow
