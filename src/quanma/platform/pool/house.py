@@ -79,7 +79,7 @@ class HouseCoupon(Record, frozen=True, kw_only=True, tag="coupon"):
     sent_at: int
     starts_at: int
     expires_at: int
-    coupon_state: str = "SENDED"
+    coupon_state: str
     use_request_no: str | None = None
     use_time: str | None = None
     used_at: int | None = None

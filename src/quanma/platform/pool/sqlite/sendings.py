@@ -15,7 +15,7 @@ from ...life import CouponFacts
 from .checked import Rows, damaged
 from .tables import COUPON, SENDING, CouponRow, SendingRow
 
-TOGETHER_MAX = 64
+TOGETHER_MAX = 32
 """So many in a row: with more, reading one of them costs more than the rows that are saved."""
 
 NOT_YET = tuple(CouponFacts._field_defaults.values())
