@@ -19,6 +19,8 @@ ABSENT = -1
 WIDTH = 16
 """Entries of a bucket."""
 _BUCKET_BYTES = WIDTH * 4
+_FEW = 8
+"""So many are placed or looked up one by one in the time of one step for all of them."""
 _SORTED_AT_ONCE = 256
 _HUGE_FROM_BYTES = 2**22
 
@@ -53,33 +55,25 @@ class Buckets:
 
     def place(self, hashes: Hashes, numbers: NDArray[np.uint32]) -> None:
         homes = self.homes(hashes)
-        order = _order(homes)
-        hashes, numbers, homes = hashes.take(order), numbers.take(order), homes.take(order)
-        used = self._used.take(homes).astype(np.int64)
-        others = homes[1:] != homes[:-1]
-        if np.count_nonzero(others) < len(others):
-            # Those of one bucket stand together now. Each goes behind those before it.
-            at = np.arange(len(homes))
-            first = np.zeros_like(at)
-            np.multiply(at[1:], others, out=first[1:])
-            used += at - np.maximum.accumulate(first)
-        at = homes * WIDTH
-        at += used
-        used += 1
-        rest: list[tuple[int, int]] = []
-        fits = used <= WIDTH
-        if np.count_nonzero(fits) < len(fits):
-            rest = list(zip(hashes[~fits].tolist(), numbers[~fits].tolist(), strict=True))
-            hashes, numbers, homes, at, used = hashes[fits], numbers[fits], homes[fits], at[fits], used[fits]
-        # Of several in one bucket the last one says how much of it is used.
-        self._used[homes] = used
-        self._hashes[at] = hashes
-        self._numbers[at] = numbers
-        for text_hash, number in rest:
-            self.place_one(text_hash, number)
+        while len(hashes) > _FEW:
+            order = _order(homes)
+            hashes, numbers, homes = hashes.take(order), numbers.take(order), homes.take(order)
+            used = self._used.take(homes) + _rank(homes)
+            fits = used < WIDTH
+            at = (homes * WIDTH + used)[fits]
+            self._hashes[at], self._numbers[at] = hashes[fits], numbers[fits]
+            # Of several in one bucket the last one says how much of it is used.
+            self._used[homes[fits]] = used[fits] + 1
+            rest = (~fits).nonzero()[0]
+            hashes, numbers, homes = hashes[rest], numbers[rest], (homes[rest] + 1) % self.buckets
+        for text_hash, number, home in zip(hashes.tolist(), numbers.tolist(), homes.tolist(), strict=True):
+            self._place_from(home, text_hash, number)
 
     def place_one(self, text_hash: int, number: int) -> None:
-        use, bucket = self._use, self.home(text_hash)
+        self._place_from(self.home(text_hash), text_hash, number)
+
+    def _place_from(self, bucket: int, text_hash: int, number: int) -> None:
+        use = self._use
         while (used := use[bucket]) == WIDTH:
             bucket = self._next(bucket)
         self._hash[bucket * WIDTH + used] = text_hash
@@ -88,19 +82,19 @@ class Buckets:
 
     def search(self, hashes: Hashes) -> Numbers:
         found = np.full(len(hashes), ABSENT, np.int64)
-        homes = self.homes(hashes)
-        there = self._by_bucket.take(homes, 0)
-        same = (there == hashes[:, None]).ravel().nonzero()[0]
-        if len(same):
-            which = same // WIDTH
-            found[which] = self._numbers[homes[which] * WIDTH + same % WIDTH]
-        full = there[:, -1].nonzero()[0]
-        if len(full):
-            full = full[found[full] == ABSENT]
-            for which, text_hash, home in zip(full.tolist(), hashes[full].tolist(), homes[full].tolist(), strict=True):
-                numbers = self._search_from(self._next(home), text_hash)
-                if numbers:
-                    found[which] = numbers[0]
+        which, homes = np.arange(len(hashes)), self.homes(hashes)
+        while len(which) > _FEW:
+            there = self._by_bucket.take(homes, 0)
+            same = (there == hashes[which, None]).ravel().nonzero()[0]
+            if len(same):
+                hit = same // WIDTH
+                found[which[hit]] = self._numbers[homes[hit] * WIDTH + same % WIDTH]
+            # Those that were not found in a full bucket may be in the next one.
+            on = ((there[:, -1] != 0) & (found[which] == ABSENT)).nonzero()[0]
+            which, homes = which[on], (homes[on] + 1) % self.buckets
+        for one, text_hash, home in zip(which.tolist(), hashes[which].tolist(), homes.tolist(), strict=True):
+            for number in self._search_from(home, text_hash):
+                found[one] = number
         return found
 
     def search_one(self, text_hash: int) -> list[int]:
@@ -147,6 +141,15 @@ class Buckets:
 
     def _next(self, bucket: int) -> int:
         return bucket + 1 if bucket + 1 < self.buckets else 0
+
+
+def _rank(homes: Numbers) -> Numbers:
+    """How many before each have the same one: of sorted ones."""
+    at = np.arange(len(homes))
+    first = np.zeros_like(at)
+    np.multiply(at[1:], homes[1:] != homes[:-1], out=first[1:])
+    at -= np.maximum.accumulate(first, out=first)
+    return at
 
 
 def _order(homes: Numbers) -> Numbers:

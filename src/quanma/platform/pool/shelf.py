@@ -135,11 +135,6 @@ class Shelf:
     def hashes(self, codes: Sequence[str]) -> Hashes:
         return self._index.hashes(codes)
 
-    def differ(self, codes: Sequence[str]) -> bool:
-        """Whether no code stands there twice. It may be False all the same: two may share a hash."""
-        hashes = self.hashes(codes)
-        return len(np.unique(hashes)) == len(hashes)
-
     def known(self, codes: Sequence[str], hashes: Hashes) -> NDArray[np.bool_]:
         """Which codes the stock has."""
         known: NDArray[np.bool_] = self._index.look_up(hashes) != ABSENT

@@ -24,7 +24,7 @@ from ....errors import QuanmaError, RequestRefused
 from ....wire.times import rfc3339
 from ... import rules
 from ...life import CouponFacts
-from ...rules import Product
+from ...rules import Product, SortedCodes
 from .. import answers
 from ..answers import Others
 from ..buckets import Hashes
@@ -46,17 +46,21 @@ def upload(store: Store, asked: Asked, requests: Sequence[UploadCodes]) -> list[
     """
     mchid, stock_id, product, now = asked
     held = store.held(mchid, stock_id, product)
-    shelf, requests = held.shelf, _until_one_depends(held, requests[:TOGETHER_MAX])
-    sorted_codes = [rules.sort_codes(request, held.facts.code_rule) for request in requests]
+    shelf = held.shelf
+    sorted_codes = [rules.sort_codes(request, held.facts.code_rule) for request in requests[:TOGETHER_MAX]]
     offered = [code for codes in sorted_codes for code in codes.acceptable]
     hashes = shelf.hashes(offered)
+    if (independent := _independent(requests, sorted_codes, hashes)) < len(sorted_codes):
+        sorted_codes = sorted_codes[:independent]
+        offered = [code for codes in sorted_codes for code in codes.acceptable]
+        hashes = hashes[: len(offered)]
     known = _known(store, held, offered, hashes)
     fresh = ~known
     outcomes: list[UploadedCodes | QuanmaError] = []
     rows: list[UploadRow] = []
     uploads: list[tuple[int, list[str]]] = []
     end, position = 0, shelf.uploaded
-    for request, codes in zip(requests, sorted_codes, strict=True):
+    for request, codes in zip(requests, sorted_codes, strict=False):
         begin, end = end, end + len(codes.acceptable)
         try:
             if (first := _first_answer(store, request)) is not None:
@@ -94,19 +98,21 @@ def upload(store: Store, asked: Asked, requests: Sequence[UploadCodes]) -> list[
     return outcomes
 
 
-def _until_one_depends(held: Held, requests: Sequence[UploadCodes]) -> Sequence[UploadCodes]:
-    if len(requests) == 1:
-        return requests
-    codes = [code for request in requests for code in request.coupon_code_list]
-    if len({request.upload_request_no for request in requests}) == len(requests) and held.shelf.differ(codes):
-        return requests
-    numbers, seen = set[str](), set[str]()
-    for count, request in enumerate(requests):
-        if request.upload_request_no in numbers or not seen.isdisjoint(request.coupon_code_list):
-            return requests[:count]
-        numbers.add(request.upload_request_no)
-        seen.update(request.coupon_code_list)
-    return requests
+def _independent(requests: Sequence[UploadCodes], sorted_codes: Sequence[SortedCodes], hashes: Hashes) -> int:
+    """How many of the first ones bring no number and no code of one before them."""
+    seen_numbers, seen = set[str](), set[str]()
+    in_order = np.sort(hashes)
+    if np.count_nonzero(in_order[1:] == in_order[:-1]):
+        for count, codes in enumerate(sorted_codes):  # Perhaps. Two codes may share a hash.
+            if not seen.isdisjoint(codes.acceptable):
+                sorted_codes = sorted_codes[:count]
+                break
+            seen.update(codes.acceptable)
+    for count, request in enumerate(requests[: len(sorted_codes)]):
+        if request.upload_request_no in seen_numbers:
+            return count
+        seen_numbers.add(request.upload_request_no)
+    return len(sorted_codes)
 
 
 def _known(store: Store, held: Held, codes: list[str], hashes: Hashes) -> NDArray[np.bool_]:
