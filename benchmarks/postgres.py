@@ -35,7 +35,8 @@ DRAWERS = 32
 DRAWERS_LONG = 128
 """In a long run: more in a turn, so that it ends."""
 UPLOADERS = 64
-IN_FLIGHT = 64
+IN_FLIGHT = 96
+"""For each worker: so many that it has others to sign for while a turn waits for the stock's lock."""
 SLICES = 10
 """Of a long run, each with figures of its own."""
 NAIVE_SECONDS = 10.0

@@ -27,7 +27,7 @@ workers.STEADY_SECONDS = float(sys.argv[2])
 workers.END_SECONDS = 2.0
 listening = socket.create_server(("127.0.0.1", int(sys.argv[3])))
 
-def work(ready):
+def work(place, ready):
     {before}
     ending = []
     signal.signal(signal.SIGTERM, lambda *_: ending.append(1))

@@ -18,6 +18,7 @@ from ..errors import Misconfigured
 from . import config, logs, metrics
 from .app import App
 from .connection import Connection, Serving
+from .doorway import BACKLOG, Counts, Doorway
 from .handlers import HANDLERS
 from .http import Application
 from .keyroom import KeyRoom
@@ -33,8 +34,6 @@ log = logging.getLogger(__name__)
 DRAIN_SECONDS = 10.0
 DRAIN_IDLE_SECONDS = 1.0
 """How long an open connection may still bring a request while the platform ends: one was perhaps on its way."""
-BACKLOG = 2048
-"""Connections that wait to be taken. The system's own limit may be lower: net.core.somaxconn."""
 COLLECT_EVERY = 20_000
 """Objects made between two looks for cycles. A request makes few, and hardly any in cycles."""
 
@@ -64,7 +63,7 @@ def serve(
     private_callbacks = settings.allow_private_callbacks
     requests_per_second = settings.requests_per_second
 
-    def work(ready: Callable[[], None]) -> None:
+    def work(place: int, ready: Callable[[], None]) -> None:
         keywatch.look()  # A worker that replaces another must not know older keys than the rest.
         pool = open_pool(url, folder, warmup_seconds=settings.warmup_seconds, retries=retries)
         app = App(
@@ -77,23 +76,24 @@ def serve(
             beside=[Notifier(pool, keyroom, allow_private=private_callbacks), keywatch],
             metrics=Metrics(figures),
         )
-        run(app, listening, lambda _: ready())
+        run(app, listening, lambda _: ready(), place=(counts, place) if counts else None)
 
     with contextlib.ExitStack() as opened:
         listening = opened.enter_context(bind(host or settings.host, settings.port if port is None else port))
         logs.begin(settings.log_format)
         figures: Path | None = None
+        counts: Counts | None = None
         if workers == 1:
-            work(lambda: announce(listening))
+            work(0, lambda: announce(listening))
         else:
             figures = shared = opened.enter_context(metrics.shared_folder())
-            run_workers(
-                workers,
-                work,
-                ready=lambda: announce(listening),
-                stopping=listening.close,
-                ended=lambda pid: metrics.worker_ended(shared, pid),
-            )
+            counts = counting = Counts(workers)
+
+            def ended(place: int, pid: int) -> None:
+                counting.leave(place)
+                metrics.worker_ended(shared, pid)
+
+            run_workers(workers, work, ready=lambda: announce(listening), stopping=listening.close, ended=ended)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -117,18 +117,29 @@ def announce(listening: socket.socket) -> None:
     logs.say(f"listening on http://{shown}:{port}")
 
 
-def run(app: Application, listening: socket.socket, ready: Callable[[socket.socket], None] = announce) -> None:
+def run(
+    app: Application,
+    listening: socket.socket,
+    ready: Callable[[socket.socket], None] = announce,
+    *,
+    place: tuple[Counts, int] | None = None,
+) -> None:
     """Serve an application on a socket until SIGTERM or SIGINT, within this platform's bounds.
 
-    `ready` is called once it can answer.
+    `ready` is called once it can answer. `place`: which of several processes on the socket this is.
     """
     # Each connection is a file: what the system lets a process raise by itself is raised.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    uvloop.run(_run(app, listening, ready))
+    uvloop.run(_run(app, listening, ready, place))
 
 
-async def _run(app: Application, listening: socket.socket, ready: Callable[[socket.socket], None]) -> None:
+async def _run(
+    app: Application,
+    listening: socket.socket,
+    ready: Callable[[socket.socket], None],
+    place: tuple[Counts, int] | None,
+) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(logs.on_loop_error)
     stopping, hurrying = asyncio.Event(), asyncio.Event()
@@ -145,13 +156,18 @@ async def _run(app: Application, listening: socket.socket, ready: Callable[[sock
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_EVERY, 20, 50)
-    server = await loop.create_server(lambda: Connection(serving), sock=listening, backlog=BACKLOG)
+    door: asyncio.Server | Doorway
+    if place is None:
+        door = await loop.create_server(lambda: Connection(serving), sock=listening, backlog=BACKLOG)
+    else:
+        door = Doorway(serving, listening, *place)
+        door.open()
     ready(listening)
     await stopping.wait()
     log.info("ending: no new connections are taken, what was asked is answered")
     app.drain()
     serving.drain()
-    server.close()
+    door.close()
     await _drained(serving, hurrying)
     if serving.under_way:
         log.warning("ending with %d requests unanswered", len(serving.under_way))

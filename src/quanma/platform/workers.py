@@ -33,8 +33,8 @@ _READY = b"ready"
 _SAID_BYTES_MAX = 4096
 
 
-Work = Callable[[Callable[[], None]], None]
-"""Serves until SIGTERM, and calls its argument once it can answer."""
+Work = Callable[[int, Callable[[], None]], None]
+"""Serves until SIGTERM in one of so many places, from 0, and calls its second argument once it can answer."""
 
 
 def run_workers(
@@ -43,12 +43,12 @@ def run_workers(
     *,
     ready: Callable[[], None],
     stopping: Callable[[], None],
-    ended: Callable[[int], None] = lambda pid: None,
+    ended: Callable[[int, int], None] = lambda place, pid: None,
 ) -> None:
     """Run `work` in `count` processes until SIGTERM or SIGINT, then wait for them to finish what they were asked.
 
     `ready` is called once, when all of them can answer for the first time; `stopping` when they were told to end;
-    `ended` with the pid of each process that is gone.
+    `ended` with the place and the pid of each process that is gone.
 
     Raises:
         QuanmaError: what kept a worker from its first start. None of them runs any more.
@@ -64,6 +64,9 @@ def run_workers(
 
 class _Worker:
     """A place that a process fills, or will fill again."""
+
+    def __init__(self, place: int) -> None:
+        self.place = place
 
     pid = 0
     """0: none at the moment."""
@@ -98,13 +101,13 @@ class _Watch:
         work: Work,
         lifeline: tuple[int, int],
         woken: socket.socket,
-        ended: Callable[[int], None],
+        ended: Callable[[int, int], None],
     ) -> None:
         self._work = work
         self._lifeline = lifeline
         self._woken = woken
         self._ended = ended
-        self._workers = [_Worker() for _ in range(count)]
+        self._workers = [_Worker(place) for place in range(count)]
         self._kill_at: float | None = None
         """Not None: they were told to end."""
 
@@ -136,7 +139,7 @@ class _Watch:
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         pid = os.fork()
         if pid == 0:
-            self._become_a_worker(reports)
+            self._become_a_worker(worker.place, reports)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         os.close(reports)
         worker.pid, worker.report, worker.said = pid, report, b""
@@ -176,7 +179,7 @@ class _Watch:
 
     def _note_end(self, worker: _Worker, pid: int, was_ready: bool) -> None:
         worker.pid = 0
-        self._ended(pid)
+        self._ended(worker.place, pid)
         if self._kill_at is not None:
             return
         if not was_ready:
@@ -188,7 +191,7 @@ class _Watch:
         why = f"ended with {worker.status}" if worker.is_ready else str(worker.failure())
         log.error("worker %d: %s; another follows in %.1f s", pid, why, worker.pause_seconds)
 
-    def _become_a_worker(self, report: int) -> NoReturn:
+    def _become_a_worker(self, place: int, report: int) -> NoReturn:
         status = 1
         try:
             # A group of its own: Ctrl-C in a terminal is the parent's, which tells each once.
@@ -200,7 +203,7 @@ class _Watch:
             lifeline, held = self._lifeline
             os.close(held)
             threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
-            self._work(lambda: _say(report, _READY))
+            self._work(place, lambda: _say(report, _READY))
             status = 0
         except QuanmaError as problem:
             _say(report, f"{type(problem).__name__}: {problem}".encode()[:_SAID_BYTES_MAX])
