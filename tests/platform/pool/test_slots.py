@@ -27,10 +27,10 @@ class Stored:
         slots = Slots(self.free)
         drawn: list[int] = []
         for count in counts:
-            slots.learn((slot, self.at(slot), slot in self.moves) for slot in slots.choose(count))
+            slots.learn((slot, self.at(slot)) for slot in slots.choose(count))
             drawn += slots.take()
-        for slot in slots.gone:
-            del self.moves[slot]
+        for slot in range(slots.free, self.free):
+            self.moves.pop(slot, None)
         self.moves |= slots.moved
         self.free = slots.free
         return drawn
@@ -61,7 +61,7 @@ def test_every_free_slot_is_as_likely() -> None:
     counts = dict.fromkeys(range(5), 0)
     for _ in range(5000):
         slots = Slots(5)
-        slots.learn((slot, slot, False) for slot in slots.choose(2))
+        slots.learn((slot, slot) for slot in slots.choose(2))
         counts[slots.take()[1]] += 1
     # Each 1000 times, give or take six standard deviations: once in half a thousand million runs.
     assert all(830 < count < 1170 for count in counts.values())

@@ -74,9 +74,10 @@ async def upload(turn: Turn, asks: Sequence[Asked[Upload]]) -> list[UploadedCode
 async def _first_answers(turn: Turn, numbers: Sequence[str]) -> dict[str, UploadedCodes]:
     """The answers that these numbers were given, as they were given."""
     rows = await turn.connection.fetch(
-        "SELECT upload_request_no, others, u.success_at, (SELECT codes FROM piece p"
+        "SELECT u.upload_request_no, u.others, u.success_at, (SELECT codes FROM piece p"
         " WHERE p.stock_id = $1 AND p.first_position = u.first_position AND u.code_count > 0)"
-        " FROM upload u WHERE u.stock_id = $1 AND u.upload_request_no = ANY($2::text[])",
+        " FROM unnest($2::text[]) AS n(number), LATERAL (SELECT * FROM upload"
+        " WHERE stock_id = $1 AND upload_request_no = n.number OFFSET 0) u",
         turn.stock_id,
         numbers,
     )
@@ -96,8 +97,9 @@ async def taken_among(turn: Turn, codes: set[str]) -> set[str]:
     if not codes:
         return set()
     rows = await turn.connection.fetch(
-        "SELECT coupon_code FROM code WHERE stock_id = $1 AND coupon_code = ANY($2::text[])"
-        " UNION ALL SELECT coupon_code FROM barred WHERE stock_id = $1 AND coupon_code = ANY($2::text[])",
+        "SELECT o.coupon_code FROM unnest($2::text[]) AS o(coupon_code) WHERE"
+        " (SELECT true FROM code k WHERE k.stock_id = $1 AND k.coupon_code = o.coupon_code)"
+        " OR (SELECT true FROM barred b WHERE b.stock_id = $1 AND b.coupon_code = o.coupon_code)",
         turn.stock_id,
         list(codes),
     )
@@ -244,14 +246,20 @@ async def _in_order(connection: Connection, stock_id: str, begin: int) -> AsyncI
 async def deleted_among(connection: Connection, stock_id: str, positions: Sequence[int]) -> set[int]:
     """Which of these positions hold deleted codes."""
     rows = await connection.fetch(
-        "SELECT position FROM deletion WHERE stock_id = $1 AND position = ANY($2::bigint[])", stock_id, positions
+        "SELECT p.position FROM unnest($2::bigint[]) AS p(position)"
+        " WHERE (SELECT true FROM deletion d WHERE d.stock_id = $1 AND d.position = p.position)",
+        stock_id,
+        positions,
     )
     return {position for (position,) in rows}
 
 
 async def coupons_by_code(connection: Connection, stock_id: str, codes: Sequence[str]) -> dict[str, CouponFacts]:
     rows = await connection.fetch(
-        f"SELECT {COUPON_FIELDS} FROM coupon WHERE stock_id = $1 AND coupon_code = ANY($2::text[])", stock_id, codes
+        "SELECT c.* FROM unnest($2::text[]) AS o(coupon_code), LATERAL ("
+        f"SELECT {COUPON_FIELDS} FROM coupon WHERE stock_id = $1 AND coupon_code = o.coupon_code OFFSET 0) c",
+        stock_id,
+        codes,
     )
     return {coupon.coupon_code: coupon for coupon in (CouponFacts(*row) for row in rows)}
 

@@ -42,12 +42,12 @@ _SENT = CouponFacts._fields.index("coupon_state")
 _SENT_FIELDS = CouponFacts._fields[:_SENT]
 _TYPES = {"coupon_id": "bigint", "sent_at": "bigint", "starts_at": "bigint", "expires_at": "bigint"}
 _COLUMNS = [field for field in _SENT_FIELDS if field != "stock_id"]
-_ARRAYS = ", ".join(f"${number}::{_TYPES.get(field, 'text')}[]" for number, field in enumerate(_COLUMNS, 5))
+_ARRAYS = ", ".join(f"${number}::{_TYPES.get(field, 'text')}[]" for number, field in enumerate(_COLUMNS, 6))
 # One statement for all that a piece of draws writes: a slot that is gone is never one that another moved into.
 _GIVE = (
-    "WITH gone AS (DELETE FROM displaced WHERE stock_id = $1 AND slot = ANY($2::bigint[])),"
+    "WITH gone AS (DELETE FROM displaced WHERE stock_id = $1 AND slot >= $2 AND slot < $3),"
     " moved AS (INSERT INTO displaced (stock_id, slot, position)"
-    " SELECT $1, * FROM unnest($3::bigint[], $4::bigint[])"
+    " SELECT $1, * FROM unnest($4::bigint[], $5::bigint[])"
     " ON CONFLICT (stock_id, slot) DO UPDATE SET position = excluded.position)"
     f" INSERT INTO coupon (stock_id, {', '.join(_COLUMNS)}) SELECT $1, * FROM unnest({_ARRAYS})"
 )
@@ -72,7 +72,8 @@ async def send(turn: Turn, asks: Sequence[Asked[Issue]]) -> list[CouponFacts | Q
             given.append(coupon)
         outcomes.append(coupon)
     if given:
-        slots = Slots(turn.tally.free)
+        free = turn.tally.free
+        slots = Slots(free)
         coupons = await _carried(turn, given, slots)
         by_id = {coupon.coupon_id: coupon for coupon in coupons}
         # Repeats in one turn: what they got is what the first of them got.
@@ -82,7 +83,7 @@ async def send(turn: Turn, asks: Sequence[Asked[Issue]]) -> list[CouponFacts | Q
         ]
         moved = slots.moved
         await turn.connection.execute(
-            _GIVE, turn.stock_id, slots.gone, list(moved), list(moved.values()), *_columns(coupons)
+            _GIVE, turn.stock_id, slots.free, free, list(moved), list(moved.values()), *_columns(coupons)
         )
         if turn.notifies:
             await outbox.add(turn, coupons)
@@ -91,7 +92,8 @@ async def send(turn: Turn, asks: Sequence[Asked[Issue]]) -> list[CouponFacts | Q
 
 async def _coupons_of(turn: Turn, openids: set[str]) -> dict[str, list[CouponFacts]]:
     rows = await turn.connection.fetch(
-        f"SELECT {COUPON_FIELDS} FROM coupon WHERE stock_id = $1 AND openid = ANY($2::text[])",
+        "SELECT c.* FROM unnest($2::text[]) AS u(openid), LATERAL ("
+        f"SELECT {COUPON_FIELDS} FROM coupon WHERE stock_id = $1 AND openid = u.openid OFFSET 0) c",
         turn.stock_id,
         list(openids),
     )
@@ -164,8 +166,8 @@ async def _draw(turn: Turn, count: int, slots: Slots) -> list[str]:
     texts: dict[int, str] = {}
     while len(drawn) < count:
         rows = await turn.connection.fetch(_SLOTS, turn.stock_id, slots.choose(count - len(drawn)))
-        slots.learn((row[0], row[1], row[2]) for row in rows)
-        texts.update((row[1], row[3]) for row in rows)
+        slots.learn((row[0], row[1]) for row in rows)
+        texts.update((row[1], row[2]) for row in rows)
         positions = slots.take()
         if not positions:
             raise StoreUnavailable(f"stock {turn.stock_id} has fewer codes than it counts: restore a backup")
@@ -179,13 +181,14 @@ async def _draw(turn: Turn, count: int, slots: Slots) -> list[str]:
     return drawn
 
 
-# Slot, position, whether the store has that as a move, and the code. Each is looked up by itself: a join's plan would
-# be the planner's choice, and right after an upload it thinks that reading all is cheaper.
+# Slot, position, and the code. Each is looked up by itself, here and wherever there are many: with `= ANY` or a join,
+# the plan would be the planner's choice, and while it knows too little of the table it thinks that reading all of the
+# stock is cheaper.
 _SLOTS = (
-    "SELECT slot, position, moved, (SELECT split_part(p.codes, E'\\n', (h.position - p.first_position + 1)::integer)"
+    "SELECT slot, position, (SELECT split_part(p.codes, E'\\n', (h.position - p.first_position + 1)::integer)"
     " FROM piece p WHERE p.stock_id = $1 AND p.first_position <= h.position ORDER BY p.first_position DESC LIMIT 1)"
     " FROM (SELECT slot, coalesce(moved_in, slot + (SELECT e.shift FROM extent e WHERE e.stock_id = $1"
-    " AND e.first_slot <= slot ORDER BY e.first_slot DESC LIMIT 1)) AS position, moved_in IS NOT NULL AS moved"
+    " AND e.first_slot <= slot ORDER BY e.first_slot DESC LIMIT 1)) AS position"
     " FROM (SELECT slot, (SELECT d.position FROM displaced d WHERE d.stock_id = $1 AND d.slot = s.slot) AS moved_in"
     " FROM unnest($2::bigint[]) AS s(slot) OFFSET 0) d OFFSET 0) h"
 )

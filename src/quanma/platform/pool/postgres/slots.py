@@ -18,7 +18,6 @@ class Slots:
         self.free = free
         self._chosen: list[int] = []
         self._at: dict[int, int] = {}
-        self._stored: set[int] = set()
         self._moved: set[int] = set()
 
     def choose(self, count: int) -> list[int]:
@@ -28,12 +27,9 @@ class Slots:
         lasts = range(left - len(self._chosen), left)
         return [slot for slot in {*self._chosen, *lasts} if slot not in self._at]
 
-    def learn(self, held: Iterable[tuple[int, int, bool]]) -> None:
-        """What slots hold: slot, position, and whether the store has that as a move."""
-        for slot, position, stored in held:
-            self._at[slot] = position
-            if stored:
-                self._stored.add(slot)
+    def learn(self, held: Iterable[tuple[int, int]]) -> None:
+        """What slots hold: slot and position."""
+        self._at.update(held)
 
     def take(self) -> list[int]:
         """Return the positions in the chosen slots, and close the holes."""
@@ -52,8 +48,3 @@ class Slots:
     def moved(self) -> dict[int, int]:
         """Slots that hold another position than the store knows."""
         return {slot: self._at[slot] for slot in sorted(self._moved)}
-
-    @property
-    def gone(self) -> list[int]:
-        """Moves in the store whose slot is not there any more."""
-        return sorted(slot for slot in self._stored if slot >= self.free)
