@@ -12,7 +12,7 @@ from tests.contract.driver import DrivenPool
 
 
 @pytest.mark.parametrize("kept", [0, 35, 90, 10**6])
-@pytest.mark.parametrize("at_once", [1, 40])
+@pytest.mark.parametrize("at_once", [40, pytest.param(1, marks=pytest.mark.slow)])
 def test_every_code_is_drawn_as_it_was_uploaded_wherever_its_text_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int, at_once: int
 ) -> None:

@@ -142,7 +142,8 @@ def _write(
             positions, codes, issues, strict=False
         )
     ]
-    when = now, *life.validity(held.facts, now)
+    starts_at, expires_at = life.validity(held.facts, now)
+    when = now, starts_at, expires_at
     sendings.add(store.rows, first, stock_id, sent, when)
     outbox.add(store, held.facts.mchid, range(first, first + len(sent)), now)
     rest = *when, *sendings.NOT_YET

@@ -79,7 +79,7 @@ class Texts:
 
     def _kept_texts(self, begins: NDArray[np.int64], width: int) -> list[str]:
         kept = np.frombuffer(self._kept, np.uint8)
-        text = str(kept[begins[:, None] + np.arange(width)], "ascii")
+        text = kept[begins[:, None] + np.arange(width)].tobytes().decode("ascii")
         return [text[begin : begin + width] for begin in range(0, len(text), width)]
 
     def settle(self) -> None:
