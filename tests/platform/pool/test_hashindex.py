@@ -101,7 +101,7 @@ def test_the_table_is_never_full() -> None:
             assert np.count_nonzero(table._hashes) <= table.entries * 7 / 8
         if index._smaller is None:
             assert np.count_nonzero(index._table._hashes) == len(index)
-            assert len(index) <= index._table.entries * 0.66 or first < 10_000  # A small one moves in few steps.
+            assert len(index) <= index._table.entries * 0.71 or first < 10_000  # A small one moves in few steps.
 
 
 @pytest.mark.slow
