@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 LEAVE_SECONDS = 0.002
 LEFT_AT_MOST = 5
-"""Times in a row: the one with fewer connections may be busy, or stuck."""
+"""Times, until it takes one itself: the one with fewer connections may be busy, or stuck."""
 PAUSE_SECONDS = 0.1
 """After the system refused a connection: there are too many files."""
 BACKLOG = 2048
@@ -63,7 +63,7 @@ class Doorway:
         self._listening.listen(BACKLOG)
         self._opened = True
         self._serving.loop.add_reader(self._listening, self._someone_is_there)
-        self.note()
+        self._note()
 
     def close(self) -> None:
         self._opened = False
@@ -71,13 +71,13 @@ class Doorway:
         self._listening.close()
         self._counts.leave(self._place)
 
-    def note(self) -> None:
+    def _note(self) -> None:
         """Tell the other workers how many connections this one has."""
         if self._opened:
             self._counts.note(self._place, len(self._serving.connections) + len(self._coming))
 
     def _someone_is_there(self) -> None:
-        self.note()
+        self._note()
         if self._left < LEFT_AT_MOST and self._counts.another_has_fewer(self._place):
             self._left += 1
             self._pause(LEAVE_SECONDS)
@@ -94,7 +94,7 @@ class Doorway:
         task = self._serving.loop.create_task(self._welcome(taken))
         self._coming.add(task)
         task.add_done_callback(self._coming.discard)
-        self.note()
+        self._note()
 
     async def _welcome(self, taken: socket.socket) -> None:
         with contextlib.suppress(OSError):  # It is gone.
