@@ -57,6 +57,9 @@ class PlatformConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     host: str = "127.0.0.1"
     port: int = 8460
     database: str = "sqlite:///quanma.db"
+    accept_lost_failover: bool = False
+    """Serve a PostgreSQL of several hosts though no standby is synchronous: a failover may lose what was given out, and
+    stops the draws until `quanma reconcile` then."""
     allow_private_callbacks: bool = False
     callback_retry_seconds: Annotated[int, msgspec.Meta(ge=1)] = 60
     callback_attempts_max: Annotated[int, msgspec.Meta(ge=1)] = 11

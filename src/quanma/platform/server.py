@@ -65,7 +65,13 @@ def serve(
 
     def work(place: int, ready: Callable[[], None]) -> None:
         keywatch.look()  # A worker that replaces another must not know older keys than the rest.
-        pool = open_pool(url, folder, warmup_seconds=settings.warmup_seconds, retries=retries)
+        pool = open_pool(
+            url,
+            folder,
+            warmup_seconds=settings.warmup_seconds,
+            retries=retries,
+            accept_lost_failover=settings.accept_lost_failover,
+        )
         app = App(
             HANDLERS,
             pool,

@@ -11,12 +11,20 @@ from .contract import CodePool as CodePool
 from .sqlite import SqlitePool
 
 
-def open_pool(url: str, folder: Path, *, warmup_seconds: int = 0, retries: Retries = RETRIES) -> CodePool:
+def open_pool(
+    url: str,
+    folder: Path,
+    *,
+    warmup_seconds: int = 0,
+    retries: Retries = RETRIES,
+    accept_lost_failover: bool = False,
+) -> CodePool:
     """Open the pool at a database URL.
 
     `sqlite:///relative.db` (to `folder`), `sqlite:////absolute.db`, or `postgresql://user:password@host:port/database`,
     which is connected to when the pool is first asked. `warmup_seconds`: how long a new stock is not ready for
-    uploads. `retries`: of events.
+    uploads. `retries`: of events. `accept_lost_failover`: of PostgreSQL, see there. What this host acknowledged is kept
+    in `folder` too.
 
     Raises:
         Misconfigured: not such a URL, or PostgreSQL's package is not installed.
@@ -29,7 +37,13 @@ def open_pool(url: str, folder: Path, *, warmup_seconds: int = 0, retries: Retri
             from .postgres import PostgresPool
         except ModuleNotFoundError as absent:
             raise Misconfigured(f"PostgreSQL needs `pip install quanma[postgres]` ({absent.name} is absent)") from None
-        return PostgresPool(url, warmup_seconds=warmup_seconds, retries=retries)
+        return PostgresPool(
+            url,
+            folder,
+            warmup_seconds=warmup_seconds,
+            retries=retries,
+            accept_lost_failover=accept_lost_failover,
+        )
     raise Misconfigured(
         f"database {urlsplit(url).scheme}:… is not sqlite:///relative.db, sqlite:////absolute.db or postgresql://…/database"
     )

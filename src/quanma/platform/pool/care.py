@@ -58,7 +58,7 @@ def reconcile(url: str, folder: Path, issued: Sequence[IssuedCode], now: int) ->
     if (path := file_of(url, folder)) is not None:
         with sqlite_reconcile.stopped(path) as pool:
             return pool.reconcile(issued, now)
-    done: Reconciled = asyncio.run(_postgres(url).reconcile(url, issued, now))
+    done: Reconciled = asyncio.run(_postgres(url).reconcile(url, folder, issued, now))
     return done
 
 

@@ -9,6 +9,7 @@ that breaks is no answer: the group is done again over a new one, and each numbe
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from ....api.couponcodes import (
@@ -55,8 +56,10 @@ from ...rules import Product
 from .. import answers
 from ..contract import RETRIES, CallbackAddress, DueEvent, EventState, Issue, Retries
 from . import codes, coupons, outbox, stocks, subsidies
+from .epochs import Seen
 from .lanes import Asked, Lanes, Together
 from .link import Connection, Link
+from .witness import Mark
 
 NONCES_AT_ONCE = 1000
 NONCES_A_SECOND_BITS = 16
@@ -66,12 +69,23 @@ NONCES_A_SECOND_BITS = 16
 class PostgresPool:
     """`CodePool` in the database at `url`. Connects when it is first asked; an empty database gets its tables then.
 
+    `folder`: where this host keeps its witness of what it acknowledged. `accept_lost_failover`: a URL of several hosts
+    is taken, though none of them is a synchronous standby.
+
     Raises:
         Misconfigured: no URL of a PostgreSQL database.
     """
 
-    def __init__(self, url: str, *, warmup_seconds: int = 0, retries: Retries = RETRIES) -> None:
-        self._link = Link(url)
+    def __init__(
+        self,
+        url: str,
+        folder: Path,
+        *,
+        warmup_seconds: int = 0,
+        retries: Retries = RETRIES,
+        accept_lost_failover: bool = False,
+    ) -> None:
+        self._link = Link(url, folder, accept_lost_failover=accept_lost_failover)
         self._lanes = Lanes(self._link)
         self._warmup_seconds = warmup_seconds
         self._retries = retries
@@ -91,8 +105,20 @@ class PostgresPool:
         return await self._lanes.ask(stock_id, work, Asked(mchid, request, now))
 
     async def create_stock(self, mchid: str, request: CreateStock, now: int) -> CreatedStock:
-        stock_id = answers.new_stock_id()
-        return await self._link.transaction(lambda open_: stocks.create(open_, stock_id, mchid, request, now))
+        stock_id, link = answers.new_stock_id(), self._link
+        seen: Seen
+
+        async def create(open_: Connection) -> CreatedStock:
+            nonlocal seen
+            link.witness.reserve(stock_id)
+            seen = await link.epochs.enter(open_)
+            return await stocks.create(open_, stock_id, mchid, request, now)
+
+        def acknowledge() -> None:
+            if not seen.is_fenced:
+                link.witness.note(seen.epoch, seen.history, stock_id, Mark("stock", "", 0, now))
+
+        return await link.transaction(create, acknowledge)
 
     async def declare_stock(self, mchid: str, stock_id: str, product: Product, request: CreateStock, now: int) -> None:
         await self._link.transaction(lambda open_: stocks.declare(open_, mchid, stock_id, product, request, now))

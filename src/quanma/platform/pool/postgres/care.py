@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
 
 import asyncpg
 
@@ -13,7 +14,9 @@ from ....wire.times import rfc3339
 from ..issued_codes import IssuedCode
 from ..standing import Reconciled, Standing
 from . import PostgresPool, schema
-from .link import CONNECT_SECONDS, SETTINGS, Connection, check_ground, with_primary
+from .address import addresses_of
+from .link import CONNECT_SECONDS, Connection
+from .session import begin_session
 
 
 async def migrate(url: str, *, distributed: bool) -> list[str]:
@@ -45,14 +48,14 @@ async def standing(url: str) -> Standing:
         return Standing(fenced, None, stocks, codes, available, coupons, *latest)
 
 
-async def reconcile(url: str, issued: Sequence[IssuedCode], now: int) -> Reconciled:
+async def reconcile(url: str, folder: Path, issued: Sequence[IssuedCode], now: int) -> Reconciled:
     """Take codes that were given out elsewhere out of the pool, then lift the fence. May be repeated from the start."""
     taken_out, known, unknown = 0, list[int](), list[int]()
     async with connected(url) as connection:
         creators = {
             str(stock_id): str(mchid) for stock_id, mchid in await connection.fetch("SELECT stock_id, mchid FROM stock")
         }
-        pool = PostgresPool(url)
+        pool = PostgresPool(url, folder)
         try:
             for line, stock_id, coupon_code in issued:
                 request = DeleteCode(
@@ -82,16 +85,20 @@ async def reconcile(url: str, issued: Sequence[IssuedCode], now: int) -> Reconci
 @contextlib.asynccontextmanager
 async def connected(url: str) -> AsyncGenerator[Connection, None]:
     """A connection whose statements may take as long as they take. Raises Misconfigured: there is none to be had."""
-    try:
-        connection = await asyncpg.connect(with_primary(url), timeout=int(CONNECT_SECONDS), server_settings=SETTINGS)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as problem:
+    problem: BaseException = OSError()
+    for address in addresses_of(url):
+        try:
+            connection = await begin_session(address, CONNECT_SECONDS, None)
+            break
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failed:
+            problem = failed
+    else:
         raise Misconfigured(f"the database can't be reached ({type(problem).__name__}): correct the URL") from None
     try:
-        await check_ground(connection)
         # A step may take long, and what it reads is all of a table.
         await connection.execute("SET statement_timeout = 0; SET enable_seqscan = on")
         yield connection
-    except asyncpg.PostgresError as problem:
-        raise StoreUnavailable(f"the database refused ({type(problem).__name__}: {problem})") from None
+    except asyncpg.PostgresError as failed:
+        raise StoreUnavailable(f"the database refused ({type(failed).__name__}: {failed})") from None
     finally:
         await connection.close()

@@ -124,11 +124,13 @@ async def _write(
         await _add_slots(turn, len(added))
         await add_codes(turn, added, [(first, fresh, now) for _, first, fresh, _, now in rows if fresh])
     await turn.connection.execute(
-        "INSERT INTO upload (stock_id, upload_request_no, first_position, code_count, others, success_at)"
-        " SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::integer[], $5::text[], $6::bigint[])",
+        "INSERT INTO upload (stock_id, upload_request_no, first_position, code_count, others, success_at, word)"
+        " SELECT $1, *, $7 FROM unnest($2::text[], $3::bigint[], $4::integer[], $5::text[], $6::bigint[])",
         turn.stock_id,
         *columns([(number, first, len(fresh), told, now) for number, first, fresh, told, now in rows], 5),
+        turn.word,
     )
+    turn.wrote("upload", rows[-1][0])
 
 
 async def add_codes(
@@ -311,14 +313,16 @@ async def delete(turn: Turn, asked: Asked[DeleteCode]) -> DeletedCode:
         raise answers.code_is_given(request.coupon_code)
     await turn.connection.execute(
         "WITH gone AS (DELETE FROM code WHERE stock_id = $1 AND coupon_code = $4)"
-        " INSERT INTO deletion (stock_id, delete_request_no, position, coupon_code, deleted_at)"
-        " VALUES ($1, $2, $3, $4, $5)",
+        " INSERT INTO deletion (stock_id, delete_request_no, position, coupon_code, deleted_at, word)"
+        " VALUES ($1, $2, $3, $4, $5, $6)",
         turn.stock_id,
         request.delete_request_no,
         position,
         request.coupon_code,
         now,
+        turn.word,
     )
+    turn.wrote("deletion", request.delete_request_no)
     # Its slot stays among the free ones: the draw that meets it throws it out, and draws again.
     turn.tally.deleted += 1
     turn.tally.stale += 1

@@ -33,6 +33,7 @@ from .. import answers
 from ..answers import Owned
 from ..contract import Issue
 from . import codes, outbox
+from .epochs import moment
 from .lanes import Asked, singly
 from .link import Connection, Link
 from .slots import Slots
@@ -49,7 +50,8 @@ _GIVE = (
     " moved AS (INSERT INTO displaced (stock_id, slot, position)"
     " SELECT $1, * FROM unnest($4::bigint[], $5::bigint[])"
     " ON CONFLICT (stock_id, slot) DO UPDATE SET position = excluded.position)"
-    f" INSERT INTO coupon (stock_id, {', '.join(_COLUMNS)}) SELECT $1, * FROM unnest({_ARRAYS})"
+    f" INSERT INTO coupon (stock_id, {', '.join(_COLUMNS)}, written_at)"
+    f" SELECT $1, *, ${6 + len(_COLUMNS)}::timestamptz FROM unnest({_ARRAYS})"
 )
 
 
@@ -83,8 +85,16 @@ async def send(turn: Turn, asks: Sequence[Asked[Issue]]) -> list[CouponFacts | Q
         ]
         moved = slots.moved
         await turn.connection.execute(
-            _GIVE, turn.stock_id, slots.free, free, list(moved), list(moved.values()), *_columns(coupons)
+            _GIVE,
+            turn.stock_id,
+            slots.free,
+            free,
+            list(moved),
+            list(moved.values()),
+            *_columns(coupons),
+            moment(turn.now_us),
         )
+        turn.gave(coupons)
         if turn.notifies:
             await outbox.add(turn, coupons)
     return outcomes

@@ -87,7 +87,10 @@ class Lanes:
     async def _outcomes(self, stock_id: str, group: list[Ask], lane: list[Ask]) -> list[Any]:
         """Work on a group, and on whoever comes before it is the stock's turn."""
 
+        turn: Turn
+
         async def in_turn(connection: Connection) -> list[Any]:
+            nonlocal turn
             turn = await Turn.begin(connection, self._link, stock_id)
             # Another worker may have had the turn until now.
             _join(group, lane)
@@ -98,7 +101,7 @@ class Lanes:
             return outcomes
 
         try:
-            return await self._link.transaction(in_turn)
+            return await self._link.transaction(in_turn, lambda: turn.acknowledge())
         except QuanmaError as problem:
             return [problem] * len(group)
         except Exception as error:

@@ -6,14 +6,18 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
 from ....errors import Misconfigured, PoolFenced, QuanmaError, StoreUnavailable
 from ...traces import trace_of
 from . import schema
+from .address import Address, addresses_of
+from .epochs import Epochs, Missing, Unconfirmed, lineage
+from .session import ServerConnection, UnsureCommit, WrongServer, begin_session, give_up, transaction
+from .witness import EpochPassed, Witness, known_pools
 
 T = TypeVar("T")
 Connection = Any
@@ -28,22 +32,6 @@ WAIT_SECONDS = 8.0
 KEEP_TRYING_SECONDS = 5.0
 """How long a call is tried again over new connections: a server that restarts is back by then."""
 
-SETTINGS = {
-    "application_name": "quanma",
-    "default_transaction_isolation": "read committed",
-    "default_transaction_read_only": "off",
-    "statement_timeout": "10s",
-    "lock_timeout": "8s",
-    # A worker that is paused, or whose host is gone, must not keep a stock's turn.
-    "idle_in_transaction_session_timeout": "5s",
-    "tcp_user_timeout": "10s",
-    # Each statement here has an index to go by. Statistics are stale right after many uploads, but a plan that is made
-    # for each statement at least knows how large a table is; one made when it was empty would be kept for minutes.
-    "enable_seqscan": "off",
-    "plan_cache_mode": "force_custom_plan",
-    "jit": "off",
-}
-
 # The connection is of no use any more, or never came about; what was asked over it may have been done or not.
 _LOST = (
     asyncpg.PostgresConnectionError,
@@ -55,6 +43,8 @@ _LOST = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,  # The host was the primary before.
     asyncpg.TargetServerAttributeNotMatched,
+    WrongServer,
+    UnsureCommit,
     OSError,  # TimeoutError too.
 )
 _SETTINGS_WRONG = (
@@ -63,29 +53,57 @@ _SETTINGS_WRONG = (
     asyncpg.InsufficientPrivilegeError,
     asyncpg.ClientConfigurationError,
     asyncpg.CantChangeRuntimeParamError,
+    asyncpg.ProtocolViolationError,  # A pooler's word for what it does not take.
 )
-_AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+_AGAIN = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.InvalidCachedStatementError,  # The tables were loaded anew.
+    EpochPassed,
+)
 _REFUSED = (
     asyncpg.QueryCanceledError,
     asyncpg.LockNotAvailableError,
     asyncpg.InsufficientResourcesError,
     asyncpg.TooManyConnectionsError,
+    asyncpg.UndefinedTableError,  # A restore is under way.
 )
 
 
 class Link:
-    """A few connections to the primary, made when they are needed."""
+    """A few connections to the primary, made when they are needed; and the witness of what was done over them."""
 
-    def __init__(self, url: str) -> None:
-        """Raises Misconfigured: no URL of a PostgreSQL database."""
-        self._url = with_primary(url)
+    def __init__(self, url: str, folder: Path, *, accept_lost_failover: bool = False) -> None:
+        """`folder`: where the witness is kept. Raises Misconfigured: no URL of a PostgreSQL database."""
+        self._addresses = addresses_of(url)
+        self._folder = folder
+        self._accept_lost_failover = accept_lost_failover
         self._pool: Any = None
         self._opening = asyncio.Lock()
+        self._looking = asyncio.Lock()
         self.fenced: str | None = None
-        """Why nothing new may be given out: this is a restored copy."""
+        """Why nothing new may be given out: this is a restored copy, or something is missing."""
+        self._witness: Witness | None = None
+        self._epochs: Epochs | None = None
+        self.many_nodes = False
+        """It is a Citus cluster."""
 
-    async def call(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+    @property
+    def witness(self) -> Witness:
+        assert self._witness is not None
+        return self._witness
+
+    @property
+    def epochs(self) -> Epochs:
+        assert self._epochs is not None
+        return self._epochs
+
+    async def call(
+        self, work: Callable[[Connection], Awaitable[T]], acknowledge: Callable[[], None] | None = None
+    ) -> T:
         """Run `work` on a connection, and again on another one if that breaks: `work` must be fit to be repeated.
+
+        `acknowledge`: writes down what was done, before it is told to anyone.
 
         Raises:
             Misconfigured: the database does not let us in.
@@ -95,48 +113,74 @@ class Link:
         until, pause = loop.time() + KEEP_TRYING_SECONDS, 0.02
         while True:
             try:
-                async with self._connection() as connection:
-                    return await work(connection)
+                async with self.connection() as connection:
+                    if self.witness.doubts:
+                        await self._prove(connection)
+                    done = await work(connection)
+                    if acknowledge is not None:
+                        acknowledge()
+                    return done
             except QuanmaError:
                 raise
+            except Unconfirmed:
+                if loop.time() > until:
+                    raise StoreUnavailable("the database changes again and again: try again later") from None
+                await self._settled(max(until - loop.time(), 0.1))
+            except Missing:
+                await self._fence_missing()
             except _SETTINGS_WRONG as problem:
                 raise Misconfigured(f"the database refuses us ({problem}): correct the database URL") from None
             except (*_LOST, *_AGAIN) as problem:
                 if loop.time() + pause > until:
-                    raise StoreUnavailable(f"the database can't be reached ({type(problem).__name__})") from None
+                    raise _unreachable(problem) from None
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 0.5)
             except _REFUSED as problem:
                 raise StoreUnavailable(f"the database refused ({type(problem).__name__}): try again later") from None
 
-    async def transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def transaction(
+        self, work: Callable[[Connection], Awaitable[T]], acknowledge: Callable[[], None] | None = None
+    ) -> T:
         """As `call`, in one transaction."""
 
         async def in_one(connection: Connection) -> T:
-            async with connection.transaction():
+            async with self.transacted(connection):
                 return await work(connection)
 
-        return await self.call(in_one)
+        return await self.call(in_one, acknowledge)
+
+    @contextlib.asynccontextmanager
+    async def transacted(self, connection: Connection) -> AsyncGenerator[None, None]:
+        """A transaction on a connection. Raises UnsureCommit: it may be seen, and be lost by a failover."""
+        try:
+            async with transaction(connection):
+                yield
+        except UnsureCommit:
+            self.witness.doubt()
+            raise
 
     async def check(self) -> None:
-        """Raises StoreUnavailable: the database does not answer."""
+        """Raises StoreUnavailable: the database does not answer, or nothing can be committed there."""
 
         async def ask(connection: Connection) -> None:
-            self.fenced = await schema.fence(connection)
+            await self._note_fence(connection)
 
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 await self.call(ask)
+                await self._lost_is_unavailable(self.epochs.check())
         except TimeoutError:
             raise StoreUnavailable("the database does not answer") from None
 
     async def look_at_fence(self, connection: Connection) -> None:
         """Raises PoolFenced: nothing new may be given out."""
-        self.fenced = await schema.fence(connection)
+        await self._note_fence(connection)
         if self.fenced is not None:
             raise PoolFenced(self.fenced)
 
     async def close(self) -> None:
+        if self._epochs is not None:
+            await self._epochs.close()
         pool, self._pool = self._pool, None
         if pool is not None:
             try:
@@ -144,9 +188,12 @@ class Link:
                     await pool.close()
             except (TimeoutError, *_LOST):
                 pool.terminate()
+        if self._witness is not None:
+            self._witness.close()
+            self._witness = self._epochs = None
 
     @contextlib.asynccontextmanager
-    async def _connection(self) -> AsyncGenerator[Connection, None]:
+    async def connection(self) -> AsyncGenerator[Connection, None]:
         pool = await self._opened()
         connection = await pool.acquire(timeout=WAIT_SECONDS)
         try:
@@ -160,27 +207,127 @@ class Link:
         finally:
             await _released(pool, connection)
 
+    async def _prove(self, connection: Connection) -> None:
+        """Nothing is told while a COMMIT has no sure outcome: a later one that is sure makes all before it sure."""
+        await self.epochs.prove(connection)
+        self.witness.clear_doubts()
+
+    async def _settled(self, seconds: float) -> None:
+        await self._lost_is_unavailable(self.epochs.settle(seconds))
+
+    async def _fence_missing(self) -> None:
+        await self._lost_is_unavailable(self.epochs.fence_missing())
+
+    async def _lost_is_unavailable(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except (*_LOST, *_AGAIN, *_REFUSED, asyncpg.PostgresError) as problem:
+            raise _unreachable(problem) from None
+
+    async def _note_fence(self, connection: Connection) -> None:
+        fenced = await schema.fence(connection)
+        if fenced is None and self.fenced is not None:
+            self.epochs.fence_is_lifted()
+        if fenced is not None and self.fenced is None:
+            self.epochs.tell_fence(fenced)
+        self.fenced = fenced
+
     async def _opened(self) -> Any:
         async with self._opening:
             if self._pool is None:
                 self._pool = await asyncpg.create_pool(
-                    self._url,
                     min_size=0,
                     max_size=CONNECTIONS_MAX,
-                    init=self._look,
+                    connect=self._connect,
                     # Nothing of a session is changed, so there is nothing to be put back.
                     reset=_nothing,
-                    timeout=CONNECT_SECONDS,
-                    command_timeout=WAIT_SECONDS * 2,
-                    server_settings=SETTINGS,
+                    connection_class=ServerConnection,
                 )
             return self._pool
 
-    async def _look(self, connection: Connection) -> None:
-        """Look at the ground before the first statement: other settings than safe ones, another schema, a copy."""
-        await check_ground(connection)
-        await schema.check(connection)
-        self.fenced = await schema.fence(connection)
+    async def _connect(self, *_: Any, **options: Any) -> ServerConnection:
+        """Connect to the first address that is the primary, and look at the ground before the first statement."""
+        problem: BaseException = OSError("no address")
+        for address in self._addresses:
+            try:
+                connection = await begin_session(address, CONNECT_SECONDS, WAIT_SECONDS * 2)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failed:
+                problem = failed
+                continue
+            try:
+                await self._look(connection, address)
+            except WrongServer as failed:
+                await give_up(connection)
+                problem = failed
+            except BaseException:
+                await give_up(connection)
+                raise
+            else:
+                return connection
+        raise problem
+
+    async def _look(self, connection: ServerConnection, address: Address) -> None:
+        """Another schema, an old primary, a copy, a failover that may lose what was acknowledged."""
+        async with self._looking:
+            pool_id = await schema.pool_id(connection)
+            if pool_id is None and (known := known_pools(self._folder, address.name)):
+                raise StoreUnavailable(
+                    f"the database is empty, and this host served a pool there: restore it; if a new pool is meant, "
+                    f"remove {self._folder / 'witness' / known[0]}"
+                )
+            await schema.check(connection)
+            if self._witness is None:
+                await self._begin(connection, address, await schema.pool_id(connection) or "")
+            elif self._witness.folder.name != pool_id:
+                raise StoreUnavailable("another pool was put in the place of the one that is served: restart quanma")
+            host = self.witness.host
+            is_known = lineage(await schema.history(connection)) <= lineage(host.history)
+            if is_known and connection.system == host.system and connection.timeline < host.timeline:
+                raise WrongServer(
+                    f"a server of timeline {connection.timeline} answers, and this host has seen {host.timeline}: "
+                    "it is an old primary: keep it stopped until pg_rewind has run; if it is a restored copy that "
+                    "is to go on, run `quanma reconcile`"
+                )
+            if (connection.system, connection.timeline) != (host.system, host.timeline):
+                self.witness.change_host(system=connection.system, timeline=connection.timeline)
+            await self._note_fence(connection)
+            self.epochs.start()
+
+    async def _begin(self, connection: ServerConnection, address: Address, pool_id: str) -> None:
+        """What is done once, at the first connection of this process."""
+        is_alone = not await connection.fetchval("SHOW synchronous_standby_names")
+        if is_alone and len(self._addresses) > 1:
+            said = (
+                "the database URL names several hosts, and no standby is synchronous (synchronous_standby_names is "
+                "empty): a failover can lose coupons that were given out"
+            )
+            if not self._accept_lost_failover:
+                raise Misconfigured(
+                    f"{said}: set synchronous_standby_names on the primary, or accept_lost_failover = true in "
+                    "platform.toml: then each failover that may have lost something stops the draws until "
+                    "`quanma reconcile`"
+                )
+            log.warning("%s; accept_lost_failover is set: each such failover stops the draws", said)
+        self.many_nodes = await schema.has_many_nodes(connection)
+        self._witness = Witness(self._folder, pool_id, address.name)
+        self._epochs = Epochs(self._witness, self.connection, transaction, many_nodes=self.many_nodes)
+        if self._witness.is_new and await connection.fetchval("SELECT EXISTS (SELECT FROM stock)"):
+            others = await connection.fetchval(
+                "SELECT count(*) FROM host WHERE beat_at > now() - make_interval(secs => 10)"
+            )
+            log.warning(
+                "this host has no witness of the pool yet%s: until it acknowledged something of a stock, it can't "
+                "notice that the database went back to before",
+                "" if others else ", and no other host serves it",
+            )
+
+
+def _unreachable(problem: BaseException) -> StoreUnavailable:
+    if isinstance(problem, WrongServer):
+        return StoreUnavailable(str(problem))
+    if isinstance(problem, UnsureCommit):
+        return StoreUnavailable(f"{problem}: send the same request again, under the same number")
+    return StoreUnavailable(f"the database can't be reached ({type(problem).__name__})")
 
 
 async def _nothing(connection: Connection) -> None:
@@ -192,31 +339,3 @@ async def _released(pool: Any, connection: Connection) -> None:
         await pool.release(connection)
     except Exception as problem:  # It was lost: what was done with it is already told.
         log.debug("a connection was lost: %s", trace_of(problem))
-
-
-def with_primary(url: str) -> str:
-    """Return the URL, asking for a host that can be written to: no decision is taken from a replica's read.
-
-    Raises:
-        Misconfigured: no URL of a PostgreSQL database.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
-        raise Misconfigured("database is not postgresql://user:password@host:port/database")
-    if "target_session_attrs" in parse_qs(parts.query):
-        return url
-    query = f"{parts.query}&" if parts.query else ""
-    return parts._replace(query=f"{query}target_session_attrs=read-write").geturl()
-
-
-async def check_ground(connection: Connection) -> None:
-    """Raises StoreUnavailable: the server is set up so that it can lose what it said it keeps."""
-    unsafe = await connection.fetch(
-        "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off'"
-    )
-    for name, setting in unsafe:
-        raise StoreUnavailable(
-            f"PostgreSQL runs with {name} = {setting}, and can lose acknowledged codes: turn it on, and reload"
-        )
-    if await connection.fetchval("SHOW synchronous_commit") in ("off", "local"):
-        await connection.execute("SET synchronous_commit = on")

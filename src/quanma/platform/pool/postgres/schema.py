@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import uuid
 from typing import Any
 
 from ....errors import StoreUnavailable
@@ -28,7 +30,7 @@ DISTRIBUTED = (
     "barred",
 )
 """Tables whose every key carries stock_id, the column that they are spread by."""
-REFERENCE = ("about", "stock", "callback", "nonce")
+REFERENCE = ("about", "stock", "callback", "nonce", "epoch", "host", "missing")
 """Small tables that every node has."""
 
 _LOCK = "SELECT pg_advisory_xact_lock(7381240617)"  # One who migrates at a time.
@@ -115,34 +117,55 @@ async def home(connection: Connection) -> str:
     )
 
 
-async def fence(connection: Connection) -> str | None:
-    """Return why nothing may be given out from here: this is not the database that the pool was made in."""
-    if await _noted(connection, "fenced") is None and await _noted(connection, "home") == await home(connection):
+async def pool_id(connection: Connection) -> str | None:
+    """Which pool this is: a copy has the same id. None: the database is empty, or is not a pool's."""
+    if "about" not in await _tables(connection):
         return None
-    return (
-        "this database is a restored copy, or was declared one, and may lack coupons that were given out since: "
-        "nothing is drawn until `quanma reconcile` says so"
-    )
+    return await _noted(connection, "pool_id") or ""
 
 
-async def raise_fence(connection: Connection) -> None:
+async def history(connection: Connection) -> str:
+    """Which history of the pool this is: a new one begins with each `quanma reconcile`."""
+    return str(await connection.fetchval("SELECT history FROM epoch"))
+
+
+async def has_many_nodes(connection: Connection) -> bool:
+    """Whether it is a Citus cluster."""
+    return bool(await connection.fetchval("SELECT count(*) FROM pg_extension WHERE extname = 'citus'"))
+
+
+async def fence(connection: Connection) -> str | None:
+    """Return why nothing may be given out from here, or None."""
+    if (why := await _noted(connection, "fenced")) is not None:
+        said = "this database was declared a copy" if why == "yes" else why
+    elif await _noted(connection, "home") != await home(connection):
+        said = "this database is a restored copy, and may lack coupons that were given out since"
+    else:
+        return None
+    return f"{said}: nothing is drawn until `quanma reconcile` says so"
+
+
+async def raise_fence(connection: Connection, why: str = "yes") -> None:
     """Let nothing be given out until `lift_fence`: for a copy that can't be known for one."""
-    await _note(connection, "fenced", "yes")
+    await _note(connection, "fenced", why)
 
 
 async def lift_fence(connection: Connection) -> None:
-    """Say that this database is the pool from now on."""
+    """Say that this database is the pool from now on. A new history begins: what hosts remember of before is void."""
     await connection.execute("DELETE FROM about WHERE name = 'fenced'")
+    await connection.execute("DELETE FROM missing")
     await _note(connection, "home", await home(connection))
+    lineage = await connection.fetchval("SELECT split_part(history, '.', 1)::bigint FROM epoch")
+    await connection.execute(
+        "UPDATE epoch SET history = $1, number = number + 1, token = $2, began_at = now() WHERE place = 1",
+        # Later than any history that a host knows, be this copy as old as it may.
+        f"{max(lineage + 1, int(time.time()))}.{uuid.uuid4().hex}",
+        uuid.uuid4().hex,
+    )
 
 
 async def _lacking(connection: Connection) -> list[steps.Step]:
-    # Read from the catalog: to_regclass may answer from what the session remembers, which another one has outdated.
-    rows = await connection.fetch(
-        "SELECT relname FROM pg_catalog.pg_class WHERE relname IN ('about', 'stock', 'coupon')"
-        " AND relkind IN ('r', 'p') AND pg_catalog.pg_table_is_visible(oid)"
-    )
-    there = {str(name) for (name,) in rows}
+    there = await _tables(connection)
     version, runs_from = 0, 0
     if "about" in there:
         version = int(await _noted(connection, "schema") or 0)
@@ -150,6 +173,15 @@ async def _lacking(connection: Connection) -> list[steps.Step]:
     if there and not version:
         raise StoreUnavailable("the database has tables that are not a pool's: name another database")
     return list(steps.missing(steps.all_steps(BACK_END), version, runs_from, "the database"))
+
+
+async def _tables(connection: Connection) -> set[str]:
+    # Read from the catalog: to_regclass may answer from what the session remembers, which another one has outdated.
+    rows = await connection.fetch(
+        "SELECT relname FROM pg_catalog.pg_class WHERE relname IN ('about', 'stock', 'coupon')"
+        " AND relkind IN ('r', 'p') AND pg_catalog.pg_table_is_visible(oid)"
+    )
+    return {str(name) for (name,) in rows}
 
 
 async def _noted(connection: Connection, name: str) -> str | None:

@@ -6,7 +6,9 @@ decides is decided in Python, by the same rules as in every back end; what it wr
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -14,13 +16,16 @@ from typing import Any, TypeVar
 import msgspec
 
 from ....api.stocks import CreateStock
-from ....errors import RequestRefused
+from ....errors import RequestRefused, StoreUnavailable
 from ....wire.times import beijing_day
 from ... import rules
 from ...life import CouponFacts
 from ...rules import Product, StockFacts
 from .. import answers
+from .epochs import PROOFS, SEEN, SEEN_FIELDS, Missing, Seen, Unconfirmed, word_of
 from .link import Connection, Link
+from .session import GROUND, check_durable
+from .witness import IssuedCoupon, Mark
 
 Answer = TypeVar("Answer", bound=msgspec.Struct | None)
 
@@ -61,21 +66,27 @@ class Turn:
         self,
         connection: Connection,
         link: Link,
+        seen: Seen,
         facts: StockFacts,
         notifies: bool,
-        fenced: bool,
         turn_no: int,
         tally: Tally,
     ) -> None:
         self.connection = connection
         self._link = link
-        self._fenced = fenced
+        self._seen = seen
         self.facts = facts
         self.notifies = notifies
         """Whether the stock's creator wants events."""
         self.tally = tally
+        self.now_us = time.time_ns() // 1000
+        """When what this turn writes was written, in microseconds: no other turn of the stock has the same."""
+        self.word = secrets.randbits(63)
+        """In each row that proves this turn."""
         self._before = replace(tally)
         self._turn_no = turn_no
+        self._mark: Mark | None = None
+        self._issued: list[IssuedCoupon] = []
 
     @property
     def stock_id(self) -> str:
@@ -83,25 +94,61 @@ class Turn:
 
     @classmethod
     async def begin(cls, connection: Connection, link: Link, stock_id: str) -> Turn:
-        """Wait for the stock's turn. Raises ResourceNotExists: there is no such stock."""
+        """Wait for the stock's turn.
+
+        Raises:
+            ResourceNotExists: there is no such stock.
+            StoreUnavailable: the server may lose what it commits, or its settings do not hold.
+            Unconfirmed: the database may have gone back.
+            Missing: it has.
+        """
+        witness = link.witness
         if not await connection.fetchval("SELECT 1 FROM turn WHERE stock_id = $1 FOR UPDATE", stock_id):
+            if witness.mark_of(stock_id, (await link.epochs.enter(connection)).history):
+                raise Missing
             raise answers.no_stock(stock_id)
+        witness.reserve(stock_id)
+        known_beat, mark = witness.host.beat, witness.mark_of(stock_id, witness.host.history)
         # Not in one statement: what this one sees was not settled before the lock was had.
         row = await connection.fetchrow(
-            f"SELECT {STOCK_FIELDS},"
-            " EXISTS (SELECT 1 FROM callback c WHERE c.caller = s.mchid AND c.mchid = s.mchid) AS notifies,"
-            " EXISTS (SELECT 1 FROM about WHERE name = 'fenced') AS fenced,"
-            f" t.turn_no, {TALLY_FIELDS}"
-            f" FROM stock s, (SELECT turn_no, {TALLY_FIELDS} FROM tally WHERE stock_id = $1"
-            " ORDER BY turn_no DESC LIMIT 1) t WHERE s.stock_id = $1",
+            _BEGIN.format(
+                seen=SEEN.format(identity=link.epochs.identity, host="$2"),
+                session="''" if link.many_nodes else "current_setting('quanma.session', true)",
+                proof=_PROOF[mark.kind] if mark else "true",
+            ),
             stock_id,
+            witness.host.host_id,
+            *((mark.key, mark.number, word_of(mark)) if mark else ()),
         )
-        facts, notifies, fenced, turn_no = facts_of(row[:6]), row[6], row[7], row[8]
-        return cls(connection, link, facts, notifies, fenced, turn_no, Tally(*row[9:]))
+        seen, rest = Seen(*row[:SEEN_FIELDS]), row[SEEN_FIELDS:]
+        session, is_proven, *ground = rest[:5]
+        if session != connection.session and not link.many_nodes:
+            raise StoreUnavailable(
+                "a pooler leads one session to several of the server's: it must pool by session "
+                "(pool_mode = session), not by transaction"
+            )
+        check_durable(*ground)
+        if not seen.is_fenced:
+            if not link.epochs.is_in_order(seen, connection.server, known_beat):
+                raise Unconfirmed
+            if not is_proven:
+                raise Missing
+        facts, notifies, turn_no = facts_of(rest[5:11]), rest[11], rest[12]
+        return cls(connection, link, seen, facts, notifies, turn_no, Tally(*rest[13:]))
+
+    def wrote(self, kind: str, key: str, number: int = 0) -> None:
+        """Note a row that proves this turn."""
+        self._mark = Mark(kind, key, number, self.now_us if kind == "coupon" else self.word, self._turn_no + 1)
+
+    def gave(self, coupons: Sequence[CouponFacts]) -> None:
+        """Note coupons that were given out."""
+        last = coupons[-1]
+        self.wrote("coupon", last.coupon_code, last.coupon_id)
+        self._issued += [IssuedCoupon(it.stock_id, it.coupon_id, it.coupon_code, it.out_request_no) for it in coupons]
 
     async def end(self) -> None:
-        """Write the counters, if they changed."""
-        if self.tally == self._before:
+        """Write the counters. Each turn that writes anything has a number of its own, and a key that no other has."""
+        if self.tally == self._before and self._mark is None:
             return
         turn_no = self._turn_no + 1
         await self.connection.execute(
@@ -119,9 +166,15 @@ class Turn:
                 turn_no - TALLIES_KEPT,
             )
 
+    def acknowledge(self) -> None:
+        """Bear witness of what was committed, before it is told. Raises EpochPassed: it must not be told."""
+        # Under a fence, the marks stay as they are: they know what is missing.
+        if self._mark is not None and not self._seen.is_fenced:
+            self._link.witness.note(self._seen.epoch, self._seen.history, self.stock_id, self._mark, self._issued)
+
     async def check_fence(self) -> None:
         """Raises PoolFenced: nothing new may be given out. Asked again each time, for it may have been lifted."""
-        if self._fenced or self._link.fenced:
+        if self._seen.is_fenced or self._link.fenced:
             await self._link.look_at_fence(self.connection)
 
     async def enter_day(self, now: int) -> None:
@@ -155,7 +208,30 @@ class Turn:
         work: Callable[[], Awaitable[Answer]],
     ) -> Answer:
         """As `once`, under a number of this stock."""
-        return await once(self.connection, self.stock_id, number_field, request, answer, work)
+
+        async def and_note() -> Answer:
+            done = await work()
+            self.wrote("done", f"{type(request).__name__}\n{getattr(request, number_field)}")
+            return done
+
+        return await once(self.connection, self.stock_id, number_field, request, answer, and_note, self.word)
+
+
+_BEGIN = (
+    "SELECT {seen}, {session}, ({proof}), " + GROUND + f", {STOCK_FIELDS},"
+    " EXISTS (SELECT 1 FROM callback c WHERE c.caller = s.mchid AND c.mchid = s.mchid),"
+    f" t.turn_no, {TALLY_FIELDS}"
+    f" FROM epoch e, stock s, (SELECT turn_no, {TALLY_FIELDS} FROM tally WHERE stock_id = $1"
+    " ORDER BY turn_no DESC LIMIT 1) t WHERE s.stock_id = $1"
+)
+_PROOF = {
+    kind: f"EXISTS (SELECT 1 FROM {proof.table} WHERE stock_id = $1 AND "
+    + proof.where.format(key="$3::text", number="$4::bigint", word=f"$5::{proof.word_type}")
+    + (" AND $4::bigint IS NOT NULL" if "{number}" not in proof.where else "")
+    + (" AND $3::text IS NOT NULL" if "{key}" not in proof.where else "")
+    + ")"
+    for kind, proof in PROOFS.items()
+}
 
 
 async def once(
@@ -165,6 +241,7 @@ async def once(
     request: msgspec.Struct,
     answer: type[Answer],
     work: Callable[[], Awaitable[Answer]],
+    word: int = 0,
 ) -> Answer:
     """Do something once under the number in a field: a repeat of the request has the first answer, word for word.
 
@@ -186,12 +263,13 @@ async def once(
         return msgspec.json.decode(told, type=answer)
     result = await work()
     await connection.execute(
-        "INSERT INTO done (stock_id, operation, number, request, answer) VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO done (stock_id, operation, number, request, answer, word) VALUES ($1, $2, $3, $4, $5, $6)",
         stock_id,
         operation,
         number,
         asked,
         msgspec.json.encode(result).decode(),
+        word,
     )
     return result
 

@@ -1,0 +1,487 @@
+"""Whether the database is still the one that every host knows: epochs, and the witness that each host bears.
+
+An epoch is begun whenever the database may have gone back: the server was started anew or another one took over, rows
+were loaded anew, this host's own row is older than it remembers. Nothing is given out in an epoch until every host
+with a live lease has confirmed it: it found every mark of its own in the database. That takes milliseconds where
+nothing was lost. A host that finds one missing, or says nothing until its lease is long over, fences the pool.
+
+A host that is dead when an epoch begins confirms nothing, and need not: a beat of a living host, made after the dead
+one's lease was over and found in the database, proves that all before it is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import logging
+import socket
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from ....errors import StoreUnavailable, masked
+from ...traces import trace_of
+from .witness import Host, IssuedCoupon, Mark, Witness, digest
+
+Connection = Any
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS = 1.0
+LEASE_SECONDS = 10
+"""From a host's last beat on. Longer than a transaction may stand idle: what a paused host began is over by then."""
+COMMIT_OVERDUE_SECONDS = 3.0
+"""A beat that takes longer: nothing can be committed."""
+_CHUNK = 500
+
+SEEN = (
+    "e.history, e.number, e.number || '.' || e.token, e.server, {identity},"
+    " EXISTS (SELECT 1 FROM about WHERE name = 'settled' AND value = e.number || '.' || e.token),"
+    " EXISTS (SELECT 1 FROM about WHERE name = 'fenced'),"
+    " (SELECT h.beat FROM host h WHERE h.host_id = {host})"
+)
+"""What is read of the epoch, from `epoch e`: the fields of Seen."""
+IDENTITY = "e.tableoid::bigint || '.' || e.xmin::text"
+"""Other where the row was loaded anew, be it the same. On Citus each node has a copy, and each another identity."""
+
+
+class Seen(NamedTuple):
+    """What the database says of its epoch."""
+
+    history: str
+    number: int
+    key: str
+    server: str
+    identity: str
+    is_settled: bool
+    """Every host has confirmed it."""
+    is_fenced: bool
+    beat: int | None
+    """Of this host."""
+
+    @property
+    def epoch(self) -> str:
+        return f"{self.key}.{self.identity}"
+
+
+SEEN_FIELDS = len(Seen._fields)
+
+
+class Unconfirmed(Exception):
+    """Nothing may be done here before the epoch is confirmed."""
+
+
+class Missing(Exception):
+    """Something that this host acknowledged is not in the database."""
+
+
+class Proof(NamedTuple):
+    """How the row of a mark is looked up, within one stock ($1) and among many."""
+
+    table: str
+    where: str
+    """With {key}, {number}, {word}."""
+    word_type: str = "bigint"
+
+
+PROOFS = {
+    "coupon": Proof("coupon", "coupon_code = {key} AND coupon_id = {number} AND written_at = {word}", "timestamptz"),
+    "upload": Proof("upload", "upload_request_no = {key} AND word = {word}"),
+    "deletion": Proof("deletion", "delete_request_no = {key} AND word = {word}"),
+    "done": Proof(
+        "done",
+        "operation = split_part({key}, E'\\n', 1) AND number = split_part({key}, E'\\n', 2) AND word = {word}",
+    ),
+    "stock": Proof("stock", "created_at = {word}"),
+}
+_BEGINNING = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+
+
+def word_of(mark: Mark) -> int | datetime.datetime:
+    """A mark's word as its table has it."""
+    return moment(mark.word) if mark.kind == "coupon" else mark.word
+
+
+def moment(microseconds: int) -> datetime.datetime:
+    return _BEGINNING + datetime.timedelta(microseconds=microseconds)
+
+
+class Epochs:
+    """The epochs of one pool, for the workers of one host."""
+
+    def __init__(
+        self,
+        witness: Witness,
+        connections: Callable[[], contextlib.AbstractAsyncContextManager[Connection]],
+        transaction: Callable[[Connection], contextlib.AbstractAsyncContextManager[None]],
+        *,
+        many_nodes: bool,
+    ) -> None:
+        """`transaction` commits surely, or raises. `many_nodes`: it is a Citus cluster."""
+        self._witness = witness
+        self._connections = connections
+        self._transaction = transaction
+        self._many_nodes = many_nodes
+        self._has_begun = False
+        self._has_told_fence = False
+        self._has_noted_missing = False
+        self._settling: asyncio.Task[None] | None = None
+        self._beating: asyncio.Task[None] | None = None
+        self._loop_task: asyncio.Task[None] | None = None
+
+    @property
+    def identity(self) -> str:
+        return "''" if self._many_nodes else IDENTITY
+
+    def is_in_order(self, seen: Seen, server: str, known_beat: int) -> bool:
+        """Whether a turn may go on. `known_beat`: what this host remembered before `seen` was read."""
+        return (
+            seen.is_settled
+            and seen.server == server
+            and seen.epoch == self._witness.host.epoch
+            and (seen.beat or 0) >= known_beat
+        )
+
+    async def enter(self, connection: Connection) -> Seen:
+        """As a turn does, for what is no stock's turn. Raises Unconfirmed."""
+        known_beat = self._witness.host.beat
+        seen = await self._look(connection)
+        if not seen.is_fenced and not self.is_in_order(seen, connection.server, known_beat):
+            raise Unconfirmed
+        return seen
+
+    def start(self) -> None:
+        if self._loop_task is None:
+            self._loop_task = asyncio.create_task(self._run())
+
+    async def settle(self, seconds: float) -> None:
+        """Have the epoch confirmed, by this host and by all.
+
+        Raises:
+            StoreUnavailable: that takes longer. It goes on meanwhile.
+        """
+        if self._settling is None or self._settling.done():
+            self._settling = asyncio.create_task(self._settle())
+        await _within(
+            self._settling, seconds, "the database was started anew or restored: every host is asked what it knows"
+        )
+
+    async def beat(self, seconds: float = COMMIT_OVERDUE_SECONDS) -> None:
+        """Renew this host's lease, which takes a COMMIT. Raises StoreUnavailable: it takes longer."""
+        if self._beating is None or self._beating.done():
+            self._beating = asyncio.create_task(self._beat())
+        await _within(self._beating, seconds, "nothing can be committed: does PostgreSQL wait for a standby?")
+
+    async def check(self) -> None:
+        """Raises StoreUnavailable: nothing can be committed."""
+        if time.monotonic_ns() - self._witness.host.renewed_at > 2 * BEAT_SECONDS * 1e9:
+            await self.beat()
+
+    async def close(self) -> None:
+        """Say good-bye if no other worker of this host is left: nobody waits for it then."""
+        tasks = [task for task in (self._loop_task, self._settling, self._beating) if task and not task.done()]
+        if self._loop_task is not None:
+            self._loop_task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=COMMIT_OVERDUE_SECONDS)
+        for task in tasks:
+            task.cancel()
+        if self._witness.others_serve() or not self._witness.host.beat:
+            return
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(COMMIT_OVERDUE_SECONDS), self._connections() as connection:
+                seen = await self._look(connection)
+                if seen.beat is not None and seen.beat >= self._witness.host.beat:
+                    self._witness.change_host(beat=0, claimed_at=0)
+                    await connection.execute("DELETE FROM host WHERE host_id = $1", self._witness.host.host_id)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            try:
+                host, now = self._witness.host, time.monotonic_ns()
+                if 0 <= now - host.claimed_at < BEAT_SECONDS * 0.9e9:
+                    continue  # Another worker of this host does it.
+                self._witness.change_host(claimed_at=now)
+                await self.beat(4 * LEASE_SECONDS)
+            except Exception as problem:
+                log.debug("the lease was not renewed: %s", trace_of(problem))
+
+    async def _beat(self) -> None:
+        async with self._connections() as connection:
+            known_beat = self._witness.host.beat
+            seen = await self._look(connection)
+            if seen.is_fenced:
+                await self._under_fence(connection, seen)
+            elif not self.is_in_order(seen, connection.server, known_beat) or seen.beat is None:
+                await self.settle(2 * LEASE_SECONDS)
+                return
+            beat = max(seen.beat or 0, known_beat) + 1
+            async with self._transaction(connection):
+                done = await connection.execute(
+                    "UPDATE host SET beat = $2, beat_at = now() WHERE host_id = $1", self._witness.host.host_id, beat
+                )
+            if done == "UPDATE 1":
+                self._witness.change_host(beat=beat, renewed_at=time.monotonic_ns())
+                await asyncio.to_thread(self._witness.sync)
+
+    async def prove(self, connection: Connection) -> None:
+        """Commit something. What was committed before it is sure then, on every node."""
+        async with self._transaction(connection):
+            await connection.execute(
+                "INSERT INTO about VALUES ('proof', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                uuid.uuid4().hex,
+            )
+
+    async def _look(self, connection: Connection) -> Seen:
+        row = await connection.fetchrow(
+            f"SELECT {SEEN.format(identity=self.identity, host='$1')} FROM epoch e", self._witness.host.host_id
+        )
+        return Seen(*row)
+
+    async def _settle(self) -> None:
+        async with self._connections() as connection:
+            while True:
+                seen, host = await self._look(connection), self._witness.host
+                if seen.is_fenced:
+                    await self._under_fence(connection, seen)
+                    return
+                own = await connection.fetchrow(
+                    "SELECT confirmed, beat_at < now() - make_interval(secs => $2::integer), beat_at"
+                    " FROM host WHERE host_id = $1",
+                    host.host_id,
+                    LEASE_SECONDS,
+                )
+                was_away = not self._has_begun and (own is None or own[1]) and not self._witness.others_serve()
+                self._has_begun = True
+                if was_away or seen.server != connection.server or _went_back(seen, host):
+                    await self._begin(connection, seen)
+                elif own is None or own[0] != seen.key or host.epoch != seen.epoch:
+                    await self._confirm(connection, seen, None if own is None else own[2])
+                elif not (silent := await self._silent(connection, seen)):
+                    await connection.execute(
+                        "INSERT INTO about VALUES ('settled', $1)"
+                        " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                        seen.key,
+                    )
+                    return
+                elif any(is_late for _, is_late in silent):
+                    names = ", ".join(name for name, is_late in silent if is_late)
+                    await self._fence(
+                        connection,
+                        seen,
+                        f"the database was started anew or restored, and a host that served it before ({names}) does "
+                        "not say whether anything that it acknowledged is missing",
+                        [],
+                    )
+                else:
+                    await asyncio.sleep(0.05)
+
+    async def _begin(self, connection: Connection, seen: Seen) -> None:
+        """Begin an epoch, if no other host has done so since."""
+        await connection.execute(
+            "UPDATE epoch SET number = greatest(number, $1) + 1, token = $2, server = $3, began_at = now()"
+            " WHERE place = 1 AND number = $4 AND number || '.' || token = $5",
+            self._witness.host.epoch_number,
+            uuid.uuid4().hex,
+            connection.server,
+            seen.number,
+            seen.key,
+        )
+
+    async def _confirm(self, connection: Connection, seen: Seen, beat_at: datetime.datetime | None) -> None:
+        """Look whether all that this host acknowledged is there, and say so, or fence the pool."""
+        before = self._witness.host
+        # From now on, no worker of this host acknowledges what it began in an older epoch. All marks until now count.
+        self._witness.change_host(epoch=seen.epoch, epoch_number=seen.number)
+        is_reconciled = seen.number >= before.epoch_number and lineage(seen.history) > lineage(before.history)
+        if before.history and not is_reconciled:
+            missing = await self._missing_marks(connection, before.history)
+            if missing:
+                await self._fence(connection, seen, _said(missing), missing)
+                return
+        beat = max(seen.beat or 0, before.beat) + 1
+        async with self._transaction(connection):
+            await connection.execute(
+                "INSERT INTO host (host_id, name, beat, beat_at, confirmed, proven_at)"
+                " VALUES ($1, $2, $3, now(), $4, $5)"
+                " ON CONFLICT (host_id) DO UPDATE SET name = excluded.name, beat = excluded.beat,"
+                " beat_at = excluded.beat_at, confirmed = excluded.confirmed, proven_at = excluded.proven_at",
+                before.host_id,
+                socket.gethostname(),
+                beat,
+                seen.key,
+                beat_at,
+            )
+        self._witness.change_host(beat=beat, history=seen.history, renewed_at=time.monotonic_ns())
+
+    async def _silent(self, connection: Connection, seen: Seen) -> list[tuple[str, bool]]:
+        """Hosts that must confirm and have not: their names, and whether they had their time."""
+        rows = await connection.fetch(
+            "SELECT h.name, now() > e.began_at + make_interval(secs => $2::integer)"
+            " FROM host h, epoch e WHERE h.confirmed <> $1"
+            " AND h.beat_at > e.began_at - make_interval(secs => $2::integer)"
+            " AND NOT EXISTS (SELECT 1 FROM host g WHERE g.confirmed = $1"
+            " AND g.proven_at > h.beat_at + make_interval(secs => $2::integer))",
+            seen.key,
+            LEASE_SECONDS,
+        )
+        return [(str(name), bool(is_late)) for name, is_late in rows]
+
+    async def fence_missing(self) -> None:
+        """A turn did not find a mark: look at all of them, and fence the pool."""
+        async with self._connections() as connection:
+            seen, host = await self._look(connection), self._witness.host
+            if seen.is_fenced:
+                await self._under_fence(connection, seen)
+            elif missing := await self._missing_marks(connection, host.history):
+                await self._fence(connection, seen, _said(missing), missing)
+
+    async def _fence(self, connection: Connection, seen: Seen, why: str, missing: Sequence[tuple[str, Mark]]) -> None:
+        """In a transaction of its own, for all hosts."""
+        async with self._transaction(connection):
+            await connection.execute("INSERT INTO about VALUES ('fenced', $1) ON CONFLICT (name) DO NOTHING", why)
+            await self._note_missing(connection, missing)
+        self.tell_fence(why)
+
+    def tell_fence(self, why: str) -> None:
+        """In the log, once."""
+        if not self._has_told_fence:
+            self._has_told_fence = True
+            log.critical("nothing is given out: %s: run `quanma reconcile`", why)
+
+    def fence_is_lifted(self) -> None:
+        self._has_told_fence = self._has_noted_missing = False
+
+    async def _under_fence(self, connection: Connection, seen: Seen) -> None:
+        """Tell of it, and note, once, what this host knows to be missing, for whoever reconciles."""
+        self.tell_fence(str(await connection.fetchval("SELECT value FROM about WHERE name = 'fenced'")))
+        if self._has_noted_missing:
+            return
+        if (history := self._witness.host.history) and history == seen.history:
+            await self._note_missing(connection, await self._missing_marks(connection, history))
+        self._has_noted_missing = True
+
+    async def _note_missing(self, connection: Connection, missing: Sequence[tuple[str, Mark]]) -> None:
+        host, history = self._witness.host, self._witness.host.history
+        rows = [(host.host_id, stock_id, mark.kind, mark.number, _shown(mark), "") for stock_id, mark in missing]
+        stocks = {stock_id for stock_id, _ in missing}
+        named = [coupon for coupon in self._witness.issued(history) if coupon.stock_id in stocks]
+        lacking = await lacking_coupons(connection, named, many_nodes=self._many_nodes)
+        rows += [
+            (host.host_id, it.stock_id, "issued", it.coupon_id, it.coupon_code, it.out_request_no) for it in lacking
+        ]
+        for row in rows:
+            await connection.execute(
+                "INSERT INTO missing (host_id, stock_id, what, coupon_id, coupon_code, out_request_no)"
+                " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+                *row,
+            )
+
+    async def _missing_marks(self, connection: Connection, history: str) -> list[tuple[str, Mark]]:
+        """The latest marks of this host, stock by stock, that are not in the database."""
+        latest: dict[str, Mark] = {}
+        of = digest(history).hex()
+        for stock_id, its_history, mark in self._witness.marks():
+            if its_history == of and (stock_id not in latest or mark.turn_no >= latest[stock_id].turn_no):
+                latest[stock_id] = mark
+        by_kind: defaultdict[str, list[tuple[str, Mark]]] = defaultdict(list)
+        for stock_id, mark in latest.items():
+            by_kind[mark.kind].append((stock_id, mark))
+        missing: list[tuple[str, Mark]] = []
+        for kind, marks in by_kind.items():
+            for first in range(0, len(marks), _CHUNK):
+                chunk = marks[first : first + _CHUNK]
+                found = await _found(connection, kind, chunk, many_nodes=self._many_nodes)
+                missing += [one for number, one in enumerate(chunk) if number not in found]
+        return missing
+
+
+async def lacking_coupons(
+    connection: Connection, coupons: Iterable[IssuedCoupon], *, many_nodes: bool
+) -> list[IssuedCoupon]:
+    """Which of these coupons are not in the database under their number in the stock, their code and their number."""
+    lacking: list[IssuedCoupon] = []
+    for coupon in coupons:
+        there = await connection.fetchval(
+            "SELECT 1 FROM coupon WHERE stock_id = $1 AND coupon_code = $2 AND coupon_id = $3 AND out_request_no = $4",
+            coupon.stock_id,
+            coupon.coupon_code,
+            coupon.coupon_id,
+            coupon.out_request_no,
+        )
+        if there is None:
+            lacking.append(coupon)
+    return lacking
+
+
+async def _found(connection: Connection, kind: str, marks: Sequence[tuple[str, Mark]], *, many_nodes: bool) -> set[int]:
+    """Which of the marks of one kind, by their place, are in the database."""
+    proof = PROOFS[kind]
+    where = proof.where.format(key="of_key", number="of_number", word="of_word")
+    given = (
+        f"unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::{proof.word_type}[])"
+        " AS m(place, of_stock, of_key, of_number, of_word)"
+    )
+    if many_nodes:
+        # Each looked up by itself would be a statement for each of them: as a join, it is one for each shard.
+        statement = f"SELECT place FROM {proof.table} JOIN {given} ON stock_id = of_stock AND {where}"
+    else:
+        statement = (
+            f"SELECT place FROM {given} WHERE (SELECT true FROM {proof.table} WHERE stock_id = of_stock AND {where})"
+        )
+    rows = await connection.fetch(
+        statement,
+        list(range(len(marks))),
+        [stock_id for stock_id, _ in marks],
+        [mark.key for _, mark in marks],
+        [mark.number for _, mark in marks],
+        [word_of(mark) for _, mark in marks],
+    )
+    return {place for (place,) in rows}
+
+
+def _went_back(seen: Seen, host: Host) -> bool:
+    """Whether the epoch in the database is older than the one that this host knows, or another of its number."""
+    if not host.epoch:
+        return False
+    if seen.number == host.epoch_number:
+        return seen.epoch != host.epoch or (seen.beat or 0) < host.beat
+    return seen.number < host.epoch_number
+
+
+def lineage(history: str) -> int:
+    """A later history has a larger one: see `schema.lift_fence`."""
+    return int(history.partition(".")[0] or 0)
+
+
+def _said(missing: Sequence[tuple[str, Mark]]) -> str:
+    """What is missing, in words for whoever looks after the pool."""
+    stock_id, mark = max(missing, key=lambda one: (one[1].kind == "coupon", one[1].turn_no))
+    what = (
+        f"coupon {mark.number} of stock {stock_id} with code {masked(mark.key)}"
+        if mark.kind == "coupon"
+        else f"the last {mark.kind} of stock {stock_id}"
+    )
+    others = f", and of {len(missing) - 1} more stocks" if len(missing) > 1 else ""
+    return (
+        f"{what}, which this host acknowledged, is missing{others}: the server was restored, or a replica was promoted "
+        "that lacked it"
+    )
+
+
+def _shown(mark: Mark) -> str:
+    return mark.key if mark.kind == "coupon" else mark.key.replace("\n", " ")
+
+
+async def _within(task: asyncio.Task[None], seconds: float, why: str) -> None:
+    """Wait for a task that goes on by itself. Raises StoreUnavailable, or what the task raised."""
+    done, _ = await asyncio.wait({task}, timeout=seconds)
+    if not done:
+        raise StoreUnavailable(f"{why}: try again later")
+    if task.cancelled():
+        raise StoreUnavailable(f"{why}: try again later")
+    task.result()

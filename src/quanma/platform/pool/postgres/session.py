@@ -1,0 +1,203 @@
+"""One session on a PostgreSQL server: its settings, which server it is, and a COMMIT whose outcome is sure."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import asyncpg
+
+from ....errors import Misconfigured, StoreUnavailable
+from .address import Address
+
+Connection = Any
+
+COMMIT_SECONDS = 16.0
+"""How long a COMMIT may wait, for a synchronous standby perhaps. Then the connection is given up, and not cancelled:
+a COMMIT that is cancelled is shown to all, replicated or not; one that is left alone goes on waiting, and shows
+nothing."""
+
+SETTINGS = {
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "statement_timeout": "10s",
+    "lock_timeout": "8s",
+    # A worker that is paused, or whose host is gone, must not keep a stock's turn.
+    "idle_in_transaction_session_timeout": "5s",
+    "tcp_user_timeout": "10s",
+    # Each statement here has an index to go by. Statistics are stale right after many uploads, but a plan that is made
+    # for each statement at least knows how large a table is; one made when it was empty would be kept for minutes.
+    "enable_seqscan": "off",
+    "plan_cache_mode": "force_custom_plan",
+    "jit": "off",
+}
+_NAME = "quanma"
+_FOR_EVER = 86400.0
+_CLOSE_SECONDS = 1.0
+
+
+class ServerConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg tells no types.
+    """A connection that knows which server it leads to."""
+
+    system = 0
+    timeline = 0
+    server = ""
+    """System identifier, timeline and start of the server: another one, and the database may have gone back."""
+    session = ""
+    """Noted in the session itself: a pooler that leads us to another one is noticed by it."""
+
+
+class WrongServer(Exception):
+    """This host has seen a later primary than the one that answers."""
+
+
+class UnsureCommit(Exception):
+    """A COMMIT was sent, and whether it is durable is not known."""
+
+
+async def begin_session(address: Address, connect_seconds: float, command_seconds: float | None) -> ServerConnection:
+    """Connect, and make sure that our settings hold there.
+
+    Raises:
+        Misconfigured: the settings do not hold, and why.
+        StoreUnavailable: the server can lose what it said it keeps.
+    """
+    connection: ServerConnection = await asyncpg.connect(
+        address.url,
+        timeout=connect_seconds,
+        command_timeout=command_seconds,
+        # The others are set afterwards: a pooler takes no others, or drops them in silence.
+        server_settings={"application_name": _NAME},
+        connection_class=ServerConnection,
+    )
+    try:
+        await set_settings(connection)
+        await check_ground(connection)
+        row = await connection.fetchrow(
+            "SELECT system_identifier, ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint,"
+            " (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint FROM pg_control_system()"
+        )
+    except BaseException:
+        await give_up(connection)
+        raise
+    connection.system, connection.timeline = int(row[0]), int(row[1])
+    connection.server = f"{row[0]}/{row[1]}/{row[2]}"
+    return connection
+
+
+async def give_up(connection: ServerConnection) -> None:
+    """Close a connection that is of no use."""
+    try:
+        await connection.close(timeout=_CLOSE_SECONDS)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        connection.terminate()
+
+
+async def set_settings(connection: ServerConnection) -> None:
+    """Set what must hold in the session, and look whether it does."""
+    connection.session = secrets.token_hex(8)
+    wanted = {**SETTINGS, "quanma.session": connection.session}
+    # One that waits for replicas to apply what is committed promises more, and is left.
+    if await connection.fetchval("SELECT current_setting('synchronous_commit')") != "remote_apply":
+        wanted["synchronous_commit"] = "on"
+    were_set = await connection.fetch(
+        "SELECT name, set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS s(name, value)",
+        list(wanted),
+        list(wanted.values()),
+    )
+    # In a statement of its own: a pooler that shares its sessions out leads us to another one.
+    hold = await connection.fetch(
+        "SELECT name, current_setting(name, true) FROM unnest($1::text[]) AS s(name)", list(wanted)
+    )
+    for (name, was_set), (_, holds) in zip(were_set, hold, strict=True):
+        if holds != was_set:
+            raise Misconfigured(
+                f"the setting {name} does not hold in our sessions: a pooler in front of PostgreSQL must pool by "
+                "session (pool_mode = session), not by transaction; or connect to PostgreSQL itself"
+            )
+
+
+async def check_ground(connection: Connection) -> None:
+    """Raises StoreUnavailable: the server is set up so that it can lose what it said it keeps."""
+    row = await connection.fetchrow(f"SELECT {GROUND}")
+    check_durable(*row)
+
+
+GROUND = "current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')"
+
+
+def check_durable(fsync: str, full_page_writes: str, synchronous_commit: str) -> None:
+    """Raises StoreUnavailable: with these settings a server can lose what it said it keeps."""
+    for name, setting, unsafe in (
+        ("fsync", fsync, ("off",)),
+        ("full_page_writes", full_page_writes, ("off",)),
+        ("synchronous_commit", synchronous_commit, ("off", "local")),
+    ):
+        if setting in unsafe:
+            raise StoreUnavailable(
+                f"PostgreSQL runs with {name} = {setting}, and can lose acknowledged codes: turn it on, and reload"
+            )
+
+
+@contextlib.asynccontextmanager
+async def transaction(connection: Connection) -> AsyncGenerator[None, None]:
+    """A transaction that is committed surely, or not.
+
+    Raises:
+        UnsureCommit: it may be committed, and may be lost by a failover. The connection is given up.
+    """
+    await connection.execute("BEGIN")
+    try:
+        yield
+    except asyncio.CancelledError:
+        connection.terminate()
+        raise
+    except BaseException:
+        try:
+            await connection.execute("ROLLBACK")
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
+            connection.terminate()
+        raise
+    await _commit(connection)
+
+
+async def _commit(connection: Connection) -> None:
+    said: list[str] = []
+
+    def listen(_: object, message: Any) -> None:
+        if message.severity_en == "WARNING":
+            said.append(str(message.message))
+
+    connection.add_log_listener(listen)
+    committing = asyncio.ensure_future(connection.execute("COMMIT", timeout=_FOR_EVER))
+    committing.add_done_callback(_retrieve)
+    try:
+        done, _ = await asyncio.wait({committing}, timeout=COMMIT_SECONDS)
+        if not done:
+            raise UnsureCommit("a COMMIT waits, for a synchronous standby perhaps")
+        tag = committing.result()
+    except (UnsureCommit, asyncio.CancelledError):
+        connection.terminate()
+        raise
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as problem:
+        # An ERROR is the server's word that it is undone.
+        if getattr(problem, "severity_en", None) == "ERROR":
+            raise
+        connection.terminate()
+        raise UnsureCommit(f"the connection was lost at a COMMIT ({type(problem).__name__})") from None
+    if said:
+        # The wait for a standby was cancelled: it is committed here, and perhaps nowhere else.
+        connection.terminate()
+        raise UnsureCommit(f"PostgreSQL warned at a COMMIT: {said[0]}")
+    connection.remove_log_listener(listen)
+    if tag != "COMMIT":
+        raise StoreUnavailable(f"PostgreSQL answered a COMMIT with {tag}: nothing was changed")
+
+
+def _retrieve(task: asyncio.Future[Any]) -> None:
+    """Nobody waits for a COMMIT that was given up."""
+    if not task.cancelled():
+        task.exception()
