@@ -18,7 +18,7 @@ import pytest
 
 from quanma.errors import QuanmaError, StoreUnavailable
 from quanma.platform.pool import open_pool
-from quanma.platform.pool.postgres import link
+from quanma.platform.pool.postgres import link, session
 from tests.contract.driver import DrivenPool
 from tests.support import postgres
 from tests.support.cable import Cable
@@ -253,7 +253,7 @@ def test_an_error_of_postgres_in_the_middle_of_a_draw(
 def test_a_lock_that_somebody_holds_for_long_is_not_waited_for_for_ever(
     url: str, pools: Callable[[str], DrivenPool], monkeypatch: pytest.MonkeyPatch, timeout: str
 ) -> None:
-    monkeypatch.setitem(link.SETTINGS, timeout, "300ms")
+    monkeypatch.setitem(session.SETTINGS, timeout, "300ms")
     pool = pools(url)
     stock_id = pool.create()
     pool.upload(stock_id, ["A", "B"])

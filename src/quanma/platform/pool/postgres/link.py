@@ -31,6 +31,9 @@ WAIT_SECONDS = 8.0
 """For a connection, when all are in use."""
 KEEP_TRYING_SECONDS = 5.0
 """How long a call is tried again over new connections: a server that restarts is back by then."""
+KEEP_ASKING_SECONDS = 5.0
+"""How long a call waits until all hosts have confirmed an epoch."""
+ASKS_MAX = 10
 
 # The connection is of no use any more, or never came about; what was asked over it may have been done or not.
 _LOST = (
@@ -110,7 +113,7 @@ class Link:
             StoreUnavailable: it could not be done, or it is not known whether it was.
         """
         loop = asyncio.get_running_loop()
-        until, pause = loop.time() + KEEP_TRYING_SECONDS, 0.02
+        until, pause, asks = loop.time() + KEEP_TRYING_SECONDS, 0.02, ASKS_MAX
         while True:
             try:
                 async with self.connection() as connection:
@@ -123,9 +126,9 @@ class Link:
             except QuanmaError:
                 raise
             except Unconfirmed:
-                if loop.time() > until:
+                if not (asks := asks - 1):
                     raise StoreUnavailable("the database changes again and again: try again later") from None
-                await self._settled(max(until - loop.time(), 0.1))
+                await self._settled(KEEP_ASKING_SECONDS)
             except Missing:
                 await self._fence_missing()
             except _SETTINGS_WRONG as problem:
@@ -257,10 +260,10 @@ class Link:
             try:
                 await self._look(connection, address)
             except WrongServer as failed:
-                await give_up(connection)
+                await give_up(connection, failed)
                 problem = failed
-            except BaseException:
-                await give_up(connection)
+            except BaseException as failed:
+                await give_up(connection, failed)
                 raise
             else:
                 return connection

@@ -75,21 +75,24 @@ async def begin_session(address: Address, connect_seconds: float, command_second
     )
     try:
         await set_settings(connection)
-        await check_ground(connection)
-        row = await connection.fetchrow(
+        system, timeline, started_at, *ground = await connection.fetchrow(
             "SELECT system_identifier, ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint,"
-            " (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint FROM pg_control_system()"
+            f" (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint, {GROUND} FROM pg_control_system()"
         )
-    except BaseException:
-        await give_up(connection)
+        check_durable(*ground)
+    except BaseException as problem:
+        await give_up(connection, problem)
         raise
-    connection.system, connection.timeline = int(row[0]), int(row[1])
-    connection.server = f"{row[0]}/{row[1]}/{row[2]}"
+    connection.system, connection.timeline = system, timeline
+    connection.server = f"{system}/{timeline}/{started_at}"
     return connection
 
 
-async def give_up(connection: ServerConnection) -> None:
-    """Close a connection that is of no use."""
+async def give_up(connection: ServerConnection, problem: BaseException) -> None:
+    """Close a connection that is of no use: at once where nobody waits for it any more."""
+    if isinstance(problem, asyncio.CancelledError | TimeoutError):
+        connection.terminate()
+        return
     try:
         await connection.close(timeout=_CLOSE_SECONDS)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
@@ -118,12 +121,6 @@ async def set_settings(connection: ServerConnection) -> None:
                 f"the setting {name} does not hold in our sessions: a pooler in front of PostgreSQL must pool by "
                 "session (pool_mode = session), not by transaction; or connect to PostgreSQL itself"
             )
-
-
-async def check_ground(connection: Connection) -> None:
-    """Raises StoreUnavailable: the server is set up so that it can lose what it said it keeps."""
-    row = await connection.fetchrow(f"SELECT {GROUND}")
-    check_durable(*row)
 
 
 GROUND = "current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')"
