@@ -148,16 +148,26 @@ class Member(Server):
             time.sleep(0.02)
 
 
-class Upgraded(Member):
-    """An empty server of a newer version, made to take an older one's place."""
+class AnotherCluster(Member):
+    """Made anew, of any version; with the password of one whose place it takes."""
 
-    def __init__(self, old: Server, programs: Path) -> None:
-        self._old = old
+    def __init__(self, instead_of: Server, programs: Path) -> None:
+        self._instead_of = instead_of
         Server.__init__(self, SETTINGS, in_memory=True, programs=programs)
 
     def _initialize(self) -> None:
-        self._password = self._old._password
+        self._password = self._instead_of._password
         super()._initialize()
+
+
+def insist(url: str, statement: str) -> None:
+    """Execute it, again where those who are connected were in its way."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return execute(url, statement)
+        except asyncpg.DeadlockDetectedError:
+            assert time.monotonic() < deadline
 
 
 def address(database: str, *servers: Server) -> str:
