@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from quanma.api.couponcodes import DeleteCode, UploadCodes
 from quanma.api.coupons import UseCoupon
-from quanma.errors import Misconfigured, NotEnough, PoolFenced, QuanmaError, StoreUnavailable
+from quanma.errors import Misconfigured, NotEnough, PoolFenced, QuanmaError, RequestRefused, StoreUnavailable
 from quanma.platform.pool import open_pool
 from quanma.platform.pool.contract import CodePool
 from tests.contract.driver import NOW, DrivenPool
@@ -131,6 +131,8 @@ class Judge:
         self.uploads: dict[str, tuple[list[str], Any]] = {}
         self.deletions: dict[str, tuple[str, Any]] = {}
         self.uses: dict[str, tuple[str, Any]] = {}
+        self.untrue: list[str] = []
+        """Other words than a code, or that to ask again."""
         self._to_whom: dict[str, set[str]] = defaultdict(set)
         self._changed: list[str] = []
         self._numbers = itertools.count()
@@ -283,6 +285,7 @@ class Judge:
         twice = self.twice()
         assert not twice, f"{len(twice)} codes told to two numbers, of {len(self.told)}: {list(twice.items())[:3]}"
         assert not self._changed, f"{len(self._changed)} numbers answered with another code: {self._changed[:3]}"
+        assert not self.untrue, f"{len(self.untrue)} were refused with something untrue: {self.untrue[:3]}"
         given_after_all = {code for code, _ in self.deletions.values()} & set(self.told.values())
         assert not given_after_all, f"deleted, and given out: {given_after_all}"
 
@@ -344,6 +347,10 @@ class Load:
                 ended = str(refusal)
             except (StoreUnavailable, Misconfigured):  # While a database is made anew, there is none of its name.
                 judge.unanswered.append(number)
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
+            except RequestRefused as refusal:
+                judge.untrue.append(f"{number}: {refusal}")
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
             with self._changed:
