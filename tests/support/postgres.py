@@ -93,17 +93,28 @@ class Databases:
 class Server:
     """A server in a folder of its own, that can be stopped, killed, started again, and followed by a replica."""
 
-    def __init__(self, settings: Mapping[str, str] | None = None, *, copy_of: Server | None = None) -> None:
-        """Make it, or a replica of another; it is not started. Without `settings` it is as durable as any."""
+    def __init__(
+        self,
+        settings: Mapping[str, str] | None = None,
+        *,
+        copy_of: Server | None = None,
+        in_memory: bool = False,
+        programs: Path | None = None,
+    ) -> None:
+        """Make it, or a replica of another; it is not started. Without `settings` it is as durable as any.
+
+        `in_memory`: its files may lie there, for it need not outlive the machine. `programs`: of another version.
+        """
+        self._programs = programs
         self.folder = Path(tempfile.mkdtemp(dir=_session_folder()))
         self.data = self.folder / "data"
         self.port = _free_port()
         self._run_as = _account()
         _give(self.folder, self._run_as)
-        if settings is QUICK and _in_memory().exists():
-            in_memory = Path(tempfile.mkdtemp(dir=_in_memory()))
-            _give(in_memory, self._run_as)
-            self.data.symlink_to(in_memory)
+        if (in_memory or settings is QUICK) and _in_memory().exists():
+            kept = Path(tempfile.mkdtemp(dir=_in_memory()))
+            _give(kept, self._run_as)
+            self.data.symlink_to(kept)
         if copy_of is None:
             self._password = secrets.token_hex(16)
             self._initialize()
@@ -121,6 +132,11 @@ class Server:
     @property
     def databases(self) -> Databases:
         return Databases(self.url)
+
+    @property
+    def programs(self) -> Path:
+        """Of its version."""
+        return _usable(self._programs or _first_programs())
 
     @property
     def pid(self) -> int:
@@ -163,6 +179,7 @@ class Server:
     def close(self) -> None:
         if (self.data / "postmaster.pid").exists():
             self._ctl("stop", "-w", "-m", "immediate")
+        shutil.rmtree(self.data.resolve(), ignore_errors=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _initialize(self) -> None:
@@ -186,13 +203,15 @@ class Server:
         done = self._run(program, *arguments)
         assert done.returncode == 0, done.stdout
 
-    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _run(
+        self, program: str, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         # Its output goes to a file: a server that it leaves behind would hold a pipe open.
         with tempfile.TemporaryFile("w+") as said:
             done = subprocess.run(
-                [str(_usable_programs() / program), *arguments],
+                [str(self.programs / program), *arguments],
                 cwd=self.folder,
-                env={"PATH": os.defpath, "HOME": str(self.folder), "LC_ALL": "C"},
+                env={"PATH": os.defpath, "HOME": str(self.folder), "LC_ALL": "C", **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
@@ -302,6 +321,24 @@ def session() -> Generator[None, None, None]:
         guard.communicate()
 
 
+def newer_programs() -> Path | None:
+    """The programs of the newest version that is installed beside the tests' own, to upgrade to."""
+
+    def version(folder: Path) -> int:
+        said = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=False).stdout
+        return int((re.findall("[0-9]+", said) or ["0"])[0])
+
+    folders = [*Path("/usr/lib/postgresql").glob("*/bin"), *_of_package("pginstall*/bin")]
+    newest = max((folder for folder in folders if (folder / "pg_upgrade").exists()), key=version, default=None)
+    return newest if newest and version(newest) > version(_first_programs()) else None
+
+
+def _of_package(pattern: str) -> list[Path]:
+    spec = importlib.util.find_spec(_PACKAGE)
+    places = (spec and spec.submodule_search_locations) or []
+    return [folder for place in places for folder in sorted(Path(place).glob(pattern))]
+
+
 def _candidates() -> Generator[tuple[Path, str], None, None]:
     if named := os.environ.get(PROGRAMS):
         yield Path(named), f"of {PROGRAMS}"
@@ -313,15 +350,19 @@ def _candidates() -> Generator[tuple[Path, str], None, None]:
         installed, key=lambda folder: [int(n) for n in re.findall("[0-9]+", str(folder))], reverse=True
     ):
         yield folder, "of this machine"
-    if (spec := importlib.util.find_spec(_PACKAGE)) and spec.submodule_search_locations:
-        yield Path(spec.submodule_search_locations[0]) / "pginstall" / "bin", "of a package"
+    for folder in _of_package("pginstall/bin"):
+        yield folder, "of a package"
+
+
+def _first_programs() -> Path:
+    folder = programs().folder
+    assert folder is not None
+    return folder
 
 
 @cache
-def _usable_programs() -> Path:
-    """Where the account that runs servers may run them: root's files are often closed to it."""
-    folder = programs().folder
-    assert folder is not None
+def _usable(folder: Path) -> Path:
+    """Where the account that runs servers may run a version's programs: root's files are often closed to it."""
     account = _account()
     test = ["test", "-x", str(folder / "postgres")]
     if account is None or subprocess.run(test, check=False, cwd="/", **_as(account)).returncode == 0:
