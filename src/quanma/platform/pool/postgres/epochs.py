@@ -73,6 +73,11 @@ SEEN_FIELDS = len(Seen._fields)
 class Unconfirmed(Exception):
     """Nothing may be done here before the epoch is confirmed."""
 
+    def __init__(self, went_back_in: str | None = None) -> None:
+        """`went_back_in`: the epoch in which the node that has the stock was seen to have gone back."""
+        super().__init__()
+        self.went_back_in = went_back_in
+
 
 class Missing(Exception):
     """Something that this host acknowledged is not in the database."""
@@ -126,6 +131,8 @@ class Epochs:
         self._transaction = transaction
         self._many_nodes = many_nodes
         self._has_begun = False
+        self._went_back_in: str | None = None
+        self._nodes: dict[int, str] = {}
         self._has_told_fence = False
         self._has_noted_missing = False
         self._settling: asyncio.Task[None] | None = None
@@ -136,33 +143,32 @@ class Epochs:
     def identity(self) -> str:
         return "''" if self._many_nodes else IDENTITY
 
-    def is_in_order(self, seen: Seen, server: str, known_beat: int) -> bool:
-        """Whether a turn may go on. `known_beat`: what this host remembered before `seen` was read."""
-        return (
-            seen.is_settled
-            and seen.server == server
-            and seen.epoch == self._witness.host.epoch
-            and (seen.beat or 0) >= known_beat
-        )
+    def check(self, seen: Seen, server: str, known_beat: int) -> None:
+        """Raises Unconfirmed: nothing may be done. `known_beat`: what this host remembered before `seen` was read."""
+        if not seen.is_settled or seen.server != server or seen.epoch != self._witness.host.epoch:
+            raise Unconfirmed
+        if (seen.beat or 0) < known_beat:
+            raise Unconfirmed(seen.key)
 
     async def enter(self, connection: Connection) -> Seen:
         """As a turn does, for what is no stock's turn. Raises Unconfirmed."""
         known_beat = self._witness.host.beat
         seen = await self._look(connection)
-        if not seen.is_fenced and not self.is_in_order(seen, connection.server, known_beat):
-            raise Unconfirmed
+        if not seen.is_fenced:
+            self.check(seen, connection.server, known_beat)
         return seen
 
     def start(self) -> None:
         if self._loop_task is None:
             self._loop_task = asyncio.create_task(self._run())
 
-    async def settle(self, seconds: float) -> None:
-        """Have the epoch confirmed, by this host and by all.
+    async def settle(self, seconds: float, went_back_in: str | None = None) -> None:
+        """Have the epoch confirmed, by this host and by all; first, let another begin if this one is `went_back_in`.
 
         Raises:
             StoreUnavailable: that takes longer. It goes on meanwhile.
         """
+        self._went_back_in = went_back_in or self._went_back_in
         if self._settling is None or self._settling.done():
             self._settling = asyncio.create_task(self._settle())
         await _within(
@@ -175,7 +181,7 @@ class Epochs:
             self._beating = asyncio.create_task(self._beat())
         await _within(self._beating, seconds, "nothing can be committed: does PostgreSQL wait for a standby?")
 
-    async def check(self) -> None:
+    async def check_commits(self) -> None:
         """Raises StoreUnavailable: nothing can be committed."""
         if time.monotonic_ns() - self._witness.host.renewed_at > 2 * BEAT_SECONDS * 1e9:
             await self.beat()
@@ -216,9 +222,18 @@ class Epochs:
             seen = await self._look(connection)
             if seen.is_fenced:
                 await self._under_fence(connection, seen)
-            elif not self.is_in_order(seen, connection.server, known_beat) or seen.beat is None:
-                await self.settle(2 * LEASE_SECONDS)
-                return
+            else:
+                if self._many_nodes and await self._a_node_was_started_anew(connection):
+                    self._went_back_in = seen.key
+                try:
+                    self.check(seen, connection.server, known_beat)
+                    is_in_order = self._went_back_in != seen.key and seen.beat is not None
+                except Unconfirmed as reason:
+                    self._went_back_in = reason.went_back_in or self._went_back_in
+                    is_in_order = False
+                if not is_in_order:
+                    await self.settle(2 * LEASE_SECONDS)
+                    return
             beat = max(seen.beat or 0, known_beat) + 1
             async with self._transaction(connection):
                 done = await connection.execute(
@@ -227,6 +242,17 @@ class Epochs:
             if done == "UPDATE 1":
                 self._witness.change_host(beat=beat, renewed_at=time.monotonic_ns())
                 await asyncio.to_thread(self._witness.sync)
+
+    async def _a_node_was_started_anew(self, connection: Connection) -> bool:
+        """Whether a node of the cluster was, since the last look: it may have been restored by itself."""
+        rows = await connection.fetch(
+            "SELECT nodeid, result FROM run_command_on_all_nodes("
+            "'SELECT extract(epoch FROM pg_postmaster_start_time())::text') WHERE success"
+        )
+        nodes = {int(node): str(started_at) for node, started_at in rows}
+        is_anew = any(self._nodes.get(node, started_at) != started_at for node, started_at in nodes.items())
+        self._nodes.update(nodes)
+        return is_anew
 
     async def prove(self, connection: Connection) -> None:
         """Commit something. What was committed before it is sure then, on every node."""
@@ -257,7 +283,8 @@ class Epochs:
                 )
                 was_away = not self._has_begun and (own is None or own[1]) and not self._witness.others_serve()
                 self._has_begun = True
-                if was_away or seen.server != connection.server or _went_back(seen, host):
+                is_older = seen.key == self._went_back_in or _went_back(seen, host)
+                if was_away or seen.server != connection.server or is_older:
                     await self._begin(connection, seen)
                 elif own is None or own[0] != seen.key or host.epoch != seen.epoch:
                     await self._confirm(connection, seen, None if own is None else own[2])

@@ -125,12 +125,12 @@ class Link:
                     return done
             except QuanmaError:
                 raise
-            except Unconfirmed:
+            except Unconfirmed as reason:
                 if not (asks := asks - 1):
                     raise StoreUnavailable("the database changes again and again: try again later") from None
-                await self._settled(KEEP_ASKING_SECONDS)
+                await self._lost_is_unavailable(self.epochs.settle(KEEP_ASKING_SECONDS, reason.went_back_in))
             except Missing:
-                await self._fence_missing()
+                await self._lost_is_unavailable(self.epochs.fence_missing())
             except _SETTINGS_WRONG as problem:
                 raise Misconfigured(f"the database refuses us ({problem}): correct the database URL") from None
             except (*_LOST, *_AGAIN) as problem:
@@ -171,7 +171,7 @@ class Link:
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 await self.call(ask)
-                await self._lost_is_unavailable(self.epochs.check())
+                await self._lost_is_unavailable(self.epochs.check_commits())
         except TimeoutError:
             raise StoreUnavailable("the database does not answer") from None
 
@@ -214,12 +214,6 @@ class Link:
         """Nothing is told while a COMMIT has no sure outcome: a later one that is sure makes all before it sure."""
         await self.epochs.prove(connection)
         self.witness.clear_doubts()
-
-    async def _settled(self, seconds: float) -> None:
-        await self._lost_is_unavailable(self.epochs.settle(seconds))
-
-    async def _fence_missing(self) -> None:
-        await self._lost_is_unavailable(self.epochs.fence_missing())
 
     async def _lost_is_unavailable(self, work: Awaitable[None]) -> None:
         try:

@@ -22,7 +22,7 @@ from ... import rules
 from ...life import CouponFacts
 from ...rules import Product, StockFacts
 from .. import answers
-from .epochs import PROOFS, SEEN, SEEN_FIELDS, Missing, Seen, Unconfirmed, word_of
+from .epochs import PROOFS, SEEN, SEEN_FIELDS, Missing, Seen, word_of
 from .link import Connection, Link
 from .session import GROUND, check_durable
 from .witness import IssuedCoupon, Mark
@@ -129,8 +129,7 @@ class Turn:
             )
         check_durable(*ground)
         if not seen.is_fenced:
-            if not link.epochs.is_in_order(seen, connection.server, known_beat):
-                raise Unconfirmed
+            link.epochs.check(seen, connection.server, known_beat)
             if not is_proven:
                 raise Missing
         facts, notifies, turn_no = facts_of(rest[5:11]), rest[11], rest[12]
