@@ -16,7 +16,7 @@ from ...traces import trace_of
 from . import schema
 from .address import Address, addresses_of
 from .epochs import Epochs, Missing, Unconfirmed, lineage
-from .session import ServerConnection, UnsureCommit, WrongServer, begin_session, give_up, transaction
+from .session import ServerConnection, UnsureCommit, WrongServer, begin_session, check_ground, give_up, transaction
 from .witness import EpochPassed, Witness, known_pools
 
 T = TypeVar("T")
@@ -166,6 +166,7 @@ class Link:
         """Raises StoreUnavailable: the database does not answer, or nothing can be committed there."""
 
         async def ask(connection: Connection) -> None:
+            await check_ground(connection)
             await self._note_fence(connection)
 
         try:

@@ -135,13 +135,14 @@ async def has_many_nodes(connection: Connection) -> bool:
 
 
 async def fence(connection: Connection) -> str | None:
-    """Return why nothing may be given out from here, or None."""
-    if (why := await _noted(connection, "fenced")) is not None:
-        said = "this database was declared a copy" if why == "yes" else why
-    elif await _noted(connection, "home") != await home(connection):
-        said = "this database is a restored copy, and may lack coupons that were given out since"
-    else:
-        return None
+    """Return why nothing may be given out from here, or None. What is found is noted, for all hosts."""
+    why = await _noted(connection, "fenced")
+    if why is None:
+        if await _noted(connection, "home") == await home(connection):
+            return None
+        why = "this database is a restored copy, and may lack coupons that were given out since"
+        await raise_fence(connection, why)
+    said = "this database was declared a copy" if why == "yes" else why
     return f"{said}: nothing is drawn until `quanma reconcile` says so"
 
 

@@ -126,6 +126,11 @@ async def set_settings(connection: ServerConnection) -> None:
 GROUND = "current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')"
 
 
+async def check_ground(connection: Connection) -> None:
+    """Raises StoreUnavailable: the server can lose what it said it keeps."""
+    check_durable(*await connection.fetchrow(f"SELECT {GROUND}"))
+
+
 def check_durable(fsync: str, full_page_writes: str, synchronous_commit: str) -> None:
     """Raises StoreUnavailable: with these settings a server can lose what it said it keeps."""
     for name, setting, unsafe in (
