@@ -7,8 +7,10 @@ with another code. A move that loses nothing goes on by itself; one that lost so
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +28,7 @@ from tests.support import postgres
 from tests.support.cable import Cable
 from tests.support.cluster import SYNCHRONOUS, AnotherCluster, Member, address, insist, wait_for_a_waiting_commit
 from tests.support.judge import GOES_ON_WITHIN_SECONDS, Host, Judge, patiently
+from tests.support.oldcopy import OldCopy
 from tests.support.platform import APPID, MCHID
 from tests.support.postgres import Server, execute, query
 
@@ -90,15 +93,19 @@ def hosts(made_world: Path, tmp_path: Path) -> Iterator[Hosts]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A COMMIT, a statement and a call are given up after a second or two."""
-    for module, patience in (
-        ("link", "WAIT_SECONDS"),
-        ("link", "KEEP_TRYING_SECONDS"),
-        ("session", "COMMIT_SECONDS"),
-        ("epochs", "COMMIT_OVERDUE_SECONDS"),
-    ):
-        monkeypatch.setattr(f"quanma.platform.pool.postgres.{module}.{patience}", 1.0)
+def impatience(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From then on, a COMMIT, a statement and a call are given up after a second or two."""
+
+    def begins() -> None:
+        for module, patience in (
+            ("link", "WAIT_SECONDS"),
+            ("link", "KEEP_TRYING_SECONDS"),
+            ("session", "COMMIT_SECONDS"),
+            ("epochs", "COMMIT_OVERDUE_SECONDS"),
+        ):
+            monkeypatch.setattr(f"quanma.platform.pool.postgres.{module}.{patience}", 1.0)
+
+    return begins
 
 
 @pytest.fixture
@@ -219,13 +226,14 @@ def test_a_synchronous_replica_goes_on_by_itself(make: Make, hosts: Hosts) -> No
 
 
 def test_a_promoted_server_that_waits_for_a_replica_says_so_and_goes_on_when_it_need_not(
-    make: Make, hosts: Hosts, impatient: None
+    make: Make, hosts: Hosts, impatience: Callable[[], None]
 ) -> None:
     primary, replica = replicated(make, synchronous=True)
     replica.alter_system(**SYNCHRONOUS)
     judge = Judge(hosts(address(new_database(primary), primary, replica)), codes=200)
     judge.draw(5)
     judge.draw(5, judge.hosts[1])
+    impatience()
     primary.kill()
     replica.promote()
     with pytest.raises(StoreUnavailable):
@@ -258,25 +266,33 @@ def shown(host: Host, openid: str) -> list[str | None]:
     return [coupon.coupon_code for coupon in host.worker.run(listing).data]
 
 
-def test_a_wait_for_a_replica_that_an_administrator_cancels_is_no_answer(
-    make: Make, cable: Cable, hosts: Hosts
+@pytest.mark.parametrize("how", ["pg_cancel_backend", "pg_terminate_backend"])
+def test_a_wait_for_a_replica_that_an_administrator_ends_is_no_answer(
+    make: Make, cable: Cable, hosts: Hosts, impatience: Callable[[], None], how: str
 ) -> None:
+    """Neither is what it leaves, asked for again, nor what it shows."""
     primary, replica = replicated(make, cable, synchronous=True)
     judge = Judge(hosts(address(new_database(primary), primary, replica)), codes=40)
+    one, other = judge.hosts
     judge.draw(5)
-    judge.draw(5, judge.hosts[1])
+    judge.draw(5, other)
     cable.hold()
-    pool = judge.pool
-    asked = pool.spawn(pool.sending(judge.stock_id, "oWaits", "Waits"))
-    execute(primary.url, f"SELECT pg_cancel_backend({wait_for_a_waiting_commit(primary)})")
-    if (outcome := _outcome(asked.result, 3)) is not None:
-        judge.noted("Waits", outcome)
+    impatience()
+    asked = one.worker.spawn(one.worker.sending(judge.stock_id, "oWaits", "Waits"))
+    execute(primary.url, f"SELECT {how}({wait_for_a_waiting_commit(primary)})")
+    answers = [_outcome(asked.result, 3)]
+    for host in judge.hosts:
+        again = host.worker.spawn(host.worker.sending(judge.stock_id, "oWaits", "Waits"))
+        answers.append(_outcome(again.result, 3))
+        with contextlib.suppress(StoreUnavailable):
+            answers += shown(host, "oWaits")
+    for code in filter(None, answers):
+        judge.noted("Waits", code)
     primary.kill()
     replica.promote()
-    if (later := _outcome(asked.result, 60)) is not None:
-        judge.noted("Waits", later)
+    patiently(lambda: judge.draw(1))
     judge.settle()
-    assert outcome is None
+    assert not any(answers), answers
 
 
 def _outcome(answer: Callable[[float], str], seconds: float) -> str | None:
@@ -289,13 +305,14 @@ def _outcome(answer: Callable[[float], str], seconds: float) -> str | None:
 
 @pytest.mark.parametrize("ends", ["released", "promoted"])
 def test_what_waits_for_a_replica_is_shown_to_nobody_though_we_give_up_waiting(
-    make: Make, cable: Cable, hosts: Hosts, impatient: None, ends: str
+    make: Make, cable: Cable, hosts: Hosts, impatience: Callable[[], None], ends: str
 ) -> None:
     primary, replica = replicated(make, cable, synchronous=True)
     judge = Judge(hosts(address(new_database(primary), primary, replica)), codes=40)
     judge.draw(5)
     judge.draw(5, judge.hosts[1])
     cable.hold()
+    impatience()
     pool = judge.pool
     asked = pool.spawn(pool.sending(judge.stock_id, "oWaits", "Waits"))
     wait_for_a_waiting_commit(primary)
@@ -454,6 +471,40 @@ def test_what_only_a_worker_that_ended_knows_of_is_not_given_out_by_the_next_one
     assert isinstance(refusal, PoolFenced), refusal
 
 
+def test_what_a_host_committed_and_has_not_marked_when_the_database_goes_back_is_not_acknowledged(
+    server: Member, hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host stands still for a moment between COMMIT and mark, as one does whose machine is short of memory."""
+    url = server.databases.url_of(new_database(server))
+    judge = Judge(hosts(url), codes=8)
+    paused, other = judge.hosts
+    judge.draw(2, paused)
+    judge.draw(2, other)
+    copy = OldCopy.of(url)
+    stands_still, goes_on = threading.Event(), threading.Event()
+    witness = importlib.import_module("quanma.platform.pool.postgres.witness").Witness
+    note = witness.note
+
+    def noted(self: Any, *arguments: Any, **options: Any) -> Any:
+        if self.folder.is_relative_to(paused.folder):
+            stands_still.set()
+            assert goes_on.wait(30)
+        return note(self, *arguments, **options)
+
+    monkeypatch.setattr(witness, "note", noted)
+    asked = paused.worker.spawn(paused.worker.sending(judge.stock_id, "oPaused", "Paused"))
+    assert stands_still.wait(20)
+    copy.put_back(url)
+    drawing = threading.Thread(target=lambda: patiently(lambda: judge.draw(1, other)))
+    drawing.start()
+    time.sleep(1)  # As long as it stands still; the other one may draw meanwhile, or wait.
+    goes_on.set()
+    drawing.join()
+    if (code := _outcome(asked.result, 30)) is not None:
+        judge.noted("Paused", code)
+    judge.settle()
+
+
 def test_a_dump_of_a_pool_at_rest_is_put_back_and_goes_on_by_itself(server: Member, hosts: Hosts) -> None:
     database = new_database(server)
     judge = Judge(hosts(server.databases.url_of(database)), codes=100)
@@ -556,6 +607,39 @@ def test_the_old_primary_beside_the_promoted_one_gives_nothing_twice(make: Make,
     judge.settle()
 
 
+def test_an_address_that_leads_back_to_the_old_primary_gives_nothing_out(
+    make: Make, cable: Cable, hosts: Hosts
+) -> None:
+    """A floating address: one host in the URL, another server behind it."""
+    old, new = replicated(make, synchronous=False)
+    database = new_database(old)
+    cable.leads_to = old.port
+    there = urlsplit(old.databases.url_of(database))
+    url = there._replace(netloc=f"{there.netloc.rpartition(':')[0]}:{cable.port}").geturl()
+    judge = Judge(hosts(url), codes=200)
+    with judge.drawing(2) as load:
+        load.more(5)
+    new.wait_until_level_with(old)
+    new.promote()
+    cable.leads_to = new.port
+    cable.cut()
+    with judge.drawing(2) as load:
+        load.more(5, GOES_ON_WITHIN_SECONDS)
+    cable.leads_to = old.port
+    cable.cut()
+    for host in judge.hosts:
+        with pytest.raises(StoreUnavailable):
+            judge.draw(1, host)
+        host.restart()
+        with pytest.raises(StoreUnavailable):
+            judge.draw(1, host)
+    cable.leads_to = new.port
+    cable.cut()
+    with judge.drawing(2) as load:
+        load.more(5, GOES_ON_WITHIN_SECONDS)
+    judge.settle_whole()
+
+
 # Settings of a running server
 
 
@@ -632,7 +716,7 @@ def test_an_upgraded_cluster_is_fenced_until_somebody_says_that_nothing_is_missi
             host.url = new.databases.url_of(database)
             host.restart()
         told = judge.ask_again()
-        assert told.refused == 0
+        assert told.refused == 0, told.why
         if judge.pool.pool.fence():
             assert reconcile(judge.hosts[0], "--nothing-issued")[0] == 0
         with judge.drawing() as load:

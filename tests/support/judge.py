@@ -99,8 +99,10 @@ class Host:
             worker.run(worker.pool.close())
 
     def start(self) -> None:
+        """As `quanma serve` begins: it looks at its database before anybody asks."""
         for worker in self.workers:
             worker.open_again()
+            worker.spawn(worker.pool.check())
 
     def restart(self) -> None:
         self.stop()
@@ -116,6 +118,8 @@ class Told(NamedTuple):
 
     same: int
     refused: int
+    why: str = ""
+    """The last refusal."""
 
 
 class Judge:
@@ -201,7 +205,7 @@ class Judge:
     def ask_again(self) -> Told:
         """Through all workers in turn."""
         told = list(self.told.items())
-        same = refused = 0
+        same, refused, why = 0, 0, ""
         pools = itertools.cycle([worker for host in self.hosts for worker in host.workers])
         for first in range(0, len(told), 100):
             asked = told[first : first + 100]
@@ -209,12 +213,12 @@ class Judge:
             answers = pool.together(*(pool.sending(self.stock_id, f"o{number}", number) for number, _ in asked))
             for (number, code), answer in zip(asked, answers, strict=True):
                 if isinstance(answer, StoreUnavailable):
-                    refused += 1
+                    refused, why = refused + 1, str(answer)
                     continue
                 # Every other refusal says something untrue of a number that was answered.
                 assert isinstance(answer, str), f"{number} has {code}, and is now told: {answer}"
                 same += self.noted(number, answer) == code
-        return Told(same, refused)
+        return Told(same, refused, why)
 
     def drain(self) -> None:
         """Draw through all workers in turn, until nothing is given out any more."""
