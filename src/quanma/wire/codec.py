@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, quote, unquote_plus, urlencode
 
 import msgspec
 
+from ..api import answers
 from ..api.operation import Operation, build
 from ..errors import ParamError, PlatformError, RequestInvalid, named
 from . import multipart
@@ -130,35 +131,50 @@ def encode_answer(value: Any) -> bytes:
 
 
 def decode_answer(operation: Operation[..., Any, Any, Resp], body: bytes) -> Resp:
-    """Raises ValueError: the body is not what the operation answers."""
+    """Raises ValueError: the body is not what the operation answers, or a name stands twice in it."""
     try:
-        content: Any = msgspec.json.decode(body) if body and operation.response is not type(None) else None
+        content: Any = json_value(body) if body and operation.response is not type(None) else None
     except RecursionError as problem:
         raise ValueError("it is nested too deeply") from problem
     if operation.read is not None and isinstance(content, dict):
         content = operation.read(content)
-    answer: Resp = msgspec.convert(content, operation.response)
-    return answer
+    return answers.read(content, operation.response)
 
 
-class _ErrorBody(msgspec.Struct):
-    code: str = ""
-    message: str = ""
-    detail: Any = None
+def json_value(body: bytes) -> Any:
+    """Return what JSON says, if it says it once: of two repeated names, readers differ in which one counts.
+
+    Raises:
+        ValueError: it is not JSON, or a name stands twice.
+        RecursionError: it is nested too deeply.
+    """
+    value = msgspec.json.decode(body)
+    # What comes out again as it went in has none; all else is read by json too, which shows them, and which is laxer
+    # than msgspec about numbers, depth and surrogates.
+    if msgspec.json.encode(value) != body:
+        json.loads(body, object_pairs_hook=_once)
+    return value
 
 
 def decode_error(status_code: int, headers: Mapping[str, str], body: bytes, *, verified: bool) -> PlatformError:
     """Return the error of a failure's body. A missing or unreadable one still has its status, and its text."""
     try:
-        error = msgspec.json.decode(body, type=_ErrorBody)
+        error = json_value(body)
     except (ValueError, RecursionError):
-        error = _ErrorBody(message=body[:200].decode("utf-8", "replace"))
+        error = None
+    # Each part by itself: a message that is null takes no code away.
+    said = error if isinstance(error, dict) else {}
+    code, message, detail = said.get("code"), said.get("message"), said.get("detail")
+    code = code if isinstance(code, str) else ""
+    if not isinstance(message, str) or not message:
+        text = "" if code or error == {} else body[:200].decode("utf-8", "replace")
+        message = text or f"HTTP {status_code} without a message"
     wait = headers.get("retry-after", "")
-    return named(status_code, error.code)(
-        error.message or f"HTTP {status_code} without a message",
-        code=error.code or None,
+    return named(status_code, code)(
+        message,
+        code=code or None,
         status_code=status_code,
-        detail=error.detail if isinstance(error.detail, dict) else None,
+        detail=detail if isinstance(detail, dict) else None,
         request_id=headers.get("request-id"),
         retry_after_seconds=float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 7 else None,
         verified=verified,
@@ -172,11 +188,7 @@ def _picture(content_type: str, body: bytes) -> dict[str, Any]:
 
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
-        fields = msgspec.json.decode(body)
-        # One of two repeated keys would win. What comes out again as it went in has none; all else is read by json too,
-        # which shows them, and which is laxer than msgspec about numbers, depth and surrogates.
-        if msgspec.json.encode(fields) != body:
-            json.loads(body, object_pairs_hook=_once)
+        fields = json_value(body)
     except (ValueError, RecursionError) as problem:
         if isinstance(problem, UnicodeError):
             raise
