@@ -63,6 +63,8 @@ def request(method: str, path: str, data: str | None, query: Sequence[str], conf
         if not equals:
             raise click.UsageError(f"--query {pair} is not K=V")
         pairs.append((name, value))
+    if len(dict(pairs)) != len(pairs):
+        raise click.UsageError("a query parameter stands twice, and which one counts is uncertain")
     body = _json_object(data) if data is not None else None
     with Wechatpay.from_config(config) as wxpay:
         _show(wxpay.chain(path).send(method.upper(), body, dict(pairs)))

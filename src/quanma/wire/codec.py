@@ -17,7 +17,7 @@ import msgspec
 from ..api import answers
 from ..api.operation import Operation, build
 from ..errors import ParamError, PlatformError, RequestInvalid, named
-from . import multipart
+from . import multipart, values
 
 Resp = TypeVar("Resp")
 
@@ -47,38 +47,38 @@ def encode_request(operation: Operation[..., Any, Any, Any], request: Any) -> Pa
         return Parts(operation.verb, operation.path, pieces.body, pieces.content_type, pieces.meta)
     fields = {name: value for name, value in msgspec.to_builtins(checked).items() if value is not None}
     if operation.verb in IN_QUERY:
-        return encode_parts(operation.verb, operation.path, fields)
+        return _parts(operation.verb, operation.path, fields)
     in_path = {name: fields.pop(name) for name in _VARIABLE.findall(operation.path)}
-    return encode_parts(operation.verb, operation.path, in_path, fields)
+    return _parts(operation.verb, operation.path, in_path, fields)
 
 
-def encode_parts(verb: str, path: str, fields: Mapping[str, Any], body: Mapping[str, Any] | None = None) -> Parts:
-    """Put the fields that a path names into it, the others into the query, and `body` into JSON.
+def encode_undeclared(verb: str, path: str, fields: Mapping[str, Any], body: Any = None) -> Parts:
+    """Put the fields that a path names into it, the others into the query, and `body` into JSON. None is left out.
 
     Raises:
-        RequestInvalid: a variable of the path is missing, or a value can't be written there.
+        RequestInvalid: a variable of the path is missing, or a value has no certain text where it stands.
     """
-    rest = {name: value for name, value in fields.items() if value is not None}
+    return _parts(verb, path, fields, None if body is None else values.plain(body, "the body"))
+
+
+def _parts(verb: str, path: str, fields: Mapping[str, Any], body: Any = None) -> Parts:
+    rest = {name: values.text(value, name) for name, value in fields.items() if value is not None}
     try:
         target = _VARIABLE.sub(lambda variable: _segment(path, variable[1], rest), path)
         if rest:
-            target += "?" + urlencode({name: _query_text(value) for name, value in rest.items()}, quote_via=quote)
+            target += "?" + urlencode(rest, quote_via=quote)
         return Parts(verb, target, b"" if body is None else msgspec.json.encode(body))
     except (UnicodeEncodeError, TypeError) as problem:
         raise RequestInvalid(f"{verb} {path}: a value is neither text nor JSON: {problem}") from problem
 
 
-def _segment(path: str, name: str, fields: dict[str, Any]) -> str:
-    value = str(fields.pop(name, ""))
+def _segment(path: str, name: str, fields: dict[str, str]) -> str:
+    value = fields.pop(name, "")
     # URLs drop "." and "..": what is signed would not be what is sent.
     if value in ("", ".", ".."):
         raise RequestInvalid(f"{path} needs a {name} that can stand between slashes, not {value!r}")
     # safe="": a code may hold a slash, and must stay one segment.
     return quote(value, safe="")
-
-
-def _query_text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def signed_body(operation: Operation[..., Any, Any, Any] | None, content_type: str, body: bytes) -> bytes:
