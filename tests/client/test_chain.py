@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections import OrderedDict, namedtuple
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -28,6 +28,11 @@ Called = tuple[Operation[..., Any, Any, Any], codec.Parts]
 
 def chain(path: str = "v3/x/y", host: str | None = None) -> Chain[Called]:
     return Chain(path, lambda operation, parts: (operation, parts), host)
+
+
+class Pair(NamedTuple):
+    left: int
+    right: int
 
 
 class Colour(enum.Enum):
@@ -219,6 +224,5 @@ def test_what_is_no_host_is_refused_and_not_shown(host: str) -> None:
 
 
 def test_a_named_tuple_is_a_list_as_json_has_it() -> None:
-    pair = namedtuple("pair", "a b")
-    _, parts = chain().post({"a": pair(1, 2)})
+    _, parts = chain().post({"a": Pair(1, 2)})
     assert msgspec.json.decode(parts.body) == {"a": [1, 2]}

@@ -24,7 +24,7 @@ from tests.declarations.minimal import MINIMAL
 
 ANSWERED = [operation for operation in OPERATIONS if operation.response is not type(None)]
 every_answer = pytest.mark.parametrize("operation", ANSWERED, ids=chain_of)
-OF_EACH_JSON_TYPE = (None, True, 1, 1.5, "text", [], {})
+OF_EACH_JSON_TYPE: tuple[Any, ...] = (None, True, 1, 1.5, "text", [], {})
 
 
 def outside(kind: inspect.Type, *, above: bool) -> Any:

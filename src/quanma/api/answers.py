@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import cache, reduce
 from operator import or_
-from types import UnionType
+from types import GenericAlias, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -42,7 +42,7 @@ def unlimited(kind: Any) -> Any:
     if origin in (Union, UnionType):
         return reduce(or_, map(unlimited, arguments))
     if origin in (list, dict):
-        return origin[*map(unlimited, arguments)]
+        return GenericAlias(origin, tuple(map(unlimited, arguments)))
     return _twin(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else kind
 
 
@@ -55,11 +55,11 @@ class _Original(NamedTuple):
     required: frozenset[str]
 
 
-_ORIGINALS: dict[type[_Twin], _Original] = {}
+_ORIGINALS: dict[type[msgspec.Struct], _Original] = {}
 
 
 @cache
-def _twin(struct: type[msgspec.Struct]) -> type[_Twin]:
+def _twin(struct: type[msgspec.Struct]) -> type[msgspec.Struct]:
     hints = get_type_hints(struct, include_extras=True)
     declared = msgspec.structs.fields(struct)
     fields = [

@@ -121,7 +121,7 @@ def keys_of(event: Event) -> list[str]:
 def _raw(body: object) -> bytes:
     if isinstance(body, bytes | bytearray | memoryview):
         return bytes(body)
-    kind = {str: "text", dict: "parsed"}.get(type(body), f"a {type(body).__name__}")
+    kind = "text" if isinstance(body, str) else "parsed" if isinstance(body, dict) else f"a {type(body).__name__}"
     raise NotAsReceived(
         f"the body is {kind}, and the signature is over bytes: give the raw body as it came, not decoded or parsed "
         "(Flask: request.get_data(); Django: request.body; FastAPI: await request.body())"
