@@ -160,6 +160,23 @@ def test_an_event_of_another_type_is_plain_json() -> None:
     assert (event.event_type, event.content) == ("COUPON.TOMORROW", {"future": [1, {"x": None}]})
 
 
+def test_the_content_of_another_type_is_plain_and_can_be_written() -> None:
+    text = b'{"a":{"b":["\\ud800","\\ud83d\\ude00","\\\\ud800"]},"c":1,"c":1}'
+    body = event_body(text, event_type="TRANSACTION.SUCCESS")
+    content = receiver().receive(signing_headers(body), body).content
+    assert content == {"a": {"b": ["\ufffd", "\U0001f600", "\\ud800"]}, "c": 1}
+    assert isinstance(content, dict)
+    assert [type(content), type(content["a"])] == [dict, dict]
+
+
+def test_the_attach_info_of_a_coupon_is_plain_and_can_be_written() -> None:
+    body = event_body(json.dumps({**SENT, "attach_info": {"a": {"b": "\ud800"}}}).encode())
+    content = receiver().receive(signing_headers(body), body).content
+    assert isinstance(content, CouponSent)
+    assert content.attach_info == {"a": {"b": "\ufffd"}}
+    assert type(content.attach_info["a"]) is dict
+
+
 def test_fields_of_tomorrow_are_accepted() -> None:
     body = event_body({**SENT, "field_of_tomorrow": 1}, field_of_tomorrow={"x": 1})
     content = receiver().receive(signing_headers(body), body).content
@@ -200,6 +217,7 @@ def test_an_envelope_without_associated_data_and_summary_opens() -> None:
         (event_body(b'{"stock_id":"1","coupon_code":"A1","coupon_code":"B2"}'), "two different values of coupon_code"),
         (event_body()[:-2] + b',"nonce":"000000000000"}}', "two different values of nonce"),
         (event_body(b"\xff"), "signed but not what it should be"),
+        (event_body(b'{"amount":1,"amount":2}', event_type="X"), "a name stands twice, with different values"),
         (event_body(b"[]", event_type="X"), "not a JSON object"),
         (event_body(b'{"x":' + b"[" * 100_000, event_type="X"), "signed but not what it should be"),
         (b" " * (BODY_BYTES_MAX + 1), "longer than 1048576 bytes"),

@@ -83,7 +83,7 @@ class Receiver:
         text = sealed.unseal(self._apiv3_key, resource.nonce, resource.associated_data, resource.ciphertext)
         event_type = envelope.event_type or (COUPON_SEND if resource.original_type == ORIGINAL_TYPE else "")
         content: CouponSent | dict[str, Any]
-        content = eventbody.read_coupon(text) if event_type == COUPON_SEND else eventbody.read_object(text)
+        content = eventbody.read_coupon(text) if event_type == COUPON_SEND else eventbody.read_plain(text)
         name = envelope.id or hashlib.sha256(text).hexdigest()[:32]
         return Event(name, event_type, envelope.create_time, content)
 

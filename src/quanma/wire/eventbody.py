@@ -8,7 +8,8 @@ counts as absent then. No limit holds, and no reading but this one: json, which 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Callable
 from typing import Any
 
 from ..api.events import CouponSent, Envelope, Resource
@@ -18,7 +19,7 @@ from . import sealed
 
 def read_envelope(body: bytes) -> Envelope:
     """Raises EventUnreadable: it lacks what opens it, or is sealed in another way. `id` is empty if it has none."""
-    fields = read_object(body)
+    fields = _read(body, _object)
     resource = fields.get("resource")
     if not isinstance(resource, _Object):
         raise EventUnreadable("the event is signed, and has no resource")
@@ -43,7 +44,7 @@ def read_envelope(body: bytes) -> Envelope:
 
 def read_coupon(plaintext: bytes) -> CouponSent:
     """Raises EventUnreadable: it lacks stock or code, or has two of them. The message holds neither."""
-    fields = read_object(plaintext)
+    fields = _read(plaintext, _object)
     return CouponSent(
         event_type=_text(fields, "event_type"),
         coupon_code=_needed(fields, "coupon_code"),
@@ -58,29 +59,54 @@ def read_coupon(plaintext: bytes) -> CouponSent:
     )
 
 
+def read_plain(plaintext: bytes) -> dict[str, Any]:
+    """Return the content of an event of another type.
+
+    Raises:
+        EventUnreadable: it is no JSON object, or a name stands twice with different values: nobody knows which counts.
+    """
+    content: dict[str, Any] = _read(plaintext, _agreeing)
+    return content
+
+
 class _Object(dict[str, Any]):
     """A JSON object. `twofold`: the names that stand in it more than once, with different values."""
 
     twofold: frozenset[str] = frozenset()
 
 
-def read_object(text: bytes) -> _Object:
-    """Raises EventUnreadable: it is no JSON object, however one reads it. What is no UTF-8 becomes U+FFFD."""
+def _read(text: bytes, hook: Callable[[list[tuple[str, Any]]], Any]) -> Any:
+    """Return a JSON object. What is no UTF-8 becomes U+FFFD, and half a surrogate pair too: neither can be written."""
+    readable = _ESCAPE.sub(_whole, text.decode("utf-8-sig", "replace"))
     try:
-        value = json.loads(text.decode("utf-8-sig", "replace"), object_pairs_hook=_object, strict=False)
+        value = json.loads(readable, object_pairs_hook=hook, strict=False)
     except (ValueError, RecursionError) as problem:
         raise EventUnreadable(f"the event is signed but not what it should be: {_without_text(problem)}") from None
-    if not isinstance(value, _Object):
+    if not isinstance(value, dict):
         raise EventUnreadable("the event is signed but not what it should be: not a JSON object")
     return value
 
 
-def _object(pairs: Iterable[tuple[str, Any]]) -> _Object:
-    pairs = list(pairs)
+_ESCAPE = re.compile(r"\\u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|\\u[dD][89a-fA-F]\w\w|\\.")
+"""Of JSON: a surrogate pair, half of one, or any other escape, an escaped backslash too."""
+
+
+def _whole(escape: re.Match[str]) -> str:
+    half = len(escape[0]) == len(r"\ud800")
+    return r"\ufffd" if half else escape[0]
+
+
+def _object(pairs: list[tuple[str, Any]]) -> _Object:
     made = _Object(pairs)
     if len(made) != len(pairs):
         made.twofold = frozenset(name for name, value in pairs if made[name] != value)
     return made
+
+
+def _agreeing(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if _object(pairs).twofold:
+        raise ValueError("a name stands twice, with different values")
+    return dict(pairs)
 
 
 def _needed(fields: _Object, name: str) -> str:
@@ -97,18 +123,17 @@ def _text(fields: _Object, name: str) -> str:
     value = fields.get(name)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    # Half a surrogate pair can't be written anywhere.
-    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if isinstance(value, str) else ""
+    return value if isinstance(value, str) else ""
 
 
 def _mapping(value: Any) -> dict[str, Any] | None:
     """An object, or an object that was written as text."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return None
-    return dict(value) if isinstance(value, dict) else None
+    text = value if isinstance(value, str) else json.dumps(value)
+    try:
+        mapping: dict[str, Any] = _read(text.encode(), dict)
+    except EventUnreadable:
+        return None
+    return mapping
 
 
 def _without_text(problem: Exception) -> str:
