@@ -173,6 +173,7 @@ def test_the_attach_info_of_a_coupon_is_plain_and_can_be_written() -> None:
     body = event_body(json.dumps({**SENT, "attach_info": {"a": {"b": "\ud800"}}}).encode())
     content = receiver().receive(signing_headers(body), body).content
     assert isinstance(content, CouponSent)
+    assert content.attach_info is not None
     assert content.attach_info == {"a": {"b": "\ufffd"}}
     assert type(content.attach_info["a"]) is dict
 
