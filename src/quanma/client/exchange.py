@@ -129,7 +129,6 @@ def exchange(
         request = _signed(identity, host, parts, clocks.wall(), identity.ring.preferred())
         reply = yield Send(request, timeout_seconds)
         try:
-            reply = plain(reply) if isinstance(reply, Reply) else reply
             if (
                 certificates is not None
                 and isinstance(reply, Reply)
@@ -194,8 +193,8 @@ def _fetch(
         if not isinstance(reply, Reply):
             return
         try:
-            wanted = certificates.learn(plain(reply), clocks.wall())
-        except (SignatureInvalid, AnswerUntrusted):
+            wanted = certificates.learn(reply, clocks.wall())
+        except SignatureInvalid:
             return
         if wanted is None:
             return
@@ -211,6 +210,7 @@ def _read(
     assert reply is not None
     if isinstance(reply, Failed):
         raise reply.error
+    reply = plain(reply)
     headers = {name.lower(): value for name, value in reply.headers}
     succeeded = 200 <= reply.status_code < 300
     if reply.status_code < 400 and not succeeded:

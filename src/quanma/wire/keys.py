@@ -75,7 +75,7 @@ class KeyRing:
             SignatureInvalid: it does not hold; the message says which check failed.
         """
         signed = signature.parse_answer(headers)
-        signature.check_answers_form(signed.timestamp, signed.nonce)
+        signature.check_form(signed.timestamp, signed.nonce)
         key = self._keys.get(signed.serial)
         if key is None:
             held = ", ".join(self._keys) or "none"
