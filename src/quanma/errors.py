@@ -8,9 +8,11 @@ QuanmaError
 ├── LedgerRefused          resume, restart or correct what the message names: nothing was sent
 ├── StoreUnavailable       the pool's store can't be used: free the disk, correct the mode, restart
 │   └── PoolFenced         it may be an older copy, and gives nothing out: `quanma reconcile`
+├── NotAsReceived          give the receiver the headers and the raw body of the request, as they came
 ├── SignatureInvalid       a signed message does not hold; the message says which check failed
 │   ├── ClockSkewed        it was signed more than 300 s ago, or from now
-│   └── KeyUnknown         it is signed with a key that is not in platform_keys
+│   ├── KeyUnknown         it is signed with a key that is not in platform_keys
+│   └── EventUnreadable    the signature holds, and what it signs is no event: keep it, and ask
 ├── PlatformError          the platform answered, and said no
 │   ├── RequestRefused     correct the request; the same one will be refused again
 │   │   ├── ParamError, SignError, NoAuth, RuleLimit, NotEnough
@@ -38,6 +40,12 @@ class QuanmaError(Exception):
 
     may_have_executed: bool = False
     """Whether the call that ended so may have taken effect all the same, by this attempt or by an earlier one."""
+    effort: str = ""
+    """What a call had done when it ended so: "4 attempts in 8.1 s". Empty for what was no call."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{text} ({self.effort})" if self.effort else text
 
 
 class Misconfigured(QuanmaError):
@@ -78,6 +86,14 @@ class ClockSkewed(SignatureInvalid):
 
 class KeyUnknown(SignatureInvalid):
     """It is signed with a key that we don't hold. The message lists those that we do."""
+
+
+class EventUnreadable(SignatureInvalid):
+    """The platform signed it, and it is no event that can be read: it does not open, or lacks stock or code."""
+
+
+class NotAsReceived(QuanmaError, TypeError):
+    """A receiver was given something else than a request's headers and its raw body. The message says what it wants."""
 
 
 class PlatformError(QuanmaError):

@@ -24,6 +24,7 @@ from quanma.client.config import Merchant
 from quanma.client.exchange import Patience
 from quanma.client.transport import Reply, Request
 from quanma.errors import NotSent, RequestInvalid, ResourceNotExists
+from quanma.wire import signature
 from quanma.wire.keys import load_private_key, public_pem
 from tests.support.platform import InProcess, create_stock, new_stock
 
@@ -197,10 +198,24 @@ def test_keywords_fill_the_path_and_the_rest_is_the_query(
     assert network.sent[0].url == f"https://api.mch.weixin.qq.com{target}"
 
 
+def test_a_call_to_another_host_goes_there_with_its_slash_and_its_body_and_nowhere_else(network: Unplugged) -> None:
+    wxpay = Wechatpay(MERCHANT, patience=Patience(deadline_seconds=9, attempts_max=2), transport=network)
+    with pytest.raises(NotSent):
+        wxpay.chain("hk/v3/x/{id}/", host="https://APIHK.mch.weixin.qq.com/").delete({"reason": "x"}, id="A/1")
+    assert [(one.verb, one.url, one.body) for one in network.sent] == [
+        ("DELETE", "https://apihk.mch.weixin.qq.com/hk/v3/x/A%2F1/", b'{"reason":"x"}')
+    ] * 2
+    (signed,) = {signature.parse_authorization(one.headers["Authorization"]) for one in network.sent[:1]}
+    message = signature.request_message(
+        "DELETE", "/hk/v3/x/A%2F1/", signed.timestamp, signed.nonce_str, b'{"reason":"x"}'
+    )
+    signature.check_signature(load_private_key(PEM.encode(), "a key").public_key(), signed.signature, message)
+
+
 @pytest.mark.parametrize(
     "path",
     [
-        *("v2/x", "v3", "v3/", "v3//x", "v3/x/", "https://api.mch.weixin.qq.com/v3/x", "//v3/x", "v3/x?y=1", "v3/x#y"),
+        *("v2/x", "v3", "v3/", "v3//x", "v3/x//", "https://api.mch.weixin.qq.com/v3/x", "//v3/x", "v3/x?y=1", "v3/x#y"),
         *("v3/../x", "v3/x/..", "v3/./x", "v3/%2e%2E/x", "v3/.%2e/x", "v3/x/%2e"),
         *("v3/{x", "v3/x}", "v3/{}", "v3/a b", "v3/券", "v3/a\\b", "v3/x\n"),
     ],

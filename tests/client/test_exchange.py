@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -263,6 +264,12 @@ ONCE = Patience(attempts_max=1)
         (signed(200, b""), "is signed but not what it should be"),
         (signed(200, b"[" * 100_000), "nested too deeply"),
         (Reply(302, [], b""), "HTTP 302 is no answer of the platform"),
+        (Reply(302, [("Location", "http://portal:8080/login?u=oUser")], b""), "HTTP 302 to http://portal:8080 is no "),
+        (Reply(301, [("location", "https://user:s3same@h/v3")], b""), "HTTP 301 to https://h is no answer"),
+        (Reply(307, [("Location", "/v3/x/")], b""), "HTTP 307 to another path of the same host is no answer"),
+        (Reply(307, [("Location", "http://[x")], b""), "HTTP 307 to an address that can't be read is no answer"),
+        (signed(200, b'{"stock_id":"1","stock_id":"2"}'), "a name stands twice"),
+        (DONE._replace(headers=[*DONE.headers, ("Content-Encoding", "br")], body=b"\x1b"), "compressed with 'br'"),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -270,6 +277,50 @@ def test_an_answer_that_cant_be_relied_on_leaves_the_outcome_unknown(reply: Repl
     error = Played(reply, patience=ONCE).error
     assert isinstance(error, AnswerUntrusted)
     assert reason in str(error)
+
+
+def packed(reply: Reply) -> Reply:
+    """As a gateway passes it on that compresses what nobody asked for."""
+    return Reply(reply.status_code, [*reply.headers, ("Content-Encoding", "gzip")], gzip.compress(reply.body))
+
+
+def test_an_answer_that_was_compressed_on_the_way_is_read() -> None:
+    assert Played(packed(DONE), patience=ONCE).answer.data.success_count == 1
+
+
+@pytest.mark.parametrize(
+    "reply", [refused(404, "RESOURCE_NOT_EXISTS"), Reply(404, [], b'{"code":"RESOURCE_NOT_EXISTS"}')]
+)
+def test_a_refusal_that_was_compressed_on_the_way_is_read(reply: Reply) -> None:
+    error = Played(packed(reply)).error
+    assert isinstance(error, ResourceNotExists)
+    assert error.verified is (len(reply.headers) > 0)
+
+
+@pytest.mark.parametrize(
+    ("replies", "seconds", "told"),
+    [
+        ([NoAnswer("no complete answer within 15.0 s")], 15.0, "within 15.0 s (1 attempt in 15.0 s)"),
+        ([NoAnswer("no complete answer within 0.2 s")] * 4, 0.2, "within 0.2 s (4 attempts in "),
+        ([NotSent("no connection")] * 4, 0.0, "no connection (4 attempts in "),
+        ([Reply(200, [], STORED)] * 4, 0.0, "(4 attempts in "),
+        ([NoAnswer("it broke"), *[NotSent("no connection")] * 3], 1.0, "it broke (4 attempts in "),
+    ],
+)
+def test_an_error_says_how_many_attempts_there_were_and_how_long_they_took(
+    replies: list[Reply | QuanmaError], seconds: float, told: str
+) -> None:
+    patience = ONCE if len(replies) == 1 else Patience()
+    played = Played(*replies, patience=patience, reply_seconds=seconds)
+    took = seconds * len(played.sent) + sum(played.waits)
+    assert told in str(played.error)
+    assert str(played.error).endswith(f" in {took:.1f} s)")
+
+
+def test_a_refusal_has_its_attempts_and_seconds_beside_its_message() -> None:
+    played = Played(LOST, refused(404, "RESOURCE_NOT_EXISTS"), reply_seconds=2)
+    assert played.error is not None
+    assert played.error.effort == f"2 attempts in {4 + played.waits[0]:.1f} s"
 
 
 def test_a_probe_is_not_believed() -> None:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import logging
+import os
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import MutableMapping
 from io import BytesIO, StringIO
+from pathlib import Path
 from typing import Any
 from wsgiref.handlers import SimpleHandler
 from wsgiref.validate import validator
 
 import pytest
 
-from quanma.client.events import Event
+from quanma.client.events import Event, Receiver
 from quanma.client.receiving import AsgiReceiver, WsgiReceiver
+from quanma.wire.keys import KeyRing
 from tests.support.deliveries import SENT, event_body, receiver, signing_headers
 from tests.support.platform import call_asgi
 
@@ -236,3 +243,163 @@ def test_asgi_starts_and_stops_with_its_server() -> None:
 
     asyncio.run(app({"type": "lifespan"}, receive, send))
     assert [message["type"] for message in sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+def environ_of(body: Any, **changes: Any) -> dict[str, Any]:
+    headers = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in signing_headers(BODY).items()}
+    return {"REQUEST_METHOD": "POST", "wsgi.input": body, **headers, **changes}
+
+
+def status_of(app: WsgiReceiver, environ: dict[str, Any]) -> str:
+    answered: list[str] = []
+    list(app(environ, lambda status, headers: answered.append(status)))
+    return answered[0]
+
+
+class InPieces(BytesIO):
+    """An input that gives less than it is asked for."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(min(size or 0, 100))
+
+
+class Breaks:
+    def read(self, size: int) -> bytes:
+        raise OSError("the sender went away")
+
+
+@pytest.mark.parametrize(
+    ("environ", "status"),
+    [
+        (environ_of(BytesIO(BODY), **{"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}), "204"),
+        (environ_of(BytesIO(BODY), **{"wsgi.input_terminated": True}), "204"),
+        (environ_of(InPieces(BODY), **{"wsgi.input_terminated": True, "CONTENT_LENGTH": ""}), "204"),
+        (environ_of(InPieces(BODY), CONTENT_LENGTH=str(len(BODY))), "204"),
+        (environ_of(BytesIO(BODY + b"the next request"), CONTENT_LENGTH=str(len(BODY))), "204"),
+        (environ_of(BytesIO(b" " * 2_000_000), **{"wsgi.input_terminated": True}), "401"),
+        (environ_of(BytesIO(BODY), HTTP_TRANSFER_ENCODING="chunked"), "411"),
+        (environ_of(BytesIO(BODY), CONTENT_LENGTH="9" * 5000), "400"),
+        (environ_of(BytesIO(BODY), CONTENT_LENGTH="-1"), "401"),
+        (environ_of(Breaks(), CONTENT_LENGTH="5"), "400"),
+        ({"REQUEST_METHOD": "POST", "CONTENT_LENGTH": "5"}, "400"),
+        ({"REQUEST_METHOD": "GET"}, "401"),
+    ],
+)
+def test_wsgi_reads_to_the_end_that_the_server_names_and_never_further(environ: dict[str, Any], status: str) -> None:
+    assert status_of(WsgiReceiver(receiver(), Handled()), environ).startswith(status)
+
+
+def test_wsgi_says_in_the_log_why_a_chunked_body_without_an_end_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    app = WsgiReceiver(receiver(), Handled())
+    assert status_of(app, environ_of(BytesIO(BODY), HTTP_TRANSFER_ENCODING="chunked")) == "411 Length Required"
+    assert "have the proxy in front send Content-Length" in caplog.text
+
+
+def test_wsgi_an_event_is_not_taken_as_handled_by_a_function_that_is_async(caplog: pytest.LogCaptureFixture) -> None:
+    async def handle(event: Event) -> None:
+        pass
+
+    with pytest.raises(TypeError, match="use AsgiReceiver"):
+        WsgiReceiver(receiver(), handle)  # type: ignore[arg-type]
+    hidden: Any = lambda event: handle(event)  # noqa: E731
+    assert [status for status, _ in post_wsgi(WsgiReceiver(receiver(), hidden), BODY)] == [500]
+    assert "the function is async, and nothing was done" in caplog.text
+
+
+def test_asgi_takes_a_function_that_is_not_async() -> None:
+    handled: Any = Handled()
+    assert post_asgi(AsgiReceiver(receiver(), handled), BODY, BODY) == [(204, b""), (204, b"")]
+    assert len(handled.events) == 1
+
+
+def asgi_statuses(scope: dict[str, Any], *messages: dict[str, Any] | Exception) -> list[Any]:
+    """What the application sends, when its server gives it these messages."""
+    incoming, sent = list(messages), []
+
+    async def receive() -> Any:
+        message = incoming.pop(0)
+        if isinstance(message, Exception):
+            raise message
+        return message
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("status", message["type"]))
+
+    app, _ = asgi(Handled())
+    asyncio.run(app(scope, receive, send))
+    return sent
+
+
+HTTP: dict[str, Any] = {"type": "http", "headers": []}
+
+
+@pytest.mark.parametrize(
+    ("scope", "messages", "sent"),
+    [
+        (HTTP, [{"type": "http.request", "more_body": True}, {"type": "http.disconnect"}], [400, "http.response.body"]),
+        (HTTP, [OSError("the sender went away")], [400, "http.response.body"]),
+        ({"type": "http"}, [{"type": "http.request"}], []),
+        ({"type": "websocket", "headers": []}, [{"type": "websocket.connect"}], ["websocket.close"]),
+        ({"type": "lifespan"}, [RuntimeError("the server ended")], []),
+    ],
+    ids=["disconnected", "broken", "no headers", "websocket", "lifespan"],
+)
+def test_asgi_lets_no_exception_through_to_the_server(
+    scope: dict[str, Any], messages: list[Any], sent: list[Any]
+) -> None:
+    assert asgi_statuses(scope, *messages) == sent
+
+
+class Broken(Receiver):
+    """As one whose keys went wrong while it runs."""
+
+    def receive(self, headers: Any, body: bytes) -> Event:
+        raise ZeroDivisionError("of any kind")
+
+
+@pytest.mark.parametrize(("app", "post"), [(WsgiReceiver, post_wsgi), (AsgiReceiver, post_asgi)], ids=["WSGI", "ASGI"])
+def test_an_error_of_any_kind_is_answered_500_and_logged(app: Any, post: Any, caplog: pytest.LogCaptureFixture) -> None:
+    broken = Broken(KeyRing({}), "k" * 32)
+    assert [status for status, _ in post(app(broken, Handled()), BODY)] == [500]
+    assert "of any kind" in caplog.text
+
+
+@both
+def test_an_event_that_the_platform_signed_and_that_cant_be_read_is_an_error_in_the_log(
+    kind: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, post = kind(Handled())
+    assert [status for status, _ in post(app, event_body({**SENT, "stock_id": None}))] == [401]
+    assert (caplog.records[0].levelno, "has no stock_id that can be read" in caplog.text) == (logging.ERROR, True)
+
+
+APP = """
+from quanma.events import WsgiReceiver
+from tests.support.deliveries import receiver
+
+app = WsgiReceiver(receiver(), lambda event: None)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("worker", ["sync", "gthread"])
+def test_behind_gunicorn_a_chunked_event_is_read_as_one_with_a_length_is(worker: str, tmp_path: Path) -> None:
+    (tmp_path / "notified.py").write_text(APP)
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--worker-class", worker, "notified:app"]
+    path = os.pathsep.join([str(tmp_path), str(root)])
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}) as served:
+        try:
+            assert served.stderr is not None
+            port = next(int(found[1]) for line in served.stderr if (found := re.search(r"127\.0\.0\.1:(\d+)", line)))
+            pieces = [BODY[at : at + 100] for at in range(0, len(BODY), 100)]
+            statuses = []
+            for body, chunked in ((BODY, False), (iter(pieces), True), (iter([BODY]), True), (iter([b"{}"]), True)):
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+                connection.request("POST", "/", body, signing_headers(BODY), encode_chunked=chunked)
+                statuses.append(connection.getresponse().status)
+                connection.close()
+        finally:
+            served.terminate()
+            served.communicate(timeout=20)
+    assert statuses == [204, 204, 204, 401]

@@ -34,14 +34,17 @@ class Envelope(Struct, frozen=True, kw_only=True):
 
 
 class CouponSent(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A user got a coupon. For a MERCHANT_UPLOAD stock `coupon_code` is the code that was drawn."""
+    """A user got a coupon. For a MERCHANT_UPLOAD stock `coupon_code` is the code that was drawn.
 
-    event_type: str
+    Stock and code are always there. Another text that the platform left out, or that can't be read, is empty.
+    """
+
+    event_type: str = ""
     coupon_code: str
     stock_id: str
-    send_time: str
-    send_channel: str
-    send_merchant: str
+    send_time: str = ""
+    send_channel: str = ""
+    send_merchant: str = ""
     openid: str | None = None
     """Only if the stock has a notify_appid; so with unionid."""
     unionid: str | None = None

@@ -96,6 +96,8 @@ class Operation(Generic[P, B, Req, Resp]):
 
     verb: str
     path: str
+    hosts: tuple[str, ...] = ()
+    """Where it lives, if not where the client's other calls go."""
 
     @overload
     def __init__(

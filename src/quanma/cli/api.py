@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import json
 import keyword
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -63,6 +65,8 @@ def request(method: str, path: str, data: str | None, query: Sequence[str], conf
         if not equals:
             raise click.UsageError(f"--query {pair} is not K=V")
         pairs.append((name, value))
+    if len(dict(pairs)) != len(pairs):
+        raise click.UsageError("a query parameter stands twice, and which one counts is uncertain")
     body = _json_object(data) if data is not None else None
     with Wechatpay.from_config(config) as wxpay:
         _show(wxpay.chain(path).send(method.upper(), body, dict(pairs)))
@@ -135,9 +139,18 @@ def _json(text: str) -> Any:
         except (OSError, ValueError) as problem:
             raise RequestInvalid(f"{text[1:]} can't be read: {problem}") from None
     try:
-        return msgspec.json.decode(text)
-    except msgspec.MsgspecError as problem:
-        raise click.UsageError(f"not JSON: {problem}") from None
+        value = msgspec.json.decode(text)
+        json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as problem:
+        raise click.UsageError(f"not JSON that we send: {problem}") from None
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    """Of two repeated names one would be sent, and the other dropped in silence."""
+    for name, count in Counter(name for name, _ in pairs).items():
+        if count > 1:
+            raise ValueError(f"{name} stands twice")
 
 
 def _show(value: Mapping[str, Any] | Any) -> None:

@@ -12,12 +12,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-import msgspec
-
+from ..api import answers
 from ..api.certificates import CertificateList, SealedCertificate
-from ..errors import KeyUnknown, Misconfigured, SignatureInvalid
-from ..wire import sealed
+from ..errors import AnswerUntrusted, KeyUnknown, Misconfigured, SignatureInvalid
+from ..wire import codec, sealed
 from ..wire.keys import KeyRing, PublicKey, load_verification_key
+from .compressed import plain
 from .transport import Reply
 
 FETCH_SECONDS = 60.0
@@ -69,10 +69,11 @@ class Certificates:
         if reply.status_code != 200 or self._apiv3_key is None:
             raise SignatureInvalid(f"the list of certificates was answered with HTTP {reply.status_code}")
         try:
-            listed = msgspec.json.decode(reply.body, type=CertificateList)
+            reply = plain(reply)
+            listed = answers.read(codec.json_value(reply.body), CertificateList)
             newest_first = sorted(listed.data, key=lambda one: one.effective_time, reverse=True)
             found = {one.serial_no: _opened(self._apiv3_key, one) for one in newest_first}
-        except (ValueError, RecursionError, Misconfigured) as problem:
+        except (ValueError, RecursionError, Misconfigured, AnswerUntrusted) as problem:
             raise SignatureInvalid(f"the list of certificates can't be read: {problem}") from problem
         try:
             self._ring.with_more(found).verify(reply.headers, reply.body, now)

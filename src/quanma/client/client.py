@@ -47,9 +47,8 @@ class _Client:
         raise TypeError(f"{self!r} holds keys and connections and can't be pickled: make one where it is used")
 
     def _talk(self, operation: Operation[..., Any, Any, Resp], parts: codec.Parts) -> Talk[Resp]:
-        return exchange(
-            self._identity, self.merchant.hosts, self._patience, self._clocks, operation, parts, self._certificates
-        )
+        hosts = operation.hosts or self.merchant.hosts
+        return exchange(self._identity, hosts, self._patience, self._clocks, operation, parts, self._certificates)
 
     @property
     def claims(self) -> Claims:
@@ -111,13 +110,17 @@ class Wechatpay(_Client):
         """Send a declared operation's request struct and return the whole answer. The chain calls this."""
         return self._move(operation, codec.encode_request(operation, request))
 
-    def chain(self, path: str) -> Chain[Any]:
-        """Return a path that is not declared, to call `get`, `post`, … on. Untyped."""
-        return Chain(path, lambda operation, parts: self._move(operation, parts).data)
+    def chain(self, path: str, *, host: str | None = None) -> Chain[Any]:
+        """Return a path that is not declared, to call `get`, `post`, … on. Untyped. `host`: if it lives elsewhere.
 
-    def chain_raw(self, path: str) -> Chain[Answer[Any]]:
+        Raises:
+            RequestInvalid: it is no path below v3, or no host.
+        """
+        return Chain(path, lambda operation, parts: self._move(operation, parts).data, host)
+
+    def chain_raw(self, path: str, *, host: str | None = None) -> Chain[Answer[Any]]:
         """As `chain`, returning the whole answer."""
-        return Chain(path, self._move)
+        return Chain(path, self._move, host)
 
     def _move(self, operation: Operation[..., Any, Any, Resp], parts: codec.Parts) -> Answer[Resp]:
         talk = self._talk(operation, parts)
@@ -173,13 +176,17 @@ class AsyncWechatpay(_Client):
         """Send a declared operation's request struct and return the whole answer. The chain calls this."""
         return await self._move(operation, codec.encode_request(operation, request))
 
-    def chain(self, path: str) -> Chain[Awaitable[Any]]:
-        """Return a path that is not declared, to call `get`, `post`, … on. Untyped."""
-        return Chain(path, self._moved_data)
+    def chain(self, path: str, *, host: str | None = None) -> Chain[Awaitable[Any]]:
+        """Return a path that is not declared, to call `get`, `post`, … on. Untyped. `host`: if it lives elsewhere.
 
-    def chain_raw(self, path: str) -> Chain[Awaitable[Answer[Any]]]:
+        Raises:
+            RequestInvalid: it is no path below v3, or no host.
+        """
+        return Chain(path, self._moved_data, host)
+
+    def chain_raw(self, path: str, *, host: str | None = None) -> Chain[Awaitable[Answer[Any]]]:
         """As `chain`, returning the whole answer."""
-        return Chain(path, self._move)
+        return Chain(path, self._move, host)
 
     async def _moved_data(self, operation: Operation[..., Any, Any, Any], parts: codec.Parts) -> Any:
         return (await self._move(operation, parts)).data

@@ -6,30 +6,39 @@
     return 204
 
 Hand over the body as it came, not parsed and written again: the signature is over the bytes. Headers may be a
-mapping or pairs, names in any case, also as WSGI spells them (HTTP_WECHATPAY_NONCE).
+mapping, any object with `items()` as the standard library's are, or pairs; names in any case, also as WSGI spells them
+(HTTP_WECHATPAY_NONCE); a value may be a list, as API gateways give them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
-import msgspec
-
-from ..api.events import COUPON_SEND, CouponSent, Envelope
-from ..errors import Misconfigured, SignatureInvalid
-from ..wire import sealed
+from ..api.events import COUPON_SEND, ORIGINAL_TYPE, CouponSent
+from ..errors import Misconfigured, NotAsReceived, SignatureInvalid
+from ..wire import eventbody, sealed
 from ..wire.keys import KeyRing
 from . import config
 
 BODY_BYTES_MAX = 1024 * 1024
 
 
+class HasItems(Protocol):
+    """Headers that are no Mapping: those of `http.server`, `email.message` and `wsgiref`."""
+
+    def items(self) -> Iterable[tuple[Any, Any]]: ...
+
+
 class Event(NamedTuple):
-    """One event. `content` is a CouponSent for COUPON.SEND, else the plain JSON object."""
+    """One event. `content` is a CouponSent for COUPON.SEND, else the plain JSON object.
+
+    `id` is the platform's; of an event that came without one, it is made of the content, so the same each time.
+    """
 
     id: str
     event_type: str
@@ -41,6 +50,8 @@ class Receiver:
     """Verifies and opens events with a merchant's keys."""
 
     def __init__(self, ring: KeyRing, apiv3_key: str, clock: Callable[[], float] = time.time) -> None:
+        """Raises Misconfigured: it can't be an APIv3 key."""
+        sealed.check_key(apiv3_key)
         self._ring = ring
         self._apiv3_key = apiv3_key
         self._clock = clock
@@ -54,27 +65,27 @@ class Receiver:
         ring = KeyRing.from_pem({name: pem.encode() for name, pem in merchant.platform_keys.items()})
         return cls(ring, merchant.apiv3_key)
 
-    def receive(self, headers: Mapping[str, Any] | Iterable[tuple[Any, Any]], body: bytes) -> Event:
+    def receive(self, headers: Mapping[str, Any] | HasItems | Iterable[tuple[Any, Any]], body: bytes) -> Event:
         """Return the event that a request carries, once its signature held and its content opened.
 
         Raises:
             SignatureInvalid: it is not the platform's, too old, changed, or a WECHATPAY/SIGNTEST/ probe. Answer 4xx:
                 the platform sends a right one again.
+            EventUnreadable: a SignatureInvalid, though signed rightly: it does not open, or lacks stock or code.
+            NotAsReceived: these are not a request's headers, or not a raw body.
         """
+        body = _raw(body)
         if len(body) > BODY_BYTES_MAX:
             raise SignatureInvalid(f"the event is longer than {BODY_BYTES_MAX} bytes")
         self._ring.verify(_pairs(headers), body, self._clock())
-        try:
-            envelope = msgspec.json.decode(body, type=Envelope)
-            resource = envelope.resource
-            if resource.algorithm != sealed.ALGORITHM:
-                raise SignatureInvalid(f"the event is sealed with {resource.algorithm[:40]!r}, not {sealed.ALGORITHM}")
-            text = sealed.unseal(self._apiv3_key, resource.nonce, resource.associated_data, resource.ciphertext)
-            kind: Any = CouponSent if envelope.event_type == COUPON_SEND else dict[str, Any]
-            content = msgspec.json.decode(text, type=kind)
-        except (msgspec.MsgspecError, RecursionError) as problem:
-            raise SignatureInvalid(f"the event is signed but not what it should be: {problem}") from problem
-        return Event(envelope.id, envelope.event_type, envelope.create_time, content)
+        envelope = eventbody.read_envelope(body)
+        resource = envelope.resource
+        text = sealed.unseal(self._apiv3_key, resource.nonce, resource.associated_data, resource.ciphertext)
+        event_type = envelope.event_type or (COUPON_SEND if resource.original_type == ORIGINAL_TYPE else "")
+        content: CouponSent | dict[str, Any]
+        content = eventbody.read_coupon(text) if event_type == COUPON_SEND else eventbody.read_plain(text)
+        name = envelope.id or hashlib.sha256(text).hexdigest()[:32]
+        return Event(name, event_type, envelope.create_time, content)
 
 
 class Seen:
@@ -107,9 +118,39 @@ def keys_of(event: Event) -> list[str]:
     return [event.id]
 
 
-def _pairs(headers: Mapping[str, Any] | Iterable[tuple[Any, Any]]) -> list[tuple[str, str]]:
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
-    return [(_text(name).upper().removeprefix("HTTP_").replace("_", "-"), _text(value)) for name, value in pairs]
+def _raw(body: object) -> bytes:
+    if isinstance(body, bytes | bytearray | memoryview):
+        return bytes(body)
+    kind = "text" if isinstance(body, str) else "parsed" if isinstance(body, dict) else f"a {type(body).__name__}"
+    raise NotAsReceived(
+        f"the body is {kind}, and the signature is over bytes: give the raw body as it came, not decoded or parsed "
+        "(Flask: request.get_data(); Django: request.body; FastAPI: await request.body())"
+    )
+
+
+def _pairs(headers: object) -> list[tuple[str, str]]:
+    items = getattr(headers, "items", None)
+    pairs = items() if callable(items) else headers
+    try:
+        return [
+            (_text(name).upper().removeprefix("HTTP_").replace("_", "-"), _text(one))
+            for name, value in _each(pairs)
+            for one in (value if isinstance(value, list | tuple) else [value])
+        ]
+    except (TypeError, ValueError):
+        raise NotAsReceived(
+            f"the headers are a {type(headers).__name__}: give a mapping, an object with items(), or pairs of name and "
+            "value, as the framework has them (request.headers; of ASGI scope['headers']; of WSGI the environ)"
+        ) from None
+
+
+def _each(pairs: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(pairs, str | bytes):
+        raise TypeError("a text has no names and values")
+    for name, value in pairs:
+        if not isinstance(name, str | bytes):
+            raise TypeError("a name is a text")
+        yield name, value
 
 
 def _text(value: Any) -> str:

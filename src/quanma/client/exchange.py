@@ -16,6 +16,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 from ..api.certificates import Certificates as Certified
 from ..api.operation import Answer, Operation
@@ -33,6 +34,7 @@ from ..errors import (
 from ..wire import codec, signature
 from ..wire.keys import KeyRing, PrivateKey
 from .certificates import Certificates
+from .compressed import plain
 from .transport import Reply, Request
 
 Resp = TypeVar("Resp")
@@ -104,7 +106,8 @@ def exchange(
         RequestRefused, TryAgain: the platform's answer, with its Request-ID.
         NotSent, NoAnswer, AnswerUntrusted: no answer that holds, on the last attempt.
     """
-    ends_at = clocks.steady() + patience.deadline_seconds
+    began_at = clocks.steady()
+    ends_at = began_at + patience.deadline_seconds
     if certificates is not None and not identity.ring.names and certificates.claim_fetch(unknown_key=True):
         # Before anything is executed: its answer could not be believed.
         yield from _fetch(identity, hosts[0], patience.attempt_seconds, ends_at, clocks, certificates)
@@ -144,8 +147,11 @@ def exchange(
             yield Wait(wait_seconds)
             if clocks.steady() < ends_at:  # A wait may take longer than was asked for.
                 continue
+        effort = f"{attempt} attempt{'s' * (attempt > 1)} in {clocks.steady() - began_at:.1f} s"
         if unsettled is not None and isinstance(error, NotSent):
+            unsettled.effort = effort
             raise unsettled from error
+        error.effort = effort
         error.may_have_executed = unsettled is not None
         raise error
 
@@ -204,10 +210,14 @@ def _read(
     assert reply is not None
     if isinstance(reply, Failed):
         raise reply.error
+    reply = plain(reply)
     headers = {name.lower(): value for name, value in reply.headers}
     succeeded = 200 <= reply.status_code < 300
     if reply.status_code < 400 and not succeeded:
-        raise AnswerUntrusted(f"HTTP {reply.status_code} is no answer of the platform: something stands between")
+        raise AnswerUntrusted(
+            f"HTTP {reply.status_code}{_pointing_to(headers.get('location'))} is no answer of the platform: "
+            "something stands between"
+        )
     # The official SDKs don't verify failures, so an unsigned one is still an answer; a wrongly signed one is none.
     signed = "wechatpay-signature" in headers
     if succeeded or signed:
@@ -225,6 +235,19 @@ def _read(
             f"the answer to {operation!r} is signed but not what it should be (Request-ID "
             f"{headers.get('request-id')}): {problem}"
         ) from problem
+
+
+def _pointing_to(location: str | None) -> str:
+    """The place that a redirect names, without what may hold a code, an openid or a password."""
+    if location is None:
+        return ""
+    try:
+        place = urlsplit(location)
+        host = place.hostname or ""
+        port = f":{place.port}" if place.port else ""
+    except ValueError:
+        return " to an address that can't be read"
+    return f" to {place.scheme}://{host[:80]}{port}" if host else " to another path of the same host"
 
 
 def _may_repeat(operation: Operation[..., Any, Any, Any], error: QuanmaError) -> bool:

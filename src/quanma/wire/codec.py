@@ -14,9 +14,10 @@ from urllib.parse import parse_qsl, quote, unquote_plus, urlencode
 
 import msgspec
 
+from ..api import answers
 from ..api.operation import Operation, build
 from ..errors import ParamError, PlatformError, RequestInvalid, named
-from . import multipart
+from . import multipart, values
 
 Resp = TypeVar("Resp")
 
@@ -46,38 +47,38 @@ def encode_request(operation: Operation[..., Any, Any, Any], request: Any) -> Pa
         return Parts(operation.verb, operation.path, pieces.body, pieces.content_type, pieces.meta)
     fields = {name: value for name, value in msgspec.to_builtins(checked).items() if value is not None}
     if operation.verb in IN_QUERY:
-        return encode_parts(operation.verb, operation.path, fields)
+        return _parts(operation.verb, operation.path, fields)
     in_path = {name: fields.pop(name) for name in _VARIABLE.findall(operation.path)}
-    return encode_parts(operation.verb, operation.path, in_path, fields)
+    return _parts(operation.verb, operation.path, in_path, fields)
 
 
-def encode_parts(verb: str, path: str, fields: Mapping[str, Any], body: Mapping[str, Any] | None = None) -> Parts:
-    """Put the fields that a path names into it, the others into the query, and `body` into JSON.
+def encode_undeclared(verb: str, path: str, fields: Mapping[str, Any], body: Any = None) -> Parts:
+    """Put the fields that a path names into it, the others into the query, and `body` into JSON. None is left out.
 
     Raises:
-        RequestInvalid: a variable of the path is missing, or a value can't be written there.
+        RequestInvalid: a variable of the path is missing, or a value has no certain text where it stands.
     """
-    rest = {name: value for name, value in fields.items() if value is not None}
+    return _parts(verb, path, fields, None if body is None else values.plain(body, "the body"))
+
+
+def _parts(verb: str, path: str, fields: Mapping[str, Any], body: Any = None) -> Parts:
+    rest = {name: values.text(value, name) for name, value in fields.items() if value is not None}
     try:
         target = _VARIABLE.sub(lambda variable: _segment(path, variable[1], rest), path)
         if rest:
-            target += "?" + urlencode({name: _query_text(value) for name, value in rest.items()}, quote_via=quote)
+            target += "?" + urlencode(rest, quote_via=quote)
         return Parts(verb, target, b"" if body is None else msgspec.json.encode(body))
     except (UnicodeEncodeError, TypeError) as problem:
         raise RequestInvalid(f"{verb} {path}: a value is neither text nor JSON: {problem}") from problem
 
 
-def _segment(path: str, name: str, fields: dict[str, Any]) -> str:
-    value = str(fields.pop(name, ""))
+def _segment(path: str, name: str, fields: dict[str, str]) -> str:
+    value = fields.pop(name, "")
     # URLs drop "." and "..": what is signed would not be what is sent.
     if value in ("", ".", ".."):
         raise RequestInvalid(f"{path} needs a {name} that can stand between slashes, not {value!r}")
     # safe="": a code may hold a slash, and must stay one segment.
     return quote(value, safe="")
-
-
-def _query_text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def signed_body(operation: Operation[..., Any, Any, Any] | None, content_type: str, body: bytes) -> bytes:
@@ -130,35 +131,50 @@ def encode_answer(value: Any) -> bytes:
 
 
 def decode_answer(operation: Operation[..., Any, Any, Resp], body: bytes) -> Resp:
-    """Raises ValueError: the body is not what the operation answers."""
+    """Raises ValueError: the body is not what the operation answers, or a name stands twice in it."""
     try:
-        content: Any = msgspec.json.decode(body) if body and operation.response is not type(None) else None
+        content: Any = json_value(body) if body and operation.response is not type(None) else None
     except RecursionError as problem:
         raise ValueError("it is nested too deeply") from problem
     if operation.read is not None and isinstance(content, dict):
         content = operation.read(content)
-    answer: Resp = msgspec.convert(content, operation.response)
-    return answer
+    return answers.read(content, operation.response)
 
 
-class _ErrorBody(msgspec.Struct):
-    code: str = ""
-    message: str = ""
-    detail: Any = None
+def json_value(body: bytes) -> Any:
+    """Return what JSON says, if it says it once: of two repeated names, readers differ in which one counts.
+
+    Raises:
+        ValueError: it is not JSON, or a name stands twice.
+        RecursionError: it is nested too deeply.
+    """
+    value = msgspec.json.decode(body)
+    # What comes out again as it went in has none; all else is read by json too, which shows them, and which is laxer
+    # than msgspec about numbers, depth and surrogates.
+    if msgspec.json.encode(value) != body:
+        json.loads(body, object_pairs_hook=_once)
+    return value
 
 
 def decode_error(status_code: int, headers: Mapping[str, str], body: bytes, *, verified: bool) -> PlatformError:
     """Return the error of a failure's body. A missing or unreadable one still has its status, and its text."""
     try:
-        error = msgspec.json.decode(body, type=_ErrorBody)
+        error = json_value(body)
     except (ValueError, RecursionError):
-        error = _ErrorBody(message=body[:200].decode("utf-8", "replace"))
+        error = None
+    # Each part by itself: a message that is null takes no code away.
+    said = error if isinstance(error, dict) else {}
+    code, message, detail = said.get("code"), said.get("message"), said.get("detail")
+    code = code if isinstance(code, str) else ""
+    if not isinstance(message, str) or not message:
+        text = "" if code or error == {} else body[:200].decode("utf-8", "replace")
+        message = text or f"HTTP {status_code} without a message"
     wait = headers.get("retry-after", "")
-    return named(status_code, error.code)(
-        error.message or f"HTTP {status_code} without a message",
-        code=error.code or None,
+    return named(status_code, code)(
+        message,
+        code=code or None,
         status_code=status_code,
-        detail=error.detail if isinstance(error.detail, dict) else None,
+        detail=detail if isinstance(detail, dict) else None,
         request_id=headers.get("request-id"),
         retry_after_seconds=float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 7 else None,
         verified=verified,
@@ -172,11 +188,7 @@ def _picture(content_type: str, body: bytes) -> dict[str, Any]:
 
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
-        fields = msgspec.json.decode(body)
-        # One of two repeated keys would win. What comes out again as it went in has none; all else is read by json too,
-        # which shows them, and which is laxer than msgspec about numbers, depth and surrogates.
-        if msgspec.json.encode(fields) != body:
-            json.loads(body, object_pairs_hook=_once)
+        fields = json_value(body)
     except (ValueError, RecursionError) as problem:
         if isinstance(problem, UnicodeError):
             raise

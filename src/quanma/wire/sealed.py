@@ -59,6 +59,11 @@ def unseal(apiv3_key: str, nonce: str, associated_data: str, ciphertext: str) ->
         ) from cause
 
 
+def check_key(apiv3_key: str) -> None:
+    """Raises Misconfigured: it can't be an APIv3 key. The message holds nothing of it."""
+    _cipher(apiv3_key)
+
+
 def _cipher(apiv3_key: str) -> AESGCM:
     key = apiv3_key.encode()
     if len(key) != KEY_BYTES:
