@@ -144,10 +144,9 @@ def test_a_migration_that_dies_at_any_statement_is_done_by_the_next_one(
             break
         except asyncpg.InterfaceError:
             assert on(url, schema.migrate) or on(url, schema.migrate) == []
-            assert (
-                on(url, lambda connection: connection.fetchval("SELECT value FROM about WHERE name = 'schema'"))
-                == str(NEXT.number)
-            )
+            assert on(
+                url, lambda connection: connection.fetchval("SELECT value FROM about WHERE name = 'schema'")
+            ) == str(NEXT.number)
             assert on(url, lambda connection: connection.fetchval("SELECT count(*) FROM shade")) == 0
         finally:
             databases.drop(url)

@@ -133,7 +133,10 @@ class Link:
                 await self._lost_is_unavailable(self.epochs.fence_missing())
             except _SETTINGS_WRONG as problem:
                 raise Misconfigured(f"the database refuses us ({problem}): correct the database URL") from None
-            except (*_LOST, *_AGAIN) as problem:
+            except (*_LOST, *_AGAIN, asyncpg.UniqueViolationError) as problem:
+                if isinstance(problem, asyncpg.UniqueViolationError) and not self.many_nodes:
+                    raise
+                # On Citus: another turn of the stock overtook this one while a shard moved. See docs/postgres.md.
                 if loop.time() + pause > until:
                     raise _unreachable(problem) from None
                 await asyncio.sleep(pause)

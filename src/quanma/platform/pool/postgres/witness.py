@@ -36,6 +36,7 @@ WORKERS_MAX = 64
 
 _GROW = 64
 """Marks for which room is made at a time: a full disk is met then, and not when an answer is due."""
+_READ_AT_ONCE = 1024
 _HEAD_BYTES = 4096
 _CHECKSUM = struct.Struct("<I")
 _LENGTH = struct.Struct("<I")
@@ -300,7 +301,9 @@ class _MarkFile:
             raise
         self.doubts, self._issued = self._read_head()
         self._places: dict[str, int] = {}
-        self._room = 0
+        """Of each stock's mark."""
+        self._marks = self._room = 0
+        """How many there are, and for how many there is room."""
         self._learn()
 
     def close(self) -> None:
@@ -331,6 +334,7 @@ class _MarkFile:
             name = stock_id.encode().ljust(_MARK_BYTES, b"\0")
             os.pwrite(self.descriptor, name, _MARKS_AT + place * _MARK_BYTES)
             self._places[stock_id] = place
+            self._marks += 1
 
     def write(self, stock_id: str, history: str, mark: Mark) -> bytes:
         """Returns what stood there. There is room for it: see `reserve`."""
@@ -384,18 +388,18 @@ class _MarkFile:
 
     def _learn(self) -> None:
         """Where the marks are that were written since the last look."""
-        first = len(self._places)
-        content = os.pread(self.descriptor, 1 << 30, _MARKS_AT + first * _MARK_BYTES)
-        self._room = first + len(content) // _MARK_BYTES
-        for place in range(first, self._room):
-            at = (place - first) * _MARK_BYTES
-            if not content[at]:
-                break
-            # By its name alone: a mark that is torn keeps its place.
-            self._places[content[at : at + 32].rstrip(b"\0").decode(errors="replace")] = place
+        self._room = max(0, os.fstat(self.descriptor).st_size - _MARKS_AT) // _MARK_BYTES
+        while (first := self._marks) < self._room:
+            content = os.pread(self.descriptor, _READ_AT_ONCE * _MARK_BYTES, _MARKS_AT + first * _MARK_BYTES)
+            for at in range(0, len(content), _MARK_BYTES):
+                if not content[at]:
+                    return
+                # By its name alone: a mark that is torn keeps its place.
+                self._places[content[at : at + 32].rstrip(b"\0").decode(errors="replace")] = self._marks
+                self._marks += 1
 
     def _new_place(self) -> int:
-        place = len(self._places)
+        place = self._marks
         if place >= self._room:
             try:
                 os.posix_fallocate(self.descriptor, _MARKS_AT + place * _MARK_BYTES, _GROW * _MARK_BYTES)
