@@ -13,7 +13,7 @@ import itertools
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -167,7 +167,7 @@ class Judge:
         return f"{kind}{next(self._numbers)}"
 
     @contextlib.contextmanager
-    def drawing(self, drawers: int = DRAWERS) -> Iterator[Load]:
+    def drawing(self, drawers: int = DRAWERS) -> Generator[Load, None, None]:
         """Draws by many, through every worker of every host, as long as the block takes."""
         load = Load(self, drawers)
         try:

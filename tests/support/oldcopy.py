@@ -27,7 +27,8 @@ class OldCopy:
                 tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
                 return cls({table: await connection.fetch(f'SELECT * FROM public."{table}"') for (table,) in tables})
 
-        return _done(url, read)
+        copy: Self = _done(url, read)
+        return copy
 
     def put_back(self, url: str, *, anew: bool = False) -> None:
         """In one transaction: as `pg_restore --data-only`; or `anew`, as `--clean` does, into tables made again."""
