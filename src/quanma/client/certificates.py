@@ -17,7 +17,7 @@ import msgspec
 from ..api.certificates import CertificateList, SealedCertificate
 from ..errors import KeyUnknown, Misconfigured, SignatureInvalid
 from ..wire import sealed
-from ..wire.keys import KeyRing, PublicKey, load_verification_key
+from ..wire.keys import KeyRing, VerificationKey, load_dated_key
 from .transport import Reply
 
 FETCH_SECONDS = 60.0
@@ -84,7 +84,7 @@ class Certificates:
         return None
 
 
-def _opened(apiv3_key: str, one: SealedCertificate) -> PublicKey:
+def _opened(apiv3_key: str, one: SealedCertificate) -> VerificationKey:
     envelope = one.encrypt_certificate
     pem = sealed.unseal(apiv3_key, envelope.nonce, envelope.associated_data, envelope.ciphertext)
-    return load_verification_key(one.serial_no, pem)
+    return load_dated_key(one.serial_no, pem)

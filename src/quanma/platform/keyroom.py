@@ -25,8 +25,11 @@ class Merchant(NamedTuple):
     mchid: str
     apiv3_key: str
     verifying: Mapping[str, keys.PublicKey]
-    """By certificate serial."""
+    """By certificate serial, as `keys.same_key` has it: leading zeros and case make no other."""
     apiv2_key: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Merchant {self.mchid}>"
 
 
 class DefaultKey(NamedTuple):
@@ -106,7 +109,13 @@ class KeyRoom:
 
     def signer(self, wanted: str | None, now: int) -> str:
         """Return the name of the key that signs an answer."""
-        return wanted if wanted is not None and wanted in self._signing else self._default(now)
+        if wanted is None:
+            return self._default(now)
+        if wanted in self._signing:
+            return wanted
+        # Named with other zeros or in other case than here: it answers by the name that it has here.
+        same = keys.same_key(wanted)
+        return next((name for name in self._signing if keys.same_key(name) == same), None) or self._default(now)
 
     def _default(self, now: int) -> str:
         active = [key.name for key in self._default_keys if key.active_from <= now]
@@ -120,7 +129,7 @@ class KeyRoom:
         """
         fields, reason = _parsed(authorizations)
         merchant = self._merchants.get(fields.mchid)
-        key = merchant.verifying.get(fields.serial_no) if merchant else None
+        key = merchant.verifying.get(keys.same_key(fields.serial_no)) if merchant else None
         if merchant is None:
             reason = reason or f"merchant {fields.mchid[:32]!r} is not known here: add it to platform.toml"
         elif key is None:
@@ -155,8 +164,10 @@ def _certificate(folder: Path, name: str, private_name: str, private: keys.Priva
 def _active_from(entry: config.NewerKey) -> int:
     try:
         return unix_seconds(entry.active_from) if entry.active_from is not None else 0
-    except ValueError as problem:
-        raise Misconfigured(f"the newer key {entry.private}: active_from {problem}") from None
+    except ValueError:
+        raise Misconfigured(
+            f"the newer key {entry.private}: active_from is not a time like 2026-11-24T00:00:00+08:00"
+        ) from None
 
 
 @functools.cache
@@ -185,7 +196,5 @@ def _merchant(entry: config.MerchantEntry, folder: Path) -> Merchant:
     for name in entry.certificates:
         pem = config.read_public(folder, name)
         serial = keys.certificate_facts(pem, name).serial_no
-        keyring[serial] = keys.load_verification_key(serial, pem)
-    if len(entry.apiv3_key.encode()) != 32:
-        raise Misconfigured(f"merchant {entry.mchid}: apiv3_key has {len(entry.apiv3_key.encode())} bytes, not 32")
+        keyring[keys.same_key(serial)] = keys.load_verification_key(serial, pem)
     return Merchant(entry.mchid, entry.apiv3_key, keyring, entry.apiv2_key)
