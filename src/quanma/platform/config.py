@@ -98,7 +98,7 @@ def load(path: Path) -> PlatformConfig:
         config = msgspec.convert(document, PlatformConfig)
     except msgspec.ValidationError as problem:
         # Of a wrong word the message has the word.
-        reason = re.sub(r" '.*' - at ", " - at ", str(problem), flags=re.DOTALL)
+        reason = re.sub(r"(Invalid enum value) .*( - at )", r"\1\2", str(problem), flags=re.DOTALL)
     else:
         _check(config, path)
         return config
@@ -108,6 +108,8 @@ def load(path: Path) -> PlatformConfig:
 def _check(config: PlatformConfig, path: Path) -> None:
     if not 0 <= config.port <= 65535:
         raise Misconfigured(f"{path}: port is not between 0 and 65535")
+    if not _HOST.fullmatch(config.host):
+        raise Misconfigured(f"{path}: host is no name and no address: it is {shape(config.host)}")
     named = {"public_key_id": config.public_key_id}
     named |= {f"newer_keys[{n}].public_key_id": key.public_key_id or "-" for n, key in enumerate(config.newer_keys)}
     for setting, name in named.items():
@@ -126,22 +128,20 @@ def _check(config: PlatformConfig, path: Path) -> None:
         raise Misconfigured(f"{path} has a merchant twice")
 
 
-def read_private(folder: Path, name: str) -> bytes:
-    """Read a key file. Raises Misconfigured: missing, unreadable, or open to others."""
-    refuse_open(folder / name, "key", _PRIVATE_COPY)
-    return _read(folder, name, "a private key's file")
+def read_private(folder: Path, name: str, setting: str) -> bytes:
+    """Read a key file. Raises Misconfigured: missing, unreadable, or open to others. `setting`: where it is named."""
+    if os.path.exists(folder / name):
+        refuse_open(folder / name, setting, _PRIVATE_COPY)
+    return read_public(folder, name, setting)
 
 
-def read_public(folder: Path, name: str) -> bytes:
-    """Read a certificate. Raises Misconfigured: missing or unreadable."""
-    return _read(folder, name, "a certificate's file")
-
-
-def _read(folder: Path, name: str, what: str) -> bytes:
+def read_public(folder: Path, name: str, setting: str) -> bytes:
+    """Read a certificate. Raises Misconfigured: missing or unreadable. `setting`: where it is named."""
     if not os.path.exists(folder / name):
-        raise no_file(name, what, folder, "correct its name in platform.toml")
-    return read(folder / name, what)
+        raise no_file(name, setting, folder, "correct it in platform.toml, where a path beside it is wanted")
+    return read(folder / name, setting)
 
 
+_HOST = re.compile(r"[0-9A-Za-z_.:-]{1,253}")
 _KEY_NAME = re.compile(r"[0-9A-Za-z_-]{1,128}")
 _PRIVATE_COPY = "make a private copy before the start: install -m 600"

@@ -59,17 +59,20 @@ class KeyRoom:
     @classmethod
     def load(cls, settings: config.PlatformConfig, folder: Path) -> KeyRoom:
         """Raises Misconfigured: a key or certificate is missing, unreadable, unsafe or not what it is named."""
-        first = (
-            config.NewerKey(private=settings.certificate_private, certificate=settings.certificate),
-            config.NewerKey(private=settings.public_key_private, public_key_id=settings.public_key_id),
-        )
+        first = {
+            "certificate": config.NewerKey(private=settings.certificate_private, certificate=settings.certificate),
+            "public_key": config.NewerKey(private=settings.public_key_private, public_key_id=settings.public_key_id),
+        }
+        newer = {f"newer_keys[{number}].": entry for number, entry in enumerate(settings.newer_keys)}
         signing: dict[str, keys.PrivateKey] = {}
         certificates: list[Certificate] = []
         default_keys: list[DefaultKey] = []
-        for entry in (*first, *settings.newer_keys):
-            private = keys.load_private_key(config.read_private(folder, entry.private), entry.private)
+        for where, entry in (first | newer).items():
+            setting = f"{where}private" if where in newer else f"{where}_private"
+            private = keys.load_private_key(config.read_private(folder, entry.private, setting), entry.private)
             if entry.certificate is not None:
-                certificate = _certificate(folder, entry.certificate, entry.private, private)
+                named = f"{where}certificate" if where in newer else where
+                certificate = _certificate(folder, entry.certificate, named, entry.private, private)
                 certificates.append(certificate)
                 signing[certificate.facts.serial_no] = private
             elif entry.public_key_id is not None:
@@ -152,8 +155,8 @@ class KeyRoom:
         return merchant
 
 
-def _certificate(folder: Path, name: str, private_name: str, private: keys.PrivateKey) -> Certificate:
-    pem = config.read_public(folder, name)
+def _certificate(folder: Path, name: str, setting: str, private_name: str, private: keys.PrivateKey) -> Certificate:
+    pem = config.read_public(folder, name, setting)
     facts = keys.certificate_facts(pem, name)
     certified = keys.load_verification_key(facts.serial_no, pem)
     if private.public_key().public_numbers() != certified.public_numbers():
@@ -165,9 +168,8 @@ def _active_from(entry: config.NewerKey) -> int:
     try:
         return unix_seconds(entry.active_from) if entry.active_from is not None else 0
     except ValueError:
-        raise Misconfigured(
-            f"the newer key {entry.private}: active_from is not a time like 2026-11-24T00:00:00+08:00"
-        ) from None
+        pass  # It repeats what was given.
+    raise Misconfigured(f"the newer key {entry.private}: active_from is not a time like 2026-11-24T00:00:00+08:00")
 
 
 @functools.cache
@@ -194,7 +196,7 @@ def _parsed(authorizations: Sequence[str]) -> tuple[signature.Authorization, str
 def _merchant(entry: config.MerchantEntry, folder: Path) -> Merchant:
     keyring: dict[str, keys.PublicKey] = {}
     for name in entry.certificates:
-        pem = config.read_public(folder, name)
+        pem = config.read_public(folder, name, f"certificates of merchant {entry.mchid}")
         serial = keys.certificate_facts(pem, name).serial_no
         keyring[keys.same_key(serial)] = keys.load_verification_key(serial, pem)
     return Merchant(entry.mchid, entry.apiv3_key, keyring, entry.apiv2_key)

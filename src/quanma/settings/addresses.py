@@ -38,6 +38,8 @@ def origin(text: str) -> str | Wrong:
 def page(text: str) -> str | Wrong:
     """Return the address of a page, `http(s)://host[:port]/path`, host and scheme in their one form."""
     parts = _read(text, ("http", "https"), "http(s)://host[:port]/path")
+    if not isinstance(parts, Wrong) and "@" in parts.path:
+        return _wrong(text, "http(s)://host[:port]/path", "it has a user or a password, and takes none")
     return parts if isinstance(parts, Wrong) else _normal(parts) + parts.path
 
 
@@ -66,7 +68,7 @@ def database(text: str) -> str | Wrong:
         if "?" in text or "#" in text:
             return _wrong(text, form, "a file's name here has no ? and no #")
         return text
-    if "#" in text or "@" in parts.path:
+    if "#" in text or "@" in parts.path or not text.startswith(f"{parts.scheme}://"):
         return _wrong(text, form, ESCAPE)
     hosts = parts.netloc.rpartition("@")[2]
     for host in hosts.split(",") if hosts else ():

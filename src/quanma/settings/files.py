@@ -18,7 +18,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Return a TOML file's content. A BOM, as Notepad writes one, is no part of it.
 
     Raises:
-        Misconfigured: it can't be read, or is no TOML in UTF-8. FileNotFoundError is the caller's: it knows the way out.
+        Misconfigured: it can't be read, or is no TOML in UTF-8.
+        FileNotFoundError: it is not there. The caller knows the way out.
     """
     content = read(path, "settings")
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):

@@ -9,9 +9,10 @@ from .shape import shape
 API_KEY_CHARACTERS = 32
 """Of the APIv3 key and of the V2 key (documented)."""
 _MCHID = re.compile(r"[0-9]{1,32}")
-_SERIAL = re.compile(r"[0-9A-Fa-f]{1,40}")
-"""20 bytes at most (RFC 5280). In decimal, most are longer."""
-_API_KEY = re.compile(r"[!-~]{32}")
+_SERIAL = re.compile(r"0{0,24}[0-9A-Fa-f]{1,40}")
+"""20 bytes at most (RFC 5280), and some programs write zeros before them. In decimal, most are longer."""
+_API_KEY = re.compile(r"[0-9A-Za-z]{32}")
+"""Letters and digits: the merchant platform takes no others (documented)."""
 
 
 def is_mchid(text: str) -> bool:

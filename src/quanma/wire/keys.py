@@ -135,7 +135,7 @@ def _unix(moment: datetime.datetime | None) -> float:
 
 
 def same_key(name: str) -> str:
-    """What two names of one key have in common: a serial's number, in hexadecimal; a public key's name to the letter."""
+    """What two names of one key have in common: a serial's number, in hexadecimal; a public key's name as it is."""
     return name.lstrip("0").upper() or "0" if _SERIAL.fullmatch(name) else name
 
 
@@ -246,9 +246,7 @@ def load_dated_key(name: str, content: bytes) -> VerificationKey:
     else:
         key = next((key for block in blocks(content) if (key := _public(block)) is not None), None)
     if key is None:
-        raise Misconfigured(
-            f"the key of {name} is not the PEM of a public key or certificate: it is {shape(content)}"
-        )
+        raise Misconfigured(f"the key of {name} is not the PEM of a public key or certificate: it is {shape(content)}")
     if not isinstance(key, RSAPublicKey):
         raise Misconfigured(f"the key of {name} is not an RSA key")
     return VerificationKey(key)

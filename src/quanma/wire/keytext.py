@@ -1,9 +1,9 @@
 """Keys and certificates in whatever form they were pasted, mounted or saved.
 
 A key that went through an environment variable, an .env file, a word processor or another SDK's settings often is no
-PEM any more: without its header lines, in one line, in quotes, after a BOM or `Bag Attributes`, with dashes that an
-editor made longer, with `\\n` as two characters, as the Base64 of the whole file, or as DER. What it says is still plain
-in each of these: Base64 has no quote, dash or backslash of its own.
+PEM any more: it has no header lines, stands in one line or in quotes, after a BOM or `Bag Attributes`, has dashes that
+an editor made longer, line ends that are a backslash and an n, or is the Base64 of the whole file, or DER. What it says
+is still plain in each of these: Base64 has no quote and no backslash of its own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ..settings.shape import DASHES, INVISIBLE, is_der, is_p12, from_base64
+from ..settings.shape import DASHES, INVISIBLE, from_base64, is_der, is_p12
 
 HEADERLESS_MIN = 100
 """Characters. A shorter text may be a file's name; the shortest RSA key has more."""

@@ -199,4 +199,3 @@ class _LoopInThread:
 
 async def _awaited(awaitable: Any) -> Any:
     return await awaitable
-
