@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -56,7 +57,7 @@ def readable_forms(pem: str) -> dict[str, str]:
         "URL-safe Base64": body.replace("+", "-").replace("/", "_"),
         "labelled as nothing known": pem.replace("PRIVATE KEY", "MY KEY"),
         "labelled as the older form": pem.replace("PRIVATE KEY", "RSA PRIVATE KEY"),
-        "the older form": _key(pem).private_bytes(
+        "the older form": key_of(pem).private_bytes(
             Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
         ).decode(),
     }  # fmt: skip
@@ -72,10 +73,10 @@ def unreadable_forms(pem: str) -> dict[str, str]:
         "without its END line": pem[: pem.index("-----END")],
         "with a letter that is none": pem.replace(body[70], "券"),
         "turned round": body[::-1],
-        "encrypted": _key(pem).private_bytes(
+        "encrypted": key_of(pem).private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"sesame")
         ).decode(),
-        "encrypted, the older form": _key(pem).private_bytes(
+        "encrypted, the older form": key_of(pem).private_bytes(
             Encoding.PEM, PrivateFormat.TraditionalOpenSSL, BestAvailableEncryption(b"sesame")
         ).decode(),
         "Base64 of a .p12": base64.b64encode(p12(pem)).decode(),
@@ -90,10 +91,10 @@ def unreadable_forms(pem: str) -> dict[str, str]:
 
 def files(pem: str) -> dict[str, bytes]:
     """Contents of a key file that are not a PEM in UTF-8; `refused` ones have that word in their names."""
-    der = _key(pem).private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    der = key_of(pem).private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     return {
         "DER": der,
-        "DER of the older form": _key(pem).private_bytes(
+        "DER of the older form": key_of(pem).private_bytes(
             Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption()
         ),
         "UTF-16": pem.encode("utf-16"),
@@ -108,7 +109,7 @@ def files(pem: str) -> dict[str, bytes]:
 
 
 def p12(pem: str) -> bytes:
-    return pkcs12.serialize_key_and_certificates(b"key", _key(pem), None, None, NoEncryption())
+    return pkcs12.serialize_key_and_certificates(b"key", key_of(pem), None, None, NoEncryption())
 
 
 def addresses() -> dict[str, str]:
@@ -173,8 +174,10 @@ def clean(text: str, pem: str) -> str:
     return text
 
 
-def _key(pem: str):  # type: ignore[no-untyped-def]
-    return load_pem_private_key(pem.encode(), None, unsafe_skip_rsa_key_validation=True)
+def key_of(pem: str) -> RSAPrivateKey:
+    key = load_pem_private_key(pem.encode(), None, unsafe_skip_rsa_key_validation=True)
+    assert isinstance(key, RSAPrivateKey)
+    return key
 
 
 def toml(document: dict[str, Any]) -> str:

@@ -86,7 +86,7 @@ def test_no_setting_repeats_a_private_key_a_password_or_a_key(
 def test_a_private_key_is_read_in_every_form_that_is_plain(given: Any, pem: str, way: str) -> None:
     for name, value in planted.readable_forms(pem).items():
         loaded = given(way, "private_key", value)()
-        assert planted._key(loaded.private_key).private_numbers() == planted._key(pem).private_numbers(), name
+        assert planted.key_of(loaded.private_key).private_numbers() == planted.key_of(pem).private_numbers(), name
 
 
 def test_a_private_keys_file_is_read_in_every_form_that_is_plain_and_else_named(
