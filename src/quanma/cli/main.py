@@ -85,5 +85,12 @@ def main() -> Never:
         sys.exit(FAILED)
 
 
-def _say_warning(message: Warning | str, *_: object) -> None:
+def _say_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: str | None = None,
+) -> None:
     click.echo(f"quanma: {message}", err=True)
