@@ -8,10 +8,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from quanma import Wechatpay
+from quanma import AsyncWechatpay, Claim, Wechatpay
 from quanma.client import config
+from quanma.client.events import Receiver
 from quanma.errors import Misconfigured
 from tests.support.platform import MCHID, merchant_config
 
@@ -149,9 +151,17 @@ def test_settings_without_secrets_may_be_read_by_others(file: Path) -> None:
         ('mchid = "1900000001"', "mchid = 1900000001", "Expected `str`, got `int` - at `$.mchid`"),
         ("[merchant", "[customer", "has no [merchant] table: is it a merchant's quanma.toml?"),
         ("[merchant]", "[merchant", "can't be read: "),
-        ("8460", "8460/v3", "base_url 'http://127.0.0.1:8460/v3' is not http(s)://host[:port]"),
-        ("http://", "ftp://", "base_url 'ftp://127.0.0.1:8460' is not http(s)://host[:port]"),
-        ("[merchant]", '[merchant]\nfallback_url = "b.example"', "fallback_url 'b.example' is not http(s)://"),
+        ("8460", "8460/v3", "base_url is not http(s)://host[:port] (an address, 24 characters): it has a path"),
+        (
+            "http://",
+            "ftp://",
+            "base_url is not http(s)://host[:port] (an address, 20 characters): its scheme is none of http, https",
+        ),
+        (
+            "[merchant]",
+            '[merchant]\nfallback_url = "b.example"',
+            "fallback_url is not http(s)://host[:port] (9 characters): it has no scheme",
+        ),
         ("apiclient_key.pem", "gone.pem", "private_key: "),
         ("pub_key.pem", "gone.pem", "platform_keys.PUB_KEY_ID_"),
     ],
@@ -187,3 +197,144 @@ def test_a_private_key_that_is_none_is_refused_when_the_client_is_made(file: Pat
 def test_what_is_printed_of_settings_holds_no_secret(file: Path) -> None:
     merchant: Any = config.load(file)
     assert f"{merchant!r} {merchant}" == "<Merchant 1900000001> <Merchant 1900000001>"
+
+
+@pytest.mark.parametrize("mode", [0o440, 0o444, 0o040])
+def test_a_mounted_key_that_others_can_read_is_refused_with_a_way_out_that_works_there(file: Path, mode: int) -> None:
+    key = file.parent / "apiclient_key.pem"
+    key.chmod(mode)
+    with pytest.raises(Misconfigured) as refused:
+        config.load(file)
+    assert str(refused.value) == (
+        f"private_key {key} has mode {mode:04o}, so others can read it: chmod 600 {key}; where its mode can't be "
+        "changed, as that of a mounted secret, give the key's text in QUANMA_PRIVATE_KEY"
+    )
+
+
+def test_mounted_settings_with_secrets_are_refused_with_a_way_out_that_works_there(file: Path) -> None:
+    file.chmod(0o444)
+    with pytest.raises(Misconfigured, match="keep the secrets out of it and give them as QUANMA_APIV3_KEY, "):
+        config.load(file)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400])
+def test_a_key_that_only_its_owner_can_read_is_read(file: Path, mode: int) -> None:
+    (file.parent / "apiclient_key.pem").chmod(mode)
+    assert config.load(file).private_key.startswith("-----BEGIN PRIVATE KEY-----")
+
+
+ODD = ["", "{}\n", "{}\r\n", " {}", "{} ", "{}\xa0", '"{}"', "{}\u200b", "\ufeff{}", "{}\0"]
+
+
+@pytest.mark.parametrize("form", [*ODD, "１９００００００１", "1900-000001", "mchid", "1" * 33, "-1", "²"])
+def test_a_merchant_number_is_digits_and_nothing_else(file: Path, form: str) -> None:
+    with pytest.raises(Misconfigured, match=r"^mchid is not a merchant number, 1 to 32 digits: it is "):
+        config.load(file, mchid=form.format(MCHID))
+
+
+@pytest.mark.parametrize("form", [*ODD, "0x{}", "AB:CD", "G", "PUB_KEY_ID_01", "1" * 48, "A" * 41, "serial=AB"])
+def test_a_serial_is_hexadecimal_digits_and_nothing_else(file: Path, form: str) -> None:
+    with pytest.raises(
+        Misconfigured, match=r"^serial_no is not a certificate's serial, .*: `openssl x509 .*` prints it"
+    ):
+        config.load(file, serial_no=form.format("3775B6A4"))
+
+
+@pytest.mark.parametrize("setting", ["apiv3_key", "apiv2_key"])
+@pytest.mark.parametrize(
+    "value",
+    ["", "k" * 31, "k" * 33, "k" * 40, "k" * 31 + "\n", "k" * 32 + "\n", "券" * 32, "k" * 31 + "-", "密" * 10 + "ab"],
+)
+def test_an_api_key_is_32_letters_and_digits(file: Path, setting: str, value: str) -> None:
+    with pytest.raises(Misconfigured, match=f"^{setting} is not 32 letters and digits: it is "):
+        config.load(file, **{setting: value})
+
+
+@pytest.mark.parametrize(
+    ("base_url", "hosts", "page"),
+    [
+        ("https://api.mch.weixin.qq.com/", 2, "https://action.weixin.qq.com/busifavor/getcouponinfo"),
+        ("https://api.mch.weixin.qq.com:443", 2, "https://action.weixin.qq.com/busifavor/getcouponinfo"),
+        ("https://API.mch.weixin.qq.com.", 2, "https://action.weixin.qq.com/busifavor/getcouponinfo"),
+        ("https://api2.mch.weixin.qq.com", 2, "https://action.weixin.qq.com/busifavor/getcouponinfo"),
+        ("https://apihk.mch.weixin.qq.com", 1, "https://action.weixin.qq.com/busifavor/getcouponinfo"),
+        ("https://mch.weixin.qq.com.example", 1, "https://mch.weixin.qq.com.example/busifavor/getcouponinfo"),
+        ("http://127.0.0.1:8460/", 1, "http://127.0.0.1:8460/busifavor/getcouponinfo"),
+        ("HTTP://LOCALHOST:80", 1, "http://localhost/busifavor/getcouponinfo"),
+    ],
+)
+def test_a_host_in_any_spelling_has_the_same_claim_page_and_fallback(
+    file: Path, base_url: str, hosts: int, page: str
+) -> None:
+    with Wechatpay.from_config(file, base_url=base_url) as wxpay:
+        assert len(wxpay.merchant.hosts) == hosts
+        assert wxpay.claims.h5_url(Claim("98065001", "n1"), open_id="o1").partition("?")[0] == page
+
+
+def test_each_of_wechat_pays_two_hosts_falls_back_to_the_other(file: Path) -> None:
+    hosts = ("https://api.mch.weixin.qq.com", "https://api2.mch.weixin.qq.com")
+    assert config.load(file, base_url=hosts[1]).hosts == (hosts[1], hosts[0])
+
+
+def test_behind_a_gateway_the_claim_page_is_what_h5_url_says(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUANMA_H5_URL", "https://ACTION.weixin.qq.com/busifavor/getcouponinfo")
+    with Wechatpay.from_config(file, base_url="http://gateway.example:8080") as wxpay:
+        url = wxpay.claims.h5_url(Claim("98065001", "n1"), open_id="o1")
+    assert url.startswith("https://action.weixin.qq.com/busifavor/getcouponinfo?stock_id=98065001&")
+
+
+@pytest.mark.parametrize(
+    "name", ["platform_cert", "AB:CD", "PUB_KEY_ID", "PUB_KEY_ID_", "PUB_KEY_ID_01\n", "", "1" * 48]
+)
+def test_a_platform_key_is_named_by_a_public_key_id_or_a_serial(file: Path, name: str) -> None:
+    with pytest.raises(Misconfigured, match=r"^platform_keys: a name in it is neither PUB_KEY_ID_"):
+        config.load(file, platform_keys={name: str(file.parent / "pub_key.pem")})
+
+
+def test_the_merchants_own_certificate_is_no_key_of_the_platform(file: Path) -> None:
+    serial_no = config.load(file).serial_no
+    for name in (serial_no, serial_no.lower(), f"0{serial_no}"):
+        with pytest.raises(Misconfigured, match=rf"^platform_keys\.{name} is the merchant's own certificate"):
+            config.load(file, platform_keys={name: str(file.parent / "apiclient_cert.pem")})
+
+
+def test_a_setting_of_the_environment_is_named_with_its_variable(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUANMA_APIV3_KEY", "k" * 33)
+    with pytest.raises(Misconfigured) as refused:
+        config.load(file)
+    assert str(refused.value) == (
+        "apiv3_key is not 32 letters and digits: it is 33 characters (it is set in QUANMA_APIV3_KEY)"
+    )
+    assert config.load(file, apiv3_key="k" * 32).apiv3_key == "k" * 32
+
+
+def test_a_client_and_a_receiver_are_not_made_with_a_key_that_can_open_nothing(file: Path) -> None:
+    for make in (Wechatpay, AsyncWechatpay, Receiver):
+        with pytest.raises(
+            Misconfigured, match=r"^apiv3_key is not 32 letters and digits: it is 33 characters, ends in"
+        ):
+            make.from_config(file, apiv3_key="k" * 32 + "\n")
+
+
+def test_settings_that_are_made_without_a_file_are_checked_too(file: Path) -> None:
+    merchant = config.load(file)
+    with pytest.raises(Misconfigured, match=r"^base_url is not "):
+        msgspec.structs.replace(merchant, base_url="127.0.0.1")
+    assert msgspec.structs.replace(merchant, base_url="HTTP://LOCALHOST:80/").base_url == "http://localhost"
+
+
+def test_a_file_that_notepad_saved_is_read(file: Path) -> None:
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+    assert config.load(file).mchid == MCHID
+
+
+def test_a_file_in_utf_16_is_told_to_be_so(file: Path) -> None:
+    file.write_bytes(file.read_text("utf-8").encode("utf-16"))
+    with pytest.raises(Misconfigured, match="can't be read: it is in UTF-16: save it as UTF-8"):
+        config.load(file)
+
+
+def test_a_variable_that_is_nearly_a_setting_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUANMA_BASE_URI", "http://127.0.0.1:8460")
+    with pytest.raises(Misconfigured, match="QUANMA_BASE_URI is set and is no setting: is QUANMA_BASE_URL meant"):
+        config.load(file)

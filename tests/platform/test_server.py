@@ -127,7 +127,7 @@ def test_a_taken_port_is_named(world: Path, taken_port: int) -> None:
         (("port = 8460", 'port = "x"'), "port"),
         (("port = 8460", "port = 8460\nsurprise = 1"), "surprise"),
         (("port = 8460", "port = 8460 ="), "can't be read"),
-        (('apiv3_key = "', 'apiv3_key = "x'), f"merchant {MCHID}: apiv3_key has 33 bytes"),
+        (('apiv3_key = "', 'apiv3_key = "x'), f"apiv3_key of merchant {MCHID} is not 32 letters and digits: it is 33"),
         (("platform/platform_cert.pem", "platform/gone.pem"), "gone.pem"),
         (("platform/platform_cert.pem", "platform/pub_key.pem"), "pub_key.pem"),
         (

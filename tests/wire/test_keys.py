@@ -70,7 +70,8 @@ def test_every_flipped_bit_of_a_signed_answer_is_refused() -> None:
         others = [header for header in signed if header[0] != name]
         for bit in range(len(value) * 8):
             changed = flip(value.encode(), bit).decode("latin-1")
-            accepted += [bit] if believed([*others, (name, changed)], BODY) else []
+            same_serial = name == "Wechatpay-Serial" and changed.upper() == value  # A number, in small letters.
+            accepted += [bit] if believed([*others, (name, changed)], BODY) and not same_serial else []
     assert accepted == []
 
 
@@ -95,7 +96,7 @@ def believed(headers: list[tuple[str, str]], body: bytes) -> bool:
         (answer()[:3], "the answer is not signed: it has no wechatpay-signature"),
         ([*answer(), ("wechatpay-nonce", "A" * 32)], "the header wechatpay-nonce stands twice"),
         (answer("ABC"), f"signed with key 'ABC', which is not in platform_keys; they hold {SERIAL}, {PUBLIC_KEY_ID}"),
-        (answer(SERIAL.lower()), "which is not in platform_keys"),
+        (answer(f"{SERIAL}0"), "which is not in platform_keys"),
         (answer("PUB_KEY_ID_券"), "signed with key 'PUB_KEY_ID_券', which is not in platform_keys"),
         (answer(timestamp="1554208461000"), "the timestamp is not ten digits"),
         (answer(body=b"another"), "the body was changed after signing"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from typing import Never
 
 import click
@@ -64,6 +65,7 @@ def group() -> None:
 
 def main() -> Never:
     """Run the command line and exit with its status."""
+    warnings.showwarning = _say_warning
     try:
         status = group.main(standalone_mode=False)
         sys.exit(status if isinstance(status, int) else DONE)
@@ -81,3 +83,14 @@ def main() -> Never:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(FAILED)
+
+
+def _say_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: str | None = None,
+) -> None:
+    click.echo(f"quanma: {message}", err=True)

@@ -16,7 +16,7 @@ from ..api import answers
 from ..api.certificates import CertificateList, SealedCertificate
 from ..errors import AnswerUntrusted, KeyUnknown, Misconfigured, SignatureInvalid
 from ..wire import codec, sealed
-from ..wire.keys import KeyRing, PublicKey, load_verification_key
+from ..wire.keys import KeyRing, VerificationKey, load_dated_key
 from .compressed import plain
 from .transport import Reply
 
@@ -85,7 +85,7 @@ class Certificates:
         return None
 
 
-def _opened(apiv3_key: str, one: SealedCertificate) -> PublicKey:
+def _opened(apiv3_key: str, one: SealedCertificate) -> VerificationKey:
     envelope = one.encrypt_certificate
     pem = sealed.unseal(apiv3_key, envelope.nonce, envelope.associated_data, envelope.ciphertext)
-    return load_verification_key(one.serial_no, pem)
+    return load_dated_key(one.serial_no, pem)

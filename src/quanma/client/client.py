@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Awaitable
 from typing import Any, Never, Self, TypeVar
-from urllib.parse import urlsplit
 
 from ..api.operation import Answer, Async, Operation, Sync, Whole
 from ..api.tree import V3
@@ -17,7 +16,7 @@ from ..wire.keys import KeyRing, load_private_key
 from . import config
 from .certificates import Certificates
 from .chain import Chain
-from .claims import H5_PAGE, Claims
+from .claims import Claims
 from .exchange import Clocks, Failed, Identity, Patience, Send, Talk, exchange
 from .transport import AsyncHttpTransport, AsyncTransport, HttpTransport, Reply, Transport
 
@@ -54,10 +53,9 @@ class _Client:
     def claims(self) -> Claims:
         """Claims by users outside the API: the H5 page, the mini-program plug-in, JSAPI.
 
-        With another platform than WeChat Pay, the H5 page is that platform's.
+        With another platform than WeChat Pay, the H5 page is that platform's, or the setting's h5_url.
         """
-        own = None if self.merchant.base_url == config.BASE_URL else self.merchant.base_url + urlsplit(H5_PAGE).path
-        return Claims(self.merchant.mchid, self.merchant.apiv2_key, own or H5_PAGE)
+        return Claims(self.merchant.mchid, self.merchant.apiv2_key, self.merchant.h5_page)
 
     def encrypt(self, text: str) -> tuple[str, str]:
         """Return a sensitive field for a path reached by `chain`, and the key's name, for its Wechatpay-Serial.
@@ -66,7 +64,7 @@ class _Client:
             Misconfigured: there are no platform_keys.
             RequestInvalid: it is longer than 214 bytes.
         """
-        name = self._identity.ring.preferred()
+        name = self._identity.ring.preferred(self._clocks.wall())
         if name is None:
             raise Misconfigured("there are no platform_keys to encrypt with: add one to quanma.toml")
         return sensitive.encrypt(self._identity.ring.key(name), text), name

@@ -1,26 +1,40 @@
-"""Settings of one merchant and their order: argument, then environment, then TOML file."""
+"""Settings of one merchant and their order: argument, then environment, then TOML file.
+
+They are checked when they are read. No message repeats a value: it says its shape.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-import stat
-import tomllib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 from ..errors import Misconfigured
+from ..settings import addresses, environment
+from ..settings.files import no_file, read, read_toml, refuse_open
+from ..settings.keys import api_key_problem, is_mchid, is_serial
+from ..settings.shape import path_or_shape, shape
+from ..wire import keys
+from .claims import H5_PAGE
 
 BASE_URL = "https://api.mch.weixin.qq.com"
 FALLBACK_URL = "https://api2.mch.weixin.qq.com"
 DEFAULT_FILE = "quanma.toml"
-_ORIGIN = re.compile(r"https?://[^/?#\s@]+/?")
+_OF_WECHAT_PAY = ".mch.weixin.qq.com"
+_PUBLIC_KEY_ID = re.compile(rf"{keys.PUBLIC_KEY_PREFIX}[0-9A-Za-z]{{1,64}}")
+_HEADERS = "keep the secrets out of it and give them as QUANMA_APIV3_KEY, QUANMA_APIV2_KEY and QUANMA_PRIVATE_KEY"
 
 
 class Merchant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The `[merchant]` table. Keys are PEM texts here; in a file they are paths relative to it, or PEM."""
+    """The `[merchant]` table. Keys are PEM texts here; in a file they are paths relative to it, or PEM.
+
+    Whoever makes one has it checked. Addresses are in their one form afterwards.
+    """
 
     mchid: str
     serial_no: str
@@ -29,17 +43,63 @@ class Merchant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     apiv2_key: str | None = None
     base_url: str = BASE_URL
     fallback_url: str | None = None
+    h5_url: str | None = None
+    """The claim page, where the one that belongs to `base_url` is not it."""
     proxy: str | None = None
     platform_keys: dict[str, str] = {}
 
+    def __post_init__(self) -> None:
+        """Raises Misconfigured: a setting can't be right. The message begins with its name."""
+        if not is_mchid(self.mchid):
+            raise Misconfigured(f"mchid is not a merchant number, 1 to 32 digits: it is {shape(self.mchid)}")
+        if not is_serial(self.serial_no):
+            raise Misconfigured(
+                "serial_no is not a certificate's serial, at most 40 hexadecimal digits: it is "
+                f"{shape(self.serial_no)}: `openssl x509 -noout -serial -in apiclient_cert.pem` prints it"
+            )
+        for setting in ("apiv3_key", "apiv2_key"):
+            if (key := getattr(self, setting)) is not None and (problem := api_key_problem(key)) is not None:
+                raise Misconfigured(f"{setting} {problem}")
+        for setting, read_address in _ADDRESSES.items():
+            if (text := getattr(self, setting)) is None:
+                continue
+            address = read_address(text)
+            if isinstance(address, addresses.Wrong):
+                raise Misconfigured(f"{setting} {address.reason}")
+            msgspec.structs.force_setattr(self, setting, address)
+        for name in self.platform_keys:
+            if not is_serial(name) and not _PUBLIC_KEY_ID.fullmatch(name):
+                raise Misconfigured(
+                    f"platform_keys: a name in it is neither PUB_KEY_ID_… nor a certificate's serial in hexadecimal "
+                    f"digits without colons: it is {shape(name)}"
+                )
+
     @property
     def hosts(self) -> tuple[str, ...]:
-        """The host, and the one to try when it does not answer: what is set, else api2 beside the platform's own."""
-        fallback = self.fallback_url or (FALLBACK_URL if self.base_url == BASE_URL else None)
-        return tuple(url.rstrip("/") for url in (self.base_url, fallback) if url)
+        """The host, and the one to try when it does not answer: what is set, else the other of the platform's own."""
+        others = {BASE_URL: FALLBACK_URL, FALLBACK_URL: BASE_URL}
+        fallback = self.fallback_url or others.get(self.base_url)
+        return tuple(url for url in (self.base_url, fallback) if url)
+
+    @property
+    def h5_page(self) -> str:
+        """The claim page: what is set, else that of the platform which `base_url` names."""
+        if self.h5_url is not None:
+            return self.h5_url
+        if f".{addresses.host_of(self.base_url)}".endswith(_OF_WECHAT_PAY):
+            return H5_PAGE
+        return self.base_url + urlsplit(H5_PAGE).path
 
     def __repr__(self) -> str:
         return f"<Merchant {self.mchid}>"
+
+
+_ADDRESSES: Mapping[str, Callable[[str], str | addresses.Wrong]] = {
+    "base_url": addresses.origin,
+    "fallback_url": addresses.origin,
+    "h5_url": addresses.page,
+    "proxy": addresses.proxy,
+}
 
 
 def load(path: str | os.PathLike[str] | None = None, **arguments: Any) -> Merchant:
@@ -49,60 +109,50 @@ def load(path: str | os.PathLike[str] | None = None, **arguments: Any) -> Mercha
     else `$QUANMA_CONFIG`, else `./quanma.toml` if it is there. `QUANMA_PLATFORM_KEYS` is `name=path;name=path`.
 
     Raises:
-        Misconfigured: a setting is missing, unknown or of the wrong type; a key file can't be read, or others can.
+        Misconfigured: a setting is missing, unknown, of the wrong type or can't be right; a key file can't be read, or
+            others can; a variable of the environment is nearly a setting.
     """
+    environment.check()
     file = path or os.environ.get("QUANMA_CONFIG") or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
     table = _table(Path(file)) if file else {}
-    settings = table | _environment() | {name: value for name, value in arguments.items() if value is not None}
+    from_environment = _environment()
+    given = {name: value for name, value in arguments.items() if value is not None}
+    settings = table | from_environment | given
+    beside = Path(file).parent if file else Path()
+    folders = {name: beside if name not in from_environment | given else Path() for name in settings}
     try:
-        merchant = msgspec.convert(settings, Merchant)
+        return msgspec.convert(_with_keys(settings, folders), Merchant)
     except msgspec.ValidationError as problem:
-        if file:
-            raise Misconfigured(f"merchant settings in {file}: {problem}") from None
-        raise Misconfigured(
-            f"merchant settings: {problem}, and no file is given: name one with --config or in QUANMA_CONFIG"
-        ) from None
-    for name, url in (("base_url", merchant.base_url), ("fallback_url", merchant.fallback_url)):
-        if url is not None and not _ORIGIN.fullmatch(url):
-            raise Misconfigured(f"{name} {url!r} is not http(s)://host[:port]")
-    return msgspec.structs.replace(
-        merchant,
-        private_key=_pem(merchant.private_key, "private_key", secret=True),
-        platform_keys={
-            name: _pem(value, f"platform_keys.{name}", secret=False) for name, value in merchant.platform_keys.items()
-        },
+        reason = str(problem)
+    except Misconfigured as problem:
+        named = re.match(r"[a-z0-9_]*", str(problem))
+        if not named or named[0] not in from_environment or named[0] in given:
+            raise
+        raise Misconfigured(f"{problem} (it is set in QUANMA_{named[0].upper()})") from None
+    if file:
+        raise Misconfigured(f"merchant settings in {path_or_shape(file)}: {reason}")
+    raise Misconfigured(
+        f"merchant settings: {reason}, and no file is given: name one with --config or in QUANMA_CONFIG"
     )
 
 
-def refuse_open(path: Path, what: str) -> None:
-    """Raises Misconfigured: others than the owner may read or write a file that holds secrets."""
-    if (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077:
-        raise Misconfigured(f"{what} {path} has mode {mode:04o}, so others can read it: chmod 600 {path}")
-
-
 def _table(path: Path) -> dict[str, Any]:
-    """Read a file's settings, its relative paths made relative to where we are."""
+    """Read a file's settings."""
     try:
-        text = path.read_bytes().decode()
-        document = tomllib.loads(text)
+        document = read_toml(path)
     except FileNotFoundError:
+        document = None
+    if document is None:
         raise Misconfigured(
-            f"there is no {path}: make one with `quanma init DIR`, or name another with --config"
-        ) from None
-    except (OSError, ValueError) as problem:
-        raise Misconfigured(f"{path} can't be read: {problem}") from None
+            f"there is no {path_or_shape(path)}: make one with `quanma init DIR`, or name another with --config"
+        )
     table = document.get("merchant")
     if not isinstance(table, dict):
         raise Misconfigured(f"{path} has no [merchant] table: is it a merchant's quanma.toml?")
-    if {"apiv3_key", "apiv2_key"} & table.keys() or _is_pem(str(table.get("private_key"))):
-        refuse_open(path, "settings")
-    return table | {name: _beside(path, table[name]) for name in ("private_key", "platform_keys") if name in table}
-
-
-def _beside(file: Path, value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _beside(file, entry) for name, entry in value.items()}
-    return str(file.parent / value) if isinstance(value, str) and not _is_pem(value) else value
+    private_key = table.get("private_key")
+    if {"apiv3_key", "apiv2_key"} & table.keys() or (isinstance(private_key, str) and keys.is_key_text(private_key)):
+        refuse_open(path, "settings", _HEADERS)
+    return table
 
 
 def _environment() -> dict[str, Any]:
@@ -115,23 +165,58 @@ def _environment() -> dict[str, Any]:
             pairs = [pair.partition("=") for pair in value.split(";") if pair]
             if not all(name and path for name, _, path in pairs):
                 raise Misconfigured("QUANMA_PLATFORM_KEYS is not name=path;name=path")
-            found[field] = {name: path for name, _, path in pairs}
+            found[field] = {name.strip(): path for name, _, path in pairs}
         else:
             found[field] = value
     return found
 
 
-def _pem(value: str, setting: str, *, secret: bool) -> str:
-    if _is_pem(value):
-        return value
-    path = Path(value)
-    try:
-        if secret:
-            refuse_open(path, setting)
-        return path.read_text()
-    except (OSError, ValueError) as problem:
-        raise Misconfigured(f"{setting}: {path} can't be read: {problem}") from None
+def _with_keys(settings: dict[str, Any], folders: Mapping[str, Path]) -> dict[str, Any]:
+    """The settings with their keys read. What is of a wrong type is left to be told."""
+    read_in = dict(settings)
+    private_key, platform_keys = settings.get("private_key"), settings.get("platform_keys")
+    own: keys.PublicKey | None = None
+    if isinstance(private_key, str):
+        content = _content(
+            private_key,
+            "private_key",
+            folders["private_key"],
+            "give apiclient_key.pem, as a path or as its text",
+            secret=True,
+        )
+        read_in["private_key"] = keys.private_pem(content, "private_key")
+        own = keys.own_public_key(read_in["private_key"])
+    if isinstance(platform_keys, dict):
+        wanted = "give the platform's public key or certificate, as a path or as its text"
+        read_in["platform_keys"] = {
+            name: _verifying(name, value, folders["platform_keys"], wanted, own) if isinstance(value, str) else value
+            for name, value in platform_keys.items()
+        }
+    return read_in
 
 
-def _is_pem(value: str) -> bool:
-    return value.lstrip().startswith("-----BEGIN")
+def _verifying(name: str, value: str, folder: Path, wanted: str, own: keys.PublicKey | None) -> str:
+    if not is_serial(name) and not _PUBLIC_KEY_ID.fullmatch(name):
+        return value  # Told as a wrong name.
+    setting = f"platform_keys.{name}"
+    pem = keys.verification_pem(name, _content(value, setting, folder, wanted, secret=False))
+    if own is not None and keys.load_verification_key(name, pem.encode()).public_numbers() == own.public_numbers():
+        raise Misconfigured(
+            f"{setting} is the merchant's own certificate or public key, and the platform's is wanted: download it "
+            "from the merchant platform, or leave it out to have the platform's certificates fetched"
+        )
+    return pem
+
+
+def _content(value: str, setting: str, folder: Path, wanted: str, *, secret: bool) -> bytes:
+    """A key's text: the value itself, or the file that it names."""
+    if not value.strip():
+        raise Misconfigured(f"{setting} is {'empty' if not value else shape(value)}: {wanted}")
+    if keys.is_key_text(value):
+        return value.encode("utf-8", "replace")
+    path = folder / value
+    if not os.path.exists(path):
+        raise no_file(value, setting, folder, wanted)
+    if secret:
+        refuse_open(path, setting, "give the key's text in QUANMA_PRIVATE_KEY")
+    return read(path, setting)

@@ -126,7 +126,8 @@ def exchange(
     while True:
         left = ends_at - clocks.steady()
         host, timeout_seconds = hosts[attempt % len(hosts)], min(left, patience.attempt_seconds)
-        request = _signed(identity, host, parts, clocks.wall(), identity.ring.preferred())
+        now = clocks.wall()
+        request = _signed(identity, host, parts, now, identity.ring.preferred(now))
         reply = yield Send(request, timeout_seconds)
         try:
             if (
@@ -184,7 +185,7 @@ def _fetch(
     certificates: Certificates,
 ) -> Generator[Send, Reply | Failed | None, None]:
     """Ask for the platform's certificates. If they don't come, or can't be believed, the ring stays as it was."""
-    wanted = identity.ring.preferred()
+    wanted = identity.ring.preferred(clocks.wall())
     for _ in range(2):  # The second time signed with a certificate that the first one told of.
         timeout_seconds = min(attempt_seconds, ends_at - clocks.steady())
         if timeout_seconds <= 0:
@@ -201,7 +202,7 @@ def _fetch(
 
 
 def _unknown_key(identity: Identity, reply: Reply) -> bool:
-    return any(name.lower() == "wechatpay-serial" and value not in identity.ring.names for name, value in reply.headers)
+    return any(name.lower() == "wechatpay-serial" and not identity.ring.knows(value) for name, value in reply.headers)
 
 
 def _read(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import stat
-import tomllib
+import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
 from ..errors import Misconfigured
+from ..settings import environment
+from ..settings.files import no_file, read, read_toml, refuse_open
+from ..settings.keys import api_key_problem, is_mchid
+from ..settings.shape import path_or_shape, shape
 
 
 class MerchantEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -19,6 +23,9 @@ class MerchantEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     apiv3_key: str
     certificates: list[str]
     apiv2_key: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<MerchantEntry {self.mchid}>"
 
 
 class NewerKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,41 +78,73 @@ class PlatformConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     warmup_seconds: Annotated[int, msgspec.Meta(ge=0)] = 0
     """How long a new stock answers STATEMENT_CREATING to uploads."""
 
+    def __repr__(self) -> str:
+        return f"<PlatformConfig of {len(self.merchants)} merchants>"
+
 
 def load(path: Path) -> PlatformConfig:
-    """Raises Misconfigured: the file is missing, unreadable, open to others, or has a wrong or unknown setting."""
+    """Read and check platform.toml. No message repeats a value of it.
+
+    Raises:
+        Misconfigured: the file is missing, unreadable, open to others, or has a wrong or unknown setting; or a variable
+            of the environment is nearly a setting.
+    """
+    environment.check()
+    refuse_open(path, "settings", _PRIVATE_COPY)
     try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        document = tomllib.loads(path.read_bytes().decode())
-        config = msgspec.convert(document, PlatformConfig)
+        document = read_toml(path)
     except FileNotFoundError:
-        raise Misconfigured(f"there is no {path}: make a world with `quanma init DIR`") from None
-    except (OSError, ValueError) as problem:
-        raise Misconfigured(f"{path} can't be read: {problem}") from None
-    if mode & 0o077:
-        raise Misconfigured(f"{path} holds keys and has mode {mode:04o}, so others can read it: chmod 600 {path}")
+        document = None
+    if document is None:
+        raise Misconfigured(f"there is no {path_or_shape(path)}: make a world with `quanma init DIR`")
+    try:
+        config = msgspec.convert(document, PlatformConfig)
+    except msgspec.ValidationError as problem:
+        # Of a wrong word the message has the word.
+        reason = re.sub(r"(Invalid enum value) .*( - at )", r"\1\2", str(problem), flags=re.DOTALL)
+    else:
+        _check(config, path)
+        return config
+    raise Misconfigured(f"{path} can't be read: {reason}")
+
+
+def _check(config: PlatformConfig, path: Path) -> None:
+    if not 0 <= config.port <= 65535:
+        raise Misconfigured(f"{path}: port is not between 0 and 65535")
+    if not _HOST.fullmatch(config.host):
+        raise Misconfigured(f"{path}: host is no name and no address: it is {shape(config.host)}")
+    named = {"public_key_id": config.public_key_id}
+    named |= {f"newer_keys[{n}].public_key_id": key.public_key_id or "-" for n, key in enumerate(config.newer_keys)}
+    for setting, name in named.items():
+        if not _KEY_NAME.fullmatch(name):  # It goes into a header.
+            raise Misconfigured(f"{path}: {setting} is not a name of letters, digits, _ and -: it is {shape(name)}")
+    for number, merchant in enumerate(config.merchants):
+        if not is_mchid(merchant.mchid):
+            raise Misconfigured(
+                f"{path}: merchants[{number}].mchid is not 1 to 32 digits: it is {shape(merchant.mchid)}"
+            )
+        for setting in ("apiv3_key", "apiv2_key"):
+            if (key := getattr(merchant, setting)) is not None and (problem := api_key_problem(key)) is not None:
+                raise Misconfigured(f"{path}: {setting} of merchant {merchant.mchid} {problem}")
     mchids = [merchant.mchid for merchant in config.merchants]
     if len(set(mchids)) != len(mchids):
         raise Misconfigured(f"{path} has a merchant twice")
-    return config
 
 
-def read_private(folder: Path, name: str) -> bytes:
-    """Read a key file. Raises Misconfigured: missing, unreadable, or open to others."""
-    path = folder / name
-    try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        content = path.read_bytes()
-    except OSError as problem:
-        raise Misconfigured(f"{path} can't be read: {problem.strerror}") from None
-    if mode & 0o077:
-        raise Misconfigured(f"{path} has mode {mode:04o}, so others can read the key: chmod 600 {path}")
-    return content
+def read_private(folder: Path, name: str, setting: str) -> bytes:
+    """Read a key file. Raises Misconfigured: missing, unreadable, or open to others. `setting`: where it is named."""
+    if os.path.exists(folder / name):
+        refuse_open(folder / name, setting, _PRIVATE_COPY)
+    return read_public(folder, name, setting)
 
 
-def read_public(folder: Path, name: str) -> bytes:
-    """Read a certificate. Raises Misconfigured: missing or unreadable."""
-    try:
-        return (folder / name).read_bytes()
-    except OSError as problem:
-        raise Misconfigured(f"{folder / name} can't be read: {problem.strerror}") from None
+def read_public(folder: Path, name: str, setting: str) -> bytes:
+    """Read a certificate. Raises Misconfigured: missing or unreadable. `setting`: where it is named."""
+    if not os.path.exists(folder / name):
+        raise no_file(name, setting, folder, "correct it in platform.toml, where a path beside it is wanted")
+    return read(folder / name, setting)
+
+
+_HOST = re.compile(r"[0-9A-Za-z_.:-]{1,253}")
+_KEY_NAME = re.compile(r"[0-9A-Za-z_-]{1,128}")
+_PRIVATE_COPY = "make a private copy before the start: install -m 600"

@@ -25,8 +25,11 @@ class Merchant(NamedTuple):
     mchid: str
     apiv3_key: str
     verifying: Mapping[str, keys.PublicKey]
-    """By certificate serial."""
+    """By certificate serial, as `keys.same_key` has it: leading zeros and case make no other."""
     apiv2_key: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Merchant {self.mchid}>"
 
 
 class DefaultKey(NamedTuple):
@@ -56,17 +59,20 @@ class KeyRoom:
     @classmethod
     def load(cls, settings: config.PlatformConfig, folder: Path) -> KeyRoom:
         """Raises Misconfigured: a key or certificate is missing, unreadable, unsafe or not what it is named."""
-        first = (
-            config.NewerKey(private=settings.certificate_private, certificate=settings.certificate),
-            config.NewerKey(private=settings.public_key_private, public_key_id=settings.public_key_id),
-        )
+        first = {
+            "certificate": config.NewerKey(private=settings.certificate_private, certificate=settings.certificate),
+            "public_key": config.NewerKey(private=settings.public_key_private, public_key_id=settings.public_key_id),
+        }
+        newer = {f"newer_keys[{number}].": entry for number, entry in enumerate(settings.newer_keys)}
         signing: dict[str, keys.PrivateKey] = {}
         certificates: list[Certificate] = []
         default_keys: list[DefaultKey] = []
-        for entry in (*first, *settings.newer_keys):
-            private = keys.load_private_key(config.read_private(folder, entry.private), entry.private)
+        for where, entry in (first | newer).items():
+            setting = f"{where}private" if where in newer else f"{where}_private"
+            private = keys.load_private_key(config.read_private(folder, entry.private, setting), entry.private)
             if entry.certificate is not None:
-                certificate = _certificate(folder, entry.certificate, entry.private, private)
+                named = f"{where}certificate" if where in newer else where
+                certificate = _certificate(folder, entry.certificate, named, entry.private, private)
                 certificates.append(certificate)
                 signing[certificate.facts.serial_no] = private
             elif entry.public_key_id is not None:
@@ -106,7 +112,13 @@ class KeyRoom:
 
     def signer(self, wanted: str | None, now: int) -> str:
         """Return the name of the key that signs an answer."""
-        return wanted if wanted is not None and wanted in self._signing else self._default(now)
+        if wanted is None:
+            return self._default(now)
+        if wanted in self._signing:
+            return wanted
+        # Named with other zeros or in other case than here: it answers by the name that it has here.
+        same = keys.same_key(wanted)
+        return next((name for name in self._signing if keys.same_key(name) == same), None) or self._default(now)
 
     def _default(self, now: int) -> str:
         active = [key.name for key in self._default_keys if key.active_from <= now]
@@ -120,7 +132,7 @@ class KeyRoom:
         """
         fields, reason = _parsed(authorizations)
         merchant = self._merchants.get(fields.mchid)
-        key = merchant.verifying.get(fields.serial_no) if merchant else None
+        key = merchant.verifying.get(keys.same_key(fields.serial_no)) if merchant else None
         if merchant is None:
             reason = reason or f"merchant {fields.mchid[:32]!r} is not known here: add it to platform.toml"
         elif key is None:
@@ -143,8 +155,8 @@ class KeyRoom:
         return merchant
 
 
-def _certificate(folder: Path, name: str, private_name: str, private: keys.PrivateKey) -> Certificate:
-    pem = config.read_public(folder, name)
+def _certificate(folder: Path, name: str, setting: str, private_name: str, private: keys.PrivateKey) -> Certificate:
+    pem = config.read_public(folder, name, setting)
     facts = keys.certificate_facts(pem, name)
     certified = keys.load_verification_key(facts.serial_no, pem)
     if private.public_key().public_numbers() != certified.public_numbers():
@@ -155,8 +167,9 @@ def _certificate(folder: Path, name: str, private_name: str, private: keys.Priva
 def _active_from(entry: config.NewerKey) -> int:
     try:
         return unix_seconds(entry.active_from) if entry.active_from is not None else 0
-    except ValueError as problem:
-        raise Misconfigured(f"the newer key {entry.private}: active_from {problem}") from None
+    except ValueError:
+        pass  # It repeats what was given.
+    raise Misconfigured(f"the newer key {entry.private}: active_from is not a time like 2026-11-24T00:00:00+08:00")
 
 
 @functools.cache
@@ -183,9 +196,7 @@ def _parsed(authorizations: Sequence[str]) -> tuple[signature.Authorization, str
 def _merchant(entry: config.MerchantEntry, folder: Path) -> Merchant:
     keyring: dict[str, keys.PublicKey] = {}
     for name in entry.certificates:
-        pem = config.read_public(folder, name)
+        pem = config.read_public(folder, name, f"certificates of merchant {entry.mchid}")
         serial = keys.certificate_facts(pem, name).serial_no
-        keyring[serial] = keys.load_verification_key(serial, pem)
-    if len(entry.apiv3_key.encode()) != 32:
-        raise Misconfigured(f"merchant {entry.mchid}: apiv3_key has {len(entry.apiv3_key.encode())} bytes, not 32")
+        keyring[keys.same_key(serial)] = keys.load_verification_key(serial, pem)
     return Merchant(entry.mchid, entry.apiv3_key, keyring, entry.apiv2_key)

@@ -1,13 +1,14 @@
 """Keys: reading PEM, making new ones, and a ring of verification keys of both kinds.
 
 A platform signs with a certificate's key or with a public key (微信支付公钥). Either is named by one text,
-a certificate serial or `PUB_KEY_ID_…`, and they are looked up alike: the name is never parsed.
+a certificate serial or `PUB_KEY_ID_…`, and they are looked up alike.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from cryptography import x509
@@ -20,53 +21,94 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
+    load_der_private_key,
+    load_der_public_key,
     load_pem_private_key,
-    load_pem_public_key,
 )
 from cryptography.x509.oid import NameOID
 
 from ..errors import KeyUnknown, Misconfigured
+from ..settings.shape import shape
 from . import signature
+from .keytext import Block, blocks
 
 PrivateKey = RSAPrivateKey
 PublicKey = RSAPublicKey
 KEY_BITS = 2048
 PUBLIC_KEY_PREFIX = "PUB_KEY_ID_"
+_SERIAL = re.compile(r"[0-9A-Fa-f]+")
+
+
+class VerificationKey(NamedTuple):
+    """A key to verify with. A certificate's has dates, a public key's has none."""
+
+    key: PublicKey
+    effective_at: datetime.datetime | None = None
+    expire_at: datetime.datetime | None = None
+
+    def is_valid(self, now: float) -> bool:
+        return (self.effective_at is None or self.effective_at.timestamp() <= now) and (
+            self.expire_at is None or now < self.expire_at.timestamp()
+        )
 
 
 class KeyRing:
-    """Verification keys by name, any number of both kinds at once."""
+    """Verification keys by name, any number of both kinds at once.
 
-    def __init__(self, keys: Mapping[str, RSAPublicKey]) -> None:
-        self._keys = dict(keys)
+    A certificate's serial is looked up as the number that it is: leading zeros and case make no other key. The name is
+    kept as it was given, for that is what goes on the wire.
+    """
+
+    def __init__(self, keys: Mapping[str, PublicKey | VerificationKey]) -> None:
+        self._keys: dict[str, tuple[str, VerificationKey]] = {}
+        self.add(keys)
 
     @classmethod
     def from_pem(cls, pems: Mapping[str, bytes]) -> KeyRing:
         """Raises Misconfigured: a PEM can't be read, or a certificate has another serial than its name."""
-        return cls({name: load_verification_key(name, pem) for name, pem in pems.items()})
+        return cls({name: load_dated_key(name, pem) for name, pem in pems.items()})
 
     @property
     def names(self) -> list[str]:
-        return list(self._keys)
+        return [name for name, _ in self._keys.values()]
+
+    def knows(self, name: str) -> bool:
+        return same_key(name) in self._keys
 
     def key(self, name: str) -> PublicKey:
-        return self._keys[name]
+        return self._keys[same_key(name)][1].key
 
     @property
     def has_certificates(self) -> bool:
-        return any(not name.startswith(PUBLIC_KEY_PREFIX) for name in self._keys)
+        return any(not name.startswith(PUBLIC_KEY_PREFIX) for name in self.names)
 
-    def add(self, keys: Mapping[str, PublicKey]) -> None:
+    def add(self, keys: Mapping[str, PublicKey | VerificationKey]) -> None:
         """Add keys. Those that are there stay."""
-        self._keys = {**keys, **self._keys}
+        new: dict[str, tuple[str, VerificationKey]] = {}
+        for name, key in keys.items():
+            new.setdefault(same_key(name), (name, key if isinstance(key, VerificationKey) else VerificationKey(key)))
+        self._keys = {**new, **self._keys}
 
-    def with_more(self, keys: Mapping[str, PublicKey]) -> KeyRing:
+    def with_more(self, keys: Mapping[str, PublicKey | VerificationKey]) -> KeyRing:
         """Return a ring with these keys too."""
-        return KeyRing({**keys, **self._keys})
+        both = KeyRing(keys)
+        both._keys = {**both._keys, **self._keys}
+        return both
 
-    def preferred(self) -> str | None:
-        """The key to ask the platform for: a public key, which does not expire, before a certificate."""
-        return min(self._keys, key=lambda name: not name.startswith(PUBLIC_KEY_PREFIX), default=None)
+    def preferred(self, now: float | None = None) -> str | None:
+        """The key to ask the platform for, and to encrypt with.
+
+        A public key, which does not expire, before a certificate; of certificates the latest that is valid `now` (Unix
+        seconds; not given: their dates don't count). Only where none is valid, the one that expires last.
+        """
+        for name, _ in self._keys.values():
+            if name.startswith(PUBLIC_KEY_PREFIX):
+                return name
+        dated = list(self._keys.values())
+        valid = [one for one in dated if now is None or one[1].is_valid(now)]
+        if valid:
+            return max(valid, key=lambda one: _unix(one[1].effective_at))[0]
+        return max(dated, key=lambda one: _unix(one[1].expire_at), default=(None,))[0]
 
     def verify(self, headers: Iterable[tuple[str, str]], body: bytes, now: float) -> None:
         """Check an answer or a callback over the raw bytes received.
@@ -76,48 +118,170 @@ class KeyRing:
         """
         signed = signature.parse_answer(headers)
         signature.check_form(signed.timestamp, signed.nonce)
-        key = self._keys.get(signed.serial)
-        if key is None:
-            held = ", ".join(self._keys) or "none"
+        held = self._keys.get(same_key(signed.serial))
+        if held is None:
+            names = ", ".join(self.names) or "none"
             raise KeyUnknown(
-                f"it is signed with key {signed.serial[:64]!r}, which is not in platform_keys; they hold {held}"
+                f"it is signed with key {signed.serial[:64]!r}, which is not in platform_keys; they hold {names}"
             )
-        signature.check_signature(key, signed.signature, signature.answer_message(signed.timestamp, signed.nonce, body))
+        message = signature.answer_message(signed.timestamp, signed.nonce, body)
+        signature.check_signature(held[1].key, signed.signature, message)
         # Last: only a signer that is believed can tell that a clock is wrong.
         signature.check_clock(signed.timestamp, now)
 
 
-def load_private_key(pem: bytes, name: str) -> RSAPrivateKey:
-    """Raises Misconfigured: not the PEM of an unencrypted RSA key. `name` is for the message."""
-    try:
-        key = load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as cause:
-        raise Misconfigured(f"{name} is not the PEM of an unencrypted private key: {cause}") from None
-    if not isinstance(key, RSAPrivateKey):
+def _unix(moment: datetime.datetime | None) -> float:
+    return moment.timestamp() if moment is not None else float("-inf")
+
+
+def same_key(name: str) -> str:
+    """What two names of one key have in common: a serial's number, in hexadecimal; a public key's name as it is."""
+    return name.lstrip("0").upper() or "0" if _SERIAL.fullmatch(name) else name
+
+
+def private_pem(content: bytes, name: str) -> str:
+    """Return a private key as PEM: the text itself, or one that says the same where it came in another form.
+
+    Its numbers are not checked: that takes a tenth of a second, and `load_private_key` does it.
+
+    Raises:
+        Misconfigured: no unencrypted RSA key. The message says what it looks like, and nothing of what it holds.
+    """
+    key = _private_key(content, name, skip_check=True)
+    if content.startswith(b"-----BEGIN"):
+        try:
+            load_pem_private_key(content, password=None, unsafe_skip_rsa_key_validation=True)
+            return content.decode()
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            pass
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def load_private_key(content: bytes, name: str) -> RSAPrivateKey:
+    """Read an unencrypted RSA key, in any form of `keytext`. `name` is for the message.
+
+    Raises:
+        Misconfigured: it is none. The message says what it looks like, and nothing of what it holds.
+    """
+    return _private_key(content, name, skip_check=False)
+
+
+def own_public_key(private_pem: str) -> PublicKey:
+    """The public key of a private one that `private_pem` returned."""
+    return _private_key(private_pem.encode(), "private_key", skip_check=True).public_key()
+
+
+def _private_key(content: bytes, name: str, *, skip_check: bool) -> RSAPrivateKey:
+    found = blocks(content)
+    keys = [key for block in found if (key := _private(block, skip_check=skip_check)) is not None]
+    for key in keys:
+        if isinstance(key, RSAPrivateKey):
+            return key
+    if keys:
         raise Misconfigured(f"{name} is not an RSA key")
-    return key
+    raise Misconfigured(f"{name} is not the PEM of an unencrypted private key: {_why_no_private_key(content, found)}")
 
 
-def load_verification_key(name: str, pem: bytes) -> RSAPublicKey:
-    """Read a public key or a certificate. Raises Misconfigured as `KeyRing.from_pem`."""
-    key: object
+def _private(block: Block, *, skip_check: bool) -> object | None:
+    if block.is_encrypted:
+        return None
     try:
-        if b"BEGIN CERTIFICATE" in pem:
-            certificate = x509.load_pem_x509_certificate(pem)
-            if (serial := serial_of(certificate)) != name:
-                raise Misconfigured(f"the certificate given for {name} has serial {serial}: name it so")
-            key = certificate.public_key()
-        else:
-            key = load_pem_public_key(pem)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as cause:
-        raise Misconfigured(f"the key of {name} is not the PEM of a public key or certificate: {cause}") from None
+        return load_der_private_key(block.der, password=None, unsafe_skip_rsa_key_validation=skip_check)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return None
+
+
+def _why_no_private_key(content: bytes, found: Sequence[Block]) -> str:
+    looks = f"it is {shape(content)}"
+    if shape(content).startswith(("a .p12", "the Base64 of a .p12")):
+        return f"{looks}: take the key out with openssl pkcs12 -nodes -nocerts, its password is the mchid"
+    if any(block.is_encrypted or _is_encrypted(block) for block in found):
+        return f"{looks}, encrypted: take the password off with openssl pkey"
+    if any(_public(block) is not None for block in found):
+        return f"{looks}: a certificate or a public key, and the private key is another file, apiclient_key.pem"
+    return f"{looks}: give the whole content of apiclient_key.pem"
+
+
+def _is_encrypted(block: Block) -> bool:
+    try:
+        load_der_private_key(block.der, password=None)
+    except TypeError:
+        return True
+    except (ValueError, UnsupportedAlgorithm):
+        return False
+    return False
+
+
+def verification_pem(name: str, content: bytes) -> str:
+    """Return a public key or certificate as PEM: the text itself, or one that says the same. Raises as `from_pem`."""
+    key = load_dated_key(name, content)
+    text = content.decode("utf-8", "replace")
+    if text.lstrip().startswith("-----BEGIN") and "�" not in text and "\n" not in text:
+        return text
+    certificate = _certificate(content)
+    if certificate is not None:
+        return certificate.public_bytes(Encoding.PEM).decode()
+    return key.key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def load_verification_key(name: str, content: bytes) -> RSAPublicKey:
+    """Read a public key or a certificate. Raises Misconfigured as `KeyRing.from_pem`."""
+    return load_dated_key(name, content).key
+
+
+def load_dated_key(name: str, content: bytes) -> VerificationKey:
+    """Read a public key, or a certificate with its dates, in any form of `keytext`. Raises as `KeyRing.from_pem`."""
+    certificate = _certificate(content)
+    if certificate is not None:
+        serial = serial_of(certificate)
+        if same_key(serial) != same_key(name):
+            raise Misconfigured(f"the certificate given for {name} has serial {serial}: name it so")
+        try:
+            key: object = certificate.public_key()
+            effective_at, expire_at = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        except (ValueError, UnsupportedAlgorithm):
+            raise Misconfigured(f"the certificate given for {name} has no key, or no dates, that can be read") from None
+        if isinstance(key, RSAPublicKey):
+            return VerificationKey(key, effective_at, expire_at)
+    else:
+        key = next((key for block in blocks(content) if (key := _public(block)) is not None), None)
+    if key is None:
+        raise Misconfigured(f"the key of {name} is not the PEM of a public key or certificate: it is {shape(content)}")
     if not isinstance(key, RSAPublicKey):
         raise Misconfigured(f"the key of {name} is not an RSA key")
-    return key
+    return VerificationKey(key)
+
+
+def _public(block: Block) -> object | None:
+    """The public key of a public key, or of a certificate."""
+    for load in (load_der_public_key, lambda der: x509.load_der_x509_certificate(der).public_key()):
+        try:
+            return load(block.der)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            continue
+    return None
+
+
+def _certificate(content: bytes) -> x509.Certificate | None:
+    """The first certificate in a text or file."""
+    for block in blocks(content):
+        if block.label in ("", "CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"):
+            try:
+                return x509.load_der_x509_certificate(block.der)
+            except ValueError:
+                continue
+    return None
+
+
+def is_key_text(text: str) -> bool:
+    """Whether a setting's value is meant as a key's text, and not as a path."""
+    return "BEGIN " in text or bool(blocks(text.encode("utf-8", "replace")))
 
 
 def serial_of(certificate: x509.Certificate) -> str:
-    return f"{certificate.serial_number:X}"
+    """A certificate's serial as openssl prints it: whole bytes, so it may begin with 0."""
+    digits = f"{certificate.serial_number:X}"
+    return digits if len(digits) % 2 == 0 else f"0{digits}"
 
 
 class Certified(NamedTuple):
@@ -163,8 +327,7 @@ class CertificateFacts(NamedTuple):
 
 def certificate_facts(pem: bytes, name: str) -> CertificateFacts:
     """Raises Misconfigured: not a certificate. `name` is for the message."""
-    try:
-        certificate = x509.load_pem_x509_certificate(pem)
-    except ValueError as cause:
-        raise Misconfigured(f"{name} is not the PEM of a certificate: {cause}") from None
+    certificate = _certificate(pem)
+    if certificate is None:
+        raise Misconfigured(f"{name} is not the PEM of a certificate: it is {shape(pem)}")
     return CertificateFacts(serial_of(certificate), certificate.not_valid_before_utc, certificate.not_valid_after_utc)

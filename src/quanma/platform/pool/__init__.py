@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ...errors import Misconfigured
+from ...settings import addresses
 from .contract import RETRIES, Retries
 from .contract import CodePool as CodePool
 from .sqlite import SqlitePool
@@ -44,18 +45,26 @@ def open_pool(
             retries=retries,
             accept_lost_failover=accept_lost_failover,
         )
-    raise Misconfigured(
-        f"database {urlsplit(url).scheme}:… is not sqlite:///relative.db, sqlite:////absolute.db or postgresql://…/database"
-    )
+    raise AssertionError("a database URL is one of SQLite or of PostgreSQL")
 
 
 def file_of(url: str, folder: Path) -> Path | None:
-    """Return the file that a database URL names, or None where it names no SQLite file."""
-    parts = urlsplit(url)
-    if parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1:
-        return folder / parts.path.removeprefix("/")
-    return None
+    """Return the file that a database URL names, or None where it is PostgreSQL's.
+
+    Raises:
+        Misconfigured: no database URL. The message repeats nothing of it: it may hold a password.
+    """
+    parts = urlsplit(_checked(url))
+    return folder / parts.path.removeprefix("/") if parts.scheme == "sqlite" else None
 
 
 def is_postgres(url: str) -> bool:
-    return urlsplit(url).scheme in ("postgresql", "postgres")
+    """Raises Misconfigured: as `file_of`."""
+    return urlsplit(_checked(url)).scheme in ("postgresql", "postgres")
+
+
+def _checked(url: str) -> str:
+    read = addresses.database(url)
+    if isinstance(read, addresses.Wrong):
+        raise Misconfigured(f"database {read.reason}")
+    return read

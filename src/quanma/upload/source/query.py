@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 from ...errors import SourceUnreadable
+from ...settings import addresses
 from .block import ROWS_PER_BLOCK, Block
 from .columns import choose_by_name
 from .extras import needed
@@ -63,14 +64,11 @@ def open_query(url: str, query: str, *, column: str | None = None, trim: bool = 
     Raises:
         SourceUnreadable: no such database, or it refuses the query; or several columns and none chosen.
     """
-    if url.startswith("sqlite:///"):
-        return Query(_Sqlite(url), query, column, trim=trim)
-    if url.startswith(("postgresql://", "postgres://")):
-        return Query(_Postgres(url), query, column, trim=trim)
-    raise SourceUnreadable(
-        f"no database that can be read: {_without_password(url)}; give "
-        "sqlite:///relative.db, sqlite:////absolute.db or postgresql://…"
-    )
+    read = addresses.database(url)
+    if isinstance(read, addresses.Wrong):
+        raise SourceUnreadable(f"the database to read from {read.reason}")
+    database = _Sqlite(read) if read.startswith("sqlite:") else _Postgres(read)
+    return Query(database, query, column, trim=trim)
 
 
 class Database(Protocol):
@@ -127,7 +125,7 @@ class _Sqlite:
 
 class _Postgres:
     def __init__(self, url: str) -> None:
-        self.name = _without_password(url)
+        self.name = addresses.shown_database(url)
         self._url = url
         self._asyncpg = needed("asyncpg", what="PostgreSQL", extra="postgres")
 
@@ -201,12 +199,3 @@ class _LoopInThread:
 
 async def _awaited(awaitable: Any) -> Any:
     return await awaitable
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.password is None and not parts.query:
-        return url
-    # A password may also stand in the query part.
-    user = f"{parts.username}@" if parts.username else ""
-    return urlunsplit((parts.scheme, user + parts.netloc.rpartition("@")[2], parts.path, "", ""))
