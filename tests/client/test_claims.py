@@ -17,7 +17,7 @@ VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "wire" / "vect
 COMPUTED = VECTORS["v2_key_coupon_claim_computed"]
 KEY = "192006250b4c09247ec02edce69f6a2d"
 CLAIMS = Claims("10016226", KEY)
-FULL = Claim("98065001", "R 1/券&=+", "AB C/1", "2026-11-24T08:00:00+08:00")
+FULL = Claim("98065001", "R-1|x*_", "AB C/1", "2026-11-24T08:00:00+08:00")
 
 
 def test_the_h5_vector_is_the_pages_address() -> None:
@@ -47,7 +47,7 @@ def test_the_h5_page_reads_what_was_signed() -> None:
     del sent["sign"]
     assert sent == {
         "stock_id": "98065001",
-        "out_request_no": "R 1/券&=+",
+        "out_request_no": "R-1|x*_",
         "coupon_code": "AB C/1",
         "customize_send_time": "2026-11-24T08:00:00+08:00",
         "send_coupon_merchant": "10016226",
@@ -112,3 +112,38 @@ def test_a_missing_or_wrong_key_is_named(key: str | None, reason: str) -> None:
         claims.mini_program([Claim("1", "n")])
     with pytest.raises(Misconfigured, match=reason):
         claims.jsapi([Claim("1", "n")], "oUser")
+
+
+WRONG = {
+    "stock_id": ["", "1" * 21, "1&stock_id=2"],
+    "out_request_no": ["", "n" * 129, "a b", "券", "n/1", "n=1", "R1&out_request_no=R2"],
+    "coupon_code": ["c" * 33, "A&B", "A\0"],
+    "customize_send_time": ["yesterday", "2026-11-24", "2026-11-24T08:00:00+08:00&a=b"],
+}
+
+
+@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in WRONG.items() for value in values])
+def test_a_field_that_the_api_would_refuse_is_not_signed(field: str, value: str) -> None:
+    claim = Claim("98065001", "n1")._replace(**{field: value})
+    for make in (
+        lambda: CLAIMS.h5_url(claim, "oUser"),
+        lambda: CLAIMS.mini_program([Claim("456", "R456"), claim]),
+        lambda: CLAIMS.jsapi([Claim("456", "R456"), claim], "oUser"),
+    ):
+        with pytest.raises(RequestInvalid, match=field):
+            make()
+
+
+@pytest.mark.parametrize("open_id", ["", "o" * 129, "oUser&out_request_no=R1", "o\0"])
+def test_a_user_that_the_api_would_refuse_is_not_signed(open_id: str) -> None:
+    for make in (
+        lambda: CLAIMS.h5_url(Claim("98065001", "n1"), open_id),
+        lambda: CLAIMS.jsapi([Claim("98065001", "n1")], open_id),
+    ):
+        with pytest.raises(RequestInvalid, match="open_id"):
+            make()
+
+
+def test_a_merchants_own_number_with_an_and_sign_is_not_signed() -> None:
+    with pytest.raises(RequestInvalid, match="send_coupon_merchant"):
+        Claims("10016226&a=b", KEY).h5_url(Claim("98065001", "n1"), "oUser")

@@ -292,7 +292,7 @@ def test_ready_means_that_requests_are_taken(platform: InProcess, monkeypatch: p
     assert asked() == (200, b"ready\n")
     with monkeypatch.context() as patched:
         patched.setattr(platform.pool, "check", broken)
-        assert asked() == (503, b"the disk is full\n")
+        assert asked() == (503, b"the store can't answer; the log says why\n")
         assert platform.ask("GET", "/healthz", []).status_code == 503
     with monkeypatch.context() as patched:
         patched.setattr(platform.pool, "fence", lambda: "this is an older copy")

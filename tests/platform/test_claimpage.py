@@ -12,11 +12,14 @@ from quanma.api.couponcodes import UploadCodes
 from quanma.client import config
 from quanma.client.claims import Claim, Claims
 from quanma.client.transport import Reply
-from quanma.errors import StoreUnavailable
+from quanma.errors import RateLimited, StoreUnavailable
 from quanma.platform import claimpage
+from quanma.platform.http import Request
+from quanma.platform.limits import RateLimit
 from quanma.platform.pool.contract import CodePool
 from quanma.wire import v2sign
 from tests.contract.driver import NOW, USE_RULE
+from tests.platform.caller import Caller
 from tests.support.platform import MCHID, OTHER_MCHID, InProcess, merchant_config, new_stock
 
 PAGE = "/busifavor/getcouponinfo"
@@ -177,7 +180,9 @@ def test_nothing_that_was_stored_becomes_a_tag() -> None:
 @pytest.mark.parametrize("query", ["", "?x"])
 def test_every_page_forbids_scripts_and_is_not_kept(still: InProcess, query: str) -> None:
     headers = dict(opened(still, query).headers)
-    assert headers["Content-Security-Policy"] == "default-src 'none'"
+    policy = headers["Content-Security-Policy"].split("; ")
+    assert policy == ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'"]
+    assert headers["Referrer-Policy"] == "no-referrer"
     assert headers["Content-Type"] == "text/html; charset=utf-8"
     assert headers["Cache-Control"] == "no-store"
     assert headers["X-Content-Type-Options"] == "nosniff"
@@ -196,3 +201,84 @@ def test_a_store_that_can_not_be_written_is_a_page_that_says_later(still: InProc
     page = still.run(claimpage.claim(pool, still.keyroom, query, NOW))
     assert page.status == 503
     assert "请稍后再试" in page.html.decode()
+
+
+WRONG = {
+    "stock_id": ["1" * 21, "1&2"],
+    "out_request_no": ["n" * 129, "a b", "券", "n/1", "R1&out_request_no=R2"],
+    "open_id": ["o" * 129, "oUser&out_request_no=R1"],
+    "coupon_code": ["c" * 33, "A&B"],
+    "customize_send_time": ["yesterday", "2026-11-24"],
+    "send_coupon_merchant": ["1", "1" * 16, MCHID + "&"],
+}
+
+
+@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in WRONG.items() for value in values])
+def test_a_signed_field_that_the_api_would_refuse_is_refused(still: InProcess, field: str, value: str) -> None:
+    reply = opened(still, signed(still, **{field: value}))
+    assert reply.status_code == 400
+    assert "参数错误" in text(reply)
+
+
+def test_one_signature_never_holds_for_two_claims(still: InProcess) -> None:
+    """The signed text of a number that holds an "&" is that of another user with another number."""
+    stock_id = stock_of(still, "A1", "B2")
+    one = signed(still, stock_id=stock_id, out_request_no="R1&out_request_no=R2", open_id="oUser")
+    other = dict(parse_qsl(one[1:])) | {"open_id": "oUser&out_request_no=R1", "out_request_no": "R2"}
+    assert [opened(still, query).status_code for query in (one, "?" + urlencode(other))] == [400, 400]
+    counts = still.run(still.pool.show_stock(MCHID, stock_id, NOW)).coupon_code_count
+    assert counts is not None
+    assert counts.available_count == 2
+
+
+def test_the_same_work_is_done_for_a_merchant_that_is_known_and_one_that_is_not(
+    still: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    holds = v2sign.holds
+
+    def counting(key: str, parameters: Any) -> bool:
+        asked.append(len(key))
+        return holds(key, parameters)
+
+    monkeypatch.setattr(v2sign, "holds", counting)
+    for mchid in (MCHID, OTHER_MCHID, "1999999999"):
+        fields = dict(parse_qsl(signed(still)[1:])) | {"send_coupon_merchant": mchid, "sign": "0" * 64}
+        assert opened(still, "?" + urlencode(fields)).status_code == 403
+    assert asked == [32, 32, 32]
+
+
+def test_claims_count_for_the_merchant_that_issues_once_it_is_known_to_have_signed(still: InProcess) -> None:
+    limit = RateLimit(1.0)
+    query = link(still, Claim(stock_of(still, "A1"), "n1"))[1:].encode()
+    forged = query.replace(b"sign=", b"sign=0")
+
+    def claimed(asked: bytes) -> claimpage.Page:
+        return still.run(claimpage.claim(still.pool, still.keyroom, asked, NOW, limit))
+
+    assert [claimed(asked).status for asked in (forged, forged, query)] == [403, 403, 200]
+    refused = claimed(query)
+    assert refused.status == 429
+    assert refused.headers == "Retry-After: 1\r\n"
+    assert "请稍后再试" in refused.html.decode()
+    assert claimed(forged).status == 403
+    with pytest.raises(RateLimited):
+        limit.check(MCHID, NOW)
+    limit.check(OTHER_MCHID, NOW)
+
+
+def test_a_claim_takes_a_place_of_the_merchant_that_it_names(still: InProcess, caller: Caller) -> None:
+    def share(path: str, query: str = "", *authorization: str) -> str:
+        headers = [(b"authorization", one.encode()) for one in authorization]
+        return still.app.share(Request("GET", path.encode(), query.encode(), headers))
+
+    assert share(PAGE, signed(still)[1:]) == MCHID
+    assert share(PAGE, signed(still, send_coupon_merchant="1999999999")[1:]) == ""
+    assert share(PAGE, "x") == ""
+    mine = caller.authorization("GET", "/x")
+    assert share("/x", "", mine) == MCHID
+    assert share("/x", "", mine, mine) == ""
+    assert share("/x", "", mine.replace(MCHID, "1999999999")) == ""
+    assert share("/x", "", mine.replace(caller.merchant.serial_no, caller.merchant.serial_no.lower())) == MCHID
+    assert share("/x", "", mine.replace(caller.merchant.serial_no, "7" * 40)) == ""
+    assert share("/x") == ""

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from quanma.client.transport import Reply
 from tests.platform.caller import BUSIFAVOR, Caller, couponcodes, upload_body
 from tests.platform.test_framing import MEBIBYTE, raw, statuses, talk
 from tests.support.flood import Answered, flood
-from tests.support.platform import APPID, Served, create_stock, served
+from tests.support.platform import APPID, OTHER_MCHID, Served, create_stock, served
 
 pytestmark = pytest.mark.slow
 
@@ -195,3 +195,35 @@ def test_large_bodies_share_a_bound_and_small_ones_are_taken_all_the_same(servin
     assert statuses(talk(serving, raw(sender, "POST", couponcodes(stock_id), large, more="Connection: close\r\n"))) == [
         200
     ]
+
+
+def test_one_merchant_with_many_connections_does_not_have_another_one_refused(
+    world: Path, sender: Caller, record_property: Callable[[str, object], None]
+) -> None:
+    """Others repeat an upload over as many connections as they like; the one who asks now and then finds a place."""
+    greedy = Caller(world, OTHER_MCHID)
+    with served(world) as serving:
+        with serving.wechatpay(OTHER_MCHID) as wxpay:
+            stock_id = create_stock(wxpay, "greedy", belong_merchant=OTHER_MCHID)
+        body = upload_body([f"G{number:030}" for number in range(200)], "g1")
+        uploads = [raw(greedy, "POST", couponcodes(stock_id), body) for _ in range(700)]
+        answered: Counter[int] = Counter()
+        ended = threading.Event()
+
+        def ask() -> None:
+            with socket.create_connection(("127.0.0.1", serving.port), timeout=30) as connection:
+                while not ended.wait(0.01):
+                    connection.sendall(raw(sender, "GET", "/v3/certificates"))
+                    answered[int(connection.recv(65536)[9:12])] += 1
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        try:
+            flooded = flood(serving.port, uploads * 2, per_second=10_000, connections=140)
+        finally:
+            ended.set()
+            asking.join()
+        record_property("answered", dict(answered))
+        assert set(answered) == {200}
+        assert answered[200] >= 5
+        assert {answer.status for answer in flooded if answer is not None} <= {200, 429}

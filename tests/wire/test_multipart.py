@@ -114,6 +114,43 @@ def test_a_body_that_is_not_what_it_should_be_is_refused(content_type: str, sent
         multipart.decode(content_type, sent)
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        body(*[part(f"p{number}", b"") for number in range(43_000)]),
+        body(part("meta", META), part("file", PICTURE), *[part(f"p{number}", b"") for number in range(43_000)]),
+        body(part("meta", META), part("file", PICTURE), *[b""] * 300_000),
+        body(*[part("meta", META, *[f"X{n}-{m}: 1" for m in range(300)]) for n in range(500)]),
+        body(part("meta", META, "X: " + "; a=b" * 800), part("file", PICTURE)),
+    ],
+    ids=["parts", "parts behind", "empty parts", "header lines", "parameters"],
+)
+def test_of_more_than_two_parts_nothing_is_looked_at(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    plain = multipart._read
+
+    def counting(value: str) -> tuple[str, dict[str, str]]:
+        read.append(value)
+        return plain(value)
+
+    monkeypatch.setattr(multipart, "_read", counting)
+    multipart.signed_part(CONTENT_TYPE, sent)
+    assert len(read) <= 3  # The body's own type, and each part's.
+
+
+@pytest.mark.parametrize("lines", [14, 200])
+def test_a_part_has_few_header_lines(lines: int) -> None:
+    sent = body(part("meta", META, *[f"X{number}: 1" for number in range(lines)]), part("file", PICTURE))
+    assert multipart.signed_part(CONTENT_TYPE, sent) == (META if lines == 14 else b"")
+
+
+def test_a_value_with_very_many_parameters_is_not_read() -> None:
+    many = "form-data" + "".join(f"; a{number}=b" for number in range(400)) + '; name="meta"'
+    sent = body(b"Content-Disposition: " + many.encode() + b"\r\n\r\n" + META, part("file", PICTURE))
+    assert multipart.signed_part(CONTENT_TYPE, sent) == b""
+    assert multipart.signed_part(CONTENT_TYPE + many, body(part("meta", META), part("file", PICTURE))) == b""
+
+
 def test_a_part_in_another_encoding_is_not_read() -> None:
     sent = body(part("meta", b"e30=", "Content-Transfer-Encoding: base64"), part("file", PICTURE))
     assert multipart.signed_part(CONTENT_TYPE, sent) == b""

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
+from ..api.claims import read_claim
 from ..errors import Misconfigured, RequestInvalid
 from ..wire import v2sign
+from ..wire.times import unix_seconds
 
 H5_PAGE = "https://action.weixin.qq.com/busifavor/getcouponinfo"
 H5_FRAGMENT = "wechat_pay&wechat_redirect"
@@ -47,20 +49,21 @@ class Claims:
         """Return the address of the claim page for one coupon and one user. It opens inside WeChat only.
 
         Raises:
+            RequestInvalid: a field breaks its limits, or holds an "&".
             Misconfigured: there is no apiv2_key, or it is none.
         """
-        parameters = {**claim.fields(), "send_coupon_merchant": self._mchid, "open_id": open_id}
+        parameters = self._parameters(claim, open_id)
         return f"{self._h5_page}?{urlencode({**parameters, 'sign': self._sign(parameters)})}#{H5_FRAGMENT}"
 
     def mini_program(self, claims: Sequence[Claim]) -> dict[str, Any]:
         """Return the data of the mini-program plug-in, for up to ten coupons.
 
         Raises:
-            RequestInvalid: none, or more than ten.
+            RequestInvalid: none, or more than ten; a field breaks its limits, or holds an "&".
             Misconfigured: as `h5_url`.
         """
         return {
-            "send_coupon_params": [claim.fields() for claim in self._checked(claims)],
+            "send_coupon_params": [claim.fields() for claim in self._checked(claims, None)],
             "send_coupon_merchant": self._mchid,
             "sign": self._sign(self._numbered(claims)),
         }
@@ -71,7 +74,7 @@ class Claims:
         Raises:
             RequestInvalid, Misconfigured: as `mini_program`.
         """
-        sign = self._sign({**self._numbered(self._checked(claims)), "open_id": open_id})
+        sign = self._sign({**self._numbered(self._checked(claims, open_id)), "open_id": open_id})
         shared = {"send_coupon_merchant": self._mchid, "open_id": open_id, "sign": sign}
         return [
             {"cardId": claim.stock_id, "cardExt": json.dumps({**claim.fields(), **shared}, ensure_ascii=False)}
@@ -84,10 +87,27 @@ class Claims:
             numbered |= claim.fields(str(number))
         return numbered
 
-    def _checked(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+    def _checked(self, claims: Sequence[Claim], open_id: str | None) -> Sequence[Claim]:
         if not 1 <= len(claims) <= PLUGIN_COUPONS_MAX:
             raise RequestInvalid(f"{len(claims)} coupons in one claim: 1 to {PLUGIN_COUPONS_MAX} are allowed")
+        for claim in claims:
+            self._parameters(claim, open_id)
         return claims
+
+    def _parameters(self, claim: Claim, open_id: str | None) -> dict[str, str]:
+        """What is signed of one coupon, all its limits checked."""
+        fields = {**claim.fields(), "send_coupon_merchant": self._mchid}
+        if open_id is not None:
+            fields["open_id"] = open_id
+        read_claim(fields)
+        if claim.customize_send_time:
+            try:
+                unix_seconds(claim.customize_send_time)
+            except ValueError:
+                raise RequestInvalid(
+                    "a claim: customize_send_time is not a time like 2015-05-20T13:29:35+08:00"
+                ) from None
+        return fields
 
     def _sign(self, parameters: dict[str, str]) -> str:
         if self._apiv2_key is None:

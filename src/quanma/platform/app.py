@@ -6,6 +6,7 @@ bytes sent, errors too. Every error becomes a status and a body here, and nowher
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import re
@@ -18,6 +19,7 @@ from ..api import openapi
 from ..api.media import IMAGE_BYTES_MAX
 from ..api.operation import Operation
 from ..errors import (
+    Misconfigured,
     ParamError,
     PlatformError,
     PlatformFailed,
@@ -37,7 +39,9 @@ from .keyroom import KeyRoom
 from .limits import RateLimit
 from .metrics import CONTENT_TYPE, Metrics
 from .pool.contract import CodePool
+from .probe import Probe
 from .productstocks import declare_stocks
+from .replays import Came, Replays, digest
 from .rules import check_texts
 from .spans import Spans
 from .traces import trace_of
@@ -54,7 +58,8 @@ _METRICS = f"Content-Type: {CONTENT_TYPE}\r\n"
 _JSON = "Content-Type: application/json; charset=utf-8\r\n"
 _HTML = (
     "Content-Type: text/html; charset=utf-8\r\n"
-    "Content-Security-Policy: default-src 'none'\r\n"
+    "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'\r\n"
+    "Referrer-Policy: no-referrer\r\n"  # The address holds an openid and a signature.
     "Cache-Control: no-store\r\n"
     "X-Content-Type-Options: nosniff\r\n"
 )
@@ -105,6 +110,7 @@ class App:
         clock: Callable[[], float] = time.time,
         explain: bool = False,
         requests_per_second: float | None = None,
+        refuse_replays: bool = False,
         private_callbacks: bool = False,
         product_stocks: Sequence[ProductCouponStock] = (),
         beside: Sequence[Beside] = (),
@@ -120,11 +126,13 @@ class App:
         self._clock = clock
         self._explain = explain
         self._limit = RateLimit(requests_per_second)
+        self._replays = Replays(pool.nonces, refuse=refuse_replays, began_at=clock())
         self._private_callbacks = private_callbacks
         self._product_stocks = product_stocks
         self._beside = beside
         self._openapi = codec.encode_answer(openapi.document(handlers))
         self.metrics = metrics or Metrics()
+        self._probe = Probe(pool)
         self._draining = False
         self._spans = Spans()
         self._refusals: dict[str, tuple[int, str, bytes]] = {}
@@ -132,6 +140,7 @@ class App:
         """By verb and path, where nothing in the path varies."""
         self._varying: dict[tuple[str, int], list[Route]] = {}
         """By verb and number of slashes."""
+        self._verbs = frozenset({"GET", "HEAD"}.union(operation.verb for operation in handlers))
         for operation, handler in handlers.items():
             route, path = Route(operation, handler), operation.path.encode()
             if b"{" in path:
@@ -158,8 +167,30 @@ class App:
         found = self._find(verb, path)
         return PICTURE_BODY_BYTES_MAX if found and found.operation.multipart else BODY_BYTES_MAX
 
+    @property
+    def verbs(self) -> frozenset[str]:
+        return self._verbs
+
+    def share(self, request: Request) -> str:
+        """The merchant that the request says it is from; for a claim, the merchant that issues."""
+        if request.path == _CLAIM:
+            return claimpage.issuer(self._keyroom, request.query)
+        return self._keyroom.named(request.all(b"authorization"))
+
     async def answer(self, request: Request) -> Outcome:
-        """Verify, read and handle a request. What went wrong is an outcome too."""
+        """Verify, read and handle a request. What went wrong is an outcome too: nothing is raised."""
+        try:
+            return await self._outcome(request)
+        except GeneratorExit:
+            raise  # Nobody waits for an outcome any more.
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # It is this request that was cancelled, and not something that it waited for.
+            log.error("a request failed: %s", trace_of(error), extra={"operation": request.operation})
+            return _FAILED
+
+    async def _outcome(self, request: Request) -> Outcome:
         if request.verb == "GET" and (plain := await self._plain(request)) is not None:
             return plain
         now = self._clock()
@@ -172,11 +203,10 @@ class App:
             return Outcome(204 if response is None else 200, codec.encode_answer(response))
         except PlatformError as error:
             return _failure(error)
-        except StoreUnavailable as problem:
-            return _failure(PlatformUnavailable(f"服务不可用: {problem}"))
-        except Exception as error:
-            log.error("a request failed: %s", trace_of(error), extra={"operation": request.operation})
-            return _failure(PlatformFailed("系统错误: the platform failed, send the same request again"))
+        except (StoreUnavailable, Misconfigured) as problem:  # The database may not let us in any more.
+            # Not to be told to merchants: it may name files, tables, other merchants' stocks.
+            log.error("the store can't answer: %s", problem, extra={"operation": request.operation})
+            return _failure(PlatformUnavailable("服务不可用: the store can't answer, send the same request again"))
 
     def finish(self, request: Request, outcome: Outcome) -> Reply:
         """Sign an answer, to strangers too: a signed refusal costs and tells as much as an unsigned one would save."""
@@ -218,11 +248,8 @@ class App:
         """The pages that nobody signs for."""
         path = request.path
         if path == b"/healthz":
-            try:
-                await self._pool.check()
-            except StoreUnavailable as problem:
-                return Outcome(503, f"{problem}\n".encode(), _TEXT, signed=False)
-            return Outcome(200, b"ok\n", _TEXT, signed=False)
+            well = await self._probe.well(kept=True)
+            return Outcome(200 if well else 503, b"ok\n" if well else _UNWELL, _TEXT, signed=False)
         if path == b"/readyz":
             why_not = await self._why_not_ready()
             return Outcome(503 if why_not else 200, f"{why_not or 'ready'}\n".encode(), _TEXT, signed=False)
@@ -230,19 +257,17 @@ class App:
             return Outcome(200, self.metrics.text(), _METRICS, signed=False)
         if path == b"/openapi.json":
             return Outcome(200, self._openapi, _JSON, signed=False)
-        if path == claimpage.PATH.encode():
-            page = await claimpage.claim(self._pool, self._keyroom, request.query, int(self._clock()))
-            return Outcome(page.status, page.html, _HTML, signed=False)
+        if path == _CLAIM:
+            page = await claimpage.claim(self._pool, self._keyroom, request.query, self._clock(), self._limit)
+            return Outcome(page.status, page.html, _HTML + page.headers, signed=False)
         return None
 
     async def _why_not_ready(self) -> str | None:
         """Why no requests should be sent here now, or None."""
         if self._draining:
             return "the platform is ending"
-        try:
-            await self._pool.check()
-        except StoreUnavailable as problem:
-            return str(problem)
+        if not await self._probe.well():
+            return _UNWELL.decode().strip()
         return self._pool.fence()
 
     def _find(self, verb: str, path: bytes) -> Found | None:
@@ -270,13 +295,22 @@ class App:
         except SignatureInvalid as reason:
             raise self._sign_error(request.verb, target, body, str(reason)) from None
         self._limit.check(merchant.mchid, now)
+        came = Came(merchant.mchid, *self._keyroom.nonce_and_time(request.all(b"authorization")))
+        try:
+            await self._replays.check(came, now)
+        except SignatureInvalid as reason:
+            raise self._sign_error(request.verb, target, body, str(reason)) from None
         if found is None:
             raise ResourceNotExists(f"there is no operation {request.verb} on this path")
         asked = codec.decode_request(found.operation, found.in_path, query, body, content_type)
         if b"\\u0000" in body or "%00" in target:
             check_texts(asked)
         visit = Visit(merchant, int(now), self._pool, tuple(self._keyroom.certificates), self._private_callbacks)
-        return await found.handler(visit, asked)
+        if found.operation.verb in codec.IN_QUERY or found.operation.number is not None:
+            return await found.handler(visit, asked)
+        # Without a number of its own, a repeat of it is known by its nonce.
+        what = digest(request.verb, target, signed)
+        return await self._replays.once(came, what, int(now), lambda: found.handler(visit, asked))
 
     def _sign_error(self, method: str, target: str, body: bytes, reason: str) -> SignError:
         # Source: the shape was seen in the field. The length is that of a nonce of 32 characters, whatever was sent:
@@ -296,6 +330,8 @@ class App:
         return SignError(reason if self._explain else "错误的签名，导致验签失败", detail=detail)
 
 
+_UNWELL = b"the store can't answer; the log says why\n"
+_CLAIM = claimpage.PATH.encode()
 _WITHOUT_WORK = frozenset({b"/healthz", b"/readyz", b"/metrics", b"/openapi.json"})
 
 
@@ -314,6 +350,9 @@ def _failure(error: PlatformError) -> Outcome:
     wait = error.retry_after_seconds
     headers = "" if wait is None else f"Retry-After: {int(wait)}\r\n"
     return Outcome(error.status_code, codec.encode_answer(body), headers)
+
+
+_FAILED = _failure(PlatformFailed("系统错误: the platform failed, send the same request again"))
 
 
 def _request_id(status: int, chance: str) -> str:

@@ -15,6 +15,8 @@ AsgiApplication = Callable[
 ]
 log = logging.getLogger(__name__)
 
+_VERBS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
 
 class Behind:
     """One that answers each request in one piece, without a lifespan."""
@@ -22,6 +24,13 @@ class Behind:
     def __init__(self, app: AsgiApplication, body_bytes_max: int) -> None:
         self._app = app
         self._body_bytes_max = body_bytes_max
+
+    @property
+    def verbs(self) -> frozenset[str]:
+        return _VERBS
+
+    def share(self, request: Request) -> str:
+        return ""
 
     def body_bytes_max(self, verb: str, path: bytes) -> int:
         return self._body_bytes_max

@@ -5,66 +5,109 @@ Source: parameters, signature and error numbers are documented or reported; what
 
 from __future__ import annotations
 
+import logging
+import secrets
 from collections.abc import Mapping
 from html import escape
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
+from ..api.claims import ClaimFields, read_claim
 from ..api.events import CHANNEL_H5
-from ..errors import Misconfigured, RequestRefused, StoreUnavailable
+from ..errors import Misconfigured, PlatformError, RateLimited, RequestInvalid, StoreUnavailable
 from ..wire import v2sign
+from ..wire.times import unix_seconds
 from .keyroom import KeyRoom
+from .limits import RateLimit
 from .pool.contract import CodePool, Issue
+from .traces import trace_of
+
+log = logging.getLogger(__name__)
 
 PATH = "/busifavor/getcouponinfo"
 H5_APPID = "H5"
-_WANTED = ("stock_id", "out_request_no", "sign", "send_coupon_merchant", "open_id")
-_OPTIONAL = ("coupon_code", "customize_send_time")
+_SIGN_MAX = 128
+_NOBODYS_KEY = secrets.token_hex(v2sign.KEY_CHARACTERS // 2)
+"""Whoever is unknown, or has no V2 key, is checked all the same: the time taken does not tell who uses claims."""
 _WRONG_PARAMETER, _WRONG_SIGN = 268435461, 272758293
 
 
 class Page(NamedTuple):
     status: int
     html: bytes
+    headers: str = ""
+    """Lines, each ended by CR LF."""
 
 
-async def claim(pool: CodePool, keyroom: KeyRoom, query: bytes, now: int) -> Page:
-    """Give a coupon to the user that the signed parameters name, and show it. The same number shows the same coupon."""
+async def claim(pool: CodePool, keyroom: KeyRoom, query: bytes, now: float, limit: RateLimit | None = None) -> Page:
+    """Give a coupon to the user that the signed parameters name, and show it. The same number shows the same coupon.
+
+    `limit` counts it for the merchant that issues, once it is known that this merchant signed it. Never raises.
+    """
     fields = _fields(query)
-    if fields is None:
+    asked = _claim(fields)
+    if asked is None:
         return _page(400, "参数错误", f"错误码 {_WRONG_PARAMETER}")
-    merchant = keyroom.known(fields["send_coupon_merchant"])
-    if merchant is None or merchant.apiv2_key is None or not _signed(merchant.apiv2_key, fields):
+    merchant = keyroom.known(asked.send_coupon_merchant)
+    apiv2_key = merchant.apiv2_key if merchant else None
+    signed = _signed(apiv2_key or _NOBODYS_KEY, fields)
+    if merchant is None or apiv2_key is None or not signed:
         return _page(403, "签名错误", f"错误码 {_WRONG_SIGN}")
     issue = Issue(
-        fields["stock_id"],
-        fields["open_id"],
+        asked.stock_id,
+        asked.open_id or "",
         H5_APPID,
-        fields["out_request_no"],
-        fields.get("coupon_code"),
+        asked.out_request_no,
+        asked.coupon_code,
         merchant.mchid,
         CHANNEL_H5,
-        also=fields.get("customize_send_time", ""),
+        also=asked.customize_send_time or "",
     )
     try:
-        coupon = await pool.send_coupon(merchant.mchid, issue, now)
-    except RequestRefused as refused:
+        if limit is not None:
+            limit.check(merchant.mchid, now)
+        coupon = await pool.send_coupon(merchant.mchid, issue, int(now))
+    except RateLimited as refused:
+        wait = f"Retry-After: {int(refused.retry_after_seconds or 1)}\r\n"
+        return _page(429, "领取的人太多", "请稍后再试")._replace(headers=wait)
+    except PlatformError as refused:
         return _page(refused.status_code, "领取失败", refused.message)
-    except StoreUnavailable:
+    except StoreUnavailable as problem:
+        log.error("the store can't answer a claim: %s", problem)
         return _page(503, "服务不可用", "请稍后再试")  # The same link then: its number gives the same coupon.
+    except Exception as error:
+        log.error("a claim failed: %s", trace_of(error))
+        return _page(500, "系统错误", "请稍后再试")
     return _page(200, "领取成功", f"券 {coupon.coupon_code}")
 
 
-def _fields(query: bytes) -> Mapping[str, str] | None:
+def issuer(keyroom: KeyRoom, query: bytes) -> str:
+    """Return the merchant that a claim says it is issued by, if it is one of ours, else "". Nothing is verified yet."""
+    asked = _claim(_fields(query))
+    return asked.send_coupon_merchant if asked and keyroom.known(asked.send_coupon_merchant) else ""
+
+
+def _fields(query: bytes) -> Mapping[str, str]:
+    """The parameters, each once; none at all where they can't be read."""
     try:
         pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict")
     except ValueError:
-        return None
+        return {}
     fields = dict(pairs)
-    known = {*_WANTED, *_OPTIONAL}
-    if len(fields) != len(pairs) or not set(_WANTED) <= fields.keys() or not fields.keys() <= known:
+    return fields if len(fields) == len(pairs) else {}
+
+
+def _claim(fields: Mapping[str, str]) -> ClaimFields | None:
+    """The claim that a page's parameters make, or None: they make none."""
+    if not 0 < len(fields.get("sign", "")) <= _SIGN_MAX or "open_id" not in fields:
         return None
-    return fields if all(0 < len(value) <= 128 and "\0" not in value for value in fields.values()) else None
+    try:
+        asked = read_claim({name: value for name, value in fields.items() if name != "sign"})
+        if asked.customize_send_time is not None:
+            unix_seconds(asked.customize_send_time)
+    except (RequestInvalid, ValueError):
+        return None
+    return asked
 
 
 def _signed(apiv2_key: str, fields: Mapping[str, str]) -> bool:

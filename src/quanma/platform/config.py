@@ -73,6 +73,8 @@ class PlatformConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """An event is posted every so many seconds, so many times in all. Source: 60 s and 11 are documented."""
     requests_per_second: Annotated[float, msgspec.Meta(gt=0)] | None = None
     """Of one merchant. Absent: no limit."""
+    refuse_replays: bool = False
+    """Refuse a request whose nonce its merchant used within the last 600 s."""
     product_coupon_stocks: list[ProductCouponStock] = []
     log_format: Literal["text", "json"] = "text"
     warmup_seconds: Annotated[int, msgspec.Meta(ge=0)] = 0

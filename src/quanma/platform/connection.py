@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import http
+import logging
 import re
 import time
 from collections import deque
@@ -16,8 +17,22 @@ from email.utils import formatdate
 import httptools
 
 from .http import Application, Outcome, Reply, Request
+from .places import PLACES, Places
+from .traces import trace_of
+
+log = logging.getLogger(__name__)
 
 FRAMING_BYTES_MAX = 32 * 1024
+HEAD_FIELDS_MAX = 100
+"""A field of four bytes costs some hundred in memory. Source: our choice; a signed request has about ten."""
+FIELD_BYTES = 128
+"""What a field is counted for, beside its text."""
+LARGE_HEAD_BYTES = 4 * 1024
+"""A smaller one is never refused for the memory of all: a signed request has 1 kB."""
+LARGE_HEADS_BYTES_MAX = 16 * 1024 * 1024
+"""Of all large heads that are arriving or wait, and of what was sent ahead behind them."""
+PIECE_BYTES = 1024
+"""What is read before it is looked whether a request waits: of what was sent ahead, no more than that is unpacked."""
 HEAD_SECONDS = 8.0
 """For a head from its first byte on, and between requests. Source: the keep-alive timeout as seen in the field."""
 BODY_SECONDS = 8.0
@@ -29,11 +44,13 @@ LARGE_BODY_BYTES = 16 * 1024
 """A smaller one is never refused for the memory of all: a full upload has 9 kB."""
 LARGE_BODIES_BYTES_MAX = 64 * 1024 * 1024
 """Of all large bodies that are arriving."""
-UNDER_WAY_MAX = 128
-"""Requests that are being answered. More of them at once would keep a refusal from being written within 50 ms."""
 CONNECTIONS_MAX = 8192
 SIGNED_AT_ONCE = 16
 """Answers that are signed before new requests are looked at: 4 ms."""
+READ_AT_ONCE = 32
+"""Connections that go on with what was sent ahead on them, before new requests are looked at: 8 ms."""
+REFUSED_AT_ONCE = 8
+"""Requests of one connection that are refused before others are looked at."""
 LOOK_SECONDS = 0.25
 """How often deadlines are looked at."""
 
@@ -53,10 +70,14 @@ class Serving:
     def __init__(self, app: Application) -> None:
         self.app = app
         self.connections: set[Connection] = set()
-        self.under_way: set[Connection] = set()
+        self.under_way = Places(PLACES)
         self.large_bodies_bytes = 0
+        self.large_heads_bytes = 0
         self.draining = False
         self._to_sign: deque[tuple[Connection, Request, Outcome]] = deque()
+        self._signing_soon = False
+        self._to_read: deque[Connection] = deque()
+        self._reading_soon = False
         self._looking: asyncio.TimerHandle | None = None
         self.now = 0.0
         """By the clock of the loop, at the last look."""
@@ -73,12 +94,25 @@ class Serving:
             connection.abort()
 
     def _look(self) -> None:
+        # First: whatever goes wrong with one connection, all are looked at again.
+        self._looking = self.loop.call_later(LOOK_SECONDS, self._look)
         self.now = self.loop.time()
         self.date = f"Date: {formatdate(time.time(), usegmt=True)}\r\n"
         for connection in [one for one in self.connections if 0.0 < one.deadline <= self.now]:
-            connection.too_late()
-        self.app.note(under_way=len(self.under_way), connections=len(self.connections))
-        self._looking = self.loop.call_later(LOOK_SECONDS, self._look)
+            try:
+                connection.too_late()
+            except Exception as error:
+                self.give_up(connection, error)
+        try:
+            self.app.note(under_way=len(self.under_way), connections=len(self.connections))
+        except Exception as error:
+            log.error("the figures can't be noted: %s", trace_of(error))
+
+    def give_up(self, connection: Connection, error: BaseException) -> None:
+        """Let one connection go, with its place: what went wrong there must not reach the others."""
+        log.error("a connection is given up: %s", trace_of(error))
+        self.under_way.give_back(connection)
+        connection.abort()
 
     def drain(self) -> None:
         """From here on each answer is its connection's last."""
@@ -90,19 +124,49 @@ class Serving:
 
     def sign_soon(self, connection: Connection, request: Request, outcome: Outcome) -> None:
         self._to_sign.append((connection, request, outcome))
-        if len(self._to_sign) == 1:
+        self._go_on_signing()
+
+    def _go_on_signing(self) -> None:
+        if self._to_sign and not self._signing_soon:
+            self._signing_soon = True
             self.loop.call_soon(self._sign_some)
 
     def _sign_some(self) -> None:
-        for _ in range(min(SIGNED_AT_ONCE, len(self._to_sign))):
-            connection, request, outcome = self._to_sign[0]
+        self._signing_soon = False
+        try:
+            for _ in range(min(SIGNED_AT_ONCE, len(self._to_sign))):
+                self._sign(*self._to_sign.popleft())
+        finally:
+            self._go_on_signing()
+
+    def read_soon(self, connection: Connection) -> None:
+        """Let a connection go on with what was sent ahead on it, after those that asked before."""
+        self._to_read.append(connection)
+        self._go_on_reading()
+
+    def _go_on_reading(self) -> None:
+        if self._to_read and not self._reading_soon:
+            self._reading_soon = True
+            self.loop.call_soon(self._read_some)
+
+    def _read_some(self) -> None:
+        self._reading_soon = False
+        for _ in range(min(READ_AT_ONCE, len(self._to_read))):
+            connection = self._to_read.popleft()
+            try:
+                connection.its_turn()
+            except Exception as error:
+                self.give_up(connection, error)
+        self._go_on_reading()
+
+    def _sign(self, connection: Connection, request: Request, outcome: Outcome) -> None:
+        """Whatever goes wrong with one answer, its place is given back and the others are signed."""
+        try:
             reply = self.app.finish(request, outcome)
-            # Only now: as long as one is there, it is known that this is called again.
-            self._to_sign.popleft()
-            self.under_way.discard(connection)
+            self.under_way.give_back(connection)
             connection.answered(request, reply)
-        if self._to_sign:
-            self.loop.call_soon(self._sign_some)
+        except Exception as error:
+            self.give_up(connection, error)
 
 
 class Connection(asyncio.Protocol):
@@ -138,6 +202,19 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[Request] = deque()
         self._reading = True
         """False: whatever else arrives is not looked at. The last request that was read is the last one answered."""
+        self._unread: bytes | memoryview = b""
+        """What arrived behind a request that waits: it is read once that is answered."""
+        self._feeding = False
+        self._queued = False
+        """It goes on after some others."""
+        self._took = 0
+        """Requests that were there in what is being read, whole or cut."""
+        self._body_left = 0
+        """Of a body whose length was said: what is still to come."""
+        self._waiting_bytes = 0
+        """Of the heads of those that wait."""
+        self._large_head_bytes = 0
+        """What this connection is counted for among all large heads."""
         self._broken = False
         """What arrived last is no HTTP of ours: it is refused once all before it is answered."""
         self._cut = False
@@ -158,13 +235,18 @@ class Connection(asyncio.Protocol):
         self._serving.connections.discard(self)
         self._closing, self._reading = True, False
         self._waiting.clear()
+        self._unread = b""
+        self._headers = []
+        self._arriving = None
         self._drop_body()
+        self._count_heads(0)
         self.deadline = 0.0
 
     def eof_received(self) -> bool:
         """Whoever sends no more may still read what it asked for."""
-        self._reading = False
-        return self._current is not None
+        if not self._unread:
+            self._reading = False
+        return self._current is not None or bool(self._waiting or self._unread)
 
     def pause_writing(self) -> None:
         self._writable = False
@@ -178,20 +260,64 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if not self._reading:
             return
-        if self._framing_bytes == 0 and self.idle:
+        if self._framing_bytes == 0 and self.idle:  # Nothing is unread, or reading would be paused.
             self._wait(HEAD_SECONDS)  # The first byte of a head.
-        self._framing_bytes += len(data)
-        while data:
+        self._unread = bytes(self._unread) + data if self._unread else data
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Read what arrived, in pieces, until a request is there: what was sent ahead is not unpacked yet."""
+        self._unread = memoryview(self._unread)  # To take pieces of it copies nothing.
+        self._feeding, self._took = True, 0
+        while self._unread and self._reading and not self._waiting and self._took < REFUSED_AT_ONCE:
+            size = max(PIECE_BYTES, self._body_left)
+            piece, self._unread = self._unread[:size], self._unread[size:]
+            self._framing_bytes += len(piece)
+            self._feed(piece)
+            if self._framing_bytes > FRAMING_BYTES_MAX:
+                self._break()
+            self._look_at_memory()
+        self._unread = bytes(self._unread) if self._reading else b""
+        self._feeding = False
+        if (self._waiting or self._unread) and self._current is None and not self._closing:
+            self._in_turn()
+        self._pause_or_resume()
+
+    def _pause_or_resume(self) -> None:
+        """Let the system keep what is sent ahead while something is still to be read, or to be answered before."""
+        if self._closing:
+            return
+        if (self._waiting or self._unread) and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+        elif self._paused and self._current is None and not self._waiting and not self._unread and self._writable:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def _feed(self, piece: bytes | memoryview) -> None:
+        while piece and self._reading:
             try:
-                self._parser.feed_data(data)
-                break
+                self._parser.feed_data(piece)
+                return
             except httptools.HttpParserUpgrade as offered:
-                data = self._declined() + data[offered.args[0] :]
+                piece = self._declined() + bytes(piece[offered.args[0] :])
             except httptools.HttpParserError:
                 self._break()
-                return
-        if self._framing_bytes > FRAMING_BYTES_MAX:
-            self._break()
+
+    def _look_at_memory(self) -> None:
+        """Refuse a large head where all of them together are too large: it, or what was sent ahead."""
+        arriving = self._framing_bytes + FIELD_BYTES * len(self._headers) if self._begun else 0
+        self._count_heads(arriving + self._waiting_bytes + len(self._unread))
+        if self._large_head_bytes and self._reading and self._serving.large_heads_bytes > LARGE_HEADS_BYTES_MAX:
+            if self._arriving is None:  # Its head is not there, and is not waited for.
+                self._arriving = Request("", b"", b"", self._headers, None)
+            self._take(cut=True, one_too_many=True)
+            self._count_heads(self._waiting_bytes)
+
+    def _count_heads(self, count: int) -> None:
+        large = count if count > LARGE_HEAD_BYTES else 0
+        self._serving.large_heads_bytes += large - self._large_head_bytes
+        self._large_head_bytes = large
 
     def _declined(self) -> bytes:
         """Go on in HTTP/1.1 where another protocol was offered, as Java's client does on each connection.
@@ -224,6 +350,8 @@ class Connection(asyncio.Protocol):
             return
         if self._arriving is not None:
             raise ValueError("a trailer: it would stand among the headers that the signature is read from")
+        if len(self._headers) == HEAD_FIELDS_MAX:
+            raise ValueError("more fields than a head may have")
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
@@ -237,8 +365,13 @@ class Connection(asyncio.Protocol):
             raise ValueError("another version of HTTP")
         if not _TARGET.fullmatch(self._target):
             raise ValueError("a target that is not a path and a query: it would be verified in another form")
+        verb = self._parser.get_method().decode("ascii")
+        if verb not in self._serving.app.verbs:
+            # Of CONNECT the parser takes no body, though one is announced: it would be read as the next request.
+            raise ValueError("a verb that nobody serves")
         path, _, query = self._target.partition(b"?")
-        request = self._arriving = Request(self._parser.get_method().decode("ascii"), path, query, self._headers)
+        request = self._arriving = Request(verb, path, query, self._headers)
+        self._body_left = _said_length(request)
         self._offered = request if self._parser.should_upgrade() else None
         self._body_bytes_max = 0
         if self._current is None:
@@ -248,6 +381,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         self._framing_bytes -= len(body)
+        self._body_left = max(0, self._body_left - len(body))
         request = self._arriving
         if request is None:
             return
@@ -265,7 +399,9 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._offered is not None:
             return  # Its body is still to come.
+        self._waiting_bytes += self._framing_bytes + FIELD_BYTES * len(self._headers)
         self._framing_bytes = 0
+        self._headers = []
         self._begun = False
         if self._arriving is not None:
             if self._version == "1.0" or not self._parser.should_keep_alive():
@@ -283,44 +419,81 @@ class Connection(asyncio.Protocol):
         request.one_too_many = one_too_many
         self._drop_body()
         if cut:
-            self._cut, self._reading, self._begun = True, False, False
+            self._stop_reading()
         self._waiting.append(request)
-        if self._current is None and self._writable:
+        # A few at a time of those that arrived together: see `_in_turn`.
+        self._took += 1
+        its_turn = not self._feeding or self._took <= REFUSED_AT_ONCE
+        if its_turn and self._current is None and self._writable:
             self._go_on()
-        if self._waiting and not self._paused and not self._closing:
-            self._paused = True
-            self._transport.pause_reading()
+
+    def _stop_reading(self) -> None:
+        """Read nothing of what is still sent, or is not read yet."""
+        self._cut, self._reading, self._begun = True, False, False
+        self._arriving = None
+        self._unread = b""
+        self._drop_body()
 
     def _go_on(self) -> None:
-        """To the next request, as long as one waits; then to what is to be done after the last."""
-        while self._waiting and self._current is None and self._writable and not self._closing:
-            self._begin(self._waiting.popleft())
+        """To the next request, if one waits; then to what is to be done after the last."""
+        for _ in range(REFUSED_AT_ONCE):
+            if self._waiting and self._current is None and self._writable and not self._closing:
+                self._begin(self._waiting.popleft())
+        if not self._waiting:
+            self._waiting_bytes = 0
+            if not self._begun and not self._feeding:
+                self._count_heads(len(self._unread))
         if self._current is not None or self._closing:
             return
-        if self._broken:
+        if self._waiting or self._unread:
+            self._in_turn()
+        elif self._broken:
             self._refuse()
         elif self._writable:
             self._wait(HEAD_SECONDS)
-            if self._paused:
-                self._paused = False
-                self._transport.resume_reading()
+            if not self._feeding:
+                self._pause_or_resume()
+
+    def _in_turn(self) -> None:
+        """Go on after the others: the refusals of one that sends ahead would else keep all from being read."""
+        if not self._queued and self._writable and not self._feeding:
+            self._queued = True
+            self._serving.read_soon(self)
+
+    def its_turn(self) -> None:
+        self._queued = False
+        if self._waiting:
+            self._go_on()
+        elif self._current is None and not self._closing:
+            self._read_on()
 
     def _begin(self, request: Request) -> None:
-        serving = self._serving
+        serving, app = self._serving, self._serving.app
         self._current = request
         self.deadline = 0.0
         request.began = time.perf_counter()
-        under_way = len(serving.under_way)
-        if request.one_too_many or under_way >= UNDER_WAY_MAX or len(serving.connections) > CONNECTIONS_MAX:
-            refusal = serving.app.refusal(request)
-            if refusal is not None:
-                self._write(request, refusal)
-                return
-        serving.under_way.add(self)
+        try:
+            crowded = request.one_too_many or len(serving.connections) > CONNECTIONS_MAX
+            if crowded or not serving.under_way.take(self, app.share(request), serving.loop.time()):
+                refusal = app.refusal(request)
+                if refusal is not None:
+                    self._write(request, refusal)
+                    return
+                serving.under_way.take_all_the_same(self)
+        except Exception as error:
+            serving.give_up(self, error)
+            return
         self._task = serving.loop.create_task(self._answer(request))
 
     async def _answer(self, request: Request) -> None:
-        self._serving.sign_soon(self, request, await self._serving.app.answer(request))
+        try:
+            outcome = await self._serving.app.answer(request)
+        except BaseException as error:
+            self._serving.give_up(self, error)
+            if isinstance(error, Exception):
+                return
+            raise
+        self._serving.sign_soon(self, request, outcome)
 
     def answered(self, request: Request, reply: Reply) -> None:
         if not self._closing:
@@ -330,7 +503,7 @@ class Connection(asyncio.Protocol):
     def _write(self, request: Request, reply: Reply) -> None:
         serving = self._serving
         self._current = None
-        last = not (self._waiting or self._broken) and (
+        last = not (self._waiting or self._unread or self._broken) and (
             not self._reading or serving.draining or len(serving.connections) > CONNECTIONS_MAX
         )
         framing = "Connection: close\r\n" if last else ""
@@ -345,7 +518,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def idle(self) -> bool:
-        return self._current is None and not self._begun
+        return self._current is None and not (self._begun or self._waiting or self._unread)
 
     def close(self) -> None:
         """Close, once what was written is read."""
@@ -363,6 +536,7 @@ class Connection(asyncio.Protocol):
         elif self._arriving is not None:
             self._arriving.body = None
             self._take(cut=True)
+            self._pause_or_resume()
         else:
             self.close()
 
@@ -371,6 +545,9 @@ class Connection(asyncio.Protocol):
         if self._cut:
             self._closing, self._reading = True, False
             self._wait(LINGER_SECONDS)
+            if self._paused:
+                self._paused = False
+                self._transport.resume_reading()
             self._transport.write_eof()
         else:
             self.close()
@@ -380,7 +557,7 @@ class Connection(asyncio.Protocol):
             return  # Behind the last request.
         self._broken, self._reading, self._arriving = True, False, None
         self._drop_body()
-        if self._current is None:
+        if self._current is None and not self._waiting:
             self._refuse()
 
     def _refuse(self) -> None:
@@ -394,3 +571,8 @@ class Connection(asyncio.Protocol):
         self._serving.large_bodies_bytes -= self._large_bytes
         self._large_bytes = 0
         self._body = bytearray()
+
+
+def _said_length(request: Request) -> int:
+    said = request.fields.get(b"content-length", b"")
+    return int(said) if said.isdigit() else 0

@@ -67,6 +67,15 @@ class Application(Protocol):
     The second is done in small portions, so that a group of decisions does not keep new requests from being read.
     """
 
+    @property
+    def verbs(self) -> frozenset[str]:
+        """Which are served. A request with another one is refused at its head."""
+        ...
+
+    def share(self, request: Request) -> str:
+        """Whose share of the places a request takes, or "" for nobody's. It is only said, and not verified yet."""
+        ...
+
     def body_bytes_max(self, verb: str, path: bytes) -> int: ...
 
     def refusal(self, request: Request) -> Reply | None:
@@ -74,10 +83,12 @@ class Application(Protocol):
         ...
 
     async def answer(self, request: Request) -> Outcome:
-        """Never raises."""
+        """Never raises: whatever goes wrong is an outcome too."""
         ...
 
-    def finish(self, request: Request, outcome: Outcome) -> Reply: ...
+    def finish(self, request: Request, outcome: Outcome) -> Reply:
+        """May raise: the connection of this one request is then given up."""
+        ...
 
     def note(self, *, under_way: int, connections: int) -> None:
         """How it stands, a few times a second."""

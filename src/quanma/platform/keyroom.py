@@ -94,6 +94,22 @@ class KeyRoom:
     def known(self, mchid: str) -> Merchant | None:
         return self._merchants.get(mchid)
 
+    def named(self, authorizations: Sequence[str]) -> str:
+        """Return the merchant that a request says it is from, with a certificate of its own; "" for anybody else.
+
+        Nothing is verified yet.
+        """
+        fields, _ = _parsed(authorizations)
+        merchant = self._merchants.get(fields.mchid)
+        serial = fields.serial_no.upper()
+        known = merchant is not None and any(serial == one.upper() for one in merchant.verifying)
+        return fields.mchid if known else ""
+
+    def nonce_and_time(self, authorizations: Sequence[str]) -> tuple[str, int]:
+        """Return the nonce of a request that was verified, and when it says it was signed (Unix seconds)."""
+        fields, _ = _parsed(authorizations)
+        return fields.nonce_str, int(fields.timestamp)
+
     def sign(self, wanted: str | None, timestamp: str, body: bytes, nonce: str | None = None) -> list[tuple[str, str]]:
         """Return the headers that sign an answer, with the key that was asked for, else the public key.
 

@@ -1,109 +1,201 @@
 """Figures for `GET /metrics`, as Prometheus reads them. Labels are declared operations and statuses, never a path, a
 code or a user: what a stranger sends makes no new series.
 
-Several workers write into files of one folder, and whichever is asked adds them up. The parent makes the folder before
-they start.
+Several workers write into memory that they share, each into a region of its own, and whichever is asked adds them up.
+The parent makes it before they start. It is no file: a full disk can't stop a worker, nothing stays behind, and what
+a worker counted is still there when it has died. The library makes the format of it.
 """
 
 from __future__ import annotations
 
-import contextlib
+import mmap
 import os
-import resource
-import tempfile
-from collections.abc import Generator
-from pathlib import Path
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest, values
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 UNKNOWN = "unknown"
 """The operation of a request that asks for none."""
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+REQUESTS, OVERLOAD = "requests", "overload"
+"""What is counted. The rest of a series' name is its labels."""
+
+_SERIES_MAX = 2048
+_NAME_BYTES, _CELLS = 248, 16
+_SERIES_BYTES = _NAME_BYTES + 8 * _CELLS
+_HEAD_CELLS = 8
+_PID, _UNDER_WAY, _CONNECTIONS, _COUNT = range(4)
+"""Cells at the head of a region. The last one: how many series it has."""
+_REGION_BYTES = 8 * _HEAD_CELLS + (_SERIES_MAX + 1) * _SERIES_BYTES  # One that is never shown.
+_BUCKETS_AT = 1
+"""The cells of a request's series: the sum of seconds, then a count for each bucket, the last one without a bound."""
 
 
 class Metrics:
-    """The figures of one process, or with a folder its part of those of all workers."""
+    """The figures of one process: its part of those of all workers."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder
-        if folder is not None:
-            # The library decides by its environment when it is imported; here the number of workers is known only now.
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-            values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]  # Partly typed.
-        self._registry = registry = CollectorRegistry()
-        self._requests = Counter("quanma_requests", "Requests answered.", ("operation", "status"), registry=registry)
-        self._seconds = Histogram(
-            "quanma_request_seconds",
-            "From a whole request to its signed answer.",
-            ("operation", "status"),
-            buckets=BUCKETS,
-            registry=registry,
-        )
-        self._overload = Counter(
-            "quanma_overload_refusals", "Requests refused because too many were under way.", registry=registry
-        )
-        self._under_way = Gauge(
-            "quanma_requests_under_way", "Requests being answered.", multiprocess_mode="livesum", registry=registry
-        )
-        self._connections = Gauge(
-            "quanma_connections", "Open connections.", multiprocess_mode="livesum", registry=registry
-        )
-        self._series: dict[tuple[str, int], _Series] = {}
-        if folder is None:
-            ProcessCollector(registry=registry)
-        else:
-            self._resident = Gauge(
-                "process_resident_memory_bytes", "Memory of a worker.", multiprocess_mode="liveall", registry=registry
-            )
-            self._cpu = Gauge(
-                "process_cpu_seconds", "CPU time of a worker.", multiprocess_mode="liveall", registry=registry
-            )
+    def __init__(self, figures: Figures | None = None, place: int = 0) -> None:
+        """`place`: which of the workers this is. Without `figures` it is the only one."""
+        self._figures = figures or Figures(1)
+        self._region = self._figures.regions[place]
+        self._region.begin(os.getpid())
+        self._registry = CollectorRegistry()
+        self._registry.register(_Figures(self._figures))
 
     def count(self, operation: str, status: int, seconds: float) -> None:
-        series = self._series.get((operation, status))
-        if series is None:
-            labels = operation or UNKNOWN, str(status)
-            series = _Series(self._requests.labels(*labels), self._seconds.labels(*labels))
-            self._series[operation, status] = series
-        series.requests.inc()
-        series.seconds.observe(seconds)
+        cells, first = self._region.series(REQUESTS, operation or UNKNOWN, str(status))
+        cells[first] += seconds
+        cells[first + _BUCKETS_AT + bisect_left(BUCKETS, seconds)] += 1.0
 
     def count_overload(self) -> None:
-        self._overload.inc()
+        cells, first = self._region.series(OVERLOAD)
+        cells[first] += 1.0
 
     def note(self, *, under_way: int, connections: int) -> None:
         """How it stands. Called a few times a second."""
-        self._under_way.set(under_way)
-        self._connections.set(connections)
-        if self._folder is not None:
-            used = resource.getrusage(resource.RUSAGE_SELF)
-            self._resident.set(int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES)
-            self._cpu.set(used.ru_utime + used.ru_stime)
+        self._region.note(under_way, connections)
 
     def text(self) -> bytes:
-        if self._folder is None:
-            return generate_latest(self._registry)
-        all_workers = CollectorRegistry()
-        MultiProcessCollector(all_workers, path=str(self._folder))  # type: ignore[no-untyped-call]
-        return generate_latest(all_workers)
+        return generate_latest(self._registry)
 
 
-class _Series(NamedTuple):
-    requests: Counter
-    seconds: Histogram
+class Figures:
+    """Memory for the figures of so many workers, shared with every process that is forked later."""
+
+    def __init__(self, workers: int) -> None:
+        whole = memoryview(mmap.mmap(-1, _REGION_BYTES * workers))
+        self.regions = [Region(whole[_REGION_BYTES * place : _REGION_BYTES * (place + 1)]) for place in range(workers)]
+
+    def worker_ended(self, place: int) -> None:
+        """Forget what was true of a worker as long as it lived. What it counted stays counted."""
+        self.regions[place].end()
+
+    def pids(self) -> list[int]:
+        return [pid for region in self.regions if (pid := region.pid)]
+
+    def sums(self) -> dict[tuple[str, ...], list[float]]:
+        """The cells of each series, those of all workers added up."""
+        added: dict[tuple[str, ...], list[float]] = {}
+        for region in self.regions:
+            for name, cells in region:
+                before = added.get(name)
+                added[name] = cells if before is None else [a + b for a, b in zip(before, cells, strict=True)]
+        return added
 
 
-@contextlib.contextmanager
-def shared_folder() -> Generator[Path]:
-    """Where several workers keep their figures. For the parent, around all of them."""
-    with tempfile.TemporaryDirectory(prefix="quanma-metrics-") as folder:
-        yield Path(folder)
+class Standing(NamedTuple):
+    under_way: float
+    connections: float
 
 
-def worker_ended(folder: Path, pid: int) -> None:
-    """Forget what was true of a worker as long as it lived. What it counted stays counted."""
-    mark_process_dead(pid, path=str(folder))  # type: ignore[no-untyped-call]
+class Region:
+    """The figures of one worker at a time, which alone writes here. A number is written and read whole."""
+
+    def __init__(self, memory: memoryview) -> None:
+        self._memory = memory
+        self._cells: memoryview[float] = memory.cast("d")
+        self._places: dict[tuple[str, ...], int] = {}
+        """By the names of a series: its first cell."""
+
+    def begin(self, pid: int) -> None:
+        """Go on where an earlier worker in this place ended."""
+        self._places = {name: self._first_cell(number) for number, name in self._names()}
+        self._cells[_PID] = pid
+
+    def end(self) -> None:
+        self._cells[_PID] = self._cells[_UNDER_WAY] = self._cells[_CONNECTIONS] = 0.0
+
+    @property
+    def pid(self) -> int:
+        """Of the worker that is here; 0: none is."""
+        return int(self._cells[_PID])
+
+    @property
+    def standing(self) -> Standing:
+        return Standing(self._cells[_UNDER_WAY], self._cells[_CONNECTIONS])
+
+    def note(self, under_way: int, connections: int) -> None:
+        self._cells[_UNDER_WAY], self._cells[_CONNECTIONS] = under_way, connections
+
+    def series(self, *name: str) -> tuple[memoryview[float], int]:
+        """The cells, and which is the first of this series. One too many for the memory is counted, and not shown."""
+        first = self._places.get(name)
+        if first is None:
+            first = self._places[name] = self._add(name)
+        return self._cells, first
+
+    def __iter__(self) -> Iterator[tuple[tuple[str, ...], list[float]]]:
+        for number, name in self._names():
+            first = self._first_cell(number)
+            yield name, list(self._cells[first : first + _CELLS])
+
+    def _add(self, name: tuple[str, ...]) -> int:
+        number = int(self._cells[_COUNT])
+        text = "\0".join(name).encode()
+        if number == _SERIES_MAX or len(text) > _NAME_BYTES:
+            return self._first_cell(_SERIES_MAX)
+        start = self._first_cell(number) * 8 - _NAME_BYTES
+        self._memory[start : start + len(text)] = text
+        # Now it is there. Whoever reads in between sees one less.
+        self._cells[_COUNT] = number + 1
+        return self._first_cell(number)
+
+    def _names(self) -> Iterator[tuple[int, tuple[str, ...]]]:
+        for number in range(int(self._cells[_COUNT])):
+            end = self._first_cell(number) * 8
+            text = bytes(self._memory[end - _NAME_BYTES : end]).rstrip(b"\0")
+            yield number, tuple(text.decode().split("\0"))
+
+    def _first_cell(self, number: int) -> int:
+        return (8 * _HEAD_CELLS + number * _SERIES_BYTES + _NAME_BYTES) // 8
+
+
+class _Figures(Collector):
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterable[Metric]:
+        sums = self._figures.sums()
+        requests = CounterMetricFamily("quanma_requests", "Requests answered.", labels=("operation", "status"))
+        seconds = HistogramMetricFamily(
+            "quanma_request_seconds", "From a whole request to its signed answer.", labels=("operation", "status")
+        )
+        overload = CounterMetricFamily("quanma_overload_refusals", "Requests refused because too many were under way.")
+        overload.add_metric((), sums.pop((OVERLOAD,), [0.0])[0])
+        for (_, *labels), cells in sorted(sums.items()):
+            counts = cells[_BUCKETS_AT : _BUCKETS_AT + len(BUCKETS) + 1]
+            requests.add_metric(labels, sum(counts))
+            seconds.add_metric(labels, list(_buckets(counts)), cells[0])
+        standing = [region.standing for region in self._figures.regions]
+        under_way = GaugeMetricFamily("quanma_requests_under_way", "Requests being answered.")
+        under_way.add_metric((), sum(one.under_way for one in standing))
+        connections = GaugeMetricFamily("quanma_connections", "Open connections.")
+        connections.add_metric((), sum(one.connections for one in standing))
+        return [requests, seconds, overload, under_way, connections, *_processes(self._figures)]
+
+
+def _buckets(counts: list[float]) -> Iterator[tuple[str, float]]:
+    below = 0.0
+    for bound, count in zip((*BUCKETS, float("inf")), counts, strict=True):
+        below += count
+        yield floatToGoString(bound), below  # type: ignore[no-untyped-call]  # Partly typed.
+
+
+def _processes(figures: Figures) -> Iterable[Metric]:
+    """Memory, CPU and files of each worker, as the library reads them; by `pid`, where there may be several."""
+    several = len(figures.regions) > 1
+    found: dict[str, Metric] = {}
+    for pid in figures.pids():
+        for family in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():  # type: ignore[misc]
+            merged = found.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+            for sample in family.samples:
+                labels = {**sample.labels, "pid": str(pid)} if several else sample.labels
+                merged.add_sample(sample.name, labels, sample.value)
+    return found.values()

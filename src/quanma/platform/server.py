@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 import resource
@@ -15,7 +14,7 @@ from pathlib import Path
 import uvloop
 
 from ..errors import Misconfigured
-from . import config, logs, metrics
+from . import config, logs
 from .app import App
 from .connection import Connection, Serving
 from .doorway import BACKLOG, Counts, Doorway
@@ -23,7 +22,7 @@ from .handlers import HANDLERS
 from .http import Application
 from .keyroom import KeyRoom
 from .keywatch import KeyWatch
-from .metrics import Metrics
+from .metrics import Figures, Metrics
 from .notifier import Notifier
 from .pool import open_pool
 from .pool.contract import Retries
@@ -77,27 +76,27 @@ def serve(
             pool,
             keyroom,
             requests_per_second=requests_per_second / workers if requests_per_second else None,
+            refuse_replays=settings.refuse_replays,
             private_callbacks=private_callbacks,
             product_stocks=settings.product_coupon_stocks,
             beside=[Notifier(pool, keyroom, allow_private=private_callbacks), keywatch],
-            metrics=Metrics(figures),
+            metrics=Metrics(figures, place),
         )
         run(app, listening, lambda _: ready(), place=(counts, place) if counts else None)
 
-    with contextlib.ExitStack() as opened:
-        listening = opened.enter_context(bind(host or settings.host, settings.port if port is None else port))
+    # Before the workers begin: they share its memory, and what one counted is not lost with it.
+    figures = Figures(workers)
+    counts = Counts(workers) if workers > 1 else None
+    with bind(host or settings.host, settings.port if port is None else port) as listening:
         logs.begin(settings.log_format)
-        figures: Path | None = None
-        counts: Counts | None = None
-        if workers == 1:
+        if counts is None:
             work(0, lambda: announce(listening))
         else:
-            figures = shared = opened.enter_context(metrics.shared_folder())
-            counts = counting = Counts(workers)
+            counting = counts
 
             def ended(place: int, pid: int) -> None:
                 counting.leave(place)
-                metrics.worker_ended(shared, pid)
+                figures.worker_ended(place)
 
             run_workers(workers, work, ready=lambda: announce(listening), stopping=listening.close, ended=ended)
 

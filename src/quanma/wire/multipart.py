@@ -19,6 +19,10 @@ _TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".bm
 _VALUE = re.compile(r'([\w/-]+)((?:\s*;\s*[\w*-]+=(?:"(?:[^"\\]|\\.)*"|[^\s";]*))*)\s*;?')
 _PARAMETER = re.compile(r';\s*([\w*-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s";]*))')
 _HEAD_BYTES_MAX = 4096
+_HEAD_LINES_MAX = 16
+_VALUE_CHARACTERS_MAX = 1024
+_PARTS_MAX = 2
+"""`meta` and `file`. A body is looked into before its signature is known to hold: no more of it than that."""
 
 
 class Meta(msgspec.Struct):
@@ -76,8 +80,13 @@ def _parts(content_type: str, body: bytes) -> dict[str, bytes]:
     """The parts by name; none at all where the body is not wholly of its one form."""
     kind, parameters = _read(content_type)
     boundary = parameters.get("boundary", "")
-    _, *pieces = (b"\r\n" + body).split(b"\r\n--" + boundary.encode("latin-1", "replace"))
+    mark = b"\r\n--" + boundary.encode("latin-1", "replace")
+    # A third part is seen, and nothing is looked for behind it. What stands before the first and behind the last is no
+    # part.
+    _, *pieces = (b"\r\n" + body).split(mark, _PARTS_MAX + 2)
     if kind != "multipart/form-data" or not boundary or not pieces or pieces.pop()[:4] not in (b"--", b"--\r\n"):
+        return {}
+    if len(pieces) > _PARTS_MAX:
         return {}
     found: dict[str, bytes] = {}
     for piece in pieces:
@@ -91,10 +100,12 @@ def _parts(content_type: str, body: bytes) -> dict[str, bytes]:
 
 def _name(head: bytes) -> str | None:
     """The name in a part's Content-Disposition, if the head has one, and no encoding."""
-    line_end, *lines = head[: _HEAD_BYTES_MAX + 1].decode("latin-1").split("\r\n")
+    if len(head) > _HEAD_BYTES_MAX or head.count(b"\r\n") > _HEAD_LINES_MAX:
+        return None
+    line_end, *lines = head.decode("latin-1").split("\r\n")
     headers = [line.partition(":") for line in lines]
     values = {name.lower(): value.strip() for name, _, value in headers}
-    if line_end or len(head) > _HEAD_BYTES_MAX or len(values) != len(headers):
+    if line_end or len(values) != len(headers):
         return None
     kind, parameters = _read(values.get("content-disposition", ""))
     return parameters.get("name") if kind == "form-data" and "content-transfer-encoding" not in values else None
@@ -102,7 +113,7 @@ def _name(head: bytes) -> str | None:
 
 def _read(value: str) -> tuple[str, dict[str, str]]:
     """A header's value and its parameters, each once; nothing where it is not written so."""
-    match = _VALUE.fullmatch(value)
+    match = _VALUE.fullmatch(value) if len(value) <= _VALUE_CHARACTERS_MAX else None
     parameters = _PARAMETER.findall(match[2]) if match else []
     by_name = {name.lower(): quoted or plain for name, quoted, plain in parameters}
     return (match[1].lower(), by_name) if match and len(by_name) == len(parameters) else ("", {})

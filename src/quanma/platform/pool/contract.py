@@ -45,6 +45,7 @@ from ...api.subsidy import (
 )
 from ..life import CouponFacts
 from ..rules import Product
+from .nonces import Nonces
 
 
 class Issue(NamedTuple):
@@ -113,6 +114,11 @@ class CodePool(Protocol):
         ResourceNotExists: no such stock, or another merchant's: the two can't be told apart.
         StoreUnavailable: the store can't be written; whether this request took effect is not known.
     """
+
+    @property
+    def nonces(self) -> Nonces:
+        """Which requests came: shared by all who serve this pool."""
+        ...
 
     async def create_stock(self, mchid: str, request: CreateStock, now: int) -> CreatedStock:
         """Make a stock. Raises ParamError, ResourceAlreadyExists (the number was used)."""

@@ -55,10 +55,12 @@ from ...life import CouponFacts
 from ...rules import Product
 from .. import answers
 from ..contract import RETRIES, CallbackAddress, DueEvent, EventState, Issue, Retries
+from ..nonces import Nonces
 from . import codes, coupons, outbox, stocks, subsidies
 from .epochs import Seen
 from .lanes import Asked, Lanes, Together
 from .link import Connection, Link
+from .nonces import TableNonces
 from .witness import Mark
 
 NONCES_AT_ONCE = 1000
@@ -90,6 +92,7 @@ class PostgresPool:
         self._warmup_seconds = warmup_seconds
         self._retries = retries
         self._nonces: dict[str, list[int]] = {}
+        self.nonces: Nonces = TableNonces(self._link)
 
     def fence(self) -> str | None:
         return self._link.fenced

@@ -57,6 +57,7 @@ from ...rules import Product
 from .. import ground
 from ..contract import RETRIES, CallbackAddress, DueEvent, EventState, Issue, Retries
 from ..journal import Journal
+from ..nonces import MemoryNonces, Nonces
 from . import codes, coupons, fence, outbox, schema, stocks, subsidies
 from .store import Store
 from .tables import NONCE, NonceRow
@@ -81,6 +82,7 @@ class SqlitePool:
             opened.callback(fence.watch(self._store, path))
             self._opened = opened.pop_all()
         store = self._store
+        self.nonces: Nonces = MemoryNonces()
         self._send = partial(coupons.send, store)
         self._upload = partial(codes.upload, store)
         self._journal = Journal(db, store.rebuild, store.texts.settle, store.probe, store.tide)

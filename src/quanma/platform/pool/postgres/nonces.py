@@ -1,0 +1,68 @@
+"""`Nonces` in the database, for all workers on all hosts."""
+
+from __future__ import annotations
+
+import secrets
+
+from ..nonces import NONCE_SECONDS, Noted
+from .link import Connection, Link
+
+_CLEAN_SECONDS = 60
+
+
+class TableNonces:
+    durable = True
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._cleaned_at = 0
+
+    async def note(self, mchid: str, nonce: str, what: bytes, now: int) -> Noted | None:
+        # Of this call alone: it is repeated where its connection broke, and must know what it wrote itself.
+        token = secrets.token_bytes(8)
+        noted = await self._link.call(lambda open_: _note(open_, mchid, nonce, what, token, now))
+        if now - self._cleaned_at >= _CLEAN_SECONDS:
+            self._cleaned_at = now
+            await self._link.call(lambda open_: _clean(open_, now))
+        return noted
+
+    async def answered(self, mchid: str, nonce: str, answer: bytes) -> None:
+        await self._link.call(lambda open_: _answered(open_, mchid, nonce, answer))
+
+    async def forget(self, mchid: str, nonce: str) -> None:
+        await self._link.call(lambda open_: _forget(open_, mchid, nonce))
+
+
+async def _note(connection: Connection, mchid: str, nonce: str, what: bytes, token: bytes, now: int) -> Noted | None:
+    """Two statements: the second sees what the first ran into, whichever worker wrote it."""
+    first = await connection.fetchval(
+        "INSERT INTO nonce_seen AS s (mchid, nonce, token, what, noted_at) VALUES ($1, $2, $3, $4, $5)"
+        " ON CONFLICT (mchid, nonce) DO UPDATE SET token = $3, what = $4, noted_at = $5, answer = NULL"
+        " WHERE s.noted_at < $5 - $6::bigint RETURNING 1",
+        mchid,
+        nonce,
+        token,
+        what,
+        now,
+        NONCE_SECONDS,
+    )
+    if first is not None:
+        return None
+    row = await connection.fetchrow(
+        "SELECT token, what, answer FROM nonce_seen WHERE mchid = $1 AND nonce = $2", mchid, nonce
+    )
+    if row is None:  # Forgotten in between.
+        return Noted(b"", None)
+    return None if row[0] == token else Noted(row[1], row[2])
+
+
+async def _answered(connection: Connection, mchid: str, nonce: str, answer: bytes) -> None:
+    await connection.execute("UPDATE nonce_seen SET answer = $3 WHERE mchid = $1 AND nonce = $2", mchid, nonce, answer)
+
+
+async def _forget(connection: Connection, mchid: str, nonce: str) -> None:
+    await connection.execute("DELETE FROM nonce_seen WHERE mchid = $1 AND nonce = $2", mchid, nonce)
+
+
+async def _clean(connection: Connection, now: int) -> None:
+    await connection.execute("DELETE FROM nonce_seen WHERE noted_at < $1 - $2::bigint", now, NONCE_SECONDS)

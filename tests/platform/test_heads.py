@@ -1,0 +1,142 @@
+"""A stranger's heads: their fields and bytes are bounded, and a verb that nobody serves is refused where it stands."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.platform.caller import Caller, couponcodes, upload_body
+from tests.platform.test_framing import CLOSE, MEBIBYTE, SMUGGLED, _resident_bytes, raw, statuses, talk
+from tests.support.platform import Served, create_stock, served
+
+CONNECTIONS = 500
+START = b"GET /x HTTP/1.1\r\nHost: x\r\n"
+SIGNED_LIKE = b'Authorization: WECHATPAY2-SHA256-RSA2048 mchid="1900000001",nonce_str="n"\r\n'
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def running(shared_world: Path) -> Iterator[Served]:
+    with served(shared_world, "--database", "sqlite:///heads.db") as platform:
+        yield platform
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"CONNECT /x HTTP/1.1",
+        b"CONNECT /x HTTP/1.0",
+        b"TRACE /x HTTP/1.1",
+        b"OPTIONS /x HTTP/1.1",
+        b"PROPFIND /x HTTP/1.1",
+        b"SOURCE /x HTTP/1.1",
+        b"SOURCE /x ICE/1.0",
+        b"DESCRIBE /x RTSP/1.0",
+        b"M-SEARCH /x HTTP/1.1",
+        b"PURGE /x HTTP/1.1",
+        b"QUERY /x HTTP/1.1",
+        b"PUT /x HTTP/1.1",
+    ],
+)
+@pytest.mark.parametrize("more", [b"", b"Connection: upgrade\r\nUpgrade: h2c\r\n"])
+def test_a_verb_that_nobody_serves_is_refused_at_its_head_and_its_body_is_no_request(
+    running: Served, start: bytes, more: bytes
+) -> None:
+    head = start + b"\r\nHost: x\r\n%sContent-Length: %d\r\n\r\n" % (more, len(SMUGGLED))
+    answer = talk(running, head + SMUGGLED)
+    assert statuses(answer) == [400]
+    assert b"ok\n" not in answer
+
+
+def test_a_head_has_a_hundred_fields_and_no_more(running: Served, caller: Caller) -> None:
+    def head(fields: int) -> bytes:  # Host, Authorization and Connection are three.
+        return raw(caller, "GET", "/v3/certificates", more=CLOSE + "".join(f"a{n}: b\r\n" for n in range(fields - 3)))
+
+    assert statuses(talk(running, head(100))) == [200]
+    assert statuses(talk(running, head(101))) == [400]
+    assert statuses(talk(running, raw(caller, "GET", "/v3/certificates") + head(101))) == [200, 400]
+
+
+def test_a_body_sent_with_its_head_in_any_pieces_is_read_and_so_is_what_follows(
+    running: Served, caller: Caller
+) -> None:
+    with running.wechatpay() as wxpay:
+        stock_id = create_stock(wxpay, "pieces")
+    codes = [f"PIECE{number:020}" for number in range(200)]
+    upload = raw(caller, "POST", couponcodes(stock_id), upload_body(codes, "p1"))
+    last = raw(caller, "GET", "/v3/certificates", more=CLOSE)
+    for sent in (upload + upload + last, upload + SMUGGLED * 200 + last):
+        count = sent.count(b" HTTP/1.1\r\n")
+        for step in (100_000, 1024, 1023, 700):
+            pieces = [sent[at : at + step] for at in range(0, len(sent), step)]
+            assert statuses(talk(running, *pieces)) == [200] * count
+
+
+class Strangers:
+    """So many connections that each send the same, and read nothing."""
+
+    def __init__(self, running: Served, sent: bytes) -> None:
+        self._opened: list[socket.socket] = []
+        for _ in range(CONNECTIONS):
+            self._opened.append(socket.create_connection(("127.0.0.1", running.port), timeout=10))
+        for one in self._opened:
+            one.setblocking(False)
+            with contextlib.suppress(OSError):
+                one.send(sent)
+
+    def close(self) -> None:
+        for one in self._opened:
+            one.close()
+
+
+def _waited(running: Served, seconds: float) -> float:
+    """The longest that another client waits meanwhile."""
+    longest, until = 0.0, time.monotonic() + seconds
+    with socket.create_connection(("127.0.0.1", running.port), timeout=30) as connection:
+        while time.monotonic() < until:
+            began = time.monotonic()
+            connection.sendall(SMUGGLED)
+            assert b" 200 OK" in connection.recv(65536)
+            longest = max(longest, time.monotonic() - began)
+            time.sleep(0.005)
+    return longest
+
+
+ENDLESS = {
+    "many short fields": START + b"a:\r\n" * 8100,
+    "a hundred fields": START + (b"a: " + b"b" * 310 + b"\r\n") * 97,
+    "one long field": START + b"a: " + b"b" * 32_000,
+    "a long name": START + b"a" * 32_000,
+    "a long target": b"GET /" + b"x" * 32_000,
+    "a whole head and no body": b"POST /x HTTP/1.1\r\nContent-Length: 9\r\n"
+    + (b"a: " + b"b" * 310 + b"\r\n") * 97
+    + b"\r\n",
+    "a body just small enough": b"POST /x HTTP/1.1\r\nContent-Length: 16384\r\n\r\n" + b"b" * 16_000,
+    "many requests ahead": (START + SIGNED_LIKE + b"\r\n") * 2500,
+    "many short requests ahead": b"GET /x HTTP/1.1\r\n\r\n" * 12_000,
+    "a chunk's long extension": b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"x" * 32_000,
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_what_strangers_send_costs_little_memory_and_others_do_not_wait(
+    shared_world: Path, name: str, record_property: Callable[[str, object], None]
+) -> None:
+    with served(shared_world, "--database", "sqlite:///strangers.db") as running:
+        _waited(running, 0.3)
+        before = _resident_bytes(running)
+        began = time.monotonic()
+        with contextlib.closing(Strangers(running, ENDLESS[name])):
+            waited = _waited(running, 1.5)
+            grown = _resident_bytes(running) - before
+    record_property("measured", f"{grown / MEBIBYTE:.0f} MB, {waited * 1000:.0f} ms")
+    print(f"{name}: {grown / MEBIBYTE:.1f} MB, {waited * 1000:.0f} ms, sent in {time.monotonic() - began:.1f} s")
+    assert grown < 50 * MEBIBYTE
+    # On a loaded machine. On a quiet one it is some milliseconds, but for what is answered: that costs its signatures.
+    assert waited < (20.0 if "ahead" in name else 1.0)
