@@ -21,7 +21,8 @@ import pytest
 from quanma import Wechatpay
 from quanma.client import config
 from quanma.client.exchange import Patience
-from quanma.client.transport import ANSWER_BYTES_MAX, AsyncHttpTransport, HttpTransport, Reply, Request
+from quanma.client.network import AsyncHttpTransport, HttpTransport
+from quanma.client.transport import ANSWER_BYTES_MAX, Reply, Request
 from quanma.errors import AnswerUntrusted, NoAnswer, NotSent, OutcomeUnknown
 from tests.support.platform import merchant_config
 
@@ -322,7 +323,8 @@ def test_a_process_that_ends_right_after_a_refused_connection_ends_cleanly() -> 
     """pyreqwest's thread is on its way out of the interpreter then; one that is caught inside aborts the process."""
     program = (
         "import asyncio\n"
-        "from quanma.client.transport import AsyncHttpTransport, Request\n"
+        "from quanma.client.network import AsyncHttpTransport\n"
+        "from quanma.client.transport import Request\n"
         "async def main():\n"
         "    transport = AsyncHttpTransport()\n"
         "    requests = (transport.send(Request('GET', 'http://127.0.0.1:1/v3/x', {}, b''), 5) for _ in range(8))\n"

@@ -17,6 +17,7 @@ import msgspec
 from ..api.operation import Operation, build
 from ..errors import ParamError, PlatformError, RequestInvalid, named
 from . import multipart
+from .retryafter import retry_after_seconds
 
 Resp = TypeVar("Resp")
 
@@ -147,20 +148,21 @@ class _ErrorBody(msgspec.Struct):
     detail: Any = None
 
 
-def decode_error(status_code: int, headers: Mapping[str, str], body: bytes, *, verified: bool) -> PlatformError:
+def decode_error(
+    status_code: int, headers: Mapping[str, str], body: bytes, *, verified: bool, now: float
+) -> PlatformError:
     """Return the error of a failure's body. A missing or unreadable one still has its status, and its text."""
     try:
         error = msgspec.json.decode(body, type=_ErrorBody)
     except (ValueError, RecursionError):
         error = _ErrorBody(message=body[:200].decode("utf-8", "replace"))
-    wait = headers.get("retry-after", "")
     return named(status_code, error.code)(
         error.message or f"HTTP {status_code} without a message",
         code=error.code or None,
         status_code=status_code,
         detail=error.detail if isinstance(error.detail, dict) else None,
         request_id=headers.get("request-id"),
-        retry_after_seconds=float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 7 else None,
+        retry_after_seconds=retry_after_seconds(headers, now),
         verified=verified,
     )
 
