@@ -53,7 +53,7 @@ def stock_id(platform: Served) -> str:
 def environment(platform: Served, stock_id: str, **more: str) -> dict[str, str]:
     return {
         **os.environ,
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "QUANMA_CONFIG": str(merchant_config(platform.world)),
         "QUANMA_BASE_URL": platform.url,
         "STOCK_ID": stock_id,
@@ -205,7 +205,11 @@ SERVERS = {
         *("--bind=127.0.0.1:{port}", APP),
     ],
     "uwsgi": [
-        *("uwsgi", "--master", "--processes=2", "--enable-threads", "--need-app", "--die-on-term"),
+        *("uwsgi", "--master", "--processes=2", "--need-app", "--die-on-term"),
+        *("--http-socket=127.0.0.1:{port}", f"--module={APP}", "--pyhome={prefix}"),
+    ],
+    "uwsgi with threads": [
+        *("uwsgi", "--master", "--processes=2", "--threads=4", "--need-app", "--die-on-term"),
         *("--http-socket=127.0.0.1:{port}", f"--module={APP}", "--pyhome={prefix}"),
     ],
 }

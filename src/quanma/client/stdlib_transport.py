@@ -123,6 +123,7 @@ class _Line:
         self.place = call.place
         self.rests = False
         self._rests_since = 0.0
+        self._ended = False
         self._call = call
         self._sock: socket.socket | None = None
         self._headers: dict[str, str] = {}
@@ -147,30 +148,19 @@ class _Line:
 
     def ask(self, call: _Call) -> tuple[Reply, bool]:
         """Return the answer, and whether the connection can be used again."""
-        self._call, self.rests = call, False
+        self._call, self.rests, self._ended = call, False, False
         request = call.request
-        target = request.url.partition("://")[2][len(call.url.netloc) :] or "/"
-        asking = http.client.HTTPConnection("unused")
-        asking.sock = cast("Any", self)
-        asking.putrequest(
-            request.verb, request.url if self._whole_address else target, skip_host=True, skip_accept_encoding=True
-        )
-        headers = {"Host": call.url.netloc.rpartition("@")[2], **self._headers, **request.headers}
-        if request.body or request.verb not in ("GET", "HEAD"):
-            headers["Content-Length"] = str(len(request.body))
+        text = self._text(call)
         try:
-            for name, value in headers.items():
-                asking.putheader(name, value)
-        except ValueError:
-            raise Misconfigured(HEADER_CANT_BE_SENT) from None
-        try:
-            asking.endheaders(request.body or None)
+            self.sendall(text)
             answer = http.client.HTTPResponse(cast("Any", self), method=request.verb)
             answer.begin()
+            if self._ended:  # http.client calls a head that was cut off whole.
+                raise http.client.IncompleteRead(b"")
             body = bytearray()
             while chunk := answer.read(READ_BYTES):
                 grow(body, chunk)
-            if answer.length:  # http.client calls a body that was cut off whole.
+            if answer.length:  # And a body that was.
                 raise http.client.IncompleteRead(b"", answer.length)
         except TimeoutError as cause:
             raise too_late(call.timeout_seconds) from cause
@@ -180,6 +170,27 @@ class _Line:
         self.rests, self._rests_since = True, time.monotonic()
         headers_in_lower_case = [(name.lower(), value) for name, value in answer.getheaders()]
         return Reply(answer.status, headers_in_lower_case, bytes(body)), not answer.will_close
+
+    def _text(self, call: _Call) -> bytes:
+        """The request as it goes out, in one piece. Raises Misconfigured: a header can't be sent."""
+        request = call.request
+        target = request.url.partition("://")[2][len(call.url.netloc) :] or "/"
+        headers = {"Host": call.url.netloc.rpartition("@")[2], **self._headers, **request.headers}
+        if request.body or request.verb not in ("GET", "HEAD"):
+            headers["Content-Length"] = str(len(request.body))
+        written = io.BytesIO()
+        asking = http.client.HTTPConnection("unused")
+        asking.sock = cast("Any", _Written(written))
+        asking.putrequest(
+            request.verb, request.url if self._whole_address else target, skip_host=True, skip_accept_encoding=True
+        )
+        try:
+            for name, value in headers.items():
+                asking.putheader(name, value)
+        except ValueError:
+            raise Misconfigured(HEADER_CANT_BE_SENT) from None
+        asking.endheaders(request.body or None)
+        return written.getvalue()
 
     def is_good(self) -> bool:
         if self._sock is None or time.monotonic() - self._rests_since > IDLE_SECONDS:
@@ -208,7 +219,9 @@ class _Line:
         return io.BufferedReader(_Reading(self))
 
     def receive(self, buffer: Any) -> int:
-        return self._timed().recv_into(buffer)
+        received = self._timed().recv_into(buffer)
+        self._ended = self._ended or received == 0
+        return received
 
     def _timed(self) -> socket.socket:
         if self._sock is None:
@@ -225,6 +238,16 @@ class _Line:
     def close(self) -> None:
         if self._sock is not None:
             self._sock.close()
+
+
+class _Written:
+    """Looks like a socket to http.client, and keeps what is written."""
+
+    def __init__(self, to: io.BytesIO) -> None:
+        self.sendall = to.write
+
+    def close(self) -> None:
+        pass
 
 
 class _Reading(io.RawIOBase):

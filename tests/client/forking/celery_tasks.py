@@ -1,4 +1,4 @@
-"""Tasks as their authors write them, with a broker and results in a folder: the client is made before the pool forks."""
+"""Tasks as their authors write them, broker and results in a folder: the client is made before the pool forks."""
 
 from __future__ import annotations
 
