@@ -86,7 +86,12 @@ def test_ctrl_c_ends_a_call_that_fetches_certificates_and_the_next_one_fetches_t
 
 def test_ctrl_c_ends_the_wait_for_certificates_that_another_thread_fetches(made_world: Path, silent: str) -> None:
     with client(made_world, silent, platform_keys={}) as wxpay:
-        other = threading.Thread(target=lambda: pytest.raises(NotSent, wxpay.v3.certificates.get))
+
+        def fetch() -> None:
+            with pytest.raises(NotSent):
+                wxpay.v3.certificates.get()
+
+        other = threading.Thread(target=fetch)
         other.start()
         assert interrupted_after_seconds(wxpay.v3.certificates.get) < 1
         wxpay.close()
@@ -116,12 +121,14 @@ def test_after_ctrl_c_the_client_goes_on_and_the_program_ends_at_once(made_world
 def test_a_transport_that_does_not_end_is_left_at_the_end_of_its_time() -> None:
     # No library is trusted with it alone: whoever waits stops waiting.
     class Stuck:
-        def send(self, request: Request, timeout_seconds: float) -> Reply:
-            never: Future[Reply] = Future()
-            return never.result()
+        def __init__(self) -> None:
+            self.end: Future[Reply] = Future()
 
-        def close(self) -> None:
-            pass
+        def send(self, request: Request, timeout_seconds: float) -> Reply:
+            return self.end.result()
+
+        def close(self) -> None:  # When the program ends.
+            self.end.set_result(Reply(200, [], b""))
 
     transport = HttpTransport()
     transport._here.get().close()
