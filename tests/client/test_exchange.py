@@ -77,6 +77,7 @@ class Played:
                     self._now += step.seconds + oversleep_seconds
                     reply = None
                 else:
+                    assert isinstance(step, Send)  # Nothing is fetched here.
                     self.sent.append(step)
                     self._now += reply_seconds
                     reply = next(rest)

@@ -132,7 +132,7 @@ def test_a_transport_that_does_not_end_is_left_at_the_end_of_its_time() -> None:
 
     transport = HttpTransport()
     transport._here.get().close()
-    transport._here = type(transport._here)(Stuck)  # type: ignore[assignment]
+    transport._here = type(transport._here)(Stuck)
     began = time.monotonic()
     with pytest.raises(NoAnswer, match=r"no complete answer within 0\.2 s"):
         transport.send(Request("GET", "http://127.0.0.1:1/", {}, b""), 0.2)
