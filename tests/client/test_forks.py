@@ -62,7 +62,7 @@ def environment(platform: Served, stock_id: str, **more: str) -> dict[str, str]:
 
 
 PARENT = """
-import asyncio, os, signal, sys, threading, time
+import asyncio, multiprocessing, os, signal, sys, threading, time
 from quanma import AsyncWechatpay, Patience, Wechatpay
 
 def calls(wxpay): return wxpay.v3.certificates.get.raw().status_code
@@ -77,6 +77,8 @@ def threads(wxpay):
     made = [threading.Thread(target=lambda: found.append(calls(wxpay))) for _ in range(4)]
     [one.start() for one in made], [one.join() for one in made]
     return found
+
+def pooled(number): return calls(sync)
 
 def in_child(what):
     sys.stdout.flush()
@@ -107,6 +109,8 @@ print(in_child(lambda: calls(Wechatpay.from_config())))
 print(in_child(lambda: asyncio.run(anew())))
 print(in_child(lambda: (calls(sync), in_child(lambda: calls(sync)))))
 print(in_child(lambda: (sync.close(), asyncio.run(aio.close()))))
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    print(pool.map(pooled, range(4)))
 print(calls(sync), asyncio.run(acalls(aio)))
 """
     ran = subprocess.run(
@@ -125,6 +129,7 @@ print(calls(sync), asyncio.run(acalls(aio)))
         "[200, 200, 200, 200] 0",
         "200 (200, 0) 0",
         "(None, None) 0",
+        "[200, 200, 200, 200]",
         "200 200",
     ]
 
