@@ -39,7 +39,8 @@ class ListUnreadable(SignatureInvalid):
 class Fetch:
     """A fetch of the list that is under way. `over` is done when it has ended, however it did."""
 
-    def __init__(self, ends_at: float) -> None:
+    def __init__(self, fetches: _Fetches, ends_at: float) -> None:
+        self.fetches = fetches
         self.ends_at = ends_at
         self.problem: QuanmaError | None = None
         """Why there is no list, for all who waited for it. None: it came, or the fetch was left before its end."""
@@ -99,7 +100,7 @@ class Certificates:
                 return None
             if here.problem is not None and now < here.not_before and not waited:
                 return NotBefore(here.not_before - now, here.problem)
-            here.under_way = Fetch(ends_at)
+            here.under_way = Fetch(here, ends_at)
             return Yours(here.under_way)
 
     def turn_to_refresh(self, ends_at: float) -> Fetch | None:
@@ -112,7 +113,7 @@ class Certificates:
             if here.running(now) is not None or now < max(here.fresh_until, here.not_before):
                 return None
             here.fresh_until = now + REFRESH_AGAIN_SECONDS
-            here.under_way = Fetch(ends_at)
+            here.under_way = Fetch(here, ends_at)
             return here.under_way
 
     def came(self) -> None:
@@ -141,6 +142,8 @@ class Certificates:
     def end(self, fetch: Fetch) -> None:
         """Whoever waits may go on. Without a word before, the fetch was left, and counts for nothing."""
         here = self._here.get()
+        if fetch.fetches is not here:
+            return  # It is the parent's: a child drops what the parent's threads were doing.
         with here.lock:
             if here.under_way is fetch:
                 here.under_way = None

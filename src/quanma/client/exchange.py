@@ -136,9 +136,7 @@ def exchange(
         except AnswerUntrusted as problem:
             if why_not is None:
                 raise
-            raise AnswerUntrusted(
-                f"{problem}; the platform's certificates could not be fetched: {why_not}"
-            ) from why_not
+            raise type(problem)(f"{problem}; the platform's certificates could not be fetched: {why_not}") from why_not
 
     return (yield from _repeated(at_platform, attempt_once, lambda error: _may_repeat(operation, error)))
 
