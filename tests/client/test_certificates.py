@@ -265,7 +265,7 @@ def test_the_next_call_does_not_ask_before_the_platform_said() -> None:
         with pytest.raises(NotSent, match="send it again in 40 s"):
             Playing(platform, wxpay).play()
     assert platform.paths == [LIST]
-    platform.now = 20
+    platform.now = 30
     playing = Playing(platform, wxpay)
     assert playing.play() == "hi"
     assert platform.now >= 40

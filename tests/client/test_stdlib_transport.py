@@ -21,7 +21,6 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from quanma.client import stdlib_transport
 from quanma.client.stdlib_transport import AsyncStdlibTransport, StdlibTransport
 from quanma.client.transport import Request
 from quanma.errors import Misconfigured, NotSent
@@ -189,7 +188,7 @@ def test_a_header_that_can_not_be_sent_is_not_repeated_in_the_message(peer: Call
 
 def test_a_look_up_of_a_name_that_takes_long_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     ends = threading.Event()
-    monkeypatch.setattr(stdlib_transport.socket, "getaddrinfo", lambda *_, **__: ends.wait(20))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: ends.wait(20))
     began = time.monotonic()
     with pytest.raises(NotSent, match="its name was not found within its time"):
         get("http://api.example/v3/x", timeout_seconds=0.3)
