@@ -23,6 +23,7 @@ QuanmaError
 │       └── PlatformFailed     it may have been executed
 │           └── PlatformUnavailable
 ├── NotSent                no connection: nothing was executed; send the same request again
+│   └── ClientClosed           the client was closed before: make a new one
 └── OutcomeUnknown         it may have been executed; send the same request, under the same number
     ├── NoAnswer           the connection broke or the deadline passed
     └── AnswerUntrusted    an answer came, and its signature or its content can't be relied on
@@ -31,6 +32,7 @@ QuanmaError
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -128,7 +130,9 @@ class PlatformError(QuanmaError):
 
     def __str__(self) -> str:
         support = f" (Request-ID {self.request_id})" if self.request_id else ""
-        return f"{self.status_code} {self.code}: {self.message}{support}"
+        again = self.retry_after_seconds
+        when = "" if again is None else f"; send it again in {_spoken(again)}, not before"
+        return f"{self.status_code} {self.code}: {self.message}{support}{when}"
 
 
 class RequestRefused(PlatformError):
@@ -212,6 +216,10 @@ class NotSent(QuanmaError):
     """No connection could be made: nothing was executed."""
 
 
+class ClientClosed(NotSent):
+    """The client was closed before the call. Nothing was sent, and nothing will be: make a new client."""
+
+
 class OutcomeUnknown(QuanmaError):
     """The request left and no trustworthy answer came back. It may have been executed."""
 
@@ -261,6 +269,14 @@ def named(status_code: int, code: str) -> type[PlatformError]:
     if status_code in (502, 503):
         return PlatformUnavailable
     return PlatformFailed if status_code >= 500 else _BY_STATUS.get(status_code, RequestRefused)
+
+
+def _spoken(seconds: float) -> str:
+    """A time as people say it, never shorter than it is: 3.5 s, 26 h, 116 days."""
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{math.ceil(seconds / length):,} {unit}"
+    return f"{math.ceil(seconds * 10) / 10:g} s"
 
 
 def masked(text: str) -> str:

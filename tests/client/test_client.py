@@ -325,7 +325,8 @@ def test_a_call_whose_await_was_forgotten_sends_nothing_and_python_says_so() -> 
     assert network.sent == []
 
 
-def test_a_client_is_a_context_manager_and_holds_what_it_is_not_to_tell(wxpay: Wechatpay) -> None:
+def test_a_client_is_a_context_manager_and_holds_what_it_is_not_to_tell() -> None:
+    wxpay = Wechatpay(MERCHANT, transport=NETWORK)
     with wxpay as entered:
         assert repr(entered) == "<Wechatpay 1900000001 at https://api.mch.weixin.qq.com>"
     with pytest.raises(TypeError, match="holds keys and connections and can't be pickled"):

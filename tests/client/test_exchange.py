@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ class Played:
                     self._now += step.seconds + oversleep_seconds
                     reply = None
                 else:
+                    assert isinstance(step, Send)  # Nothing is fetched here.
                     self.sent.append(step)
                     self._now += reply_seconds
                     reply = next(rest)
@@ -210,6 +212,23 @@ def test_a_wait_is_never_shorter_than_the_platform_asked_and_is_spread() -> None
     waits = [Played(refused(429, "", ("Retry-After", "10")), DONE).waits[0] for _ in range(50)]
     assert min(waits) >= 10
     assert max(waits) - min(waits) > 1
+
+
+@pytest.mark.parametrize("value", ["3.5", "Tue, 02 Apr 2019 12:34:23 GMT"], ids=["fraction", "date"])
+@pytest.mark.parametrize("status_code", [429, 503])
+def test_a_wait_in_any_form_is_heeded(status_code: int, value: str) -> None:
+    waits = [Played(refused(status_code, "", ("Retry-After", value)), DONE).waits[0] for _ in range(50)]
+    assert min(waits) >= (3.5 if value == "3.5" else 3)
+
+
+@pytest.mark.parametrize(
+    "value", ["10000000", "9" * 5000, "Wed, 21 Oct 2037 07:28:00 GMT"], ids=lambda value: value[:9]
+)
+def test_a_wait_beyond_the_deadline_ends_the_call_at_once_and_says_when_to_come_again(value: str) -> None:
+    played = Played(refused(429, "", ("Retry-After", value)))
+    assert isinstance(played.error, RateLimited)
+    assert re.search(r"send it again in [\d,]+ days, not before", str(played.error))
+    assert (played.waits, len(played.sent)) == ([], 1)
 
 
 def test_a_wait_that_would_end_after_the_deadline_is_not_begun() -> None:

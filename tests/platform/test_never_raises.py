@@ -208,7 +208,7 @@ def test_a_bad_answer_is_not_kept_and_ends_what_was_kept() -> None:
     async def story() -> None:
         pool = Counting()
         pool.let_go.set()
-        probe = Probe(pool)
+        probe = Probe(pool)  # type: ignore[arg-type]  # All that it is asked for.
         assert await probe.well(kept=True)
         pool.error = ConnectionError("password authentication failed")
         assert not await probe.well()

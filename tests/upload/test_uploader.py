@@ -245,6 +245,22 @@ class TestWaiting:
         story.send(answering(429, code, "slow", ("Retry-After", "17")))
         assert story.line.sent_at[1] >= 17
 
+    @pytest.mark.parametrize(("status", "code"), [(503, "SERVICE_UNAVAILABLE"), (500, "SYSTEM_ERROR")])
+    def test_nothing_is_sent_before_the_time_that_a_failure_names(self, story: Story, status: int, code: str) -> None:
+        story.plan(["A1"], ["B1"])
+        story.send(answering(status, code, "slow", ("Retry-After", "170")))
+        assert story.line.sent_at[1] >= 170
+
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_a_platform_that_wants_to_be_asked_again_after_months_is_not_waited_for(
+        self, story: Story, status: int
+    ) -> None:
+        story.plan(["A1"], ["B1"])
+        result = story.send(*[answering(status, "", "slow", ("Retry-After", "10000000"))] * 9)
+        assert result.ending is Ending.OUTAGE
+        assert "send it again in 116 days" in str(result.reason)
+        assert story.line.now < 60
+
     def test_an_outage_is_waited_out_with_few_requests(self, story: Story) -> None:
         story.plan(*[[f"A{number}"] for number in range(9)])
         result = story.send(*[answering(502, "", signed=False)] * 30)

@@ -6,19 +6,21 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable
+from concurrent import futures
 from typing import Any, Never, Self, TypeVar
 
 from ..api.operation import Answer, Async, Operation, Sync, Whole
 from ..api.tree import V3
-from ..errors import Misconfigured, QuanmaError
+from ..errors import ClientClosed, Misconfigured, QuanmaError
 from ..wire import codec, sensitive
 from ..wire.keys import KeyRing, load_private_key
 from . import config
 from .certificates import Certificates
 from .chain import Chain
 from .claims import Claims
-from .exchange import Clocks, Failed, Identity, Patience, Send, Talk, exchange
-from .transport import AsyncHttpTransport, AsyncTransport, HttpTransport, Reply, Transport
+from .exchange import Clocks, Failed, Identity, Join, Patience, Send, Talk, exchange
+from .network import AsyncHttpTransport, HttpTransport
+from .transport import AsyncTransport, Reply, Transport
 
 Resp = TypeVar("Resp")
 
@@ -30,6 +32,7 @@ class _Client:
         self.merchant = merchant
         self._patience = patience
         self._clocks = clocks
+        self._closed = False
         ring = KeyRing.from_pem({name: pem.encode() for name, pem in merchant.platform_keys.items()})
         self._certificates = Certificates(ring, merchant.apiv3_key, clocks.steady)
         self._identity = Identity(
@@ -48,6 +51,10 @@ class _Client:
     def _talk(self, operation: Operation[..., Any, Any, Resp], parts: codec.Parts) -> Talk[Resp]:
         hosts = operation.hosts or self.merchant.hosts
         return exchange(self._identity, hosts, self._patience, self._clocks, operation, parts, self._certificates)
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise ClientClosed(f"{self!r} is closed, so nothing was sent: make a new client, or close this one later")
 
     @property
     def claims(self) -> Claims:
@@ -121,24 +128,31 @@ class Wechatpay(_Client):
         return Chain(path, self._move, host)
 
     def _move(self, operation: Operation[..., Any, Any, Resp], parts: codec.Parts) -> Answer[Resp]:
+        self._refuse_closed()
         talk = self._talk(operation, parts)
         reply: Reply | Failed | None = None
         try:
             while True:
-                step = talk.send(reply)
+                step, reply = talk.send(reply), None
                 if isinstance(step, Send):
                     try:
+                        self._refuse_closed()
                         reply = self._transport.send(step.request, step.timeout_seconds)
                     except QuanmaError as error:
                         reply = Failed(error)
+                elif isinstance(step, Join):
+                    futures.wait([step.over], step.seconds)
                 else:
                     time.sleep(step.seconds)
-                    reply = None
         except StopIteration as over:
             answer: Answer[Resp] = over.value
             return answer
+        finally:
+            talk.close()  # After Ctrl-C too: others may wait for what this call was fetching.
 
     def close(self) -> None:
+        """Close its connections. Calls after it end at once in `ClientClosed`."""
+        self._closed = True
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -190,24 +204,31 @@ class AsyncWechatpay(_Client):
         return (await self._move(operation, parts)).data
 
     async def _move(self, operation: Operation[..., Any, Any, Resp], parts: codec.Parts) -> Answer[Resp]:
+        self._refuse_closed()
         talk = self._talk(operation, parts)
         reply: Reply | Failed | None = None
         try:
             while True:
-                step = talk.send(reply)
+                step, reply = talk.send(reply), None
                 if isinstance(step, Send):
                     try:
+                        self._refuse_closed()
                         reply = await self._transport.send(step.request, step.timeout_seconds)
                     except QuanmaError as error:
                         reply = Failed(error)
+                elif isinstance(step, Join):
+                    await _end_of(step)
                 else:
                     await asyncio.sleep(step.seconds)
-                    reply = None
         except StopIteration as over:
             answer: Answer[Resp] = over.value
             return answer
+        finally:
+            talk.close()  # After a cancellation too: others may wait for what this call was fetching.
 
     async def close(self) -> None:
+        """Close its connections. Calls after it end at once in `ClientClosed`."""
+        self._closed = True
         await self._transport.close()
 
     async def __aenter__(self) -> Self:
@@ -215,3 +236,11 @@ class AsyncWechatpay(_Client):
 
     async def __aexit__(self, *exception: object) -> None:
         await self.close()
+
+
+async def _end_of(step: Join) -> None:
+    ended = asyncio.wrap_future(step.over)
+    try:
+        await asyncio.wait([ended], timeout=step.seconds)
+    finally:
+        ended.cancel()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Generator
+from concurrent.futures import Future
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -22,9 +23,11 @@ from ..api.certificates import Certificates as Certified
 from ..api.operation import Answer, Operation
 from ..errors import (
     AnswerUntrusted,
+    ClientClosed,
     ClockSkewed,
     ClockWrong,
     Misconfigured,
+    NoAnswer,
     NotSent,
     PlatformError,
     QuanmaError,
@@ -33,11 +36,12 @@ from ..errors import (
 )
 from ..wire import codec, signature
 from ..wire.keys import KeyRing, PrivateKey
-from .certificates import Certificates
+from .certificates import Certificates, Fetch, ListUnreadable, NotBefore, Theirs
 from .compressed import plain
 from .transport import Reply, Request
 
 Resp = TypeVar("Resp")
+T = TypeVar("T")
 
 ATTEMPTS_MAX = 4
 BACKOFF_SECONDS = (1.0, 2.0, 4.0)
@@ -57,11 +61,20 @@ class Wait(NamedTuple):
     seconds: float
 
 
+class Join(NamedTuple):
+    """Wait for what another call does, no longer than so many seconds."""
+
+    over: Future[None]
+    seconds: float
+
+
 class Failed(NamedTuple):
     error: QuanmaError
 
 
-Talk = Generator[Send | Wait, Reply | Failed | None, Answer[Resp]]
+Step = Send | Wait | Join
+_Steps = Generator[Step, Reply | Failed | None, T]
+Talk = Generator[Step, Reply | Failed | None, Answer[Resp]]
 
 
 class Identity(NamedTuple):
@@ -106,55 +119,195 @@ def exchange(
         RequestRefused, TryAgain: the platform's answer, with its Request-ID.
         NotSent, NoAnswer, AnswerUntrusted: no answer that holds, on the last attempt.
     """
-    began_at = clocks.steady()
-    ends_at = began_at + patience.deadline_seconds
-    if certificates is not None and not identity.ring.names and certificates.claim_fetch(unknown_key=True):
-        # Before anything is executed: its answer could not be believed.
-        yield from _fetch(identity, hosts[0], patience.attempt_seconds, ends_at, clocks, certificates)
+    ends_at = clocks.steady() + patience.deadline_seconds
+    at_platform = _At(identity, hosts, patience, clocks, ends_at)
     if not identity.ring.names:
-        if certificates is not None and certificates.can_fetch:
-            raise NotSent(
-                "the platform's certificates could not be fetched, so there is no key to verify an answer with and "
-                "nothing was sent: try again in a minute, or name the platform's public key in platform_keys"
-            )
-        raise Misconfigured(
-            "there is no key to verify an answer with, so nothing was sent: name the platform's in platform_keys, "
-            "or set apiv3_key to have its certificates fetched"
-        )
+        # Before anything is executed: its answer could not be believed.
+        yield from _first_keys(at_platform, certificates)
+
+    def attempt_once(attempt: int) -> _Steps[Answer[Resp]]:
+        reply = yield at_platform.signed(attempt, parts)
+        why_not: QuanmaError | None = None
+        if certificates is not None and isinstance(reply, Reply):
+            if _unknown_key(identity, reply):
+                why_not = yield from _learn(at_platform, certificates, lambda: _unknown_key(identity, reply))
+            elif (fetch := certificates.turn_to_refresh(ends_at)) is not None:
+                yield from _fetch(at_platform._replace(patience=patience._replace(attempts_max=1)), certificates, fetch)
+        try:
+            return _read(identity, operation, reply, clocks.wall())
+        except AnswerUntrusted as problem:
+            if why_not is None:
+                raise
+            raise type(problem)(f"{problem}; the platform's certificates could not be fetched: {why_not}") from why_not
+
+    return (yield from _repeated(at_platform, attempt_once, lambda error: _may_repeat(operation, error)))
+
+
+class _At(NamedTuple):
+    """Where a call goes, and the time it has."""
+
+    identity: Identity
+    hosts: tuple[str, ...]
+    patience: Patience
+    clocks: Clocks
+    ends_at: float
+
+    @property
+    def left(self) -> float:
+        return self.ends_at - self.clocks.steady()
+
+    @property
+    def spent(self) -> float:
+        return self.patience.deadline_seconds - self.left
+
+    def signed(self, attempt: int, parts: codec.Parts, wanted: str | None = None) -> Send:
+        """`wanted`: the key that the answer is to be signed with, if not the preferred one."""
+        host = self.hosts[attempt % len(self.hosts)]
+        now = self.clocks.wall()
+        request = _signed(self.identity, host, parts, now, wanted or self.identity.ring.preferred(now))
+        return Send(request, min(self.left, self.patience.attempt_seconds))
+
+
+def _repeated(
+    at_platform: _At, attempt_once: Callable[[int], _Steps[T]], may_repeat: Callable[[QuanmaError], bool]
+) -> _Steps[T]:
+    """Return what the first attempt that succeeds returns. Raises the last one's error, which speaks for all."""
     unsettled: QuanmaError | None = None
     attempt = 0
     while True:
-        left = ends_at - clocks.steady()
-        host, timeout_seconds = hosts[attempt % len(hosts)], min(left, patience.attempt_seconds)
-        now = clocks.wall()
-        request = _signed(identity, host, parts, now, identity.ring.preferred(now))
-        reply = yield Send(request, timeout_seconds)
         try:
-            if (
-                certificates is not None
-                and isinstance(reply, Reply)
-                and certificates.claim_fetch(unknown_key=_unknown_key(identity, reply))
-            ):
-                yield from _fetch(identity, host, patience.attempt_seconds, ends_at, clocks, certificates)
-            return _read(identity, operation, reply, clocks.wall())
+            return (yield from attempt_once(attempt))
         except QuanmaError as problem:
             error = problem
         if error.may_have_executed:
             unsettled = error
         wait_seconds = _wait_seconds(error, attempt)
         attempt += 1
-        in_time = attempt < patience.attempts_max and clocks.steady() + wait_seconds < ends_at
-        if in_time and _may_repeat(operation, error):
+        in_time = attempt < at_platform.patience.attempts_max and wait_seconds < at_platform.left
+        if in_time and may_repeat(error):
             yield Wait(wait_seconds)
-            if clocks.steady() < ends_at:  # A wait may take longer than was asked for.
+            if at_platform.left > 0:  # A wait may take longer than was asked for.
                 continue
-        effort = f"{attempt} attempt{'s' * (attempt > 1)} in {clocks.steady() - began_at:.1f} s"
+        effort = f"{attempt} attempt{'s' * (attempt > 1)} in {at_platform.spent:.1f} s"
         if unsettled is not None and isinstance(error, NotSent):
             unsettled.effort = effort
             raise unsettled from error
         error.effort = effort
         error.may_have_executed = unsettled is not None
         raise error
+
+
+def _first_keys(at_platform: _At, certificates: Certificates | None) -> _Steps[None]:
+    """Have the certificates fetched for a ring that is empty. Raises as `exchange`."""
+    if certificates is None or not certificates.can_fetch:
+        raise Misconfigured(
+            "there is no key to verify an answer with, so nothing was sent: name the platform's in platform_keys, "
+            "or set apiv3_key to have its certificates fetched"
+        )
+    why_not = yield from _learn(at_platform, certificates, lambda: not at_platform.identity.ring.names)
+    if isinstance(why_not, ClientClosed):
+        raise why_not
+    if not at_platform.identity.ring.names:
+        raise NotSent(
+            f"the platform's certificates could not be fetched ({why_not or 'there was no time left'}), so there is no "
+            "key to verify an answer with and nothing was sent: send the same request again, or name the platform's "
+            "public key in platform_keys"
+        ) from why_not
+    if at_platform.left <= 0:
+        raise NotSent(
+            "the deadline passed while the platform's certificates were fetched, so nothing was sent: send the same "
+            "request again"
+        )
+
+
+def _learn(at_platform: _At, certificates: Certificates, needed: Callable[[], bool]) -> _Steps[QuanmaError | None]:
+    """Have the platform's certificates fetched, by this call or by another that is at it. Returns why they didn't come.
+
+    None: they came, or there is no time for them, or the list is known to say no more.
+    """
+    waited = False
+    while needed() and at_platform.left > 0:
+        turn = certificates.turn(at_platform.ends_at, waited=waited)
+        if turn is None:
+            return None
+        if isinstance(turn, NotBefore):
+            if turn.seconds >= at_platform.left:
+                return turn.problem
+            yield Wait(turn.seconds)
+            waited = True
+        elif isinstance(turn, Theirs):
+            yield Join(turn.fetch.over, min(at_platform.left, turn.fetch.ends_at - at_platform.clocks.steady()))
+            if turn.fetch.problem is not None:
+                return turn.fetch.problem
+        else:
+            return (yield from _fetch(at_platform, certificates, turn.fetch))
+    return None
+
+
+def _fetch(at_platform: _At, certificates: Certificates, fetch: Fetch) -> _Steps[QuanmaError | None]:
+    """Ask for the platform's certificates, repeated as any query is. Returns why they didn't come.
+
+    If they don't, or can't be believed, the ring stays as it was. If this call is cancelled, nothing is noted.
+    """
+    tried = 0
+
+    def attempt_once(attempt: int) -> _Steps[None]:
+        nonlocal tried
+        tried = attempt + 1
+        return _list(at_platform, certificates, attempt)
+
+    try:
+        yield from _repeated(at_platform, attempt_once, _may_list_again)
+    except ClientClosed as problem:
+        return problem
+    except QuanmaError as problem:
+        if isinstance(problem, NotSent | NoAnswer | TryAgain):
+            # Those who wait have more time, perhaps: they share the failure only if no repeat was left out.
+            shared = tried >= at_platform.patience.attempts_max
+            certificates.failed(fetch, problem, _wait_seconds(problem, tried - 1), shared=shared)
+        else:
+            certificates.refused(fetch, problem)
+        return problem
+    else:
+        certificates.came()
+        return None
+    finally:
+        certificates.end(fetch)
+
+
+def _list(at_platform: _At, certificates: Certificates, attempt: int) -> _Steps[None]:
+    wanted: str | None = None
+    for _ in range(2):  # The second time signed with a certificate that the first one told of.
+        if at_platform.left <= 0:
+            raise NoAnswer("the deadline passed while the platform's certificates were fetched")
+        reply = yield at_platform.signed(attempt, _LIST_CERTIFICATES, wanted)
+        now = at_platform.clocks.wall()
+        if not isinstance(reply, Reply) or reply.status_code != 200:
+            raise _failure(reply, now)
+        try:
+            wanted = certificates.learn(reply, now)
+        except SignatureInvalid as problem:
+            kind = ClockWrong if isinstance(problem, ClockSkewed) else AnswerUntrusted
+            raise kind(str(problem)) from problem
+        if wanted is None:
+            return
+    raise AnswerUntrusted("the list of certificates is signed with a key that is neither known nor in it")
+
+
+def _failure(reply: Reply | Failed | None, now: float) -> QuanmaError:
+    """The error of a list that did not come. Its signature is not looked at: it settles nothing."""
+    assert reply is not None
+    if isinstance(reply, Failed):
+        return reply.error
+    reply = plain(reply)
+    if reply.status_code < 400:
+        return AnswerUntrusted(f"HTTP {reply.status_code} is no answer of the platform: something stands between")
+    headers = {name.lower(): value for name, value in reply.headers}
+    return codec.decode_error(reply.status_code, headers, reply.body, verified=False, now=now)
+
+
+def _may_list_again(error: QuanmaError) -> bool:
+    return not isinstance(error.__cause__, ListUnreadable) and _may_repeat(Certified.get, error)
 
 
 def _signed(identity: Identity, host: str, parts: codec.Parts, now: float, wanted: str | None) -> Request:
@@ -174,31 +327,6 @@ def _signed(identity: Identity, host: str, parts: codec.Parts, now: float, wante
     if wanted is not None:
         headers["Wechatpay-Serial"] = wanted
     return Request(parts.verb, host + parts.target, headers, parts.body)
-
-
-def _fetch(
-    identity: Identity,
-    host: str,
-    attempt_seconds: float,
-    ends_at: float,
-    clocks: Clocks,
-    certificates: Certificates,
-) -> Generator[Send, Reply | Failed | None, None]:
-    """Ask for the platform's certificates. If they don't come, or can't be believed, the ring stays as it was."""
-    wanted = identity.ring.preferred(clocks.wall())
-    for _ in range(2):  # The second time signed with a certificate that the first one told of.
-        timeout_seconds = min(attempt_seconds, ends_at - clocks.steady())
-        if timeout_seconds <= 0:
-            return
-        reply = yield Send(_signed(identity, host, _LIST_CERTIFICATES, clocks.wall(), wanted), timeout_seconds)
-        if not isinstance(reply, Reply):
-            return
-        try:
-            wanted = certificates.learn(reply, clocks.wall())
-        except SignatureInvalid:
-            return
-        if wanted is None:
-            return
 
 
 def _unknown_key(identity: Identity, reply: Reply) -> bool:
@@ -228,7 +356,7 @@ def _read(
             kind = ClockWrong if isinstance(problem, ClockSkewed) else AnswerUntrusted
             raise kind(f"HTTP {reply.status_code}, Request-ID {headers.get('request-id')}: {problem}") from problem
     if not succeeded:
-        raise codec.decode_error(reply.status_code, headers, reply.body, verified=signed)
+        raise codec.decode_error(reply.status_code, headers, reply.body, verified=signed, now=now)
     try:
         return Answer(codec.decode_answer(operation, reply.body), reply.status_code, headers)
     except ValueError as problem:
@@ -252,7 +380,7 @@ def _pointing_to(location: str | None) -> str:
 
 
 def _may_repeat(operation: Operation[..., Any, Any, Any], error: QuanmaError) -> bool:
-    if isinstance(error, ClockWrong):
+    if isinstance(error, ClockWrong | ClientClosed):
         return False  # It will be as wrong in a second.
     if error.may_have_executed:
         return operation.repeatable

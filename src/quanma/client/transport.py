@@ -1,34 +1,19 @@
 """The seam to the network: one request out, one whole answer back, within a time and a size.
 
-pyreqwest is behind it: one library for the sync and the async client, with a deadline for the whole call (others
-time each read, so a peer that drips bytes holds them for ever) and a known place for the size limit.
-Another `Transport` may stand here; the tests put our own platform behind it, without a network.
+Two libraries are behind it, see `network.py`; the tests put our own platform there, without a network.
 """
 
 from __future__ import annotations
 
-import atexit
-import sys
-import threading
-import time
-from datetime import timedelta
-from typing import Any, NamedTuple, Protocol
-from urllib.parse import urlsplit
+from typing import NamedTuple, Protocol
 
-from pyreqwest.client import Client, ClientBuilder, SyncClient, SyncClientBuilder
-from pyreqwest.client.types import TlsVersion
-from pyreqwest.exceptions import DetailedPyreqwestError, PyreqwestError, RequestTimeoutError
-from pyreqwest.proxy import ProxyBuilder
-
-from ..errors import NoAnswer, NotSent, QuanmaError
+from ..errors import NoAnswer
 
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
 """A page of 1000 codes with users and times is under 1 MiB."""
 IDLE_SECONDS = 6
 """Connections rest shorter than the platform keeps them, 8 s (reported), so a request never meets a closing one."""
 CONNECT_SECONDS = 5
-LEAVE_SECONDS_MAX = 1.0
-TLS_MIN: TlsVersion = "TLSv1.2"
 
 
 class Reply(NamedTuple):
@@ -50,6 +35,7 @@ class Transport(Protocol):
     Raises:
         NotSent: no connection was made, so nothing was executed.
         NoAnswer: anything else went wrong: it may have been executed.
+        Misconfigured: a setting makes a request that can't be sent. Nothing was sent.
     """
 
     def send(self, request: Request, timeout_seconds: float) -> Reply: ...
@@ -63,98 +49,18 @@ class AsyncTransport(Protocol):
     async def close(self) -> None: ...
 
 
-class HttpTransport:
-    """The network, for the sync client."""
-
-    def __init__(self, proxy: str | None = None) -> None:
-        self._client: SyncClient = _configured(SyncClientBuilder(), proxy).build()
-
-    def send(self, request: Request, timeout_seconds: float) -> Reply:
-        try:
-            with _prepared(self._client, request, timeout_seconds) as response:
-                body = bytearray()
-                while chunk := response.body_reader.read_chunk():
-                    _grow(body, chunk)
-                return Reply(response.status, list(response.headers.items()), bytes(body))
-        except PyreqwestError as cause:
-            raise _failure(cause, request, timeout_seconds) from cause
-
-    def close(self) -> None:
-        self._client.close()
+HEADER_CANT_BE_SENT = (
+    "a header of the request can't be sent, so nothing was: check mchid and serial_no for line ends and other "
+    "characters that are neither digits nor letters"
+)
 
 
-class AsyncHttpTransport:
-    """The network, for the async client."""
-
-    def __init__(self, proxy: str | None = None) -> None:
-        self._client: Client = _configured(ClientBuilder(), proxy).build()
-
-    async def send(self, request: Request, timeout_seconds: float) -> Reply:
-        try:
-            async with _prepared(self._client, request, timeout_seconds) as response:
-                body = bytearray()
-                while chunk := await response.body_reader.read_chunk():
-                    _grow(body, chunk)
-                return Reply(response.status, list(response.headers.items()), bytes(body))
-        except PyreqwestError as cause:
-            raise _failure(cause, request, timeout_seconds) from cause
-
-    async def close(self) -> None:
-        await self._client.close()
+def too_late(timeout_seconds: float) -> NoAnswer:
+    return NoAnswer(f"no complete answer within {timeout_seconds:.1f} s")
 
 
-@atexit.register
-def _let_threads_leave() -> None:
-    """Wait for pyreqwest's thread to leave the interpreter before it ends: one that is inside would abort the process.
-
-    The thread hands an async answer over by waking the loop, and may still be on its way back from that when the
-    program is done. Waiting lets it go; it takes a thousandth of a second.
-    """
-    ends_at = time.monotonic() + LEAVE_SECONDS_MAX
-    ours = {thread.ident for thread in threading.enumerate()}
-    while True:
-        time.sleep(0.005)
-        if sys._current_frames().keys() <= ours or time.monotonic() > ends_at:
-            return
-
-
-def _configured(builder: Any, proxy: str | None) -> Any:
-    # No redirects: a signed request is for one address. No compression: an answer's size is what came over the wire.
-    builder = builder.follow_redirects(False).referer(False)
-    builder = builder.gzip(False).brotli(False).zstd(False).deflate(False)
-    builder = builder.pool_idle_timeout(timedelta(seconds=IDLE_SECONDS))
-    builder = builder.connect_timeout(timedelta(seconds=CONNECT_SECONDS)).min_tls_version(TLS_MIN)
-    return builder.proxy(ProxyBuilder.all(proxy)) if proxy else builder
-
-
-def _prepared(client: Any, request: Request, timeout_seconds: float) -> Any:
-    builder = client.request(request.verb, request.url).headers(request.headers)
-    if request.body:
-        builder = builder.body_bytes(request.body)
-    return builder.timeout(timedelta(seconds=timeout_seconds)).build_streamed()
-
-
-def _grow(body: bytearray, chunk: Any) -> None:
+def grow(body: bytearray, chunk: bytes | memoryview) -> None:
+    """Raises NoAnswer: the answer is too long."""
     if len(body) + len(chunk) > ANSWER_BYTES_MAX:
         raise NoAnswer(f"the answer is longer than {ANSWER_BYTES_MAX} bytes and was dropped")
-    body += memoryview(chunk)
-
-
-def _failure(error: PyreqwestError, request: Request, timeout_seconds: float) -> QuanmaError:
-    """Only a failure to connect is known to have sent nothing.
-
-    The class does not tell: pyreqwest calls a connection closed before the answer a ConnectError too. The cause does.
-    """
-    causes = error.details["causes"] if isinstance(error, DetailedPyreqwestError) else None
-    messages = [cause["message"] for cause in causes or []]
-    if "client error (Connect)" in messages:
-        # The host alone: the rest of the address may hold a code or an openid.
-        return NotSent(
-            f"no connection to {urlsplit(request.url).netloc}: {messages[-1]}: check base_url, and the proxy"
-        )
-    if isinstance(error, RequestTimeoutError):
-        return NoAnswer(f"no complete answer within {timeout_seconds:.1f} s")
-    # The first message is left out: it repeats the address, and an address may hold a code or an openid.
-    return NoAnswer(
-        f"the connection broke before a complete answer: {messages[-1] if len(messages) > 1 else error.message}"
-    )
+    body += chunk

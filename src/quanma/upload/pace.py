@@ -96,14 +96,17 @@ class Pace:
         # it saved nothing, so what it took in all of that time is its true rate, less what the pause let run over.
         return min(felt, max(self._taken_since_refusal / since, self.ceiling * SOON_DROP))
 
-    def failed(self, now: float) -> float:
-        """No answer, or a failure of the platform. Returns how long everything pauses, in seconds."""
-        if now < self._paused_until:
+    def failed(self, now: float, retry_after_seconds: float | None = None) -> float:
+        """No answer, or a failure of the platform. Returns how long everything pauses, in seconds.
+
+        Nothing is sent before the time that the platform named, if it named one.
+        """
+        if now + (retry_after_seconds or 0.0) < self._paused_until:
             # It was under way when another one failed: that is one failure, not two.
             return self._paused_until - now
         self._failures += 1
         pause = min(PAUSE_MAX_SECONDS, PAUSE_MIN_SECONDS * 2 ** min(self._failures - 1, 10))
-        return self._pause(now, pause)
+        return self._pause(now, max(pause, retry_after_seconds or 0.0))
 
     def not_ready(self, now: float, times: int) -> float:
         """The stock is still being created, said the platform for the `times`-th time. Returns the pause."""

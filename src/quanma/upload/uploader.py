@@ -23,6 +23,7 @@ from ..errors import (
     RequestRefused,
     ResourceAlreadyExists,
     StockNotReady,
+    TryAgain,
 )
 from .ledger import Batch, Ledger, Totals
 from .pace import Pace
@@ -211,6 +212,7 @@ class Uploader:
             self._ledger.not_accepted(batch)
             self._came_back()
             self._pace.refused(now, error.retry_after_seconds)
+            self._come_again(error)
             # Now, not at the end: a kill should not forget what was learned.
             self._ledger.spent(0.0, self._pace.ceiling)
         elif isinstance(error, StockNotReady):
@@ -276,9 +278,15 @@ class Uploader:
 
     def _failed(self, now: float, error: QuanmaError) -> None:
         self._failing_since = now if self._failing_since is None else self._failing_since
-        pause = self._pace.failed(now)
+        pause = self._pace.failed(now, error.retry_after_seconds if isinstance(error, TryAgain) else None)
+        self._come_again(error)
         self._state = f"waiting {pause:.0f} s: {error}"
         if now - self._failing_since > OUTAGE_SECONDS_MAX:
+            self._stop(Ending.OUTAGE, str(error))
+
+    def _come_again(self, error: QuanmaError) -> None:
+        """Stop if the platform wants to be asked again after longer than an outage is waited out: resume then."""
+        if isinstance(error, TryAgain) and (error.retry_after_seconds or 0.0) > OUTAGE_SECONDS_MAX:
             self._stop(Ending.OUTAGE, str(error))
 
     def _not_ready(self, now: float, error: StockNotReady) -> None:

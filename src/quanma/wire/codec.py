@@ -18,6 +18,7 @@ from ..api import answers
 from ..api.operation import Operation, build
 from ..errors import ParamError, PlatformError, RequestInvalid, named
 from . import multipart, values
+from .retryafter import retry_after_seconds
 
 Resp = TypeVar("Resp")
 
@@ -156,7 +157,9 @@ def json_value(body: bytes) -> Any:
     return value
 
 
-def decode_error(status_code: int, headers: Mapping[str, str], body: bytes, *, verified: bool) -> PlatformError:
+def decode_error(
+    status_code: int, headers: Mapping[str, str], body: bytes, *, verified: bool, now: float
+) -> PlatformError:
     """Return the error of a failure's body. A missing or unreadable one still has its status, and its text."""
     try:
         error = json_value(body)
@@ -169,14 +172,13 @@ def decode_error(status_code: int, headers: Mapping[str, str], body: bytes, *, v
     if not isinstance(message, str) or not message:
         text = "" if code or error == {} else body[:200].decode("utf-8", "replace")
         message = text or f"HTTP {status_code} without a message"
-    wait = headers.get("retry-after", "")
     return named(status_code, code)(
         message,
         code=code or None,
         status_code=status_code,
         detail=detail if isinstance(detail, dict) else None,
         request_id=headers.get("request-id"),
-        retry_after_seconds=float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 7 else None,
+        retry_after_seconds=retry_after_seconds(headers, now),
         verified=verified,
     )
 
