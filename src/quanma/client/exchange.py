@@ -25,13 +25,16 @@ from ..errors import (
     ClockWrong,
     Misconfigured,
     NotSent,
+    NotThePlatform,
     PlatformError,
     QuanmaError,
     SignatureInvalid,
+    SignError,
     TryAgain,
 )
 from ..wire import codec, signature
 from ..wire.keys import KeyRing, PrivateKey
+from . import between
 from .certificates import Certificates
 from .transport import Reply, Request
 
@@ -132,7 +135,7 @@ def exchange(
                 and certificates.claim_fetch(unknown_key=_unknown_key(identity, reply))
             ):
                 yield from _fetch(identity, host, patience.attempt_seconds, ends_at, clocks, certificates)
-            return _read(identity, operation, reply, clocks.wall())
+            return _read(identity, operation, parts, reply, clocks.wall())
         except QuanmaError as problem:
             error = problem
         if error.may_have_executed:
@@ -199,7 +202,11 @@ def _unknown_key(identity: Identity, reply: Reply) -> bool:
 
 
 def _read(
-    identity: Identity, operation: Operation[..., Any, Any, Resp], reply: Reply | Failed | None, now: float
+    identity: Identity,
+    operation: Operation[..., Any, Any, Resp],
+    parts: codec.Parts,
+    reply: Reply | Failed | None,
+    now: float,
 ) -> Answer[Resp]:
     assert reply is not None
     if isinstance(reply, Failed):
@@ -207,7 +214,12 @@ def _read(
     headers = {name.lower(): value for name, value in reply.headers}
     succeeded = 200 <= reply.status_code < 300
     if reply.status_code < 400 and not succeeded:
-        raise AnswerUntrusted(f"HTTP {reply.status_code} is no answer of the platform: something stands between")
+        raise NotThePlatform(
+            f"HTTP {reply.status_code} is no answer of the platform: something stands between",
+            status_code=reply.status_code,
+        )
+    if (foreign := between.from_in_between(reply, headers, parts.target)) is not None:
+        raise foreign
     # The official SDKs don't verify failures, so an unsigned one is still an answer; a wrongly signed one is none.
     signed = "wechatpay-signature" in headers
     if succeeded or signed:
@@ -217,7 +229,10 @@ def _read(
             kind = ClockWrong if isinstance(problem, ClockSkewed) else AnswerUntrusted
             raise kind(f"HTTP {reply.status_code}, Request-ID {headers.get('request-id')}: {problem}") from problem
     if not succeeded:
-        raise codec.decode_error(reply.status_code, headers, reply.body, verified=signed)
+        error = codec.decode_error(reply.status_code, headers, reply.body, verified=signed)
+        if isinstance(error, SignError):
+            error.hint = between.what_changed(parts, operation.path, error.detail)
+        raise error
     try:
         return Answer(codec.decode_answer(operation, reply.body), reply.status_code, headers)
     except ValueError as problem:
@@ -228,7 +243,7 @@ def _read(
 
 
 def _may_repeat(operation: Operation[..., Any, Any, Any], error: QuanmaError) -> bool:
-    if isinstance(error, ClockWrong):
+    if isinstance(error, ClockWrong) or (isinstance(error, NotThePlatform) and error.status_code >= 400):
         return False  # It will be as wrong in a second.
     if error.may_have_executed:
         return operation.repeatable

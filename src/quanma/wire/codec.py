@@ -142,9 +142,32 @@ def decode_answer(operation: Operation[..., Any, Any, Resp], body: bytes) -> Res
 
 
 class _ErrorBody(msgspec.Struct):
-    code: str = ""
-    message: str = ""
+    code: Any = None
+    message: Any = None
     detail: Any = None
+
+
+_ERROR_CODE = re.compile(r"[A-Z][A-Z0-9_]*")
+"""Source: all that are documented or seen are written so."""
+
+
+def is_platforms(status_code: int, body: bytes) -> bool:
+    """Return whether a body is of the platform's form: of a failure an object with an error code, else any object.
+
+    An empty one is of that form where the status says that there is none. Gateways have JSON too, without a code in
+    words: `{"message": …}`, `{"code": 404}`, `{"status": 404, "path": …}`.
+    """
+    succeeded = 200 <= status_code < 300
+    if not body:
+        return succeeded
+    try:
+        content = msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(content, dict):
+        return False
+    code = content.get("code")
+    return succeeded or (isinstance(code, str) and _ERROR_CODE.fullmatch(code) is not None)
 
 
 def decode_error(status_code: int, headers: Mapping[str, str], body: bytes, *, verified: bool) -> PlatformError:
@@ -154,9 +177,12 @@ def decode_error(status_code: int, headers: Mapping[str, str], body: bytes, *, v
     except (ValueError, RecursionError):
         error = _ErrorBody(message=body[:200].decode("utf-8", "replace"))
     wait = headers.get("retry-after", "")
-    return named(status_code, error.code)(
-        error.message or f"HTTP {status_code} without a message",
-        code=error.code or None,
+    # A message that is null must not cost the code, nor the other way round.
+    code = error.code if isinstance(error.code, str) else ""
+    message = error.message if isinstance(error.message, str) else ""
+    return named(status_code, code)(
+        message or f"HTTP {status_code} without a message",
+        code=code or None,
         status_code=status_code,
         detail=error.detail if isinstance(error.detail, dict) else None,
         request_id=headers.get("request-id"),
