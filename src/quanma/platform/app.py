@@ -24,7 +24,6 @@ from ..errors import (
     PlatformUnavailable,
     RateLimited,
     ResourceNotExists,
-    SignatureInvalid,
     SignError,
     StoreUnavailable,
 )
@@ -38,12 +37,16 @@ from .limits import RateLimit
 from .metrics import CONTENT_TYPE, Metrics
 from .pool.contract import CodePool
 from .productstocks import declare_stocks
+from .refusals import NotBelieved, RefusalLog
 from .rules import check_texts
 from .spans import Spans
 from .traces import trace_of
 
 log = logging.getLogger(__name__)
 
+GET, HEAD = "GET", "HEAD"
+_READS = (GET, HEAD)
+"""HEAD is answered as GET is, without the body: monitors and load balancers ask so."""
 BODY_BYTES_MAX = 1024 * 1024
 PICTURE_BODY_BYTES_MAX = IMAGE_BYTES_MAX + 64 * 1024
 COME_AGAIN_SECONDS = (1, 2, 3)
@@ -127,6 +130,7 @@ class App:
         self.metrics = metrics or Metrics()
         self._draining = False
         self._spans = Spans()
+        self._refusal_log = RefusalLog()
         self._refusals: dict[str, tuple[int, str, bytes]] = {}
         self._fixed: dict[tuple[str, bytes], Found] = {}
         """By verb and path, where nothing in the path varies."""
@@ -160,7 +164,7 @@ class App:
 
     async def answer(self, request: Request) -> Outcome:
         """Verify, read and handle a request. What went wrong is an outcome too."""
-        if request.verb == "GET" and (plain := await self._plain(request)) is not None:
+        if request.verb in _READS and (plain := await self._plain(request)) is not None:
             return plain
         now = self._clock()
         try:
@@ -200,7 +204,7 @@ class App:
         What is signed says nothing of the request, so that one signature a second is enough for all: it must cost less
         than what it refuses.
         """
-        if request.verb == "GET" and request.path in _WITHOUT_WORK:
+        if request.verb in _READS and request.path in _WITHOUT_WORK:
             return None
         wanted = request.header(b"wechatpay-serial")
         name = self._keyroom.signer(wanted, now := int(self._clock()))
@@ -231,6 +235,8 @@ class App:
         if path == b"/openapi.json":
             return Outcome(200, self._openapi, _JSON, signed=False)
         if path == claimpage.PATH.encode():
+            if request.verb == HEAD:
+                return Outcome(200, b"", _HTML, signed=False)  # To look at a link must not claim its coupon.
             page = await claimpage.claim(self._pool, self._keyroom, request.query, int(self._clock()))
             return Outcome(page.status, page.html, _HTML, signed=False)
         return None
@@ -247,6 +253,8 @@ class App:
 
     def _find(self, verb: str, path: bytes) -> Found | None:
         # The path as it was sent: a code may hold an escaped slash.
+        if verb == HEAD:
+            verb = GET
         if (found := self._fixed.get((verb, path))) is not None:
             return found
         text = path.decode("latin-1")
@@ -260,19 +268,20 @@ class App:
         if found is not None:
             request.operation = found.name
         body = _whole(request, PICTURE_BODY_BYTES_MAX if found and found.operation.multipart else BODY_BYTES_MAX)
-        # The target as it came: the signature is over what was sent.
-        path, query = request.path.decode("latin-1"), request.query
-        target = f"{path}?{query.decode('latin-1')}" if query else path
+        # As it came: the signature is over what was sent.
+        target = request.target.decode("latin-1")
         content_type = request.header(b"content-type") or ""
         signed = codec.signed_body(found.operation if found else None, content_type, body)
         try:
             merchant = self._keyroom.verify(request.verb, target, request.all(b"authorization"), signed, now)
-        except SignatureInvalid as reason:
-            raise self._sign_error(request.verb, target, body, str(reason)) from None
+        except NotBelieved as refused:
+            self.metrics.count_refusal(refused.cause)
+            self._refusal_log.tell(refused.cause, request.operation, now)
+            raise self._sign_error(request.verb, target, signed, str(refused)) from None
         self._limit.check(merchant.mchid, now)
         if found is None:
             raise ResourceNotExists(f"there is no operation {request.verb} on this path")
-        asked = codec.decode_request(found.operation, found.in_path, query, body, content_type)
+        asked = codec.decode_request(found.operation, found.in_path, request.query, body, content_type)
         if b"\\u0000" in body or "%00" in target:
             check_texts(asked)
         visit = Visit(merchant, int(now), self._pool, tuple(self._keyroom.certificates), self._private_callbacks)
@@ -280,7 +289,7 @@ class App:
 
     def _sign_error(self, method: str, target: str, body: bytes, reason: str) -> SignError:
         # Source: the shape was seen in the field. The length is that of a nonce of 32 characters, whatever was sent:
-        # one cause must not look different from another.
+        # one cause must not look different from another. `body`: as a signature covers it.
         signed = f"{method}\n{target}\n"
         detail: dict[str, Any] = {
             "detail": {"issue": "sign not match"},

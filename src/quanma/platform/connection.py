@@ -37,13 +37,16 @@ SIGNED_AT_ONCE = 16
 LOOK_SECONDS = 0.25
 """How often deadlines are looked at."""
 
-# All else would be changed on the way to the application: a fragment, a "?" with nothing behind it,
-# a scheme and host in front, a byte that is not ASCII.
-_TARGET = re.compile(rb"/[^?#\x00-\x20\x7f-\xff]*(\?[^#\x00-\x20\x7f-\xff]+)?")
+# All else would be changed on the way to the application: a fragment, a scheme and host in front, a byte that is not
+# ASCII.
+_TARGET = re.compile(rb"/[^?#\x00-\x20\x7f-\xff]*(\?[^#\x00-\x20\x7f-\xff]*)?")
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in http.HTTPStatus}
-_BAD_REQUEST = (
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
-    b"Content-Length: 29\r\nConnection: close\r\n\r\nInvalid HTTP request received"
+_ANOTHER_TARGET = (
+    "the target is not a path and a query of visible ASCII characters, as a signature covers it: escape all others, "
+    "and send neither a fragment nor a scheme and host"
+)
+_ANOTHER_FRAMING = (
+    "the request line, the headers or the framing of the body are not HTTP/1.1 of the one form taken here"
 )
 
 
@@ -140,6 +143,7 @@ class Connection(asyncio.Protocol):
         """False: whatever else arrives is not looked at. The last request that was read is the last one answered."""
         self._broken = False
         """What arrived last is no HTTP of ours: it is refused once all before it is answered."""
+        self._why_broken = _ANOTHER_FRAMING
         self._cut = False
         """The last request did not arrive whole."""
         self._paused = False
@@ -236,9 +240,9 @@ class Connection(asyncio.Protocol):
         if self._version not in ("1.0", "1.1"):
             raise ValueError("another version of HTTP")
         if not _TARGET.fullmatch(self._target):
+            self._why_broken = _ANOTHER_TARGET
             raise ValueError("a target that is not a path and a query: it would be verified in another form")
-        path, _, query = self._target.partition(b"?")
-        request = self._arriving = Request(self._parser.get_method().decode("ascii"), path, query, self._headers)
+        request = self._arriving = Request(self._parser.get_method().decode("ascii"), self._target, self._headers)
         self._offered = request if self._parser.should_upgrade() else None
         self._body_bytes_max = 0
         if self._current is None:
@@ -384,7 +388,13 @@ class Connection(asyncio.Protocol):
             self._refuse()
 
     def _refuse(self) -> None:
-        self._transport.write(_BAD_REQUEST)
+        # Of the platform's form, so that a caller sees that it is no proxy's.
+        body = f'{{"code":"PARAM_ERROR","message":"Invalid HTTP request received: {self._why_broken}"}}'.encode()
+        head = (
+            "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json; charset=utf-8\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        self._transport.write(head.encode() + body)
         self.close()
 
     def _wait(self, seconds: float) -> None:

@@ -12,6 +12,7 @@ from ..errors import Misconfigured, SignatureInvalid
 from ..wire import keys, signature
 from ..wire.times import unix_seconds
 from . import config
+from .refusals import Cause, NotBelieved
 
 
 class Certificate(NamedTuple):
@@ -27,6 +28,11 @@ class Merchant(NamedTuple):
     verifying: Mapping[str, keys.PublicKey]
     """By certificate serial."""
     apiv2_key: str | None = None
+
+    def key(self, serial_no: str) -> keys.PublicKey | None:
+        """Of the certificate with this serial, in whatever spelling."""
+        wanted = keys.serial_key(serial_no)
+        return next((key for serial, key in self.verifying.items() if keys.serial_key(serial) == wanted), None)
 
 
 class DefaultKey(NamedTuple):
@@ -45,12 +51,18 @@ class KeyRoom:
         default_keys: Sequence[DefaultKey],
         certificates: Sequence[Certificate],
         merchants: Mapping[str, Merchant],
+        *,
+        strict_nonce: bool = False,
     ) -> None:
-        """`default_keys`: the earliest first; the first is active from the beginning."""
+        """`default_keys`: the earliest first; the first is active from the beginning.
+
+        `strict_nonce`: take no nonce but one of 16 to 32 letters and digits.
+        """
         self._signing = signing
         self._default_keys = default_keys
         self.certificates = certificates
         self._merchants = merchants
+        self._strict_nonce = strict_nonce
         self._nobody = _nobodys_key()
 
     @classmethod
@@ -75,7 +87,7 @@ class KeyRoom:
             else:
                 raise Misconfigured(f"the newer key {entry.private} has neither a certificate nor a public_key_id")
         merchants = {entry.mchid: _merchant(entry, folder) for entry in settings.merchants}
-        return cls(signing, default_keys, certificates, merchants)
+        return cls(signing, default_keys, certificates, merchants, strict_nonce=settings.strict_nonce)
 
     def become(self, other: KeyRoom) -> None:
         """Take another one's keys from here on: the settings have changed."""
@@ -106,7 +118,12 @@ class KeyRoom:
 
     def signer(self, wanted: str | None, now: int) -> str:
         """Return the name of the key that signs an answer."""
-        return wanted if wanted is not None and wanted in self._signing else self._default(now)
+        if wanted is None:
+            return self._default(now)
+        if wanted in self._signing:
+            return wanted
+        key = keys.serial_key(wanted)
+        return next((name for name in self._signing if keys.serial_key(name) == key), None) or self._default(now)
 
     def _default(self, now: int) -> str:
         active = [key.name for key in self._default_keys if key.active_from <= now]
@@ -116,31 +133,44 @@ class KeyRoom:
         """Return the merchant that signed the request.
 
         Raises:
-            SignatureInvalid: it does not hold; the message says why. Every cause takes the same work.
+            NotBelieved: it does not hold; the message says why. Every cause takes the same work.
         """
-        fields, reason = _parsed(authorizations)
+        fields, refused = self._parsed(authorizations)
         merchant = self._merchants.get(fields.mchid)
-        key = merchant.verifying.get(fields.serial_no) if merchant else None
+        key = merchant.key(fields.serial_no) if merchant else None
         if merchant is None:
-            reason = reason or f"merchant {fields.mchid[:32]!r} is not known here: add it to platform.toml"
+            refused = refused or NotBelieved(
+                Cause.MERCHANT, f"merchant {fields.mchid[:32]!r} is not known here: add it to platform.toml"
+            )
         elif key is None:
             held = ", ".join(merchant.verifying)
-            reason = reason or (
+            refused = refused or NotBelieved(
+                Cause.SERIAL,
                 f"商户证书序列号有误: merchant {merchant.mchid} has no certificate with serial "
-                f"{fields.serial_no[:64]!r}; it has {held}"
+                f"{fields.serial_no[:64]!r}; it has {held}",
             )
         message = signature.request_message(method, target, fields.timestamp, fields.nonce_str, body)
         try:
             signature.check_signature(key or self._nobody, fields.signature, message)
         except SignatureInvalid as problem:
-            reason = reason or f"错误的签名，导致验签失败: {problem}"
+            refused = refused or NotBelieved(Cause.SIGNATURE, f"错误的签名，导致验签失败: {problem}")
         try:
             signature.check_clock(fields.timestamp, now)
         except SignatureInvalid as problem:
-            reason = reason or str(problem)
-        if reason or merchant is None:
-            raise SignatureInvalid(reason or "unknown")
+            refused = refused or NotBelieved(Cause.CLOCK, str(problem))
+        if merchant is None or refused is not None:
+            raise refused or NotBelieved(Cause.MERCHANT, "unknown")
         return merchant
+
+    def _parsed(self, authorizations: Sequence[str]) -> tuple[signature.Authorization, NotBelieved | None]:
+        try:
+            if len(authorizations) != 1:
+                raise SignatureInvalid(f"the request has {len(authorizations)} Authorization headers, not one")
+            fields = signature.parse_authorization(authorizations[0])
+            signature.check_form(fields.timestamp, fields.nonce_str, strict_nonce=self._strict_nonce)
+        except SignatureInvalid as problem:
+            return _UNREADABLE, NotBelieved(Cause.FORM if authorizations else Cause.NO_AUTHORIZATION, str(problem))
+        return fields, None
 
 
 def _certificate(folder: Path, name: str, private_name: str, private: keys.PrivateKey) -> Certificate:
@@ -167,17 +197,6 @@ def _nobodys_key() -> keys.PublicKey:
 
 # Stands in for what could not be read, so that the rest of the work is done all the same.
 _UNREADABLE = signature.Authorization("", "", "0" * 16, "0000000000", "A" * 342 + "==")
-
-
-def _parsed(authorizations: Sequence[str]) -> tuple[signature.Authorization, str | None]:
-    try:
-        if len(authorizations) != 1:
-            raise SignatureInvalid(f"the request has {len(authorizations)} Authorization headers, not one")
-        fields = signature.parse_authorization(authorizations[0])
-        signature.check_form(fields.timestamp, fields.nonce_str)
-    except SignatureInvalid as problem:
-        return _UNREADABLE, str(problem)
-    return fields, None
 
 
 def _merchant(entry: config.MerchantEntry, folder: Path) -> Merchant:

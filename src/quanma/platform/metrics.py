@@ -18,6 +18,8 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from .refusals import Cause
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 UNKNOWN = "unknown"
@@ -46,6 +48,11 @@ class Metrics:
         self._overload = Counter(
             "quanma_overload_refusals", "Requests refused because too many were under way.", registry=registry
         )
+        self._signature_refusals = Counter(
+            "quanma_signature_refusals", "Requests whose signature was refused.", ("cause",), registry=registry
+        )
+        for cause in Cause:
+            self._signature_refusals.labels(cause.value)  # At 0 from the start: an alarm can be set on it.
         self._under_way = Gauge(
             "quanma_requests_under_way", "Requests being answered.", multiprocess_mode="livesum", registry=registry
         )
@@ -74,6 +81,9 @@ class Metrics:
 
     def count_overload(self) -> None:
         self._overload.inc()
+
+    def count_refusal(self, cause: Cause) -> None:
+        self._signature_refusals.labels(cause.value).inc()
 
     def note(self, *, under_way: int, connections: int) -> None:
         """How it stands. Called a few times a second."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import ipaddress
 import logging
 import resource
 import signal
@@ -72,6 +73,7 @@ def serve(
             keyroom,
             requests_per_second=requests_per_second / workers if requests_per_second else None,
             private_callbacks=private_callbacks,
+            explain=settings.explain,
             product_stocks=settings.product_coupon_stocks,
             beside=[Notifier(pool, keyroom, allow_private=private_callbacks), keywatch],
             metrics=Metrics(figures),
@@ -80,6 +82,8 @@ def serve(
 
     with contextlib.ExitStack() as opened:
         listening = opened.enter_context(bind(host or settings.host, settings.port if port is None else port))
+        if settings.explain:
+            _refuse_strangers(listening)
         logs.begin(settings.log_format)
         figures: Path | None = None
         counts: Counts | None = None
@@ -108,6 +112,16 @@ def bind(host: str, port: int) -> socket.socket:
             f"can't listen on {host}:{port}: {problem.strerror}: name another with --host and --port"
         ) from None
     return listening
+
+
+def _refuse_strangers(listening: socket.socket) -> None:
+    """Raises Misconfigured: others than this machine's could be told why a signature failed."""
+    host = listening.getsockname()[0]
+    if not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+        raise Misconfigured(
+            f"explain = true tells callers why their signature failed, and {host} is not a loopback address: "
+            "take the line out of platform.toml, or listen on 127.0.0.1"
+        )
 
 
 def announce(listening: socket.socket) -> None:

@@ -7,6 +7,7 @@ a certificate serial or `PUB_KEY_ID_…`, and they are looked up alike: the name
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ PrivateKey = RSAPrivateKey
 PublicKey = RSAPublicKey
 KEY_BITS = 2048
 PUBLIC_KEY_PREFIX = "PUB_KEY_ID_"
+_SERIAL = re.compile(r"[0-9A-Fa-f]+")
 
 
 class KeyRing:
@@ -114,6 +116,14 @@ def load_verification_key(name: str, pem: bytes) -> RSAPublicKey:
     if not isinstance(key, RSAPublicKey):
         raise Misconfigured(f"the key of {name} is not an RSA key")
     return key
+
+
+def serial_key(name: str) -> str:
+    """Return a key's name in the form in which names are compared: a serial as a number; any other as it is.
+
+    Source: a serial that begins with 0 is written with it and without, and in small letters too (all seen).
+    """
+    return (name.lstrip("0").upper() or "0") if _SERIAL.fullmatch(name) else name
 
 
 def serial_of(certificate: x509.Certificate) -> str:
