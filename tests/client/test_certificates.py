@@ -54,7 +54,7 @@ class Platform:
             self.now += min(self.takes_seconds, timeout_seconds)
             raise NoAnswer("too slow")
         if not request.url.endswith(LIST):
-            return self.signed(b'{"message":"hi"}', self.signs_with)
+            return self.signed(b'{"echo_message":"hi"}', self.signs_with)
         # As ours does: with the key that is asked for, if it has it.
         wanted = request.headers.get("Wechatpay-Serial", "")
         certificates = json.dumps({"data": [self.seal(one) for one in self.listed]}).encode()
@@ -102,7 +102,7 @@ class Platform:
 
 
 def echo(wxpay: Any) -> str:
-    message: str = wxpay.v3.security.echo.post(message="hi").message
+    message: str = wxpay.v3.security.echo.post(echo_message="hi").echo_message
     return message
 
 

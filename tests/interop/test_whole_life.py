@@ -110,7 +110,7 @@ def test_the_node_client_plays_every_operation_by_its_path(shop: Served, mailbox
     assert {one.operation for one in played} == {f"{operation.verb} {operation.path}" for operation in OPERATIONS}
     assert all(one.status in (200, 204) for one in played)
     data = {one["path"].partition("?")[0].removeprefix("/v3/"): one["data"] for one in told}
-    assert data["security/echo"] == {"message": "券"}
+    assert data["security/echo"] == {"echo_message": "券"}
     assert data["marketing/busifavor/product-coupons/pre-send"]["token"]
     # Two coupons were given out, and the merchant was told of both; of one twice, perhaps.
     receiver = Receiver.from_config(merchant_config(shop.world))

@@ -270,7 +270,7 @@ class App:
         body = _whole(request, PICTURE_BODY_BYTES_MAX if found and found.operation.multipart else BODY_BYTES_MAX)
         # As it came: the signature is over what was sent.
         target = request.target.decode("latin-1")
-        content_type = request.header(b"content-type") or ""
+        content_type, wanted = request.header(b"content-type") or "", request.header(b"wechatpay-serial")
         signed = codec.signed_body(found.operation if found else None, content_type, body)
         try:
             merchant = self._keyroom.verify(request.verb, target, request.all(b"authorization"), signed, now)
@@ -284,7 +284,14 @@ class App:
         asked = codec.decode_request(found.operation, found.in_path, request.query, body, content_type)
         if b"\\u0000" in body or "%00" in target:
             check_texts(asked)
-        visit = Visit(merchant, int(now), self._pool, tuple(self._keyroom.certificates), self._private_callbacks)
+        visit = Visit(
+            merchant,
+            int(now),
+            self._pool,
+            tuple(self._keyroom.certificates),
+            self._private_callbacks,
+            lambda: self._keyroom.sensitive_fields(merchant, request.all(b"authorization"), wanted),
+        )
         return await found.handler(visit, asked)
 
     def _sign_error(self, method: str, target: str, body: bytes, reason: str) -> SignError:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import Misconfigured, SignatureInvalid
-from ..wire import keys, signature
+from ..errors import Misconfigured, ParamError, SignatureInvalid
+from ..wire import keys, sensitive, signature
 from ..wire.times import unix_seconds
 from . import config
 from .refusals import Cause, NotBelieved
@@ -33,6 +33,31 @@ class Merchant(NamedTuple):
         """Of the certificate with this serial, in whatever spelling."""
         wanted = keys.serial_key(serial_no)
         return next((key for serial, key in self.verifying.items() if keys.serial_key(serial) == wanted), None)
+
+
+class SensitiveFields(NamedTuple):
+    """Opens single fields of a request, and seals those of its answer. Source: documented."""
+
+    opening: keys.PrivateKey | None
+    """Of the key that the request's Wechatpay-Serial names."""
+    sealing: keys.PublicKey
+    """Of the merchant's certificate that signed the request."""
+
+    def opened(self, name: str, field: str) -> str:
+        """Raises ParamError: no key of ours is named, or the field is not encrypted with it."""
+        if self.opening is None:
+            raise ParamError(
+                f"{name} needs the header Wechatpay-Serial, with the name of the key that it is encrypted with"
+            )
+        try:
+            return sensitive.decrypt(self.opening, field)
+        except SignatureInvalid:
+            raise ParamError(
+                f"{name} can't be decrypted: encrypt it with the key that Wechatpay-Serial names, RSA-OAEP, SHA-1"
+            ) from None
+
+    def sealed(self, text: str) -> str:
+        return sensitive.encrypt(self.sealing, text)
 
 
 class DefaultKey(NamedTuple):
@@ -118,12 +143,23 @@ class KeyRoom:
 
     def signer(self, wanted: str | None, now: int) -> str:
         """Return the name of the key that signs an answer."""
-        if wanted is None:
-            return self._default(now)
-        if wanted in self._signing:
+        return self._named(wanted) or self._default(now)
+
+    def sensitive_fields(
+        self, merchant: Merchant, authorizations: Sequence[str], wanted: str | None
+    ) -> SensitiveFields:
+        """For a request that was verified. `wanted`: its Wechatpay-Serial."""
+        name = self._named(wanted)
+        signed_with = merchant.key(signature.parse_authorization(authorizations[0]).serial_no)
+        assert signed_with is not None
+        return SensitiveFields(self._signing[name] if name else None, signed_with)
+
+    def _named(self, wanted: str | None) -> str | None:
+        """The name of the signing key that was asked for, in whatever spelling of a serial."""
+        if wanted is None or wanted in self._signing:
             return wanted
         key = keys.serial_key(wanted)
-        return next((name for name in self._signing if keys.serial_key(name) == key), None) or self._default(now)
+        return next((name for name in self._signing if keys.serial_key(name) == key), None)
 
     def _default(self, now: int) -> str:
         active = [key.name for key in self._default_keys if key.active_from <= now]
