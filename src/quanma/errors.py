@@ -22,12 +22,14 @@ QuanmaError
 │       ├── StockNotReady      it was not accepted: the stock is still being created
 │       └── PlatformFailed     it may have been executed
 │           └── PlatformUnavailable
+│               └── GatewayFailed  something in between says so, and not the platform: 502, 504, a page of its own
 ├── NotSent                no connection: nothing was executed; send the same request again
 │   └── ClientClosed           the client was closed before: make a new one
 └── OutcomeUnknown         it may have been executed; send the same request, under the same number
     ├── NoAnswer           the connection broke or the deadline passed
     └── AnswerUntrusted    an answer came, and its signature or its content can't be relied on
-        └── ClockWrong         our clock and the platform's are too far apart: set the clock
+        ├── ClockWrong         our clock and the platform's are too far apart: set the clock
+        └── NotThePlatform     something in between answered: correct the proxy, or base_url
 """
 
 from __future__ import annotations
@@ -102,7 +104,8 @@ class PlatformError(QuanmaError):
     """The platform answered with an error.
 
     `code` and `message` are the platform's; `verified` tells whether the answer's signature held:
-    the platform's official SDKs accept unsigned errors, so an unverified one settles nothing.
+    the platform's official SDKs accept unsigned errors, so an unverified one settles nothing. `code` is empty where
+    something in between answered. `hint` is ours: what the client found out about the cause.
     """
 
     status: ClassVar[int] = 500
@@ -121,18 +124,20 @@ class PlatformError(QuanmaError):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.code = code or self.error_code
+        self.code = self.error_code if code is None else code
         self.status_code = status_code or self.status
         self.detail = detail
         self.request_id = request_id
         self.retry_after_seconds = retry_after_seconds
         self.verified = verified
+        self.hint = ""
 
     def __str__(self) -> str:
         support = f" (Request-ID {self.request_id})" if self.request_id else ""
+        code = f" {self.code}" if self.code else ""
         again = self.retry_after_seconds
         when = "" if again is None else f"; send it again in {_spoken(again)}, not before"
-        return f"{self.status_code} {self.code}: {self.message}{support}{when}"
+        return f"{self.status_code}{code}: {self.message}{support}{when}" + (f"; {self.hint}" if self.hint else "")
 
 
 class RequestRefused(PlatformError):
@@ -212,6 +217,10 @@ class PlatformUnavailable(PlatformFailed):
     status, error_code = 503, "SERVICE_UNAVAILABLE"
 
 
+class GatewayFailed(PlatformUnavailable):
+    """Something in between could not reach the platform, or gave up waiting for it. It may have been executed."""
+
+
 class NotSent(QuanmaError):
     """No connection could be made: nothing was executed."""
 
@@ -232,6 +241,21 @@ class NoAnswer(OutcomeUnknown):
 
 class AnswerUntrusted(OutcomeUnknown):
     """An answer came, but its signature or its content can't be relied on."""
+
+
+class NotThePlatform(AnswerUntrusted):
+    """Something in between answered: a proxy, a gateway, a portal. It tells nothing of stocks, codes or permissions.
+
+    The platform has probably not seen the request; what looks at answers too may refuse one that was executed. Correct
+    what stands between, or base_url, then send the same request again, under the same number.
+    """
+
+    verified = False
+
+    def __init__(self, message: str, *, status_code: int = 0, request_id: str | None = None) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.request_id = request_id
 
 
 class ClockWrong(AnswerUntrusted):

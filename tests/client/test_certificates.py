@@ -61,7 +61,7 @@ class Platform:
             self.now += min(self.takes_seconds, timeout_seconds)
             raise NoAnswer("too slow")
         if not request.url.endswith(LIST):
-            return self.signed(b'{"message":"hi"}', self.signs_with)
+            return self.signed(b'{"echo_message":"hi"}', self.signs_with)
         # As ours does: with the key that is asked for, if it has it.
         wanted = request.headers.get("Wechatpay-Serial", "")
         certificates = json.dumps({"data": [self.seal(one) for one in self.listed]}).encode()
@@ -123,7 +123,7 @@ class Platform:
 
 
 def echo(wxpay: Any) -> str:
-    message: str = wxpay.v3.security.echo.post(message="hi").message
+    message: str = wxpay.v3.security.echo.post(echo_message="hi").echo_message
     return message
 
 
@@ -184,7 +184,7 @@ class Playing:
     def __init__(self, platform: Platform, wxpay: Any) -> None:
         self.platform = platform
         self.waits: list[float] = []
-        request = SendEcho(message="hi")
+        request = SendEcho(echo_message="hi")
         self._talk = wxpay._talk(Echo.post, codec.encode_request(Echo.post, request))
         self._reply: Reply | Failed | None = None
 
@@ -370,7 +370,7 @@ def at_once(count: int, call: Callable[[], str]) -> list[str]:
 
 
 async def tasks(wxpay: Any, count: int) -> list[str]:
-    answers = await asyncio.gather(*[wxpay.v3.security.echo.post(message="hi") for _ in range(count)])
+    answers = await asyncio.gather(*[wxpay.v3.security.echo.post(echo_message="hi") for _ in range(count)])
     return [answer.message for answer in answers]
 
 

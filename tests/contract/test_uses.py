@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from quanma.api.stockrules import CouponAvailableTime, CouponUseRule, FixedNormalCoupon
 from quanma.errors import ParamError, RequestRefused, ResourceAlreadyExists, ResourceNotExists, RuleLimit
 from tests.contract.driver import DAY, ENDS_AT, NOW, DrivenPool
-from tests.support.platform import OTHER_MCHID
+from tests.support.platform import APPID, MCHID, OTHER_MCHID
 
 pytestmark = pytest.mark.both_back_ends
 
@@ -48,7 +49,8 @@ def test_another_number_on_a_used_coupon_is_refused(pool: DrivenPool, stock_id: 
 
 
 @pytest.mark.parametrize(
-    "changed", [{"appid": "wxother"}, {"use_time": "2026-09-21T22:13:21+08:00"}, {"openid": "oAnna"}]
+    "changed",
+    [{"appid": "wxother"}, {"use_time": "2026-09-21T22:13:21+08:00"}, {"openid": "oAnna"}, {"out_trade_no": "o2"}],
 )
 def test_the_same_number_with_another_field_is_refused(
     pool: DrivenPool, stock_id: str, changed: dict[str, Any]
@@ -56,6 +58,29 @@ def test_the_same_number_with_another_field_is_refused(
     first = pool.use(stock_id, "A1", "u1")
     with pytest.raises(RequestRefused, match="same use_request_no, different request"):
         pool.use(stock_id, "A1", "u1", **changed)
+    assert pool.use(stock_id, "A1", "u1") == first
+
+
+def test_a_coupon_is_used_for_an_order(pool: DrivenPool, stock_id: str) -> None:
+    order: dict[str, Any] = {
+        "out_trade_no": "MCH_102233445",
+        "mch_id": "1900000001",
+        "transaction_id": "4200000913202101152566792388",
+    }
+    first = pool.use(stock_id, "A1", "u1", **order)
+    assert pool.use(stock_id, "A1", "u1", **order) == first
+
+
+def test_a_repeat_is_known_also_of_a_version_that_knew_fewer_fields(pool: DrivenPool, stock_id: str) -> None:
+    older = msgspec.defstruct(
+        "UseCoupon",
+        [(name, str | None) for name in ("coupon_code", "stock_id", "appid", "use_time", "use_request_no", "openid")],
+        frozen=True,
+        kw_only=True,
+    )
+    fields = {"appid": APPID, "use_time": "2026-09-21T22:13:20+08:00", "use_request_no": "u1", "openid": None}
+    request: Any = older(stock_id=stock_id, coupon_code="A1", **fields)
+    first = pool.run(pool.pool.use_coupon(MCHID, request, NOW))
     assert pool.use(stock_id, "A1", "u1") == first
 
 

@@ -113,7 +113,7 @@ MINIMAL: dict[Operation[..., Any, Any, Any], dict[str, Any]] = {
     },
     UploadCouponCodesNode.post: {"total_count": 2},
     ImageUpload.post: {"media_url": "https://wxpaylogo.qpic.cn/wxpaylogo/xxxxx/xxx"},
-    Echo.post: {"message": "你好"},
+    Echo.post: {"echo_message": "你好"},
     Events.get: {},
     Resend.post: {"id": "0fbd02f2-5d10-4562-957e-1403fbdf6e89"},
     Certificates.get: {},

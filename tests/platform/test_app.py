@@ -207,7 +207,8 @@ def test_a_query_at_its_limits_is_read(still: InProcess, caller: Caller, query: 
         ("GET", "/"),
         ("GET", couponcodes("98065001") + "/"),
         ("GET", "//v3/certificates"),
-        ("HEAD", "/v3/certificates"),
+        ("HEAD", "/v3/nowhere"),
+        ("HEAD", f"{BUSIFAVOR}/coupons/send"),
     ],
 )
 def test_a_path_that_is_not_declared_is_not_found(still: InProcess, caller: Caller, method: str, target: str) -> None:

@@ -57,7 +57,7 @@ def forgeries(caller: Caller, other: Caller, target: str) -> dict[str, Headers]:
         "an unknown merchant": signed(mchid="1900009999"),
         "another merchant": signed(mchid=OTHER_MCHID),
         "an unknown serial": signed(serial_no="5157F09EFDC096DE15EBE81A47057A7232F1B8E1"),
-        "the serial in small letters": signed(serial_no=caller.merchant.serial_no.lower()),
+        "the serial as a word": signed(serial_no=f"0x{caller.merchant.serial_no}"),
         "another merchant's serial": signed(serial_no=other.merchant.serial_no),
         "another merchant's key": [
             (
@@ -72,9 +72,9 @@ def forgeries(caller: Caller, other: Caller, target: str) -> dict[str, Headers]:
         "a time of nine digits": signed(timestamp=str(NOW)[:9]),
         "a time of eleven digits": signed(timestamp=f"0{NOW}"),
         "a time in other digits": signed(timestamp=str(NOW).replace("1", "¹")),
-        "a short nonce": signed(nonce_str="n" * 15),
-        "a long nonce": signed(nonce_str="n" * 33),
-        "a nonce with a dash": signed(nonce_str="n" * 31 + "-"),
+        "no nonce": signed(nonce_str=""),
+        "a long nonce": signed(nonce_str="n" * 129),
+        "a nonce with a blank": signed(nonce_str="n" * 31 + " "),
         "a nonce with a line end": signed(nonce_str="n" * 20 + "\n"),
         "an empty signature": signed(signature=""),
         "no base64": signed(signature="!" * 344),
@@ -131,7 +131,7 @@ def test_the_refused_request_itself_would_have_been_taken(still: InProcess, call
         ("an unknown serial", "no certificate with serial '5157F09EFDC096DE15EBE81A47057A7232F1B8E1'; it has "),
         ("too old", "301 s behind"),
         ("too new", "301 s ahead"),
-        ("a short nonce", "16 to 32"),
+        ("no nonce", "1 to 128"),
         ("no base64", "not Base64"),
         ("base64 in another form", "canonical"),
         ("a probe", "WECHATPAY/SIGNTEST/"),
@@ -162,13 +162,17 @@ def test_the_window_is_that_of_the_clock_given(still: InProcess, caller: Caller)
     assert still.run(call_app(too_late, "GET", "/v3/certificates", headers, b"")).status_code == 401
 
 
-@pytest.mark.parametrize("nonce", ["n" * 16, "0" * 32, "aZ09aZ09aZ09aZ09aZ"])
+@pytest.mark.parametrize("nonce", ["n", "0" * 32, "aZ09-aZ09,aZ09=", "~" * 128])
 def test_every_nonce_of_the_one_form_is_taken(still: InProcess, caller: Caller, nonce: str) -> None:
     headers = caller.headers("GET", "/v3/certificates", nonce_str=nonce)
     assert still.ask("GET", "/v3/certificates", headers).status_code == 200
 
 
 # Changed bits
+
+
+def serial_in(authorization: str) -> str:
+    return authorization.partition('serial_no="')[2].partition('"')[0] or "none"
 
 
 def flips(text: str, chance: random.Random) -> Iterator[str]:
@@ -181,7 +185,7 @@ def test_a_changed_bit_anywhere_is_refused_and_nothing_is_executed(still: InProc
     chance = random.Random(3)
     stock_id = stock_of(still)
     target = couponcodes(stock_id)
-    value = caller.authorization("POST", target, BODY)
+    value, serial = caller.authorization("POST", target, BODY), caller.merchant.serial_no
     tampered = [
         *((method, target, value, BODY) for method in flips("POST", chance)),
         *(("POST", changed, value, BODY) for changed in flips(target, chance)),
@@ -192,8 +196,12 @@ def test_a_changed_bit_anywhere_is_refused_and_nothing_is_executed(still: InProc
     ]
     assert len(tampered) > 600
     for method, where, authorization, body in tampered:
-        # An ASGI target has no fragment and no lonely "?": the server refuses those, see test_server.
-        if where.endswith(("?", "#")):
+        # A target has no fragment: the connection refuses it, see test_framing.
+        if where.endswith("#"):
+            continue
+        # Letters of the serial in another case: it is not signed, and counts as a number.
+        written = serial_in(authorization)
+        if written != serial and written.upper() == serial and authorization.replace(written, serial) == value:
             continue
         reply = still.ask(method, where, [("Authorization", authorization)], body)
         assert reply.status_code == 401, (method, where, authorization, body)

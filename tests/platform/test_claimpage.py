@@ -72,6 +72,16 @@ def test_a_signed_link_gives_the_coupon_and_shows_the_same_one_again(still: InPr
     assert counts.available_count == 1
 
 
+def test_to_look_at_a_link_with_head_claims_nothing(still: InProcess) -> None:
+    stock_id = stock_of(still, "ABC9588200")
+    query = link(still, Claim(stock_id, "looked"))
+    reply = still.ask("HEAD", PAGE + query, [])
+    assert (reply.status_code, reply.body) == (200, b"")
+    stock = still.run(still.pool.show_stock(MCHID, stock_id, NOW))
+    assert stock.coupon_code_count is not None
+    assert stock.coupon_code_count.available_count == 1
+
+
 def test_a_claimed_coupon_has_its_event_and_its_channel(still: InProcess) -> None:
     still.run(still.pool.set_callback(MCHID, MCHID, "http://127.0.0.1:1/", NOW))
     opened(still, link(still, Claim(stock_of(still, "A1"), "n1"), "oWithEvent"))
@@ -270,7 +280,7 @@ def test_claims_count_for_the_merchant_that_issues_once_it_is_known_to_have_sign
 def test_a_claim_takes_a_place_of_the_merchant_that_it_names(still: InProcess, caller: Caller) -> None:
     def share(path: str, query: str = "", *authorization: str) -> str:
         headers = [(b"authorization", one.encode()) for one in authorization]
-        return still.app.share(Request("GET", path.encode(), query.encode(), headers))
+        return still.app.share(Request("GET", f"{path}?{query}".encode(), headers))
 
     assert share(PAGE, signed(still)[1:]) == MCHID
     assert share(PAGE, signed(still, send_coupon_merchant="1999999999")[1:]) == ""

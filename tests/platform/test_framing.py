@@ -131,13 +131,62 @@ def test_a_bad_chunk_is_refused_and_nothing_behind_it_is_answered(running: Serve
         b"CONNECT x:1 HTTP/1.1",
         b"GET http://x/healthz HTTP/1.1",
         b"GET /healthz#x HTTP/1.1",
-        b"GET /healthz? HTTP/1.1",
+        b"GET /healthz?a=\xe5 HTTP/1.1",
         b"GET /h\xc3\xa9 HTTP/1.1",
     ],
 )
 def test_a_request_line_in_another_form_is_refused(running: Served, start: bytes) -> None:
     answer = talk(running, start + b"\r\nHost: x\r\n\r\n")
     assert statuses(answer) == [400]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (b"GET /v3/certificates#x HTTP/1.1", "the target is not a path and a query of visible ASCII"),
+        (b"GET http://x/v3/certificates HTTP/1.1", "send neither a fragment nor a scheme and host"),
+        (b"get /v3/certificates HTTP/1.1", "the request line, the headers or the framing"),
+    ],
+)
+def test_a_refused_request_says_what_was_wrong_in_the_platforms_form(running: Served, sent: bytes, said: str) -> None:
+    answer = json.loads(talk(running, sent + b"\r\nHost: x\r\n\r\n").partition(b"\r\n\r\n")[2])
+    assert answer["code"] == "PARAM_ERROR"
+    assert answer["message"].startswith("Invalid HTTP request received: ")
+    assert said in answer["message"]
+
+
+@pytest.mark.slow
+def test_a_question_mark_with_nothing_behind_it_is_verified_as_it_was_sent(running: Served, caller: Caller) -> None:
+    target = "/v3/certificates?"
+    assert statuses(talk(running, raw(caller, "GET", target, more=CLOSE))) == [200]
+    answer = talk(running, raw(caller, "GET", "/v3/certificates", sent=target, more=CLOSE))
+    assert statuses(answer) == [401]
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["detail"]["sign_information"]["url"] == target
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/openapi.json"])
+def test_a_page_that_is_asked_for_with_head_is_told_without_its_body(running: Served, path: str) -> None:
+    got, told = (
+        talk(running, f"{verb} {path} HTTP/1.1\r\nHost: x\r\n{CLOSE}\r\n".encode()) for verb in ("GET", "HEAD")
+    )
+    assert statuses(told) == statuses(got) == [200]
+    head, _, body = told.partition(b"\r\n\r\n")
+    assert body == b""
+    assert {line.partition(b":")[0] for line in head.splitlines()} == {
+        line.partition(b":")[0] for line in got.partition(b"\r\n\r\n")[0].splitlines()
+    }
+
+
+@pytest.mark.slow
+def test_an_operation_that_is_asked_for_with_head_is_verified_as_head(running: Served, caller: Caller) -> None:
+    answer = talk(running, raw(caller, "HEAD", "/v3/certificates", more=CLOSE))
+    assert statuses(answer) == [200]
+    assert answer.endswith(b"\r\n\r\n")
+    assert re.search(rb"Content-Length: [1-9][0-9]{2,}\r\n", answer)
+    as_get = raw(caller, "GET", "/v3/certificates", more=CLOSE).replace(b"GET ", b"HEAD ", 1)
+    assert statuses(talk(running, as_get)) == [401]
 
 
 @pytest.mark.slow
@@ -378,6 +427,6 @@ def _resident_bytes(running: Served) -> int:
 def test_after_all_that_the_log_holds_no_traceback_and_no_content(running: Served, shared_world: Path) -> None:
     log = (shared_world / "serve.log").read_text()
     assert "Traceback" not in log
-    assert "Authorization" not in log
+    assert "WECHATPAY2-SHA256" not in log
     with running.wechatpay() as wxpay:
         assert wxpay.v3.certificates.get().data

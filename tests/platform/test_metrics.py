@@ -100,7 +100,7 @@ def test_more_series_than_there_is_memory_for_are_not_shown_and_stop_nothing() -
 
 def test_what_strangers_send_makes_no_series(still: InProcess) -> None:
     async def ask(path: bytes) -> None:
-        request = Request("GET", path, b"", [])
+        request = Request("GET", path, [])
         still.app.finish(request, await still.app.answer(request))
 
     for number in range(50):

@@ -93,9 +93,8 @@ class Failing:
 
 
 def request(caller: Caller | None, target: str) -> http.Request:
-    path, _, query = target.partition("?")
     value = [(b"authorization", caller.authorization("GET", target).encode())] if caller else []
-    return http.Request("GET", path.encode(), query.encode(), value, b"")
+    return http.Request("GET", target.encode(), value, b"")
 
 
 def failing(still: InProcess, error: BaseException) -> App:

@@ -51,7 +51,7 @@ def test_a_client_that_knows_the_old_certificate_only_learns_the_new_one_and_no_
     # As a platform does that answers with its newest key, whatever was asked for.
     platform.keyroom._signing = {new: platform.keyroom._signing[new]}
     platform.keyroom._default_keys = [type(platform.keyroom._default_keys[0])(new, 0)]
-    assert wxpay.v3.security.echo.post(message="hi").message == "hi"
+    assert wxpay.v3.security.echo.post(echo_message="hi").echo_message == "hi"
 
 
 def test_a_new_public_key_waits_until_merchants_have_it(platform: InProcess) -> None:
@@ -97,12 +97,12 @@ def test_a_merchants_second_certificate_is_believed_and_its_revoked_first_is_not
     watch.look()
     old = platform.wechatpay()
     new = platform.wechatpay(serial_no=second.serial_no, private_key=second.private_key.decode())
-    assert {wxpay.v3.security.echo.post(message="hi").message for wxpay in (old, new)} == {"hi"}
+    assert {wxpay.v3.security.echo.post(echo_message="hi").echo_message for wxpay in (old, new)} == {"hi"}
     settings.write_text(settings.read_text().replace(f'"merchants/{MCHID}/apiclient_cert.pem", ', ""))
     watch.look()
-    assert new.v3.security.echo.post(message="hi").message == "hi"
+    assert new.v3.security.echo.post(echo_message="hi").echo_message == "hi"
     with pytest.raises(SignError):
-        old.v3.security.echo.post(message="hi")
+        old.v3.security.echo.post(echo_message="hi")
 
 
 def test_settings_that_cannot_be_used_leave_the_keys_as_they_were(platform: InProcess) -> None:
@@ -111,7 +111,7 @@ def test_settings_that_cannot_be_used_leave_the_keys_as_they_were(platform: InPr
     (platform.world / "platform.toml").write_text("[[merchants")
     watch.look()
     assert serial_of_answer(platform) == before
-    assert platform.wechatpay().v3.security.echo.post(message="hi").message == "hi"
+    assert platform.wechatpay().v3.security.echo.post(echo_message="hi").echo_message == "hi"
 
 
 def test_without_the_new_key_its_answers_are_not_believed(platform: InProcess) -> None:

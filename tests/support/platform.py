@@ -127,9 +127,8 @@ class InProcess:
 
 async def call_app(app: App, method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> Reply:
     """One request, as a connection would hand it over."""
-    path, _, query = target.partition("?")
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
-    request = http.Request(method, path.encode(), query.encode(), raw, body)
+    request = http.Request(method, target.encode(), raw, body)
     answer = app.finish(request, await app.answer(request))
     lines = [line.partition(": ") for line in answer.headers.split("\r\n")[:-1]]
     return Reply(answer.status, [(name, value) for name, _, value in lines], answer.body)

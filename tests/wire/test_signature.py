@@ -27,6 +27,7 @@ KEY = keys.load_private_key(
     "the published key",
 )
 NOW = 1554208460.0
+SERIAL = "F5765756002FDD77"
 NONCE = "593BEC0C930BF1AFEB40B4A08C8FB242"
 TARGET = "/v3/marketing/busifavor/stocks/98065001/couponcodes"
 BODY = b'{"coupon_code_list":["ABC9588200"],"upload_request_no":"n1"}'
@@ -104,10 +105,11 @@ def test_every_flipped_bit_of_a_signed_request_is_refused() -> None:
             verify(authorization, target, body.encode("latin-1"))
         except SignatureInvalid:
             continue
-        serial = re.search(r'serial_no="(.*?)"', authorization)
-        if serial is None or serial[1].upper() != "F5765756002FDD77" or serial[1] == "F5765756002FDD77":
-            accepted.append(bit)  # Else it is the same number, in a small letter.
-    assert accepted == []
+        accepted.append(bytes(changed))
+    # But for the case of the letters of the serial, which is not signed and counts as a number.
+    assert {changed.lower() for changed in accepted} == {bytes(whole).lower()}
+    assert len(accepted) == len("FFDD")
+    assert all(SERIAL.lower() in changed.decode().lower() for changed in accepted)
 
 
 @given(st.binary(max_size=80).filter(lambda body: body != BODY))
@@ -172,17 +174,55 @@ def test_a_timestamp_has_ten_ascii_digits_and_no_other_form(timestamp: str) -> N
         signature.check_form(timestamp, NONCE)
 
 
-@pytest.mark.parametrize(
-    "nonce", ["", "A" * 15, "A" * 33, "A" * 15 + "-", "A" * 16 + "\n", "A" * 15 + "券", "A" * 15 + "é"]
-)
-def test_a_nonce_has_16_to_32_letters_and_digits_and_no_other_form(nonce: str) -> None:
-    with pytest.raises(SignatureInvalid, match="the nonce is not 16 to 32 letters and digits"):
+@pytest.mark.parametrize("nonce", ["", "A" * 129, 'A"', "A B", "A\n", "\t", "A\x7f", "A" * 15 + "券", "A" * 15 + "é"])
+def test_a_nonce_has_1_to_128_visible_ascii_characters_without_the_quote(nonce: str) -> None:
+    with pytest.raises(SignatureInvalid, match="the nonce is not 1 to 128 visible ASCII characters"):
         signature.check_form("1554208460", nonce)
 
 
-@pytest.mark.parametrize("length", [16, 32])
-def test_a_nonce_of_16_or_32_characters_is_taken(length: int) -> None:
-    signature.check_form("1554208460", "a" * length)
+@pytest.mark.parametrize("nonce", ["a", "k3jq2mz9x", "0190b5a2-7c3e-7f00-8a1b-5c6d7e8f9a0b", "a,b=c\\!~", "~" * 128])
+def test_a_nonce_of_a_common_client_is_taken(nonce: str) -> None:
+    signature.check_form("1554208460", nonce)
+    message = signature.request_message("POST", TARGET, "1554208460", nonce, BODY)
+    fields = Authorization("1900000001", "F5765756002FDD77", nonce, "1554208460", signature.sign(KEY, message))
+    assert verify(signature.authorization(fields)) is MERCHANT
+    # In another order, too: it is not read in the usual way then.
+    parts = [f'{name}="{value}"' for name, value in fields._asdict().items()]
+    assert verify(f"{signature.SCHEME} {', '.join(reversed(parts))}") is MERCHANT
+
+
+@pytest.mark.parametrize("nonce", ["A" * 15, "A" * 33, "A" * 15 + "-"])
+def test_a_strict_platform_takes_16_to_32_letters_and_digits(nonce: str) -> None:
+    with pytest.raises(SignatureInvalid, match="the nonce is not 16 to 32 letters and digits, as strict_nonce asks"):
+        signature.check_form("1554208460", nonce, strict_nonce=True)
+    signature.check_form("1554208460", "A" * 16, strict_nonce=True)
+    signature.check_form("1554208460", "A" * 32, strict_nonce=True)
+    strict = KeyRoom({}, [], [], {"1900000001": MERCHANT}, strict_nonce=True)
+    with pytest.raises(SignatureInvalid, match="strict_nonce"):
+        strict.verify("POST", TARGET, [header(nonce_str=nonce)], BODY, NOW)
+
+
+@pytest.mark.parametrize("serial_no", ["f5765756002fdd77", "F5765756002fdd77", "00F5765756002FDD77"])
+def test_a_serial_is_a_number_however_it_is_written(serial_no: str) -> None:
+    assert verify(header(serial_no=serial_no)) is MERCHANT
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("0ecd", "ECD"),
+        ("ECD", "ECD"),
+        ("000", "0"),
+        ("PUB_KEY_ID_01", "PUB_KEY_ID_01"),
+        ("pub_key_id_01", "pub_key_id_01"),
+        ("", ""),
+        ("１２", "１２"),
+        ("0x1f", "0x1f"),
+        ("1_2", "1_2"),
+    ],
+)
+def test_only_a_serial_is_compared_as_a_number(name: str, key: str) -> None:
+    assert keys.same_key(name) == key
 
 
 def test_a_signature_has_one_spelling_in_base64() -> None:

@@ -77,6 +77,11 @@ class UseCoupon(Struct, frozen=True, kw_only=True):
     use_request_no: UseRequestNo
     openid: Openid | None = None
     """A safety check: another user's coupon is refused."""
+    out_trade_no: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    mch_id: Mchid | None = None
+    transaction_id: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    """The order that it was used for, by its number here and at whom, or by WeChat Pay's. Source: since 2025-07 (seen);
+    the lengths are our choice."""
 
 
 class UseCouponBody(TypedDict):
@@ -86,6 +91,9 @@ class UseCouponBody(TypedDict):
     use_time: str
     use_request_no: str
     openid: NotRequired[str]
+    out_trade_no: NotRequired[str]
+    mch_id: NotRequired[str]
+    transaction_id: NotRequired[str]
 
 
 class UsedCoupon(Struct, frozen=True, kw_only=True):

@@ -29,13 +29,16 @@ from ..errors import (
     Misconfigured,
     NoAnswer,
     NotSent,
+    NotThePlatform,
     PlatformError,
     QuanmaError,
     SignatureInvalid,
+    SignError,
     TryAgain,
 )
 from ..wire import codec, signature
 from ..wire.keys import KeyRing, PrivateKey
+from . import between
 from .certificates import Certificates, Fetch, ListUnreadable, NotBefore, Theirs
 from .compressed import plain
 from .transport import Reply, Request
@@ -134,7 +137,7 @@ def exchange(
             elif (fetch := certificates.turn_to_refresh(ends_at)) is not None:
                 yield from _fetch(at_platform._replace(patience=patience._replace(attempts_max=1)), certificates, fetch)
         try:
-            return _read(identity, operation, reply, clocks.wall())
+            return _read(identity, operation, parts, reply, clocks.wall())
         except AnswerUntrusted as problem:
             if why_not is None:
                 raise
@@ -334,7 +337,11 @@ def _unknown_key(identity: Identity, reply: Reply) -> bool:
 
 
 def _read(
-    identity: Identity, operation: Operation[..., Any, Any, Resp], reply: Reply | Failed | None, now: float
+    identity: Identity,
+    operation: Operation[..., Any, Any, Resp],
+    parts: codec.Parts,
+    reply: Reply | Failed | None,
+    now: float,
 ) -> Answer[Resp]:
     assert reply is not None
     if isinstance(reply, Failed):
@@ -343,10 +350,13 @@ def _read(
     headers = {name.lower(): value for name, value in reply.headers}
     succeeded = 200 <= reply.status_code < 300
     if reply.status_code < 400 and not succeeded:
-        raise AnswerUntrusted(
+        raise NotThePlatform(
             f"HTTP {reply.status_code}{_pointing_to(headers.get('location'))} is no answer of the platform: "
-            "something stands between"
+            "something stands between",
+            status_code=reply.status_code,
         )
+    if (foreign := between.from_in_between(reply, headers, parts.target, now)) is not None:
+        raise foreign
     # The official SDKs don't verify failures, so an unsigned one is still an answer; a wrongly signed one is none.
     signed = "wechatpay-signature" in headers
     if succeeded or signed:
@@ -356,7 +366,10 @@ def _read(
             kind = ClockWrong if isinstance(problem, ClockSkewed) else AnswerUntrusted
             raise kind(f"HTTP {reply.status_code}, Request-ID {headers.get('request-id')}: {problem}") from problem
     if not succeeded:
-        raise codec.decode_error(reply.status_code, headers, reply.body, verified=signed, now=now)
+        error = codec.decode_error(reply.status_code, headers, reply.body, verified=signed, now=now)
+        if isinstance(error, SignError):
+            error.hint = between.what_changed(parts, operation.path, error.detail)
+        raise error
     try:
         return Answer(codec.decode_answer(operation, reply.body), reply.status_code, headers)
     except ValueError as problem:
@@ -380,7 +393,7 @@ def _pointing_to(location: str | None) -> str:
 
 
 def _may_repeat(operation: Operation[..., Any, Any, Any], error: QuanmaError) -> bool:
-    if isinstance(error, ClockWrong | ClientClosed):
+    if isinstance(error, ClockWrong | ClientClosed) or (isinstance(error, NotThePlatform) and error.status_code >= 400):
         return False  # It will be as wrong in a second.
     if error.may_have_executed:
         return operation.repeatable

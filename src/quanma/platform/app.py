@@ -41,6 +41,7 @@ from .metrics import CONTENT_TYPE, Metrics
 from .pool.contract import CodePool
 from .probe import Probe
 from .productstocks import declare_stocks
+from .refusals import NotBelieved, RefusalLog
 from .replays import Came, Replays, digest
 from .rules import check_texts
 from .spans import Spans
@@ -48,6 +49,9 @@ from .traces import trace_of
 
 log = logging.getLogger(__name__)
 
+GET, HEAD = "GET", "HEAD"
+_READS = (GET, HEAD)
+"""HEAD is answered as GET is, without the body: monitors and load balancers ask so."""
 BODY_BYTES_MAX = 1024 * 1024
 PICTURE_BODY_BYTES_MAX = IMAGE_BYTES_MAX + 64 * 1024
 COME_AGAIN_SECONDS = (1, 2, 3)
@@ -135,6 +139,7 @@ class App:
         self._probe = Probe(pool)
         self._draining = False
         self._spans = Spans()
+        self._refusal_log = RefusalLog()
         self._refusals: dict[str, tuple[int, str, bytes]] = {}
         self._fixed: dict[tuple[str, bytes], Found] = {}
         """By verb and path, where nothing in the path varies."""
@@ -191,7 +196,7 @@ class App:
             return _FAILED
 
     async def _outcome(self, request: Request) -> Outcome:
-        if request.verb == "GET" and (plain := await self._plain(request)) is not None:
+        if request.verb in _READS and (plain := await self._plain(request)) is not None:
             return plain
         now = self._clock()
         try:
@@ -230,7 +235,7 @@ class App:
         What is signed says nothing of the request, so that one signature a second is enough for all: it must cost less
         than what it refuses.
         """
-        if request.verb == "GET" and request.path in _WITHOUT_WORK:
+        if request.verb in _READS and request.path in _WITHOUT_WORK:
             return None
         wanted = request.header(b"wechatpay-serial")
         name = self._keyroom.signer(wanted, now := int(self._clock()))
@@ -258,6 +263,8 @@ class App:
         if path == b"/openapi.json":
             return Outcome(200, self._openapi, _JSON, signed=False)
         if path == _CLAIM:
+            if request.verb == HEAD:
+                return Outcome(200, b"", _HTML, signed=False)  # To look at a link must not claim its coupon.
             page = await claimpage.claim(self._pool, self._keyroom, request.query, self._clock(), self._limit)
             return Outcome(page.status, page.html, _HTML + page.headers, signed=False)
         return None
@@ -272,6 +279,8 @@ class App:
 
     def _find(self, verb: str, path: bytes) -> Found | None:
         # The path as it was sent: a code may hold an escaped slash.
+        if verb == HEAD:
+            verb = GET
         if (found := self._fixed.get((verb, path))) is not None:
             return found
         text = path.decode("latin-1")
@@ -285,27 +294,35 @@ class App:
         if found is not None:
             request.operation = found.name
         body = _whole(request, PICTURE_BODY_BYTES_MAX if found and found.operation.multipart else BODY_BYTES_MAX)
-        # The target as it came: the signature is over what was sent.
-        path, query = request.path.decode("latin-1"), request.query
-        target = f"{path}?{query.decode('latin-1')}" if query else path
-        content_type = request.header(b"content-type") or ""
+        # As it came: the signature is over what was sent.
+        target = request.target.decode("latin-1")
+        content_type, wanted = request.header(b"content-type") or "", request.header(b"wechatpay-serial")
         signed = codec.signed_body(found.operation if found else None, content_type, body)
         try:
             merchant = self._keyroom.verify(request.verb, target, request.all(b"authorization"), signed, now)
-        except SignatureInvalid as reason:
-            raise self._sign_error(request.verb, target, body, str(reason)) from None
+        except NotBelieved as refused:
+            self.metrics.count_refusal(refused.cause)
+            self._refusal_log.tell(refused.cause, request.operation, now)
+            raise self._sign_error(request.verb, target, signed, str(refused)) from None
         self._limit.check(merchant.mchid, now)
         came = Came(merchant.mchid, *self._keyroom.nonce_and_time(request.all(b"authorization")))
         try:
             await self._replays.check(came, now)
         except SignatureInvalid as reason:
-            raise self._sign_error(request.verb, target, body, str(reason)) from None
+            raise self._sign_error(request.verb, target, signed, str(reason)) from None
         if found is None:
             raise ResourceNotExists(f"there is no operation {request.verb} on this path")
-        asked = codec.decode_request(found.operation, found.in_path, query, body, content_type)
+        asked = codec.decode_request(found.operation, found.in_path, request.query, body, content_type)
         if b"\\u0000" in body or "%00" in target:
             check_texts(asked)
-        visit = Visit(merchant, int(now), self._pool, tuple(self._keyroom.certificates), self._private_callbacks)
+        visit = Visit(
+            merchant,
+            int(now),
+            self._pool,
+            tuple(self._keyroom.certificates),
+            self._private_callbacks,
+            lambda: self._keyroom.sensitive_fields(merchant, request.all(b"authorization"), wanted),
+        )
         if found.operation.verb in codec.IN_QUERY or found.operation.number is not None:
             return await found.handler(visit, asked)
         # Without a number of its own, a repeat of it is known by its nonce.
@@ -314,7 +331,7 @@ class App:
 
     def _sign_error(self, method: str, target: str, body: bytes, reason: str) -> SignError:
         # Source: the shape was seen in the field. The length is that of a nonce of 32 characters, whatever was sent:
-        # one cause must not look different from another.
+        # one cause must not look different from another. `body`: as a signature covers it.
         signed = f"{method}\n{target}\n"
         detail: dict[str, Any] = {
             "detail": {"issue": "sign not match"},

@@ -77,6 +77,10 @@ class PlatformConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Refuse a request whose nonce its merchant used within the last 600 s."""
     product_coupon_stocks: list[ProductCouponStock] = []
     log_format: Literal["text", "json"] = "text"
+    strict_nonce: bool = False
+    """Refuse a nonce that is not 16 to 32 letters and digits. No form is documented."""
+    explain: bool = False
+    """Tell a caller which check of its signature failed: to develop against, and on a loopback address only."""
     warmup_seconds: Annotated[int, msgspec.Meta(ge=0)] = 0
     """How long a new stock answers STATEMENT_CREATING to uploads."""
 

@@ -54,13 +54,16 @@ REFUSED_AT_ONCE = 8
 LOOK_SECONDS = 0.25
 """How often deadlines are looked at."""
 
-# All else would be changed on the way to the application: a fragment, a "?" with nothing behind it,
-# a scheme and host in front, a byte that is not ASCII.
-_TARGET = re.compile(rb"/[^?#\x00-\x20\x7f-\xff]*(\?[^#\x00-\x20\x7f-\xff]+)?")
+# All else would be changed on the way to the application: a fragment, a scheme and host in front, a byte that is not
+# ASCII.
+_TARGET = re.compile(rb"/[^?#\x00-\x20\x7f-\xff]*(\?[^#\x00-\x20\x7f-\xff]*)?")
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in http.HTTPStatus}
-_BAD_REQUEST = (
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
-    b"Content-Length: 29\r\nConnection: close\r\n\r\nInvalid HTTP request received"
+_ANOTHER_TARGET = (
+    "the target is not a path and a query of visible ASCII characters, as a signature covers it: escape all others, "
+    "and send neither a fragment nor a scheme and host"
+)
+_ANOTHER_FRAMING = (
+    "the request line, the headers or the framing of the body are not HTTP/1.1 of the one form taken here"
 )
 
 
@@ -217,6 +220,7 @@ class Connection(asyncio.Protocol):
         """What this connection is counted for among all large heads."""
         self._broken = False
         """What arrived last is no HTTP of ours: it is refused once all before it is answered."""
+        self._why_broken = _ANOTHER_FRAMING
         self._cut = False
         """The last request did not arrive whole."""
         self._paused = False
@@ -310,7 +314,7 @@ class Connection(asyncio.Protocol):
         self._count_heads(arriving + self._waiting_bytes + len(self._unread))
         if self._large_head_bytes and self._reading and self._serving.large_heads_bytes > LARGE_HEADS_BYTES_MAX:
             if self._arriving is None:  # Its head is not there, and is not waited for.
-                self._arriving = Request("", b"", b"", self._headers, None)
+                self._arriving = Request("", b"", self._headers, None)
             self._take(cut=True, one_too_many=True)
             self._count_heads(self._waiting_bytes)
 
@@ -364,13 +368,13 @@ class Connection(asyncio.Protocol):
         if self._version not in ("1.0", "1.1"):
             raise ValueError("another version of HTTP")
         if not _TARGET.fullmatch(self._target):
+            self._why_broken = _ANOTHER_TARGET
             raise ValueError("a target that is not a path and a query: it would be verified in another form")
         verb = self._parser.get_method().decode("ascii")
         if verb not in self._serving.app.verbs:
             # Of CONNECT the parser takes no body, though one is announced: it would be read as the next request.
             raise ValueError("a verb that nobody serves")
-        path, _, query = self._target.partition(b"?")
-        request = self._arriving = Request(verb, path, query, self._headers)
+        request = self._arriving = Request(verb, self._target, self._headers)
         self._body_left = _said_length(request)
         self._offered = request if self._parser.should_upgrade() else None
         self._body_bytes_max = 0
@@ -561,7 +565,13 @@ class Connection(asyncio.Protocol):
             self._refuse()
 
     def _refuse(self) -> None:
-        self._transport.write(_BAD_REQUEST)
+        # Of the platform's form, so that a caller sees that it is no proxy's.
+        body = f'{{"code":"PARAM_ERROR","message":"Invalid HTTP request received: {self._why_broken}"}}'.encode()
+        head = (
+            "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json; charset=utf-8\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        self._transport.write(head.encode() + body)
         self.close()
 
     def _wait(self, seconds: float) -> None:

@@ -65,7 +65,7 @@ from ..errors import NoAuth, ParamError
 from ..wire import sealed
 from ..wire.times import DAY_SECONDS, rfc3339, unix_seconds
 from .addresses import check_address
-from .keyroom import Certificate, Merchant
+from .keyroom import Certificate, Merchant, SensitiveFields
 from .pool.contract import CodePool, Issue
 from .rules import Product, check_time
 
@@ -82,6 +82,8 @@ class Visit(NamedTuple):
     certificates: tuple[Certificate, ...]
     private_callbacks: bool
     """Whether a callback address may be plain http, or on a private network."""
+    sensitive: Callable[[], SensitiveFields]
+    """What opens and seals single fields of this request and its answer."""
 
     @property
     def mchid(self) -> str:
@@ -221,7 +223,14 @@ async def upload_image(visit: Visit, request: UploadImage) -> UploadedImage:
 
 
 async def echo(visit: Visit, request: SendEcho) -> Echoed:
-    return Echoed(message=request.message)
+    if request.notify_url is not None:
+        # Checked and not used: what a notification would hold is not documented.
+        check_address(request.notify_url, allow_private=visit.private_callbacks)
+    if not request.encrypted_echo_message:
+        return Echoed(echo_message=request.echo_message, encrypted_echo_message=request.encrypted_echo_message)
+    fields = visit.sensitive()
+    text = fields.opened("encrypted_echo_message", request.encrypted_echo_message)
+    return Echoed(echo_message=request.echo_message, encrypted_echo_message=fields.sealed(text))
 
 
 async def show_product_stock(visit: Visit, request: ShowProductStock) -> ProductStock:

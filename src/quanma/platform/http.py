@@ -9,15 +9,25 @@ from typing import Any, NamedTuple, Protocol
 class Request:
     """One whole request. What is verified must be what was sent: the target is kept as it came."""
 
-    __slots__ = ("began", "body", "fields", "headers", "one_too_many", "operation", "path", "query", "span", "verb")
+    __slots__ = (
+        "began",
+        "body",
+        "fields",
+        "headers",
+        "one_too_many",
+        "operation",
+        "path",
+        "query",
+        "span",
+        "target",
+        "verb",
+    )
 
-    def __init__(
-        self, verb: str, path: bytes, query: bytes, headers: list[tuple[bytes, bytes]], body: bytes | None = b""
-    ) -> None:
+    def __init__(self, verb: str, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes | None = b"") -> None:
         self.verb = verb
-        self.path = path
-        """As it was sent, escapes and all."""
-        self.query = query
+        self.target = target
+        """As it was sent, escapes and all, and a "?" with nothing behind it too: the signature is over it."""
+        self.path, _, self.query = target.partition(b"?")
         self.headers = headers
         """Names in lower case."""
         self.fields: Mapping[bytes, bytes] = dict(reversed(headers))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import Misconfigured, SignatureInvalid
-from ..wire import keys, signature
+from ..errors import Misconfigured, ParamError, SignatureInvalid
+from ..wire import keys, sensitive, signature
 from ..wire.times import unix_seconds
 from . import config
+from .refusals import Cause, NotBelieved
 
 
 class Certificate(NamedTuple):
@@ -31,12 +33,44 @@ class Merchant(NamedTuple):
     def __repr__(self) -> str:
         return f"<Merchant {self.mchid}>"
 
+    def key(self, serial_no: str) -> keys.PublicKey | None:
+        """Of the certificate with this serial, in whatever spelling."""
+        return self.verifying.get(keys.same_key(serial_no))
+
+
+class SensitiveFields(NamedTuple):
+    """Opens single fields of a request, and seals those of its answer. Source: documented."""
+
+    opening: keys.PrivateKey | None
+    """Of the key that the request's Wechatpay-Serial names."""
+    sealing: keys.PublicKey
+    """Of the merchant's certificate that signed the request."""
+
+    def opened(self, name: str, field: str) -> str:
+        """Raises ParamError: no key of ours is named, or the field is not encrypted with it."""
+        if self.opening is None:
+            raise ParamError(
+                f"{name} needs the header Wechatpay-Serial, with the name of the key that it is encrypted with"
+            )
+        try:
+            return sensitive.decrypt(self.opening, field)
+        except SignatureInvalid:
+            raise ParamError(
+                f"{name} can't be decrypted: encrypt it with the key that Wechatpay-Serial names, RSA-OAEP, SHA-1"
+            ) from None
+
+    def sealed(self, text: str) -> str:
+        return sensitive.encrypt(self.sealing, text)
+
 
 class DefaultKey(NamedTuple):
     """A public key that signs what nobody asked for by name, from a moment on (Unix seconds)."""
 
     name: str
     active_from: int
+
+
+_MCHID, _SERIAL_NO = re.compile(r'\bmchid="([^"]*)"'), re.compile(r'\bserial_no="([^"]*)"')
 
 
 class KeyRoom:
@@ -48,12 +82,18 @@ class KeyRoom:
         default_keys: Sequence[DefaultKey],
         certificates: Sequence[Certificate],
         merchants: Mapping[str, Merchant],
+        *,
+        strict_nonce: bool = False,
     ) -> None:
-        """`default_keys`: the earliest first; the first is active from the beginning."""
+        """`default_keys`: the earliest first; the first is active from the beginning.
+
+        `strict_nonce`: take no nonce but one of 16 to 32 letters and digits.
+        """
         self._signing = signing
         self._default_keys = default_keys
         self.certificates = certificates
         self._merchants = merchants
+        self._strict_nonce = strict_nonce
         self._nobody = _nobodys_key()
 
     @classmethod
@@ -81,7 +121,7 @@ class KeyRoom:
             else:
                 raise Misconfigured(f"the newer key {entry.private} has neither a certificate nor a public_key_id")
         merchants = {entry.mchid: _merchant(entry, folder) for entry in settings.merchants}
-        return cls(signing, default_keys, certificates, merchants)
+        return cls(signing, default_keys, certificates, merchants, strict_nonce=settings.strict_nonce)
 
     def become(self, other: KeyRoom) -> None:
         """Take another one's keys from here on: the settings have changed."""
@@ -99,15 +139,15 @@ class KeyRoom:
 
         Nothing is verified yet.
         """
-        fields, _ = _parsed(authorizations)
-        merchant = self._merchants.get(fields.mchid)
-        serial = fields.serial_no.upper()
-        known = merchant is not None and any(serial == one.upper() for one in merchant.verifying)
-        return fields.mchid if known else ""
+        # Read with little work: it is asked before one request too many is refused.
+        said = authorizations[0] if len(authorizations) == 1 else ""
+        mchid, serial_no = _MCHID.search(said), _SERIAL_NO.search(said)
+        merchant = self._merchants.get(mchid[1]) if mchid else None
+        return merchant.mchid if merchant and serial_no and merchant.key(serial_no[1]) else ""
 
     def nonce_and_time(self, authorizations: Sequence[str]) -> tuple[str, int]:
         """Return the nonce of a request that was verified, and when it says it was signed (Unix seconds)."""
-        fields, _ = _parsed(authorizations)
+        fields, _ = self._parsed(authorizations)
         return fields.nonce_str, int(fields.timestamp)
 
     def sign(self, wanted: str | None, timestamp: str, body: bytes, nonce: str | None = None) -> list[tuple[str, str]]:
@@ -128,13 +168,23 @@ class KeyRoom:
 
     def signer(self, wanted: str | None, now: int) -> str:
         """Return the name of the key that signs an answer."""
-        if wanted is None:
-            return self._default(now)
-        if wanted in self._signing:
+        return self._named(wanted) or self._default(now)
+
+    def sensitive_fields(
+        self, merchant: Merchant, authorizations: Sequence[str], wanted: str | None
+    ) -> SensitiveFields:
+        """For a request that was verified. `wanted`: its Wechatpay-Serial."""
+        name = self._named(wanted)
+        signed_with = merchant.key(signature.parse_authorization(authorizations[0]).serial_no)
+        assert signed_with is not None
+        return SensitiveFields(self._signing[name] if name else None, signed_with)
+
+    def _named(self, wanted: str | None) -> str | None:
+        """The name of the signing key that was asked for, in whatever spelling of a serial."""
+        if wanted is None or wanted in self._signing:
             return wanted
-        # Named with other zeros or in other case than here: it answers by the name that it has here.
         same = keys.same_key(wanted)
-        return next((name for name in self._signing if keys.same_key(name) == same), None) or self._default(now)
+        return next((name for name in self._signing if keys.same_key(name) == same), None)
 
     def _default(self, now: int) -> str:
         active = [key.name for key in self._default_keys if key.active_from <= now]
@@ -144,31 +194,44 @@ class KeyRoom:
         """Return the merchant that signed the request.
 
         Raises:
-            SignatureInvalid: it does not hold; the message says why. Every cause takes the same work.
+            NotBelieved: it does not hold; the message says why. Every cause takes the same work.
         """
-        fields, reason = _parsed(authorizations)
+        fields, refused = self._parsed(authorizations)
         merchant = self._merchants.get(fields.mchid)
-        key = merchant.verifying.get(keys.same_key(fields.serial_no)) if merchant else None
+        key = merchant.key(fields.serial_no) if merchant else None
         if merchant is None:
-            reason = reason or f"merchant {fields.mchid[:32]!r} is not known here: add it to platform.toml"
+            refused = refused or NotBelieved(
+                Cause.MERCHANT, f"merchant {fields.mchid[:32]!r} is not known here: add it to platform.toml"
+            )
         elif key is None:
             held = ", ".join(merchant.verifying)
-            reason = reason or (
+            refused = refused or NotBelieved(
+                Cause.SERIAL,
                 f"商户证书序列号有误: merchant {merchant.mchid} has no certificate with serial "
-                f"{fields.serial_no[:64]!r}; it has {held}"
+                f"{fields.serial_no[:64]!r}; it has {held}",
             )
         message = signature.request_message(method, target, fields.timestamp, fields.nonce_str, body)
         try:
             signature.check_signature(key or self._nobody, fields.signature, message)
         except SignatureInvalid as problem:
-            reason = reason or f"错误的签名，导致验签失败: {problem}"
+            refused = refused or NotBelieved(Cause.SIGNATURE, f"错误的签名，导致验签失败: {problem}")
         try:
             signature.check_clock(fields.timestamp, now)
         except SignatureInvalid as problem:
-            reason = reason or str(problem)
-        if reason or merchant is None:
-            raise SignatureInvalid(reason or "unknown")
+            refused = refused or NotBelieved(Cause.CLOCK, str(problem))
+        if merchant is None or refused is not None:
+            raise refused or NotBelieved(Cause.MERCHANT, "unknown")
         return merchant
+
+    def _parsed(self, authorizations: Sequence[str]) -> tuple[signature.Authorization, NotBelieved | None]:
+        try:
+            if len(authorizations) != 1:
+                raise SignatureInvalid(f"the request has {len(authorizations)} Authorization headers, not one")
+            fields = signature.parse_authorization(authorizations[0])
+            signature.check_form(fields.timestamp, fields.nonce_str, strict_nonce=self._strict_nonce)
+        except SignatureInvalid as problem:
+            return _UNREADABLE, NotBelieved(Cause.FORM if authorizations else Cause.NO_AUTHORIZATION, str(problem))
+        return fields, None
 
 
 def _certificate(folder: Path, name: str, setting: str, private_name: str, private: keys.PrivateKey) -> Certificate:
@@ -196,17 +259,6 @@ def _nobodys_key() -> keys.PublicKey:
 
 # Stands in for what could not be read, so that the rest of the work is done all the same.
 _UNREADABLE = signature.Authorization("", "", "0" * 16, "0000000000", "A" * 342 + "==")
-
-
-def _parsed(authorizations: Sequence[str]) -> tuple[signature.Authorization, str | None]:
-    try:
-        if len(authorizations) != 1:
-            raise SignatureInvalid(f"the request has {len(authorizations)} Authorization headers, not one")
-        fields = signature.parse_authorization(authorizations[0])
-        signature.check_form(fields.timestamp, fields.nonce_str)
-    except SignatureInvalid as problem:
-        return _UNREADABLE, str(problem)
-    return fields, None
 
 
 def _merchant(entry: config.MerchantEntry, folder: Path) -> Merchant:

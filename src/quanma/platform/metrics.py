@@ -19,12 +19,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from .refusals import Cause
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 UNKNOWN = "unknown"
 """The operation of a request that asks for none."""
 
-REQUESTS, OVERLOAD = "requests", "overload"
+REQUESTS, OVERLOAD, REFUSALS = "requests", "overload", "refusals"
 """What is counted. The rest of a series' name is its labels."""
 
 _SERIES_MAX = 2048
@@ -56,6 +58,10 @@ class Metrics:
 
     def count_overload(self) -> None:
         cells, first = self._region.series(OVERLOAD)
+        cells[first] += 1.0
+
+    def count_refusal(self, cause: Cause) -> None:
+        cells, first = self._region.series(REFUSALS, cause.value)
         cells[first] += 1.0
 
     def note(self, *, under_way: int, connections: int) -> None:
@@ -169,6 +175,11 @@ class _Figures(Collector):
         )
         overload = CounterMetricFamily("quanma_overload_refusals", "Requests refused because too many were under way.")
         overload.add_metric((), sums.pop((OVERLOAD,), [0.0])[0])
+        refusals = CounterMetricFamily(
+            "quanma_signature_refusals", "Requests whose signature was refused.", labels=("cause",)
+        )
+        for cause in Cause:  # At 0 from the start: an alarm can be set on it.
+            refusals.add_metric((cause.value,), sums.pop((REFUSALS, cause.value), [0.0])[0])
         for (_, *labels), cells in sorted(sums.items()):
             counts = cells[_BUCKETS_AT : _BUCKETS_AT + len(BUCKETS) + 1]
             requests.add_metric(labels, sum(counts))
@@ -178,7 +189,7 @@ class _Figures(Collector):
         under_way.add_metric((), sum(one.under_way for one in standing))
         connections = GaugeMetricFamily("quanma_connections", "Open connections.")
         connections.add_metric((), sum(one.connections for one in standing))
-        return [requests, seconds, overload, under_way, connections, *_processes(self._figures)]
+        return [requests, seconds, overload, refusals, under_way, connections, *_processes(self._figures)]
 
 
 def _buckets(counts: list[float]) -> Iterator[tuple[str, float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import ipaddress
 import logging
 import resource
 import signal
@@ -78,6 +79,7 @@ def serve(
             requests_per_second=requests_per_second / workers if requests_per_second else None,
             refuse_replays=settings.refuse_replays,
             private_callbacks=private_callbacks,
+            explain=settings.explain,
             product_stocks=settings.product_coupon_stocks,
             beside=[Notifier(pool, keyroom, allow_private=private_callbacks), keywatch],
             metrics=Metrics(figures, place),
@@ -88,6 +90,8 @@ def serve(
     figures = Figures(workers)
     counts = Counts(workers) if workers > 1 else None
     with bind(host or settings.host, settings.port if port is None else port) as listening:
+        if settings.explain:
+            _refuse_strangers(listening)
         logs.begin(settings.log_format)
         if counts is None:
             work(0, lambda: announce(listening))
@@ -113,6 +117,16 @@ def bind(host: str, port: int) -> socket.socket:
             f"can't listen on {host}:{port}: {problem.strerror}: name another with --host and --port"
         ) from None
     return listening
+
+
+def _refuse_strangers(listening: socket.socket) -> None:
+    """Raises Misconfigured: others than this machine's could be told why a signature failed."""
+    host = listening.getsockname()[0]
+    if not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+        raise Misconfigured(
+            f"explain = true tells callers why their signature failed, and {host} is not a loopback address: "
+            "take the line out of platform.toml, or listen on 127.0.0.1"
+        )
 
 
 def announce(listening: socket.socket) -> None:

@@ -17,6 +17,7 @@ from ..client.exchange import Patience
 from ..errors import (
     ClockWrong,
     NotSent,
+    NotThePlatform,
     ParamError,
     QuanmaError,
     RateLimited,
@@ -233,6 +234,8 @@ class Uploader:
             self._ledger.unknown(batch)
             if isinstance(error, ClockWrong):
                 self._doubt(f"set this machine's clock: {error}")
+            elif isinstance(error, NotThePlatform) and error.status_code >= 400:
+                self._doubt(str(error))
             self._failed(now, error)
         else:
             # Our own check refused it, or a setting is wrong: no other batch would fare better.

@@ -157,6 +157,29 @@ def json_value(body: bytes) -> Any:
     return value
 
 
+_ERROR_CODE = re.compile(r"[A-Z][A-Z0-9_]*")
+"""Source: all that are documented or seen are written so."""
+
+
+def is_platforms(status_code: int, body: bytes) -> bool:
+    """Return whether a body is of the platform's form: of a failure an object with an error code, else any object.
+
+    An empty one is of that form where the status says that there is none. Gateways have JSON too, without a code in
+    words: `{"message": …}`, `{"code": 404}`, `{"status": 404, "path": …}`.
+    """
+    succeeded = 200 <= status_code < 300
+    if not body:
+        return succeeded
+    try:
+        content = msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(content, dict):
+        return False
+    code = content.get("code")
+    return succeeded or (isinstance(code, str) and _ERROR_CODE.fullmatch(code) is not None)
+
+
 def decode_error(
     status_code: int, headers: Mapping[str, str], body: bytes, *, verified: bool, now: float
 ) -> PlatformError:

@@ -2,6 +2,7 @@
 
 WECHATPAY2-SHA256-RSA2048 is RSA PKCS#1 v1.5 with SHA-256 over lines that each end in LF, the last one too.
 The clock is an argument. Source: documented, but for the ±300 s and the forms of the fields, which are our choice.
+No length of a nonce is documented: most SDKs send 32 letters and digits, others 9 to 13, or a UUID with its dashes.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ WINDOW_SECONDS = 300
 PROBE = "WECHATPAY/SIGNTEST/"
 
 _TIMESTAMP = re.compile(r"[0-9]{10}")
-_NONCE = re.compile(r"[0-9A-Za-z]{16,32}")
-_FIELD = re.compile(r'(mchid|serial_no|nonce_str|timestamp|signature)="([^"]*)"')
+_NONCE = re.compile(r"[!#-~]{1,128}")
+_STRICT_NONCE = re.compile(r"[0-9A-Za-z]{16,32}")
+_FIELD = re.compile(r' ?(mchid|serial_no|nonce_str|timestamp|signature)="([^"]*)"(?:,|\Z)')
 _USUAL = re.compile(
     rf'{SCHEME} mchid="([^"]*)",nonce_str="([^"]*)",timestamp="([^"]*)",serial_no="([^"]*)",signature="([^"]*)"'
 )
@@ -85,13 +87,17 @@ def parse_authorization(header: str) -> Authorization:
     if scheme != SCHEME:
         raise SignatureInvalid(f"the Authorization scheme is {scheme[:40]!r}, not {SCHEME}")
     fields: dict[str, str] = {}
-    for part in rest.split(","):
-        field = _FIELD.fullmatch(part.removeprefix(" "))
+    end = 0
+    while True:
+        field = _FIELD.match(rest, end)  # Not split at commas: a nonce may hold one.
         if field is None:
             raise SignatureInvalid("the Authorization header has a part that is none of its five fields")
         if field[1] in fields:
             raise SignatureInvalid(f"the Authorization header has {field[1]} twice")
         fields[field[1]] = field[2]
+        end = field.end()
+        if not field[0].endswith(","):
+            break
     if missing := set(Authorization._fields) - fields.keys():
         raise SignatureInvalid(f"the Authorization header has no {', '.join(sorted(missing))}")
     return Authorization(**fields)
@@ -115,12 +121,14 @@ def parse_answer(headers: Iterable[tuple[str, str]]) -> AnswerSignature:
     return AnswerSignature(**found)
 
 
-def check_form(timestamp: str, nonce: str) -> None:
+def check_form(timestamp: str, nonce: str, *, strict_nonce: bool = False) -> None:
     """Raises SignatureInvalid: a field is not in its one form."""
     if not _TIMESTAMP.fullmatch(timestamp):
         raise SignatureInvalid("the timestamp is not ten digits of Unix seconds")
     if not _NONCE.fullmatch(nonce):
-        raise SignatureInvalid("the nonce is not 16 to 32 letters and digits")
+        raise SignatureInvalid("the nonce is not 1 to 128 visible ASCII characters without the quote")
+    if strict_nonce and not _STRICT_NONCE.fullmatch(nonce):
+        raise SignatureInvalid("the nonce is not 16 to 32 letters and digits, as strict_nonce asks for")
 
 
 def check_clock(timestamp: str, now: float) -> None:

@@ -16,7 +16,7 @@ async function asked(request) {
 }
 
 // A signed round trip, the platform's certificates, a picture for the coupon.
-await asked(v3.security.echo.post({ message: '券' }));
+await asked(v3.security.echo.post({ echo_message: '券' }));
 await asked(v3.certificates.get());
 const picture = readFileSync(config.picture);
 const form = new Multipart();

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -133,6 +133,23 @@ def no_code(stock_id: str, coupon_code: str) -> ResourceNotExists:
 
 def code_is_given(coupon_code: str) -> RequestRefused:
     return RequestRefused(f"券code已发放: code {masked(coupon_code)} is a user's coupon: deactivate that instead")
+
+
+# Repeats
+
+
+def same_request(first: str, asked: str) -> bool:
+    """Return whether two requests, as JSON, are one and the same. A field that is null is one that is not there:
+
+    a version that knows more fields writes them, and must still know a repeat of what an older one wrote.
+    """
+    return first == asked or _without_nulls(msgspec.json.decode(first)) == _without_nulls(msgspec.json.decode(asked))
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(field) for name, field in value.items() if field is not None}
+    return [_without_nulls(one) for one in value] if isinstance(value, list) else value
 
 
 # Coupons

@@ -257,7 +257,7 @@ async def once(
     )
     if known is not None:
         first, told = known
-        if first != asked:
+        if not answers.same_request(first, asked):
             raise RequestRefused(f"same {number_field}, different request: nothing was changed, use a new number")
         return msgspec.json.decode(told, type=answer)
     result = await work()

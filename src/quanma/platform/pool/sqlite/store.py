@@ -166,7 +166,7 @@ class Store:
         number = getattr(request, number_field)
         where = "stock_id = ? AND operation = ? AND number = ?"
         for first in self.rows.read(DONE, where, stock_id, operation, number):
-            if first.request != asked:
+            if not answers.same_request(first.request, asked):
                 raise RequestRefused(f"same {number_field}, different request: nothing was changed, use a new number")
             return msgspec.json.decode(first.answer, type=answer)
         result = work()
