@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
+from collections import defaultdict
+from collections.abc import AsyncGenerator
 
 import asyncpg
 
-from ....api.couponcodes import DeleteCode
-from ....errors import Misconfigured, RequestRefused, ResourceNotExists, StoreUnavailable
+from ....errors import Misconfigured, StoreUnavailable
 from ....wire.times import rfc3339
-from ..issued_codes import IssuedCode
-from ..standing import Reconciled, Standing
-from . import PostgresPool, schema
-from .link import CONNECT_SECONDS, SETTINGS, Connection, check_ground, with_primary
+from .. import reconciling
+from ..issued_codes import IssuedFile
+from ..reconciling import Decision, Fate, Pair
+from ..standing import Standing
+from . import schema
+from .link import CONNECT_SECONDS, SETTINGS, Connection, Link, check_ground, with_primary
+from .turn import Turn
 
 
 async def migrate(url: str, *, distributed: bool) -> list[str]:
@@ -42,41 +45,78 @@ async def standing(url: str) -> Standing:
         last_upload_at = await connection.fetchval("SELECT max(success_at) FROM upload")
         last_coupon_at = await connection.fetchval("SELECT max(sent_at) FROM coupon")
         latest = [None if at is None else rfc3339(at) for at in (last_upload_at, last_coupon_at)]
-        return Standing(fenced, None, stocks, codes, available, coupons, *latest)
+        return Standing(fenced, reconciling.NOT_KNOWN, stocks, codes, available, coupons, *latest)
 
 
-async def reconcile(url: str, issued: Sequence[IssuedCode], now: int) -> Reconciled:
-    """Take codes that were given out elsewhere out of the pool, then lift the fence. May be repeated from the start."""
-    taken_out, known, unknown = 0, list[int](), list[int]()
+async def reconcile(
+    url: str, issued: IssuedFile | None, now: int, *, accept_short: int | None, dry_run: bool
+) -> Decision:
+    """Take codes that were given out elsewhere out of the pool, then lift the fence: all of it, or nothing."""
     async with connected(url) as connection:
-        creators = {
-            str(stock_id): str(mchid) for stock_id, mchid in await connection.fetch("SELECT stock_id, mchid FROM stock")
-        }
-        pool = PostgresPool(url)
-        try:
-            for line, stock_id, coupon_code in issued:
-                request = DeleteCode(
-                    stock_id=stock_id, coupon_code=coupon_code, delete_request_no=f"reconciled {coupon_code}"
-                )
-                try:
-                    await pool.delete_code(creators.get(stock_id, ""), request, now)
-                    taken_out += 1
-                except ResourceNotExists:
-                    unknown.append(line)
-                except RequestRefused:
-                    known.append(line)
+        await schema.check(connection)
+        async with connection.transaction():
+            fenced = await schema.fence(connection) is not None
+            codes: dict[str, list[str]] = defaultdict(list)
+            for stock_id, coupon_code in sorted(reconciling.pairs(issued, reconciling.NOT_KNOWN)):
+                codes[stock_id].append(coupon_code)
+            stocks = {str(stock_id) for (stock_id,) in await connection.fetch("SELECT stock_id FROM stock")}
+            turns: dict[str, Turn] = {}
+            fates: dict[Pair, Fate] = {}
+            positions: dict[Pair, int] = {}
+            link = Link(url)
+            for stock_id, of_stock in codes.items():
+                if stock_id not in stocks:
+                    fates.update(((stock_id, coupon_code), Fate.NO_STOCK) for coupon_code in of_stock)
                     continue
+                turn = turns[stock_id] = await Turn.begin(connection, link, stock_id)
+                for coupon_code, position, given, barred in await connection.fetch(_FATES, stock_id, of_stock):
+                    absent = Fate.ABSENT if turn.facts.takes_uploads else Fate.OPEN
+                    free = Fate.FREE if position is not None else Fate.KEPT_OUT if barred else absent
+                    fates[stock_id, coupon_code] = Fate.GIVEN if given else free
+                    positions[stock_id, coupon_code] = position
+            decision = reconciling.decide(
+                issued, reconciling.NOT_KNOWN, fates, stocks, fenced=fenced, accept_short=accept_short
+            )
+            if decision.refused or dry_run:
+                return decision
+            for stock_id, turn in turns.items():
+                free_codes = [coupon_code for of, coupon_code in decision.take_out if of == stock_id]
+                kept_out = [coupon_code for of, coupon_code in decision.keep_out if of == stock_id] + free_codes
                 await connection.execute(
-                    "INSERT INTO barred (stock_id, coupon_code, barred_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+                    "INSERT INTO deletion (stock_id, delete_request_no, position, coupon_code, deleted_at)"
+                    " SELECT $1, no, position, coupon_code, $5 FROM unnest($2::text[], $3::bigint[], $4::text[])"
+                    " AS gone(no, position, coupon_code)",
                     stock_id,
-                    coupon_code,
+                    [reconciling.delete_request_no(coupon_code) for coupon_code in free_codes],
+                    [positions[stock_id, coupon_code] for coupon_code in free_codes],
+                    free_codes,
                     now,
                 )
-        finally:
-            await pool.close()
-        async with connection.transaction():
-            await schema.lift_fence(connection)
-    return Reconciled(taken_out, known, unknown)
+                await connection.execute(
+                    "DELETE FROM code WHERE stock_id = $1 AND coupon_code = ANY($2::text[])", stock_id, free_codes
+                )
+                await connection.execute(
+                    "INSERT INTO barred (stock_id, coupon_code, barred_at)"
+                    " SELECT $1, coupon_code, $3 FROM unnest($2::text[]) AS kept(coupon_code) ON CONFLICT DO NOTHING",
+                    stock_id,
+                    kept_out,
+                    now,
+                )
+                turn.tally.deleted += len(free_codes)
+                turn.tally.stale += len(free_codes)
+                await turn.end()
+            if fenced:
+                await schema.lift_fence(connection)
+            return decision
+
+
+_FATES = """
+SELECT o.coupon_code,
+       (SELECT c.position FROM code c WHERE c.stock_id = $1 AND c.coupon_code = o.coupon_code),
+       EXISTS (SELECT FROM coupon k WHERE k.stock_id = $1 AND k.coupon_code = o.coupon_code),
+       EXISTS (SELECT FROM barred b WHERE b.stock_id = $1 AND b.coupon_code = o.coupon_code)
+  FROM unnest($2::text[]) AS o(coupon_code)
+"""
 
 
 @contextlib.asynccontextmanager
