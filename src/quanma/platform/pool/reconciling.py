@@ -283,7 +283,7 @@ def _why_not_enough(
         if absent:
             reasons.append(
                 f"{told_lines(absent)}: this copy does not hold the code: a slip, or of an upload since"
-                + (f" ({_counted(lacking.codes, 'code')} were uploaded since)" if lacking.codes else "")
+                + (f" ({_counted(lacking.codes, 'code')} uploaded since)" if lacking.codes else "")
             )
         return [*reasons, go_on]
     if accept_short:

@@ -103,7 +103,7 @@ class MarkFile:
             return None
         except OSError as problem:
             raise StoreUnavailable(f"{self.path} can't be read: {problem.strerror}: correct its mode") from None
-        with open(descriptor, "rb") as file:
+        try:
             mode = os.fstat(descriptor).st_mode
             if not stat.S_ISREG(mode):
                 raise StoreUnavailable(f"{self.path} is no file: remove it, and run `quanma reconcile`")
@@ -112,10 +112,11 @@ class MarkFile:
                     f"{self.path} has mode {stat.S_IMODE(mode):04o}, so others can change or read what was given out "
                     f"last: chmod 600 {self.path}"
                 )
-            try:
-                return _read(file.read(_BYTES + 1))
-            except OSError as problem:
-                raise StoreUnavailable(f"{self.path} can't be read: {problem.strerror}: look at its disk") from None
+            return _read(os.pread(descriptor, _BYTES + 1, 0))
+        except OSError as problem:
+            raise StoreUnavailable(f"{self.path} can't be read: {problem.strerror}: look at its disk") from None
+        finally:
+            os.close(descriptor)
 
     def make(self, mark: Mark) -> None:
         """Write a mark in place of any other, durably. Raises StoreUnavailable: the folder does not let us."""

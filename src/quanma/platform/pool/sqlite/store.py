@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+import zlib
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -309,7 +310,8 @@ def coupon_seen(coupon: CouponFacts) -> Sequence[object]:
 
 
 def upload_seen(row: UploadRow) -> Sequence[object]:
-    return row.upload_id, row.stock_id, row.upload_request_no, row.first_position, row.code_count, row.success_at
+    codes = zlib.crc32(row.codes.encode())
+    return row.upload_id, row.stock_id, row.upload_request_no, row.first_position, codes, row.success_at
 
 
 def codes_in(text: str) -> list[str]:
