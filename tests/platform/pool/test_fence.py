@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import apsw
@@ -333,7 +333,7 @@ def test_a_mark_can_be_written_again_without_anyone_asking(pool: DrivenPool, tmp
 
 
 @contextlib.contextmanager
-def no_room_for_the_mark(folder: Path) -> Iterator[None]:
+def no_room_for_the_mark(folder: Path) -> Generator[None, None, None]:
     """Its open file is a full device for a while."""
     mark = folder / "quanma.db.mark"
     (descriptor,) = (

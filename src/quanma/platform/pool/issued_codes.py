@@ -130,6 +130,7 @@ _Rows = list[tuple[int, list[str]]]
 def _best_separated(path: Path, text: str, separators: str) -> tuple[_Rows, _Columns | None, int]:
     """The rows, the columns, and which row is the header: -1 and None where none is."""
     problem: SourceUnreadable | None = None
+    rows: _Rows = []
     for separator in separators:
         try:
             rows = list(_rows(path, text, separator))

@@ -73,7 +73,8 @@ async def reconcile(
                     absent = Fate.ABSENT if turn.facts.takes_uploads else Fate.OPEN
                     free = Fate.FREE if position is not None else Fate.KEPT_OUT if barred else absent
                     fates[stock_id, coupon_code] = Fate.GIVEN if given else free
-                    positions[stock_id, coupon_code] = position
+                    if position is not None:
+                        positions[stock_id, coupon_code] = int(position)
             decision = reconciling.decide(
                 issued, reconciling.NOT_KNOWN, fates, stocks, fenced=fenced, accept_short=accept_short
             )
