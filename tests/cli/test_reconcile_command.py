@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from quanma.api.events import CHANNEL_API, CONTENT_TYPE, COUPON_SEND, CouponSent
-from quanma.errors import NotEnough, PoolFenced, SourceUnreadable
+from quanma.errors import NotEnough, PoolFenced, SourceUnreadable, StoreUnavailable
 from quanma.platform.pool import open_pool
 from tests.cli.conftest import Run
 from tests.conftest import SQLITE
@@ -243,6 +243,20 @@ def test_what_is_missing_is_known_after_a_fenced_pool_went_on_with_all_else(dril
     status, said = drill.reconcile("--issued", drill.table(drill.since[1:]))
     assert (status, "50 missing, 49 accounted for" in said) == (1, True)
     assert drill.reconcile("--issued", drill.table(drill.since))[0] == 0
+
+
+def test_where_the_mark_cant_be_written_nothing_is_done(drill: Drill) -> None:
+    mark = drill.world / "quanma.db.mark"
+    mark.rename(drill.world / "kept")
+    mark.symlink_to(drill.world / "not mounted" / "mark")
+    before = drill.reconcile()
+    with pytest.raises(StoreUnavailable, match="can't be written: No such file or directory"):
+        drill.reconcile("--issued", drill.table(drill.since))
+    assert drill.reconcile() == before
+    (drill.world / "kept").rename(mark)
+    assert drill.reconcile("--issued", drill.table(drill.since))[0] == 0
+    drill.draw_to_the_end()
+    assert len(drill.issued) == len(set(drill.issued))
 
 
 @pytest.mark.both_back_ends

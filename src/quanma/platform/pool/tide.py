@@ -20,7 +20,8 @@ import stat
 import struct
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -38,6 +39,9 @@ _FORMAT_1 = struct.Struct("<8s16sQQQ")
 _CHECKSUM = struct.Struct("<I")
 _BYTES = _FORMAT.size + _CHECKSUM.size
 """Less than a disk writes at once: after a power failure it is the old one or the new one."""
+
+
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Seen(NamedTuple):
@@ -68,10 +72,10 @@ class Mark(NamedTuple):
 class Latest(NamedTuple):
     """The last coupon, upload and deletion of a pool: the id of each, and what it says for good."""
 
-    coupon: Sequence[object] | None
+    coupon: tuple[object, ...] | None
     """Its id, stock and code first."""
-    upload: Sequence[object] | None
-    deletion: Sequence[object] | None
+    upload: tuple[object, ...] | None
+    deletion: tuple[object, ...] | None
     codes: int
     """Ever uploaded, to all stocks."""
 
@@ -133,6 +137,14 @@ class MarkFile:
                 os.fsync(folder)
             finally:
                 os.close(folder)
+        except OSError as problem:
+            raise StoreUnavailable(_unwritable(self.path, problem)) from None
+
+    def check_writable(self) -> None:
+        """Before something is done that must be marked. Raises StoreUnavailable."""
+        try:
+            # Where there was none, an empty one is damaged, which is a fence as well.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as problem:
             raise StoreUnavailable(_unwritable(self.path, problem)) from None
 
@@ -201,13 +213,14 @@ def _read(content: bytes) -> Mark:
     )
 
 
-def seen(row: Sequence[object] | None) -> Seen:
+def seen(row: tuple[object, ...] | None) -> Seen:
     """A row whose first column is its id."""
     return Seen() if row is None else Seen(int(str(row[0])), digest(row))
 
 
-def digest(row: Sequence[object]) -> bytes:
-    return blake2b(msgspec.msgpack.encode(list(row)), digest_size=16).digest()
+@lru_cache(8)  # Most commits bring one of the three.
+def digest(row: tuple[object, ...]) -> bytes:
+    return blake2b(_encode(row), digest_size=16).digest()
 
 
 def marked(mark: Mark, commits: int, latest: Latest) -> Mark:

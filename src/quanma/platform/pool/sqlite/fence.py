@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -110,7 +110,7 @@ def _coupon_is_there(store: Store, mark: Mark) -> bool:
     return _is(Seen(mark.coupons, mark.coupon_digest), coupon_seen(row.facts))
 
 
-def _is(known: Seen, row: Sequence[object]) -> bool:
+def _is(known: Seen, row: tuple[object, ...]) -> bool:
     return known.digest == digest(row)
 
 

@@ -65,6 +65,7 @@ class Stopped:
         )
         if decision.refused or dry_run:
             return decision
+        self._file.check_writable()
         with store.db:
             for stock_id, coupon_code in decision.take_out:
                 self._take_out(stock_id, coupon_code, now)

@@ -297,7 +297,7 @@ def _pieces(rows: Iterable[CouponRow]) -> Iterator[list[CouponRow]]:
         yield piece
 
 
-def coupon_seen(coupon: CouponFacts) -> Sequence[object]:
+def coupon_seen(coupon: CouponFacts) -> tuple[object, ...]:
     """What a mark remembers of a coupon: what none of its later steps changes."""
     return (
         coupon.coupon_id,
@@ -309,7 +309,7 @@ def coupon_seen(coupon: CouponFacts) -> Sequence[object]:
     )
 
 
-def upload_seen(row: UploadRow) -> Sequence[object]:
+def upload_seen(row: UploadRow) -> tuple[object, ...]:
     codes = zlib.crc32(row.codes.encode())
     return row.upload_id, row.stock_id, row.upload_request_no, row.first_position, codes, row.success_at
 
