@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from quanma.api.events import CHANNEL_API, CONTENT_TYPE, COUPON_SEND, CouponSent
-from quanma.errors import NotEnough, PoolFenced, SourceUnreadable, StoreUnavailable
+from quanma.errors import NotEnough, PoolFenced, RequestRefused, SourceUnreadable, StoreUnavailable
 from quanma.platform.pool import open_pool
 from tests.cli.conftest import Run
 from tests.conftest import SQLITE
@@ -272,3 +272,20 @@ def test_a_merchants_own_number_leaves_no_code_to_be_drawn(drill: Drill) -> None
     assert (status, "50 taken out of the pool" in said) == (0, True)
     drill.draw_to_the_end()
     assert len(drill.issued) == OLD + SINCE + LEFT == len(set(drill.issued))
+
+
+@pytest.mark.both_back_ends
+def test_a_code_that_a_merchant_chose_is_kept_out_too(drill: Drill) -> None:
+    """In a stock that takes no uploads a code comes with its coupon: the copy does not hold those given out since."""
+    drill.pool = drill.opened()
+    chosen = drill.pool.create(coupon_code_mode="MERCHANT_API", out_request_no="chosen")
+    drill.pool.close()
+    rows = "".join(f"{chosen},OWN{number}\n" for number in range(3))
+    assert drill.reconcile("--issued", drill.file(Path(drill.table(drill.since)).read_text() + rows))[0] == 0
+    drill.pool = drill.opened()
+    try:
+        with pytest.raises(RequestRefused):
+            drill.pool.send(chosen, "oNew", coupon_code="OWN1")
+        assert drill.pool.send(chosen, "oNew", coupon_code="OWN9") == "OWN9"
+    finally:
+        drill.pool.close()
