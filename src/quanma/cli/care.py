@@ -103,9 +103,7 @@ def reconcile(
         return 1
     done = care.reconcile(url, folder, file, int(time.time()), accept_short=accept_short, dry_run=dry_run)
     if file is not None:
-        _show_read(file, done)
-    for named in done.by_itself:
-        click.echo(f"  {masked(named.coupon_code)} of stock {named.stock_id}: given out last, as the mark knows")
+        _show_read(file, done, dry_run=dry_run)
     still = "the pool stays fenced" if standing.fenced is not None else "the pool is as it was"
     if done.refused:
         click.echo("REFUSED, nothing was changed:")
@@ -113,6 +111,9 @@ def reconcile(
             click.echo(f"  {reason}")
         click.echo(still)
         return 1
+    for named in done.by_itself:
+        told = f"{masked(named.coupon_code)} of stock {named.stock_id}"
+        click.echo(f"  {told}: known here as given out since, though no line names it: taken out too")
     if dry_run:
         lifted = ", and the fence lifted" if standing.fenced is not None else ""
         click.echo(f"dry run: {len(done.take_out):,} codes would be taken out{lifted}; nothing was changed, {still}")
@@ -126,7 +127,7 @@ def reconcile(
     return 0
 
 
-def _show_read(file: issued_codes.IssuedFile, done: Decision) -> None:
+def _show_read(file: issued_codes.IssuedFile, done: Decision, *, dry_run: bool) -> None:
     def told(lines: Sequence[int], what: str) -> None:
         if lines:
             click.echo(f"  {file.name}, {reconciling.told_lines(lines)}: {what}")
@@ -136,7 +137,7 @@ def _show_read(file: issued_codes.IssuedFile, done: Decision) -> None:
     told(done.again, "taken out already, by an earlier line or an earlier reconcile")
     if file.left_out:
         click.echo(f"  {file.name}: {file.left_out:,} events of another kind were left aside")
-    outcome = "taken out of the pool" if not done.refused else "free here"
+    outcome = "free here" if done.refused or dry_run else "taken out of the pool"
     of_file = len(done.take_out) - sum((one.stock_id, one.coupon_code) in done.take_out for one in done.by_itself)
     rest = len(file.codes) - of_file - len(done.known) - len(done.absent) - len(done.again)
     others = (f", {len(done.again):,} again" if done.again else "") + (f", {rest:,} others" if rest else "")

@@ -75,7 +75,8 @@ def test_what_accounts_for_all_is_done(codes: Sequence[str | Pair], lacking: Lac
 @pytest.mark.parametrize(
     ("codes", "lacking", "accept_short", "reasons"),
     [
-        ([], THREE, None, ["holds no code", "--nothing-issued"]),
+        ([], THREE, None, ["holds no code", "3 coupons missing, 0 accounted for"]),
+        ([], NOT_KNOWN, None, ["holds no code", "--nothing-issued"]),
         ([], THREE, 3, ["holds no code"]),
         (["F1"], THREE, None, ["3 missing, 1 accounted for", "--accept-short 2"]),
         (["F1", "F1", "F1"], THREE, None, ["3 missing, 1 accounted for"]),

@@ -148,7 +148,7 @@ def decide(
     read = _Read(lines, {fate: [pair for pair in lines if fates[pair] is fate] for fate in Fate})
     missing = lacking.missing if fenced else None
     short = _short(read, lacking) if fenced else 0
-    refused = [] if issued is None else _why_unfit(issued, read, stocks)
+    refused = [] if issued is None else _why_unfit(issued, read, missing, stocks)
     if not refused:
         refused = _why_not_enough(issued, read, lacking, missing, short, accept_short, fenced=fenced)
     by_itself = [one for one in _all_named(lacking) if _pair(one) not in lines]
@@ -188,15 +188,14 @@ class _Read(NamedTuple):
     by_fate: Mapping[Fate, Sequence[Pair]]
 
 
-def _why_unfit(issued: IssuedFile, read: _Read, stocks: Collection[str]) -> list[str]:
+def _why_unfit(issued: IssuedFile, read: _Read, missing: int | None, stocks: Collection[str]) -> list[str]:
     """Why the file can't be what it should be, whatever is missing."""
     if not read.lines:
         others = f", only {_counted(issued.left_out, 'event')} of another kind" if issued.left_out else ""
-        reason = (
-            f"{issued.name} holds no code{others}: if nothing was given out since the copy was made, say "
-            "--nothing-issued"
-        )
-        return [reason]
+        if missing:
+            coupons = _counted(missing, "coupon")
+            return [f"{issued.name} holds no code{others}: {coupons} missing, 0 accounted for: list them"]
+        return [f"{issued.name} holds no code{others}: if nothing was given out since the copy, say --nothing-issued"]
     of_no_stock = read.by_fate[Fate.NO_STOCK]
     if any(coupon_code in stocks for _, coupon_code in of_no_stock):
         reason = (
