@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from ..errors import masked
 from ..platform import config
-from ..platform.pool import care, house, issued_codes
+from ..platform.pool import care, house, issued_codes, reconciling
+from ..platform.pool.reconciling import Decision
 from ..platform.pool.standing import Standing
 
 _config = click.option(
@@ -57,40 +60,91 @@ def backup(config_path: Path, database: str | None, to: Path) -> None:
 @click.option(
     "--issued",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="CSV of codes that were given out since the copy was made: stock_id,coupon_code[,…].",
+    help="File of codes that were given out since the copy was made: a table with the columns stock_id and "
+    "coupon_code (批次号, 券码), or what `quanma listen` kept.",
 )
 @click.option("--nothing-issued", is_flag=True, help="Nothing was given out since the copy was made.")
-def reconcile(config_path: Path, database: str | None, issued: Path | None, nothing_issued: bool) -> int:
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
+@click.option(
+    "--accept-short",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Go on although N missing coupons are not accounted for: exactly so many.",
+)
+def reconcile(
+    config_path: Path,
+    database: str | None,
+    issued: Path | None,
+    nothing_issued: bool,
+    dry_run: bool,
+    accept_short: int | None,
+) -> int:
     """Show whether the pool is fenced, and lift the fence: say what was given out that this copy does not know.
 
-    A SQLite pool must be stopped. Exit status 1 while it is fenced.
+    Nothing is changed unless that accounts for the coupons that are known to be missing. A SQLite pool must be
+    stopped. Exit status 1 while it is fenced, and for a file that is refused, in a dry run too.
     """
     if issued is not None and nothing_issued:
         raise click.UsageError("--issued and --nothing-issued exclude each other")
+    if issued is None and not nothing_issued and (dry_run or accept_short is not None):
+        raise click.UsageError("--dry-run and --accept-short go with --issued FILE or --nothing-issued")
     url, folder = database_of(config_path, database)
+    # Before the pool is looked at: a file that can't be read is told alone.
+    file = None if issued is None else issued_codes.read_issued(issued)
     standing = care.standing(url, folder)
     _show(standing)
-    if standing.fenced is None:
+    if standing.fenced is None and file is None:
         click.echo("not fenced: there is nothing to reconcile")
         return 0
-    if issued is None and not nothing_issued:
+    if file is None and not nothing_issued:
         click.echo("  next: find out which codes were given out since: the merchants' events and orders tell. Then")
         click.echo("        quanma reconcile --issued FILE      takes them out and lifts the fence")
         click.echo("        quanma reconcile --nothing-issued   lifts it on your word")
         return 1
-    codes = issued_codes.read_issued(issued) if issued is not None else []
-    done = care.reconcile(url, folder, codes, int(time.time()))
-    if issued is not None:
-        for line in done.known:
-            click.echo(f"  {issued}, line {line}: given out before the copy was made: left as it is")
-        for line in done.unknown:
-            click.echo(f"  {issued}, line {line}: this copy does not hold the code: it will be no new one")
-        click.echo(
-            f"{len(codes):,} codes read: {done.taken_out:,} taken out of the pool, {len(done.known):,} known as given "
-            f"out, {len(done.unknown):,} not held"
-        )
-    click.echo("the fence is lifted: the pool gives out codes again")
+    done = care.reconcile(url, folder, file, int(time.time()), accept_short=accept_short, dry_run=dry_run)
+    if file is not None:
+        _show_read(file, done, dry_run=dry_run)
+    still = "the pool stays fenced" if standing.fenced is not None else "the pool is as it was"
+    if done.refused:
+        click.echo("REFUSED, nothing was changed:")
+        for reason in done.refused:
+            click.echo(f"  {reason}")
+        click.echo(still)
+        return 1
+    for named in done.by_itself:
+        told = f"{masked(named.coupon_code)} of stock {named.stock_id}"
+        click.echo(f"  {told}: known here as given out since, though no line names it: taken out too")
+    if dry_run:
+        lifted = ", and the fence lifted" if standing.fenced is not None else ""
+        click.echo(f"dry run: {len(done.take_out):,} codes would be taken out{lifted}; nothing was changed, {still}")
+        return 0
+    if done.short:
+        click.echo(f"{done.short:,} coupons that are missing were accepted as not accounted for")
+    if standing.fenced is None:
+        click.echo("the pool was not fenced: it gives out codes as before, but for those that were taken out")
+    else:
+        click.echo("the fence is lifted: the pool gives out codes again")
     return 0
+
+
+def _show_read(file: issued_codes.IssuedFile, done: Decision, *, dry_run: bool) -> None:
+    def told(lines: Sequence[int], what: str) -> None:
+        if lines:
+            click.echo(f"  {file.name}, {reconciling.told_lines(lines)}: {what}")
+
+    told(done.known, "given out before the copy was made: left as it is")
+    told(done.absent, "this copy does not hold the code: it will be no new one")
+    told(done.again, "taken out already, by an earlier line or an earlier reconcile")
+    if file.left_out:
+        click.echo(f"  {file.name}: {file.left_out:,} events of another kind were left aside")
+    outcome = "free here" if done.refused or dry_run else "taken out of the pool"
+    of_file = len(done.take_out) - sum((one.stock_id, one.coupon_code) in done.take_out for one in done.by_itself)
+    rest = len(file.codes) - of_file - len(done.known) - len(done.absent) - len(done.again)
+    others = (f", {len(done.again):,} again" if done.again else "") + (f", {rest:,} others" if rest else "")
+    click.echo(
+        f"{len(file.codes):,} codes read: {of_file:,} {outcome}, {len(done.known):,} known as given "
+        f"out, {len(done.absent):,} not held{others}"
+    )
 
 
 @click.command()
@@ -134,8 +188,8 @@ def _show(standing: Standing) -> None:
 
     if standing.fenced is not None:
         click.echo(f"FENCED, nothing is given out: {standing.fenced}")
-    if standing.missing is not None:
-        click.echo(f"  missing    {standing.missing}")
+    if (missing := standing.lacking.told()) is not None:
+        click.echo(f"  missing    {missing}")
     click.echo(f"  stocks     {standing.stocks:,}")
     uploads = when(standing.last_upload_at)
     click.echo(f"  codes      {standing.codes:,}, of them {standing.available:,} free; uploads: {uploads}")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
 import shutil
+import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import apsw
 import pytest
 
 from quanma.errors import NotEnough, PoolFenced, StoreUnavailable
-from quanma.platform.pool import open_pool, steps
+from quanma.platform.pool import care, open_pool, steps
 from quanma.platform.pool.tide import Mark, MarkDamaged, MarkFile, why_fenced
 from tests.contract.driver import DrivenPool
 
@@ -26,6 +31,7 @@ POOL = Mark(b"p" * 16, 100, 50, 7)
         (POOL._replace(commits=99, coupons=49), None),  # After a power failure.
         (POOL._replace(commits=101, coupons=50), "1 acknowledged commit are missing"),
         (POOL._replace(commits=103, coupons=52), "3 acknowledged commits with 2 coupons are missing"),
+        (POOL._replace(commits=103, coupons=50), "3 acknowledged commits are missing"),
         (POOL._replace(inode=8), "written for another file"),
         (POOL._replace(pool_id=b"q" * 16), "another pool's"),
         (None, "is not there"),
@@ -35,6 +41,10 @@ POOL = Mark(b"p" * 16, 100, 50, 7)
 def test_what_the_mark_says(mark: Mark | None, reason: str | None) -> None:
     said = why_fenced(POOL, mark)
     assert said is None if reason is None else reason in str(said)
+
+
+def test_a_pool_that_holds_as_much_as_its_mark_and_not_the_same_is_an_older_copy() -> None:
+    assert "coupon 50, acknowledged before, is not there" in str(why_fenced(POOL, POOL, "coupon 50"))
 
 
 @pytest.fixture
@@ -132,7 +142,7 @@ def test_an_empty_pool_needs_no_mark(pool: DrivenPool, tmp_path: Path) -> None:
     pool.close()
 
 
-@pytest.mark.parametrize("bit", range(0, 68 * 8, 37))
+@pytest.mark.parametrize("bit", range(0, 352 * 8, 97))
 def test_a_damaged_mark_is_noticed(pool: DrivenPool, tmp_path: Path, bit: int) -> None:
     stocked(pool)
     pool.close()
@@ -171,6 +181,208 @@ def test_a_pool_from_before_marks_is_given_one(tmp_path: Path, monkeypatch: pyte
     pool = opened(tmp_path)
     stocked(pool)
     pool.close()
+
+
+Change = Callable[[DrivenPool, str, str], object]
+
+
+def _send(pool: DrivenPool, stock_id: str, name: str) -> object:
+    return pool.send(stock_id, f"o{name}")
+
+
+def _upload(pool: DrivenPool, stock_id: str, name: str) -> object:
+    return pool.upload(stock_id, [f"B{name}"])
+
+
+def _delete(pool: DrivenPool, stock_id: str, name: str) -> object:
+    return pool.delete(stock_id, pool.codes(stock_id, status="AVAILABLE")[-1], name)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [(_send, "coupon 4"), (_upload, "upload 4"), (_delete, "deletion 3")],
+    ids=["send", "upload", "delete"],
+)
+def test_a_pool_that_went_back_and_grew_past_its_mark_is_fenced(
+    pool: DrivenPool, tmp_path: Path, change: Change, what: str
+) -> None:
+    """As where the disk of the pool went back and that of its mark did not: a count alone would be passed again."""
+    stock_id = stocked(pool)
+    pool.close()
+    earlier = {path: path.read_bytes() for path in (tmp_path / "quanma.db", tmp_path / "quanma.db.mark")}
+    pool = opened(tmp_path)
+    for number in range(3):
+        change(pool, stock_id, f"old{number}")
+    pool.close()
+    mark = (tmp_path / "quanma.db.mark").read_bytes()
+    for path, content in earlier.items():
+        path.write_bytes(content)
+    pool = opened(tmp_path)
+    for number in range(9):
+        change(pool, stock_id, f"new{number}")
+    pool.close()
+    (tmp_path / "quanma.db.mark").write_bytes(mark)
+    pool = opened(tmp_path)
+    assert f"it is an older copy that has gone on: {what}" in str(pool.pool.fence())
+    with pytest.raises(PoolFenced):
+        pool.send(stock_id)
+    pool.close()
+
+
+def test_a_snapshot_of_pool_and_mark_shows_nothing_and_without_its_mark_it_is_fenced(
+    pool: DrivenPool, tmp_path: Path
+) -> None:
+    stock_id = stocked(pool)
+    pool.close()
+    earlier = {path: path.read_bytes() for path in (tmp_path / "quanma.db", tmp_path / "quanma.db.mark")}
+    pool = opened(tmp_path)
+    pool.send(stock_id, "o2")
+    pool.close()
+    for path, content in earlier.items():
+        path.write_bytes(content)
+    assert fence_of(tmp_path) is None
+    (tmp_path / "quanma.db.mark").unlink()
+    assert "is not there" in str(fence_of(tmp_path))
+
+
+def fence_of(folder: Path) -> str | None:
+    pool = opened(folder)
+    why = pool.pool.fence()
+    pool.close()
+    return why
+
+
+def test_a_mark_may_be_on_another_disk(pool: DrivenPool, tmp_path: Path) -> None:
+    stock_id = stocked(pool)
+    pool.close()
+    there = tmp_path / "elsewhere" / "mark"
+    there.parent.mkdir()
+    shutil.move(tmp_path / "quanma.db.mark", there)
+    (tmp_path / "quanma.db.mark").symlink_to(there)
+    earlier = (tmp_path / "quanma.db").read_bytes()
+    pool = opened(tmp_path)
+    pool.send(stock_id, "o2")
+    pool.close()
+    assert fence_of(tmp_path) is None
+    there.rename(there.with_name("not mounted"))
+    assert "is not there" in str(fence_of(tmp_path))
+    there.with_name("not mounted").rename(there)
+    (tmp_path / "quanma.db").write_bytes(earlier)
+    assert "1 acknowledged commit with 1 coupon are missing" in str(fence_of(tmp_path))
+
+
+def test_a_mark_that_others_can_write_is_refused(pool: DrivenPool, tmp_path: Path) -> None:
+    stocked(pool)
+    pool.close()
+    mark = tmp_path / "quanma.db.mark"
+    mark.chmod(0o666)
+    with pytest.raises(StoreUnavailable, match=r"has mode 0666, .* chmod 600"):
+        open_pool("sqlite:///quanma.db", tmp_path)
+    mark.chmod(0o600)
+    assert fence_of(tmp_path) is None
+
+
+def test_what_is_no_file_is_no_mark(pool: DrivenPool, tmp_path: Path) -> None:
+    stocked(pool)
+    pool.close()
+    mark = tmp_path / "quanma.db.mark"
+    for make in (Path.mkdir, os.mkfifo):
+        mark.rename(tmp_path / "kept")
+        make(mark)
+        with pytest.raises(StoreUnavailable, match=r"mark is no file: remove it, and run `quanma reconcile`"):
+            open_pool("sqlite:///quanma.db", tmp_path)
+        mark.rmdir() if mark.is_dir() else mark.unlink()
+        (tmp_path / "kept").rename(mark)
+
+
+def test_what_the_mark_does_not_know_is_not_acknowledged(
+    pool: DrivenPool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else a copy from before would look like the latest one."""
+    stock_id = stocked(pool)
+    with no_room_for_the_mark(tmp_path):
+        for number in ("s2", "s2", "s3"):  # The second one could be answered by reading.
+            with pytest.raises(
+                StoreUnavailable, match=r"\.mark, .* can't be written: No space left.*: free some space"
+            ):
+                pool.send(stock_id, "o2", number)
+        with pytest.raises(StoreUnavailable, match="the platform goes on by itself"):
+            pool.run(pool.pool.check())
+    first = pool.send(stock_id, "o2", "s2")
+    assert pool.send(stock_id, "o2", "s2") == first
+    total, available = pool.counts(stock_id)
+    assert total - available == 2  # Of s1 and s2: what came while nothing could be answered did nothing.
+    pool.run(pool.pool.check())
+    assert [record.levelname for record in caplog.records if "mark" in record.message] == ["CRITICAL", "WARNING"]
+    pool.close()
+    assert fence_of(tmp_path) is None
+
+
+def test_a_mark_can_be_written_again_without_anyone_asking(pool: DrivenPool, tmp_path: Path) -> None:
+    stock_id = stocked(pool)
+    with no_room_for_the_mark(tmp_path), pytest.raises(StoreUnavailable):
+        pool.send(stock_id, "o2", "s2")
+
+    async def until_it_goes_on() -> None:
+        while True:
+            with contextlib.suppress(StoreUnavailable):
+                return await pool.pool.check()
+            await asyncio.sleep(0.02)
+
+    pool.run(until_it_goes_on())
+
+
+@contextlib.contextmanager
+def no_room_for_the_mark(folder: Path) -> Generator[None, None, None]:
+    """Its open file is a full device for a while."""
+    mark = folder / "quanma.db.mark"
+    (descriptor,) = (
+        int(name) for name in os.listdir("/proc/self/fd") if os.path.realpath(f"/proc/self/fd/{name}") == str(mark)
+    )
+    kept, full = os.dup(descriptor), os.open("/dev/full", os.O_RDWR)
+    os.dup2(full, descriptor)
+    try:
+        yield
+    finally:
+        os.dup2(kept, descriptor)
+        os.close(kept)
+        os.close(full)
+
+
+def test_a_mark_of_before_it_knew_more_than_counts_is_read(pool: DrivenPool, tmp_path: Path) -> None:
+    stock_id = stocked(pool)
+    pool.close()
+    mark = MarkFile(tmp_path / "quanma.db").read()
+    assert mark is not None
+    fields = struct.pack("<8s16sQQQ", b"quanma\x01m", mark.pool_id, mark.commits, mark.coupons, mark.inode)
+    old = fields + struct.pack("<I", zlib.crc32(fields))
+    (tmp_path / "quanma.db.mark").write_bytes(old)
+    pool = opened(tmp_path)
+    assert pool.pool.fence() is None
+    pool.send(stock_id, "o2")
+    pool.close()
+    new = MarkFile(tmp_path / "quanma.db").read()
+    assert new is not None
+    assert new.last_coupon is not None
+    assert new.last_coupon[0] == stock_id
+    ahead = mark._replace(commits=mark.commits + 9)
+    fields = struct.pack("<8s16sQQQ", b"quanma\x01m", *ahead[:4])
+    (tmp_path / "quanma.db.mark").write_bytes(fields + struct.pack("<I", zlib.crc32(fields)))
+    assert "are missing" in str(fence_of(tmp_path))
+
+
+def test_an_older_copy_is_not_exported(pool: DrivenPool, tmp_path: Path) -> None:
+    """Also before it was ever served, when nothing but the mark tells."""
+    stock_id = stocked(pool)
+    pool.close()
+    earlier = (tmp_path / "quanma.db").read_bytes()
+    pool = opened(tmp_path)
+    pool.send(stock_id, "o2")
+    pool.close()
+    (tmp_path / "quanma.db").write_bytes(earlier)
+    with pytest.raises(StoreUnavailable, match="is fenced: it is an older copy"):
+        care.export("sqlite:///quanma.db", tmp_path, tmp_path / "house.zst", 0)
+    assert not (tmp_path / "house.zst").exists()
 
 
 _KILLED = """

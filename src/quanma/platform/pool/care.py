@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 from types import ModuleType
 from typing import IO
@@ -14,11 +14,12 @@ from ...errors import Misconfigured
 from ...wire.times import rfc3339
 from . import file_of, ground, is_postgres
 from .house import House, Reading, Sum, differences, sums_of, write
-from .issued_codes import IssuedCode
+from .issued_codes import IssuedFile
+from .reconciling import Decision
 from .sqlite import backup as sqlite_backup
 from .sqlite import reconcile as sqlite_reconcile
 from .sqlite.house import SqliteHouse
-from .standing import Reconciled, Standing
+from .standing import Standing
 
 
 def migrate(url: str, folder: Path, *, distributed: bool) -> list[str]:
@@ -49,16 +50,28 @@ def standing(url: str, folder: Path) -> Standing:
     if (path := file_of(url, folder)) is not None:
         with sqlite_reconcile.stopped(path) as pool:
             return pool.standing()
-    found: Standing = asyncio.run(_postgres(url).standing(url))
+    found: Standing = asyncio.run(_postgres(url).standing(url, folder))
     return found
 
 
-def reconcile(url: str, folder: Path, issued: Sequence[IssuedCode], now: int) -> Reconciled:
-    """Take codes that were given out elsewhere out of the pool, and lift its fence. A SQLite pool must be stopped."""
+def reconcile(
+    url: str,
+    folder: Path,
+    issued: IssuedFile | None,
+    now: int,
+    *,
+    accept_short: int | None = None,
+    dry_run: bool = False,
+) -> Decision:
+    """Take codes that were given out elsewhere out of the pool, and lift its fence: all of it, or nothing.
+
+    `issued` None: nothing was given out. `dry_run`: nothing is changed. What was refused is in the decision. A SQLite
+    pool must be stopped. One that is not fenced is not lifted, and its free codes are taken out all the same.
+    """
     if (path := file_of(url, folder)) is not None:
         with sqlite_reconcile.stopped(path) as pool:
-            return pool.reconcile(issued, now)
-    done: Reconciled = asyncio.run(_postgres(url).reconcile(url, folder, issued, now))
+            return pool.reconcile(issued, now, accept_short=accept_short, dry_run=dry_run)
+    done: Decision = asyncio.run(_postgres(url).reconcile(url, issued, now, accept_short=accept_short, dry_run=dry_run))
     return done
 
 

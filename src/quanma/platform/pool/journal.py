@@ -24,7 +24,7 @@ import apsw
 
 from ...errors import QuanmaError, StoreUnavailable
 from ..traces import trace_of
-from .tide import Tide
+from .tide import MarkUnwritable, Tide
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -64,6 +64,8 @@ class Journal:
         self._thread = _Thread()
         self._broken: str | None = None
         self._full = False
+        self._unmarked: str | None = None
+        """Why the mark does not know of the last commit. Nothing is answered until it does."""
         self._looking_again: asyncio.TimerHandle | None = None
         self._log_pages = 0
         # In place of SQLite's own checkpoints, which keep a failed fsync to themselves.
@@ -75,6 +77,8 @@ class Journal:
             raise StoreUnavailable(self._broken)
         if self._full:
             raise StoreUnavailable("the disk is full: free some space, the platform goes on by itself")
+        if self._unmarked:
+            raise StoreUnavailable(f"{self._unmarked}: the platform goes on by itself")
 
     async def do(self, work: Callable[[], T]) -> T:
         """Run `work` in its turn and return its result, or raise its refusal, once that is durable.
@@ -121,14 +125,14 @@ class Journal:
                         future.set_result(outcome)
         finally:
             self._running = None
-            if self._full:
+            if self._full or self._unmarked:
                 # Not only when the next request comes: whoever asks /healthz first would never send one.
                 loop = asyncio.get_running_loop()
                 self._looking_again = self._looking_again or loop.call_later(LOOK_AGAIN_SECONDS, self._look_again)
 
     def _look_again(self) -> None:
         self._looking_again = None
-        if self._full and self._running is None:
+        if (self._full or self._unmarked) and self._running is None:
             self.do_together(_alone, lambda: None, None).add_done_callback(lambda done: done.exception())
 
     async def _commit(self, group: list[_Request]) -> list[tuple[asyncio.Future[Any], Any]]:
@@ -140,6 +144,11 @@ class Journal:
                 await self._thread.do(self._probe)
                 self._full = False
                 log.warning("the disk has room again: the platform goes on")
+            if self._unmarked:
+                # Before a read as well: a repeated number would be answered from what the mark does not know.
+                await self._thread.do(self._tide.catch_up)
+                self._unmarked = None
+                log.warning("the mark can be written again: the platform goes on")
             self._db.execute("BEGIN")
             outcomes = [outcome for alike in _gathered(group) for outcome in self._do(*alike)]
             self._settle()
@@ -196,6 +205,12 @@ class Journal:
         return apsw.SQLITE_OK
 
     def _undo(self, error: Exception) -> str:
+        if isinstance(error, MarkUnwritable):
+            # Nothing is to be undone: it is committed, and answered under the same number once the mark knows.
+            if self._unmarked is None:
+                log.critical("requests are refused until the mark can be written: %s", error)
+            self._unmarked = str(error)
+            return self._unmarked
         was_full = self._full
         self._full = isinstance(error, apsw.FullError)
         if not self._full and isinstance(error, apsw.IOError | apsw.CorruptError | apsw.NotADBError):

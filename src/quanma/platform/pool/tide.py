@@ -1,30 +1,54 @@
-"""How many commits a pool has had, and a mark of it beside the file: so that an older copy is known for what it is.
+"""How far a pool has come, and a mark of it beside the file: so that an older copy is known for what it is.
 
 A pool that was restored from a backup does not know which codes were given out since. It must not draw them again, so
 it is fenced: it gives nothing out until someone says what was (`quanma reconcile`).
 
-The mark is a file of 64 bytes: which pool, how many commits and coupons, and which file holds them. It is written after
-each commit and before its answers leave, without an fsync, so kill -9 never leaves it behind; now and then it is
-synced. A power failure may leave it behind the pool, which is no reason for a fence. The pool behind its mark is one.
+The mark is a small file: which pool, which file holds it, how many commits it has had, and which coupon, upload and
+deletion were acknowledged last. It is written after each commit and before its answers leave, without an fsync, so
+kill -9 never leaves it behind; now and then it is synced. A power failure may leave it behind the pool, which is no
+reason for a fence. The pool behind its mark is one, and so is a pool that lacks what its mark saw acknowledged: what
+goes back goes back to a beginning of its history, so the last one's being there proves all before it. A count alone
+would be passed again by whatever came instead.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import struct
 import time
 import zlib
 from collections.abc import Callable
+from functools import lru_cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from ...errors import StoreUnavailable
 
 SYNC_SECONDS = 1.0
-_FORMAT = struct.Struct("<8s16sQQQ")
+_MAGIC = b"quanma\x02m"
+_FORMAT = struct.Struct("<8s16sQQQ16sQ16sQ16sQ224s")
+_MAGIC_1 = b"quanma\x01m"
+_FORMAT_1 = struct.Struct("<8s16sQQQ")
+"""Before it knew more than counts. Read, and replaced at the start."""
 _CHECKSUM = struct.Struct("<I")
-_MAGIC = b"quanma\x01m"
+_BYTES = _FORMAT.size + _CHECKSUM.size
+"""Less than a disk writes at once: after a power failure it is the old one or the new one."""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Seen(NamedTuple):
+    """A row that is only ever added: its id, and a digest of what it says. 0: there was none yet, or none is known."""
+
+    number: int = 0
+    digest: bytes = bytes(16)
 
 
 class Mark(NamedTuple):
@@ -35,10 +59,36 @@ class Mark(NamedTuple):
     """The id of the last one."""
     inode: int
     """Of the file that the pool is in: a copy has another."""
+    coupon_digest: bytes = bytes(16)
+    """Of the last coupon; zeros: not known."""
+    upload: Seen = Seen()
+    deletion: Seen = Seen()
+    codes: int = 0
+    """Ever uploaded."""
+    last_coupon: tuple[str, str] | None = None
+    """Its stock and its code."""
+
+
+class Latest(NamedTuple):
+    """The last coupon, upload and deletion of a pool: the id of each, and what it says for good."""
+
+    coupon: tuple[object, ...] | None
+    """Its id, stock and code first."""
+    upload: tuple[object, ...] | None
+    deletion: tuple[object, ...] | None
+    codes: int
+    """Ever uploaded, to all stocks."""
+
+
+NOTHING_YET = Latest(None, None, None, 0)
 
 
 class MarkDamaged(Exception):
     """There is a mark, and it can't be read."""
+
+
+class MarkUnwritable(StoreUnavailable):
+    """A commit is durable, and the mark does not know of it: it is not to be acknowledged before that is made good."""
 
 
 class MarkFile:
@@ -49,29 +99,38 @@ class MarkFile:
         self._descriptor: int | None = None
 
     def read(self) -> Mark | None:
-        """Raises MarkDamaged."""
+        """Raises MarkDamaged; StoreUnavailable: it can't be read, or others can write or read it."""
         try:
-            content = self.path.read_bytes()
+            # Without waiting: something else may stand there.
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
             return None
         except OSError as problem:
             raise StoreUnavailable(f"{self.path} can't be read: {problem.strerror}: correct its mode") from None
-        fields, checksum = content[: _FORMAT.size], content[_FORMAT.size :]
-        if len(content) != _FORMAT.size + _CHECKSUM.size or checksum != _CHECKSUM.pack(zlib.crc32(fields)):
-            raise MarkDamaged
-        magic, *mark = _FORMAT.unpack(fields)
-        if magic != _MAGIC:
-            raise MarkDamaged
-        return Mark(*mark)
+        try:
+            mode = os.fstat(descriptor).st_mode
+            if not stat.S_ISREG(mode):
+                raise StoreUnavailable(f"{self.path} is no file: remove it, and run `quanma reconcile`")
+            if mode & 0o077:
+                raise StoreUnavailable(
+                    f"{self.path} has mode {stat.S_IMODE(mode):04o}, so others can change or read what was given out "
+                    f"last: chmod 600 {self.path}"
+                )
+            return _read(os.pread(descriptor, _BYTES + 1, 0))
+        except OSError as problem:
+            raise StoreUnavailable(f"{self.path} can't be read: {problem.strerror}: look at its disk") from None
+        finally:
+            os.close(descriptor)
 
     def make(self, mark: Mark) -> None:
         """Write a mark in place of any other, durably. Raises StoreUnavailable: the folder does not let us."""
         self.close()
         try:
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            os.fchmod(self._descriptor, 0o600)
-            os.ftruncate(self._descriptor, _FORMAT.size + _CHECKSUM.size)
+            # In this order: killed in between, there is one of the two marks.
             os.pwrite(self._descriptor, _packed(mark), 0)
+            os.ftruncate(self._descriptor, _BYTES)
+            os.fchmod(self._descriptor, 0o600)
             os.fsync(self._descriptor)
             folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
             try:
@@ -79,13 +138,26 @@ class MarkFile:
             finally:
                 os.close(folder)
         except OSError as problem:
-            raise StoreUnavailable(f"{self.path} can't be written: {problem.strerror}: correct the folder") from None
+            raise StoreUnavailable(_unwritable(self.path, problem)) from None
+
+    def check_writable(self) -> None:
+        """Before something is done that must be marked. Raises StoreUnavailable."""
+        try:
+            # Where there was none, an empty one is damaged, which is a fence as well.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as problem:
+            raise StoreUnavailable(_unwritable(self.path, problem)) from None
 
     def move(self, mark: Mark) -> None:
-        """Write a later mark. Where there is no room, it stays behind, which makes it weaker and not wrong."""
+        """Write a later mark. Raises MarkUnwritable: it stays behind."""
         assert self._descriptor is not None
-        with contextlib.suppress(OSError):
-            os.pwrite(self._descriptor, _packed(mark), 0)
+        packed = _packed(mark)
+        try:
+            written = os.pwrite(self._descriptor, packed, 0)
+        except OSError as problem:
+            raise MarkUnwritable(_unwritable(self.path, problem)) from None
+        if written < len(packed):
+            raise MarkUnwritable(_unwritable(self.path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
 
     def sync(self) -> None:
         if self._descriptor is not None:
@@ -99,15 +171,72 @@ class MarkFile:
             self._descriptor = None
 
 
+def _unwritable(path: Path, problem: OSError) -> str:
+    way_out = "free some space" if problem.errno in (errno.ENOSPC, errno.EDQUOT) else "correct the folder or its disk"
+    return f"{path}, the mark of what was given out, can't be written: {problem.strerror}: {way_out}"
+
+
 def _packed(mark: Mark) -> bytes:
-    fields = _FORMAT.pack(_MAGIC, *mark)
+    named = "\n".join(mark.last_coupon or ()).encode()
+    fields = _FORMAT.pack(
+        _MAGIC,
+        mark.pool_id,
+        mark.commits,
+        mark.coupons,
+        mark.inode,
+        mark.coupon_digest,
+        *mark.upload,
+        *mark.deletion,
+        mark.codes,
+        named if len(named) <= 224 else b"",
+    )
     return fields + _CHECKSUM.pack(zlib.crc32(fields))
 
 
-def why_fenced(pool: Mark, mark: Mark | MarkDamaged | None) -> str | None:
+def _read(content: bytes) -> Mark:
+    fields, checksum = content[: -_CHECKSUM.size], content[-_CHECKSUM.size :]
+    form = {_FORMAT.size: (_MAGIC, _FORMAT), _FORMAT_1.size: (_MAGIC_1, _FORMAT_1)}.get(len(fields))
+    if form is None or checksum != _CHECKSUM.pack(zlib.crc32(fields)) or fields[: len(form[0])] != form[0]:
+        raise MarkDamaged
+    _, pool_id, commits, coupons, inode, *later = form[1].unpack(fields)
+    mark = Mark(pool_id, commits, coupons, inode)
+    if not later:
+        return mark
+    coupon_digest, upload_id, upload, deletion_id, deletion, codes, named = later
+    stock_id, _, coupon_code = named.rstrip(b"\0").decode().partition("\n")
+    return mark._replace(
+        coupon_digest=coupon_digest,
+        upload=Seen(upload_id, upload),
+        deletion=Seen(deletion_id, deletion),
+        codes=codes,
+        last_coupon=(stock_id, coupon_code) if stock_id else None,
+    )
+
+
+def seen(row: tuple[object, ...] | None) -> Seen:
+    """A row whose first column is its id."""
+    return Seen() if row is None else Seen(int(str(row[0])), digest(row))
+
+
+@lru_cache(8)  # Most commits bring one of the three.
+def digest(row: tuple[object, ...]) -> bytes:
+    return blake2b(_encode(row), digest_size=16).digest()
+
+
+def marked(mark: Mark, commits: int, latest: Latest) -> Mark:
+    """The mark of this pool when it has come so far."""
+    coupon = latest.coupon
+    number, coupon_digest = seen(coupon)
+    named = None if coupon is None else (str(coupon[1]), str(coupon[2]))
+    upload, deletion = seen(latest.upload), seen(latest.deletion)
+    return Mark(mark.pool_id, commits, number, mark.inode, coupon_digest, upload, deletion, latest.codes, named)
+
+
+def why_fenced(pool: Mark, mark: Mark | MarkDamaged | None, absent: str | None = None) -> str | None:
     """Why this pool may be an older copy, in words for whoever looks after it; None: it is not.
 
-    `pool` is what the database itself says. Pure.
+    `pool` is what the database itself says; `absent` names what the mark saw acknowledged and the database does not
+    hold. Pure.
     """
     if mark is None:
         return "it was moved or copied here: the mark that is written beside a pool is not there"
@@ -117,6 +246,8 @@ def why_fenced(pool: Mark, mark: Mark | MarkDamaged | None) -> str | None:
         return "the mark beside it is another pool's: this one was put in its place"
     if mark.commits > pool.commits:
         return f"it is an older copy: {missing(pool, mark)} are missing"
+    if absent is not None:
+        return f"it is an older copy that has gone on: {absent}, acknowledged before, is not there"
     if mark.inode != pool.inode:
         return "it is a copy: the mark beside it was written for another file"
     return None
@@ -139,20 +270,25 @@ class Tide:
         """Rows written in it so far. A commit without any is none: nothing in the file would show it."""
         self._mark: Mark | None = None
         self._file: MarkFile | None = None
-        self._coupons: Callable[[], int] = lambda: 0
+        self._latest: Callable[[], Latest] = lambda: NOTHING_YET
         self._synced_at = 0.0
 
-    def follow(self, file: MarkFile, mark: Mark, coupons: Callable[[], int]) -> None:
-        """From now on, move this mark. `coupons`: the id of the last one."""
-        self._file, self._mark, self._coupons = file, mark, coupons
+    def follow(self, file: MarkFile, mark: Mark, latest: Callable[[], Latest]) -> None:
+        """From now on, move this mark. `latest`: what the pool holds, as of the last commit."""
+        self._file, self._mark, self._latest = file, mark, latest
 
     def committed(self) -> None:
+        """Raises MarkUnwritable: the commit is durable, and may not be acknowledged before `catch_up` succeeds."""
         if not self.writes:
             return
-        commits, self.writes, self.commit_no = self.commit_no, 0, self.commit_no + 1
+        self.writes, self.commit_no = 0, self.commit_no + 1
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Let the mark be where the pool is. Raises MarkUnwritable."""
         if self._file is None or self._mark is None:
             return
-        self._file.move(self._mark._replace(commits=commits, coupons=self._coupons()))
+        self._file.move(marked(self._mark, self.commit_no - 1, self._latest()))
         now = time.monotonic()
         if now - self._synced_at >= SYNC_SECONDS:
             self._file.sync()

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
+from collections import defaultdict
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import asyncpg
 
-from ....api.couponcodes import DeleteCode
-from ....errors import Misconfigured, RequestRefused, ResourceNotExists, StoreUnavailable
+from ....errors import Misconfigured, StoreUnavailable
 from ....wire.times import rfc3339
-from ..issued_codes import IssuedCode
-from ..standing import Reconciled, Standing
-from . import PostgresPool, schema
+from .. import reconciling
+from ..issued_codes import IssuedFile
+from ..reconciling import Decision, Fate, Pair
+from ..standing import Standing
+from . import schema
 from .address import addresses_of
 from .link import CONNECT_SECONDS, Connection
+from .missing import lacking, missing_marks, note_missing, told
 from .session import begin_session
+from .turn import stock_of
+from .witness import FOLDER as WITNESS
+from .witness import Witness
 
 
 async def migrate(url: str, *, distributed: bool) -> list[str]:
@@ -32,9 +38,11 @@ async def migrate(url: str, *, distributed: bool) -> list[str]:
         return done
 
 
-async def standing(url: str) -> Standing:
+async def standing(url: str, folder: Path) -> Standing:
+    """What the pool says of itself, and what it lacks of what its hosts acknowledged, this one at least."""
     async with connected(url) as connection:
         await schema.check(connection)
+        await _compare(connection, folder)
         fenced = await schema.fence(connection)
         totals = await connection.fetchrow(
             "SELECT coalesce(sum(uploaded - deleted), 0), coalesce(sum(free - stale), 0), coalesce(sum(sent), 0)"
@@ -45,41 +53,114 @@ async def standing(url: str) -> Standing:
         last_upload_at = await connection.fetchval("SELECT max(success_at) FROM upload")
         last_coupon_at = await connection.fetchval("SELECT max(sent_at) FROM coupon")
         latest = [None if at is None else rfc3339(at) for at in (last_upload_at, last_coupon_at)]
-        return Standing(fenced, None, stocks, codes, available, coupons, *latest)
+        return Standing(
+            fenced,
+            await lacking(connection) if fenced else reconciling.NOT_KNOWN,
+            stocks,
+            codes,
+            available,
+            coupons,
+            *latest,
+        )
 
 
-async def reconcile(url: str, folder: Path, issued: Sequence[IssuedCode], now: int) -> Reconciled:
-    """Take codes that were given out elsewhere out of the pool, then lift the fence. May be repeated from the start."""
-    taken_out, known, unknown = 0, list[int](), list[int]()
+async def _compare(connection: Connection, folder: Path) -> None:
+    """Compare the pool with this host's witness, if it has one: what is missing is noted, and fences the pool."""
+    pool_id = await schema.pool_id(connection)
+    if not pool_id or not (folder / WITNESS / pool_id).is_dir():
+        return
+    witness = Witness(folder, pool_id)
+    try:
+        if witness.host.history != await schema.history(connection):
+            return  # It was reconciled since, or goes back to before an earlier time that it was.
+        many_nodes = await schema.has_many_nodes(connection)
+        if missing := await missing_marks(connection, witness, witness.host.history, many_nodes=many_nodes):
+            async with connection.transaction():
+                if await schema.fence(connection) is None:
+                    await schema.raise_fence(connection, told(missing))
+                await note_missing(connection, witness, missing)
+    finally:
+        witness.close()
+
+
+async def reconcile(
+    url: str, issued: IssuedFile | None, now: int, *, accept_short: int | None, dry_run: bool
+) -> Decision:
+    """Take codes that were given out elsewhere out of the pool, then lift the fence: all of it, or nothing."""
     async with connected(url) as connection:
-        creators = {
-            str(stock_id): str(mchid) for stock_id, mchid in await connection.fetch("SELECT stock_id, mchid FROM stock")
-        }
-        pool = PostgresPool(url, folder)
-        try:
-            for line, stock_id, coupon_code in issued:
-                request = DeleteCode(
-                    stock_id=stock_id, coupon_code=coupon_code, delete_request_no=f"reconciled {coupon_code}"
-                )
-                try:
-                    await pool.delete_code(creators.get(stock_id, ""), request, now)
-                    taken_out += 1
-                except ResourceNotExists:
-                    unknown.append(line)
-                except RequestRefused:
-                    known.append(line)
-                    continue
-                await connection.execute(
-                    "INSERT INTO barred (stock_id, coupon_code, barred_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-                    stock_id,
-                    coupon_code,
-                    now,
-                )
-        finally:
-            await pool.close()
+        await schema.check(connection)
         async with connection.transaction():
-            await schema.lift_fence(connection)
-    return Reconciled(taken_out, known, unknown)
+            fenced = await schema.fence(connection) is not None
+            lacks = await lacking(connection) if fenced else reconciling.NOT_KNOWN
+            codes: dict[str, list[str]] = defaultdict(list)
+            for stock_id, coupon_code in sorted(reconciling.pairs(issued, lacks)):
+                codes[stock_id].append(coupon_code)
+            stocks = {str(stock_id) for (stock_id,) in await connection.fetch("SELECT stock_id FROM stock")}
+            fates: dict[Pair, Fate] = {}
+            positions: dict[Pair, int] = {}
+            for stock_id, of_stock in codes.items():
+                if stock_id not in stocks:
+                    fates.update(((stock_id, coupon_code), Fate.NO_STOCK) for coupon_code in of_stock)
+                    continue
+                # As a turn of the stock: none comes between.
+                await connection.fetchval("SELECT 1 FROM turn WHERE stock_id = $1 FOR UPDATE", stock_id)
+                facts = await stock_of(connection, stock_id)
+                for coupon_code, position, given, barred in await connection.fetch(_FATES, stock_id, of_stock):
+                    absent = Fate.ABSENT if facts.takes_uploads else Fate.OPEN
+                    free = Fate.FREE if position is not None else Fate.KEPT_OUT if barred else absent
+                    fates[stock_id, coupon_code] = Fate.GIVEN if given else free
+                    if position is not None:
+                        positions[stock_id, coupon_code] = int(position)
+            decision = reconciling.decide(issued, lacks, fates, stocks, fenced=fenced, accept_short=accept_short)
+            if decision.refused or dry_run:
+                return decision
+            for stock_id in codes:
+                if stock_id in stocks:
+                    await _take_out(connection, stock_id, decision, positions, now)
+            if fenced:
+                await schema.lift_fence(connection)
+            return decision
+
+
+async def _take_out(
+    connection: Connection, stock_id: str, decision: Decision, positions: dict[Pair, int], now: int
+) -> None:
+    """Nobody is given these codes any more. They count as deleted, without a number: no caller's can be theirs."""
+    free_codes = [coupon_code for of, coupon_code in decision.take_out if of == stock_id]
+    kept_out = [coupon_code for of, coupon_code in decision.keep_out if of == stock_id] + free_codes
+    await connection.execute(
+        "INSERT INTO deletion (stock_id, position, coupon_code, deleted_at)"
+        " SELECT $1, position, coupon_code, $4 FROM unnest($2::bigint[], $3::text[]) AS gone(position, coupon_code)",
+        stock_id,
+        [positions[stock_id, coupon_code] for coupon_code in free_codes],
+        free_codes,
+        now,
+    )
+    await connection.execute(
+        "DELETE FROM code WHERE stock_id = $1 AND coupon_code = ANY($2::text[])", stock_id, free_codes
+    )
+    await connection.execute(
+        "INSERT INTO barred (stock_id, coupon_code, barred_at)"
+        " SELECT $1, coupon_code, $3 FROM unnest($2::text[]) AS kept(coupon_code) ON CONFLICT DO NOTHING",
+        stock_id,
+        kept_out,
+        now,
+    )
+    await connection.execute(
+        "INSERT INTO tally SELECT stock_id, turn_no + 1, uploaded, deleted + $2, free, stale + $2, shift, sent, day,"
+        " sent_on_day FROM tally WHERE stock_id = $1 ORDER BY turn_no DESC LIMIT 1",
+        stock_id,
+        len(free_codes),
+    )
+
+
+_FATES = """
+SELECT o.coupon_code,
+       (SELECT c.position FROM code c WHERE c.stock_id = $1 AND c.coupon_code = o.coupon_code),
+       EXISTS (SELECT FROM coupon k WHERE k.stock_id = $1 AND k.coupon_code = o.coupon_code),
+       EXISTS (SELECT FROM barred b WHERE b.stock_id = $1 AND b.coupon_code = o.coupon_code)
+  FROM unnest($2::text[]) AS o(coupon_code)
+"""
 
 
 @contextlib.asynccontextmanager

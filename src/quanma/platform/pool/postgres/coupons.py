@@ -33,9 +33,9 @@ from .. import answers
 from ..answers import Owned
 from ..contract import Issue
 from . import codes, outbox
-from .epochs import moment
 from .lanes import Asked, singly
 from .link import Connection, Link
+from .missing import moment
 from .slots import Slots
 from .turn import COUPON_FIELDS, STOCK_FIELDS, Turn, check_creator, check_shared, facts_of, once
 

@@ -18,13 +18,13 @@ import logging
 import socket
 import time
 import uuid
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ....errors import StoreUnavailable, masked
+from ....errors import StoreUnavailable
 from ...traces import trace_of
-from .witness import Host, IssuedCoupon, Mark, Witness, digest
+from .missing import missing_marks, note_missing, told
+from .witness import Host, Mark, Witness
 
 Connection = Any
 
@@ -35,7 +35,6 @@ LEASE_SECONDS = 10
 """From a host's last beat on. Longer than a transaction may stand idle: what a paused host began is over by then."""
 COMMIT_OVERDUE_SECONDS = 3.0
 """A beat that takes longer: nothing can be committed."""
-_CHUNK = 500
 
 SEEN = (
     "e.history, e.number, e.number || '.' || e.token, e.server, {identity},"
@@ -81,37 +80,6 @@ class Unconfirmed(Exception):
 
 class Missing(Exception):
     """Something that this host acknowledged is not in the database."""
-
-
-class Proof(NamedTuple):
-    """How the row of a mark is looked up, within one stock ($1) and among many."""
-
-    table: str
-    where: str
-    """With {key}, {number}, {word}."""
-    word_type: str = "bigint"
-
-
-PROOFS = {
-    "coupon": Proof("coupon", "coupon_code = {key} AND coupon_id = {number} AND written_at = {word}", "timestamptz"),
-    "upload": Proof("upload", "upload_request_no = {key} AND word = {word}"),
-    "deletion": Proof("deletion", "delete_request_no = {key} AND word = {word}"),
-    "done": Proof(
-        "done",
-        "operation = split_part({key}, E'\\n', 1) AND number = split_part({key}, E'\\n', 2) AND word = {word}",
-    ),
-    "stock": Proof("stock", "created_at = {word}"),
-}
-_BEGINNING = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-
-
-def word_of(mark: Mark) -> int | datetime.datetime:
-    """A mark's word as its table has it."""
-    return moment(mark.word) if mark.kind == "coupon" else mark.word
-
-
-def moment(microseconds: int) -> datetime.datetime:
-    return _BEGINNING + datetime.timedelta(microseconds=microseconds)
 
 
 class Epochs:
@@ -326,9 +294,9 @@ class Epochs:
         self._witness.change_host(epoch=seen.epoch, epoch_number=seen.number)
         is_reconciled = seen.number >= before.epoch_number and lineage(seen.history) > lineage(before.history)
         if before.history and not is_reconciled:
-            missing = await self._missing_marks(connection, before.history)
+            missing = await missing_marks(connection, self._witness, before.history, many_nodes=self._many_nodes)
             if missing:
-                await self._fence(connection, seen, _said(missing), missing)
+                await self._fence(connection, seen, told(missing), missing)
                 return
         beat = max(seen.beat or 0, before.beat) + 1
         async with self._transaction(connection):
@@ -364,14 +332,14 @@ class Epochs:
             seen, host = await self._look(connection), self._witness.host
             if seen.is_fenced:
                 await self._under_fence(connection, seen)
-            elif missing := await self._missing_marks(connection, host.history):
-                await self._fence(connection, seen, _said(missing), missing)
+            elif missing := await missing_marks(connection, self._witness, host.history, many_nodes=self._many_nodes):
+                await self._fence(connection, seen, told(missing), missing)
 
     async def _fence(self, connection: Connection, seen: Seen, why: str, missing: Sequence[tuple[str, Mark]]) -> None:
         """In a transaction of its own, for all hosts."""
         async with self._transaction(connection):
             await connection.execute("INSERT INTO about VALUES ('fenced', $1) ON CONFLICT (name) DO NOTHING", why)
-            await self._note_missing(connection, missing)
+            await note_missing(connection, self._witness, missing)
         self.tell_fence(why)
 
     def tell_fence(self, why: str) -> None:
@@ -389,86 +357,10 @@ class Epochs:
         if self._has_noted_missing:
             return
         if (history := self._witness.host.history) and history == seen.history:
-            await self._note_missing(connection, await self._missing_marks(connection, history))
-        self._has_noted_missing = True
-
-    async def _note_missing(self, connection: Connection, missing: Sequence[tuple[str, Mark]]) -> None:
-        host, history = self._witness.host, self._witness.host.history
-        rows = [(host.host_id, stock_id, mark.kind, mark.number, _shown(mark), "") for stock_id, mark in missing]
-        stocks = {stock_id for stock_id, _ in missing}
-        named = [coupon for coupon in self._witness.issued(history) if coupon.stock_id in stocks]
-        lacking = await lacking_coupons(connection, named, many_nodes=self._many_nodes)
-        rows += [
-            (host.host_id, it.stock_id, "issued", it.coupon_id, it.coupon_code, it.out_request_no) for it in lacking
-        ]
-        for row in rows:
-            await connection.execute(
-                "INSERT INTO missing (host_id, stock_id, what, coupon_id, coupon_code, out_request_no)"
-                " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
-                *row,
+            await self._note_missing(
+                connection, await missing_marks(connection, self._witness, history, many_nodes=self._many_nodes)
             )
-
-    async def _missing_marks(self, connection: Connection, history: str) -> list[tuple[str, Mark]]:
-        """The latest marks of this host, stock by stock, that are not in the database."""
-        latest: dict[str, Mark] = {}
-        of = digest(history).hex()
-        for stock_id, its_history, mark in self._witness.marks():
-            if its_history == of and (stock_id not in latest or mark.turn_no >= latest[stock_id].turn_no):
-                latest[stock_id] = mark
-        by_kind: defaultdict[str, list[tuple[str, Mark]]] = defaultdict(list)
-        for stock_id, mark in latest.items():
-            by_kind[mark.kind].append((stock_id, mark))
-        missing: list[tuple[str, Mark]] = []
-        for kind, marks in by_kind.items():
-            for first in range(0, len(marks), _CHUNK):
-                chunk = marks[first : first + _CHUNK]
-                found = await _found(connection, kind, chunk, many_nodes=self._many_nodes)
-                missing += [one for number, one in enumerate(chunk) if number not in found]
-        return missing
-
-
-async def lacking_coupons(
-    connection: Connection, coupons: Iterable[IssuedCoupon], *, many_nodes: bool
-) -> list[IssuedCoupon]:
-    """Which of these coupons are not in the database under their number in the stock, their code and their number."""
-    lacking: list[IssuedCoupon] = []
-    for coupon in coupons:
-        there = await connection.fetchval(
-            "SELECT 1 FROM coupon WHERE stock_id = $1 AND coupon_code = $2 AND coupon_id = $3 AND out_request_no = $4",
-            coupon.stock_id,
-            coupon.coupon_code,
-            coupon.coupon_id,
-            coupon.out_request_no,
-        )
-        if there is None:
-            lacking.append(coupon)
-    return lacking
-
-
-async def _found(connection: Connection, kind: str, marks: Sequence[tuple[str, Mark]], *, many_nodes: bool) -> set[int]:
-    """Which of the marks of one kind, by their place, are in the database."""
-    proof = PROOFS[kind]
-    where = proof.where.format(key="of_key", number="of_number", word="of_word")
-    given = (
-        f"unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::{proof.word_type}[])"
-        " AS m(place, of_stock, of_key, of_number, of_word)"
-    )
-    if many_nodes:
-        # Each looked up by itself would be a statement for each of them: as a join, it is one for each shard.
-        statement = f"SELECT place FROM {proof.table} JOIN {given} ON stock_id = of_stock AND {where}"
-    else:
-        statement = (
-            f"SELECT place FROM {given} WHERE (SELECT true FROM {proof.table} WHERE stock_id = of_stock AND {where})"
-        )
-    rows = await connection.fetch(
-        statement,
-        list(range(len(marks))),
-        [stock_id for stock_id, _ in marks],
-        [mark.key for _, mark in marks],
-        [mark.number for _, mark in marks],
-        [word_of(mark) for _, mark in marks],
-    )
-    return {place for (place,) in rows}
+        self._has_noted_missing = True
 
 
 def _went_back(seen: Seen, host: Host) -> bool:
@@ -483,25 +375,6 @@ def _went_back(seen: Seen, host: Host) -> bool:
 def lineage(history: str) -> int:
     """A later history has a larger one: see `schema.lift_fence`."""
     return int(history.partition(".")[0] or 0)
-
-
-def _said(missing: Sequence[tuple[str, Mark]]) -> str:
-    """What is missing, in words for whoever looks after the pool."""
-    stock_id, mark = max(missing, key=lambda one: (one[1].kind == "coupon", one[1].turn_no))
-    what = (
-        f"coupon {mark.number} of stock {stock_id} with code {masked(mark.key)}"
-        if mark.kind == "coupon"
-        else f"the last {mark.kind} of stock {stock_id}"
-    )
-    others = f", and of {len(missing) - 1} more stocks" if len(missing) > 1 else ""
-    return (
-        f"{what}, which this host acknowledged, is missing{others}: the server was restored, or a replica was promoted "
-        "that lacked it"
-    )
-
-
-def _shown(mark: Mark) -> str:
-    return mark.key if mark.kind == "coupon" else mark.key.replace("\n", " ")
 
 
 async def _within(task: asyncio.Task[None], seconds: float, why: str) -> None:

@@ -18,6 +18,7 @@ from ....api.subsidy import ReturnReceipt
 from ....errors import StoreUnavailable
 from ....wire.times import beijing_day
 from ...rules import UPLOAD_MODE
+from .. import reconciling
 from ..house import (
     AnyRecord,
     HouseBarred,
@@ -106,9 +107,15 @@ class PostgresHouse:
         for row in stocks:
             yield HouseStock(**dict(row))
         kind: type[Any]
-        for kind in (HouseCallback, HouseNonce, HouseDeletion):
+        for kind in (HouseCallback, HouseNonce):
             async for record in self._alike(kind):
                 yield record
+        async for row in connection.cursor(
+            f"SELECT {', '.join(HouseDeletion.__struct_fields__)} FROM deletion", prefetch=BATCH
+        ):
+            taken_out = row["delete_request_no"] is None
+            number = reconciling.delete_request_no(row["coupon_code"]) if taken_out else row["delete_request_no"]
+            yield HouseDeletion(**{**dict(row), "delete_request_no": number})
         async for row in connection.cursor(
             "SELECT u.stock_id, u.upload_request_no, CASE WHEN u.code_count > 0 THEN u.first_position ELSE 0 END"
             " AS first_position, coalesce(p.codes, '') AS codes, u.others, u.success_at"
@@ -187,6 +194,13 @@ class PostgresHouse:
             if isinstance(first, HouseDeletion):
                 for record in batch:
                     stocks[record.stock_id].deleted.add(record.position)
+                # What `quanma reconcile` took out has no number here.
+                batch = [
+                    msgspec.structs.replace(record, delete_request_no=None)
+                    if reconciling.is_taken_out(record.delete_request_no)
+                    else record
+                    for record in batch
+                ]
             await self._copy(_ALIKE[type(first)], type(first).__struct_fields__, _values(batch))
         return 0
 

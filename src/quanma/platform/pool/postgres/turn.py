@@ -22,8 +22,9 @@ from ... import rules
 from ...life import CouponFacts
 from ...rules import Product, StockFacts
 from .. import answers
-from .epochs import PROOFS, SEEN, SEEN_FIELDS, Missing, Seen, word_of
+from .epochs import SEEN, SEEN_FIELDS, Missing, Seen
 from .link import Connection, Link
+from .missing import PROOFS, word_of
 from .session import GROUND, check_durable
 from .witness import IssuedCoupon, Mark
 

@@ -105,8 +105,8 @@ class EpochPassed(Exception):
 class Witness:
     """The marks of this host for one pool, open for one worker."""
 
-    def __init__(self, folder: Path, pool_id: str, address: str) -> None:
-        """Raises Misconfigured: the folder can't be written."""
+    def __init__(self, folder: Path, pool_id: str, address: str | None = None) -> None:
+        """`address`: None leaves it as it is noted. Raises Misconfigured: the folder can't be written."""
         self.folder = folder / FOLDER / pool_id
         try:
             (folder / FOLDER).mkdir(mode=0o700, exist_ok=True)
@@ -229,7 +229,7 @@ class _HostFile:
 
     BYTES = 1024
 
-    def __init__(self, path: Path, address: str) -> None:
+    def __init__(self, path: Path, address: str | None) -> None:
         self._path = path
         self._descriptor = _open(path)
         self._read = b"", Host()
@@ -239,7 +239,7 @@ class _HostFile:
             if host.inode != inode:
                 # New; or a copy of another host's folder. The marks in it stay true.
                 host = replace(host, inode=inode, host_id=secrets.token_hex(8), beat=0)
-            self._write(replace(host, address=address))
+            self._write(host if address is None else replace(host, address=address))
 
     def read(self) -> Host:
         content = os.pread(self._descriptor, self.BYTES, 0)

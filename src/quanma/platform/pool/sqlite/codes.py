@@ -60,6 +60,7 @@ def upload(store: Store, asked: Asked, requests: Sequence[UploadCodes]) -> list[
     rows: list[UploadRow] = []
     uploads: list[tuple[int, list[str]]] = []
     end, position = 0, shelf.uploaded
+    before_all = position
     for request, codes in zip(requests, sorted_codes, strict=False):
         begin, end = end, end + len(codes.acceptable)
         try:
@@ -95,6 +96,8 @@ def upload(store: Store, asked: Asked, requests: Sequence[UploadCodes]) -> list[
         outcomes.append(answers.uploaded(stock_id, added, others, now))
     store.rows.add_many(UPLOAD, rows)
     shelf.append(uploads, hashes[fresh])
+    if rows:
+        store.took_in(rows[-1], position - before_all)
     return outcomes
 
 
@@ -176,8 +179,10 @@ def delete(store: Store, mchid: str, request: DeleteCode, now: int) -> DeletedCo
     if held.shelf.fate(position) != FREE:
         raise answers.code_is_given(request.coupon_code)
     number, no = store.rows.number(DELETION), request.delete_request_no
-    store.rows.add(DELETION, DeletionRow(number, request.stock_id, position, request.coupon_code, no, now))
+    row = DeletionRow(number, request.stock_id, position, request.coupon_code, no, now)
+    store.rows.add(DELETION, row)
     held.shelf.delete(position)
+    store.deleted(row)
     return DeletedCode(stock_id=request.stock_id, delete_time=rfc3339(now))
 
 

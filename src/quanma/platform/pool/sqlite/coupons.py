@@ -108,7 +108,7 @@ def _draw(store: Store, held: Held, issues: Sequence[Issue], now: int) -> list[C
         held.shelf.put_back(positions)
         raise
     held.shelf.give(positions, store.next_coupon_id)
-    _remember(store, held, issues[: len(positions)], now)
+    _remember(store, held, issues[: len(positions)], coupons, now)
     return [*coupons, *(rules.pool_empty(held.facts) for _ in issues[len(positions) :])]
 
 
@@ -123,7 +123,7 @@ def _give(store: Store, held: Held, issue: Issue, now: int) -> CouponFacts:
     shelf.check_room(1)
     (coupon,) = _write(store, held, [issue], [shelf.uploaded], [code], now)
     shelf.append_given(store.next_coupon_id, code)
-    _remember(store, held, [issue], now)
+    _remember(store, held, [issue], [coupon], now)
     return coupon
 
 
@@ -153,9 +153,11 @@ def _write(
     ]
 
 
-def _remember(store: Store, held: Held, issues: Sequence[Issue], now: int) -> None:
+def _remember(store: Store, held: Held, issues: Sequence[Issue], coupons: Sequence[CouponFacts], now: int) -> None:
     held.give([issue.openid for issue in issues], store.next_coupon_id, now)
     store.next_coupon_id += len(issues)
+    if coupons:
+        store.gave(coupons[-1])
 
 
 def use(store: Store, mchid: str, request: UseCoupon, now: int) -> UsedCoupon:

@@ -10,9 +10,11 @@ from pathlib import Path
 import apsw
 
 from ....errors import StoreUnavailable
-from ..tide import Mark, MarkDamaged, MarkFile, missing, why_fenced
-from . import schema
-from .store import Store
+from ..reconciling import NOT_KNOWN, Lacking, Named
+from ..tide import Mark, MarkDamaged, MarkFile, Seen, digest, marked, missing, why_fenced
+from . import schema, sendings
+from .store import Store, coupon_seen, upload_seen
+from .tables import DELETION, UPLOAD
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ def watch(store: Store, path: Path) -> Callable[[], None]:
 def standing(store: Store, path: Path) -> Mark:
     """What the database itself says of which pool it is, and how far. No id: it never had a mark."""
     pool_id = bytes.fromhex(schema.noted(store.db, "pool_id") or "")
-    return Mark(pool_id, store.tide.commit_no - 1, store.next_coupon_id - 1, path.stat().st_ino)
+    return marked(Mark(pool_id, 0, 0, path.stat().st_ino), store.tide.commit_no - 1, store.latest)
 
 
 def read(file: MarkFile) -> Mark | MarkDamaged | None:
@@ -67,7 +69,49 @@ def fenced(store: Store, pool: Mark, mark: Mark | MarkDamaged | None) -> str | N
         return why_fenced(pool, mark) if isinstance(mark, Mark) and mark.commits else None
     if mark is None and not store.stocks:
         return None  # Nothing that could be given out twice.
-    return why_fenced(pool, mark)
+    return why_fenced(pool, mark, _absent(store, mark) if isinstance(mark, Mark) else None)
+
+
+def lacking(store: Store, pool: Mark, mark: Mark | MarkDamaged | None) -> Lacking:
+    """What the mark knows that the database does not hold."""
+    if not isinstance(mark, Mark) or mark.pool_id != pool.pool_id:
+        return NOT_KNOWN
+    last_is_there = _coupon_is_there(store, mark)
+    coupons = max(mark.coupons - pool.coupons, 0 if last_is_there else 1)
+    if not coupons and mark.inode != pool.inode:
+        # The mark may be a copy too, and what was given out since is in another one.
+        return NOT_KNOWN._replace(commits=max(0, mark.commits - pool.commits))
+    named = None if last_is_there or mark.last_coupon is None else Named(*mark.last_coupon)
+    commits, codes = max(0, mark.commits - pool.commits), max(0, mark.codes - pool.codes)
+    return Lacking(coupons, last=named, commits=commits, codes=codes)
+
+
+def _absent(store: Store, mark: Mark) -> str | None:
+    """What the mark saw acknowledged, and is not there."""
+    if not _coupon_is_there(store, mark):
+        return f"coupon {mark.coupons}"
+    if mark.upload.number:
+        uploads = store.rows.read(UPLOAD, "upload_id = ?", mark.upload.number)
+        if not any(_is(mark.upload, upload_seen(row)) for row in uploads):
+            return f"upload {mark.upload.number}"
+    if mark.deletion.number:
+        deletions = store.rows.read(DELETION, "deletion_id = ?", mark.deletion.number)
+        if not any(_is(mark.deletion, row) for row in deletions):
+            return f"deletion {mark.deletion.number}"
+    return None
+
+
+def _coupon_is_there(store: Store, mark: Mark) -> bool:
+    if mark.coupons >= store.next_coupon_id:
+        return False
+    if not mark.coupons or not any(mark.coupon_digest):  # There was none, or the mark is from before it knew more.
+        return True
+    row = sendings.coupon(store.rows, mark.coupons)
+    return _is(Seen(mark.coupons, mark.coupon_digest), coupon_seen(row.facts))
+
+
+def _is(known: Seen, row: tuple[object, ...]) -> bool:
+    return known.digest == digest(row)
 
 
 def start(store: Store, file: MarkFile, pool: Mark) -> None:
@@ -78,7 +122,7 @@ def start(store: Store, file: MarkFile, pool: Mark) -> None:
         schema.note(store.db, "pool_id", pool.pool_id.hex())
     else:
         file.make(pool)
-    store.tide.follow(file, pool, lambda: store.next_coupon_id - 1)
+    store.tide.follow(file, pool, lambda: store.latest)
 
 
 def _log_is_cut(db: apsw.Connection, path: Path) -> bool:

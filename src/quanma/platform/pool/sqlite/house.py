@@ -13,6 +13,7 @@ import apsw
 
 from ....errors import StoreUnavailable
 from .. import ground
+from ..contract import RETRIES
 from ..house import (
     AnyRecord,
     HouseBarred,
@@ -28,8 +29,9 @@ from ..house import (
     HouseUpload,
 )
 from ..tide import Mark, MarkFile
-from . import schema, sendings
+from . import fence, schema, sendings
 from .checked import Rows, Table, damaged
+from .store import Store
 from .tables import (
     BARRED,
     CALLBACK,
@@ -85,8 +87,9 @@ class SqliteHouse:
     def _connection(self) -> apsw.Connection:
         if self._db is None:
             self._db = schema.connect(self._path)
-            if schema.noted(self._db, "fenced"):
-                raise StoreUnavailable(f"{self._path} is fenced: run `quanma reconcile` first")
+            store = Store(self._db, 0, RETRIES)
+            if why := fence.fenced(store, fence.standing(store, self._path), fence.read(MarkFile(self._path))):
+                raise StoreUnavailable(f"{self._path} is fenced: {why}: run `quanma reconcile` first")
         return self._db
 
     async def leave(self, why: str) -> None:

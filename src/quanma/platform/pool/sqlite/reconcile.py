@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from pathlib import Path
 
 import apsw
 
 from ....errors import Misconfigured
 from ....wire.times import rfc3339
-from .. import ground, steps
+from .. import ground, reconciling, steps
 from ..contract import RETRIES
-from ..issued_codes import IssuedCode
+from ..issued_codes import IssuedFile
+from ..reconciling import Decision, Fate
 from ..shelf import FREE
-from ..standing import Reconciled, Standing
-from ..tide import Mark, MarkFile, missing
+from ..standing import Standing
+from ..tide import MarkFile
 from . import fence, schema
 from .store import Store
 from .tables import BARRED, DELETION, BarredRow, DeletionRow
@@ -27,19 +28,18 @@ class Stopped:
 
     def __init__(self, store: Store, path: Path) -> None:
         self._store = store
+        self._path = path
         self._file = MarkFile(path)
         self._pool, self._mark = fence.standing(store, path), fence.read(self._file)
         self._fenced = fence.fenced(store, self._pool, self._mark)
+        self._lacking = fence.lacking(store, self._pool, self._mark) if self._fenced else reconciling.NOT_KNOWN
 
     def standing(self) -> Standing:
         held = self._store.stocks.values()
-        lost = None
-        if isinstance(self._mark, Mark) and self._mark.pool_id == self._pool.pool_id:
-            lost = missing(self._pool, self._mark) if self._mark.commits > self._pool.commits else None
         uploads = [row for row in held if row.facts.takes_uploads]
         return Standing(
             self._fenced,
-            lost,
+            self._lacking,
             len(held),
             sum(each.shelf.total for each in uploads),
             sum(each.shelf.available for each in uploads),
@@ -52,46 +52,61 @@ class Stopped:
         found: int | None = self._store.db.execute(statement).get
         return None if found is None else rfc3339(found)
 
-    def reconcile(self, issued: Sequence[IssuedCode], now: int) -> Reconciled:
-        """Take codes that were given out elsewhere out of the pool, all or none, and lift the fence."""
+    def reconcile(self, issued: IssuedFile | None, now: int, *, accept_short: int | None, dry_run: bool) -> Decision:
+        """Take codes that were given out elsewhere out of the pool, and lift the fence: all of it, or nothing."""
         store = self._store
-        new, reconciled = self._pool._replace(pool_id=secrets.token_bytes(16)), Reconciled(0, [], [])
+        decision = reconciling.decide(
+            issued,
+            self._lacking,
+            {pair: self._fate(*pair) for pair in reconciling.pairs(issued, self._lacking)},
+            store.stocks,
+            fenced=self._fenced is not None,
+            accept_short=accept_short,
+        )
+        if decision.refused or dry_run:
+            return decision
+        self._file.check_writable()
         with store.db:
-            reconciled = self._take_out(issued, now)
-            # A new history begins here. The mark of the old one, or a copy of it, is another pool's from now on.
-            schema.note(store.db, "pool_id", new.pool_id.hex())
-            schema.note(store.db, "fenced", "")
-        if store.tide.writes:
-            new = new._replace(commits=store.tide.commit_no)
-            store.tide.committed()
-        self._file.make(new)
+            for stock_id, coupon_code in decision.take_out:
+                self._take_out(stock_id, coupon_code, now)
+            for stock_id, coupon_code in (*decision.take_out, *decision.keep_out):
+                self._keep_out(stock_id, coupon_code, now)
+            if self._fenced or not self._pool.pool_id:
+                # A new history begins here. The mark of the old one, or a copy of it, is another pool's from now on.
+                schema.note(store.db, "pool_id", secrets.token_bytes(16).hex())
+                schema.note(store.db, "fenced", "")
+        store.tide.committed()
+        self._fenced, self._lacking = None, reconciling.NOT_KNOWN
+        self._pool = self._mark = fence.standing(store, self._path)
+        self._file.make(self._pool)
         self._file.close()
-        self._pool, self._mark, self._fenced = new, new, None
-        return reconciled
+        return decision
 
-    def _take_out(self, issued: Sequence[IssuedCode], now: int) -> Reconciled:
-        store, taken_out = self._store, 0
-        known: list[int] = []
-        unknown: list[int] = []
-        for line, stock_id, coupon_code in issued:
-            if coupon_code in store.barred.get(stock_id, ()):
-                continue  # A repeat, or a file that was given before.
-            held = store.stocks.get(stock_id)
-            position = None if held is None else held.shelf.find(coupon_code)
-            if held is not None and position is not None:
-                if held.shelf.fate(position) != FREE:
-                    known.append(line)
-                    continue
-                number = store.rows.number(DELETION)
-                no = f"reconciled\n{coupon_code}"  # No caller's number has a line break.
-                store.rows.add(DELETION, DeletionRow(number, stock_id, position, coupon_code, no, now))
-                held.shelf.delete(position)
-                taken_out += 1
-            else:
-                unknown.append(line)
-            store.rows.add(BARRED, BarredRow(stock_id, coupon_code, now))
-            store.barred.setdefault(stock_id, set()).add(coupon_code)
-        return Reconciled(taken_out, known, unknown)
+    def _fate(self, stock_id: str, coupon_code: str) -> Fate:
+        held = self._store.stocks.get(stock_id)
+        if held is None:
+            return Fate.NO_STOCK
+        position = held.shelf.find(coupon_code)
+        if position is not None:
+            return Fate.FREE if held.shelf.fate(position) == FREE else Fate.GIVEN
+        if coupon_code in self._store.barred.get(stock_id, ()):
+            return Fate.KEPT_OUT
+        return Fate.ABSENT if held.facts.takes_uploads else Fate.OPEN
+
+    def _take_out(self, stock_id: str, coupon_code: str, now: int) -> None:
+        store, held = self._store, self._store.stocks[stock_id]
+        position = store.position(held, coupon_code)
+        number, no = store.rows.number(DELETION), reconciling.delete_request_no(coupon_code)
+        row = DeletionRow(number, stock_id, position, coupon_code, no, now)
+        store.rows.add(DELETION, row)
+        held.shelf.delete(position)
+        store.deleted(row)
+
+    def _keep_out(self, stock_id: str, coupon_code: str, now: int) -> None:
+        barred = self._store.barred.setdefault(stock_id, set())
+        if coupon_code not in barred:
+            self._store.rows.add(BARRED, BarredRow(stock_id, coupon_code, now))
+            barred.add(coupon_code)
 
 
 @contextlib.contextmanager

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import secrets
 import time
+import zlib
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import apsw
 import msgspec
@@ -24,7 +25,7 @@ from .. import answers
 from ..contract import CallbackAddress, Retries
 from ..issued import Issued
 from ..shelf import Shelf
-from ..tide import Tide
+from ..tide import NOTHING_YET, Tide
 from . import sendings
 from .checked import Rows
 from .tables import (
@@ -41,7 +42,9 @@ from .tables import (
     UPLOAD,
     AboutRow,
     CouponRow,
+    DeletionRow,
     DoneRow,
+    UploadRow,
 )
 from .texts import Texts
 
@@ -95,6 +98,8 @@ class Store:
         self.callbacks: dict[tuple[str, str], CallbackAddress] = {}
         """By caller and merchant."""
         self.next_coupon_id = 1
+        self.latest = NOTHING_YET
+        """For the mark: see tide.py."""
         # By the clock: the file may be an older copy, whose counters were further once.
         self.nonce_floor = nonce_floor(int(time.time()))
         self.rebuild()
@@ -183,12 +188,25 @@ class Store:
                 return
             self.rows.add(ABOUT, row)
 
+    def gave(self, coupon: CouponFacts) -> None:
+        """This is the last coupon now."""
+        self.latest = self.latest._replace(coupon=coupon_seen(coupon))
+
+    def took_in(self, upload: UploadRow, codes: int) -> None:
+        """This is the last upload now, and so many codes are new."""
+        self.latest = self.latest._replace(upload=upload_seen(upload), codes=self.latest.codes + codes)
+
+    def deleted(self, deletion: DeletionRow) -> None:
+        """This is the last deletion now."""
+        self.latest = self.latest._replace(deletion=deletion)
+
     # The memory, from the file
 
     def rebuild(self) -> None:
         self.texts.forget()
         self.rows.forget()
         self.stocks.clear()
+        self.latest = NOTHING_YET
         for row in self.rows.scan(STOCK):
             stock_id, mchid, _, request, created_at, product_coupon_id, brand_id = row[:-2]
             product = Product(product_coupon_id, brand_id) if product_coupon_id is not None else None
@@ -221,14 +239,18 @@ class Store:
                     for row in rows:
                         held.shelf.append_given(row.coupon_id, row.coupon_code)
             last = piece[-1].coupon_id
+            self.gave(piece[-1].facts)
         self.next_coupon_id = last + 1
-        deleted: dict[str, list[int]] = defaultdict(list)
+        gone: dict[str, list[int]] = defaultdict(list)
+        deletion: tuple[Any, ...] = ()
         for deletion in self.rows.scan(DELETION):
-            deleted[deletion[1]].append(deletion[2])
+            gone[deletion[1]].append(deletion[2])
+        if deletion:
+            self.deleted(DeletionRow(*deletion[:-2]))
         for stock_id, held in self.stocks.items():
             held.issued.restored()
             if held.facts.takes_uploads and not held.shelf.restore(
-                positions[stock_id], coupon_ids[stock_id], deleted[stock_id]
+                positions[stock_id], coupon_ids[stock_id], gone[stock_id]
             ):
                 raise StoreUnavailable(
                     f"the store is damaged: in stock {stock_id} a code has two fates: restore a backup"
@@ -248,6 +270,7 @@ class Store:
             uploads.clear()
             texts.clear()
 
+        row: tuple[Any, ...] = ()
         for row in self.rows.scan(UPLOAD):
             upload_id, stock_id, _, first_position, code_count, codes = row[:6]
             if not code_count:
@@ -264,12 +287,31 @@ class Store:
                 shelve()
                 gathered = 0
         shelve()
+        if row:
+            self.took_in(UploadRow(*row[:-2]), sum(ends.values()))
 
 
 def _pieces(rows: Iterable[CouponRow]) -> Iterator[list[CouponRow]]:
     iterator = iter(rows)
     while piece := list(islice(iterator, _REBUILD_ROWS)):
         yield piece
+
+
+def coupon_seen(coupon: CouponFacts) -> tuple[object, ...]:
+    """What a mark remembers of a coupon: what none of its later steps changes."""
+    return (
+        coupon.coupon_id,
+        coupon.stock_id,
+        coupon.coupon_code,
+        coupon.openid,
+        coupon.out_request_no,
+        coupon.sent_at,
+    )
+
+
+def upload_seen(row: UploadRow) -> tuple[object, ...]:
+    codes = zlib.crc32(row.codes.encode())
+    return row.upload_id, row.stock_id, row.upload_request_no, row.first_position, codes, row.success_at
 
 
 def codes_in(text: str) -> list[str]:
