@@ -365,9 +365,13 @@ def restored_in_place(server: Member, database: str, dump: Path) -> None:
     server.load(dump, server.databases.url_of(database), "--clean", "--if-exists", "-1")
 
 
+# First what each turn locks first: else the load and the restore wait for each other.
+_ALONE = "BEGIN; LOCK TABLE turn IN ACCESS EXCLUSIVE MODE"
+
+
 def restored_without_its_schema(server: Member, database: str, dump: Path) -> None:
     url = server.databases.url_of(database)
-    insist(url, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    insist(url, f"{_ALONE}; DROP SCHEMA public CASCADE; CREATE SCHEMA public; COMMIT")
     server.load(dump, url, "-n", "public", "-1")
 
 
@@ -376,7 +380,7 @@ def restored_rows_alone(server: Member, database: str, dump: Path) -> None:
     tables = ", ".join(
         f'"{name}"' for (name,) in query(url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     )
-    insist(url, f"TRUNCATE {tables}")
+    insist(url, f"{_ALONE}; TRUNCATE {tables}; COMMIT")
     server.load(dump, url, "--data-only", "--disable-triggers", "-1")
 
 

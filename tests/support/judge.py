@@ -54,6 +54,7 @@ class LivePool(DrivenPool):
 
     def __init__(self, open_it: Callable[[], CodePool]) -> None:
         super().__init__(open_it)
+        self._looking: concurrent.futures.Future[None] | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
 
@@ -63,13 +64,22 @@ class LivePool(DrivenPool):
     def spawn(self, request: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         return asyncio.run_coroutine_threadsafe(request, self._loop)
 
+    def shut(self) -> None:
+        """As `quanma serve` ends."""
+        if self._looking is not None:
+            with contextlib.suppress(QuanmaError):
+                self._looking.result(60)
+        self.run(self.pool.close())
+
     def open_again(self) -> None:
+        """As `quanma serve` begins: it looks at its database before anybody asks."""
         self.pool = self._open()
+        self._looking = self.spawn(self.pool.check())
 
     def close(self) -> None:
         if self._loop.is_closed():
             return
-        self.run(self.pool.close())
+        self.shut()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
@@ -94,15 +104,12 @@ class Host:
         return self.workers[0]
 
     def stop(self) -> None:
-        """As `quanma serve` ends."""
         for worker in self.workers:
-            worker.run(worker.pool.close())
+            worker.shut()
 
     def start(self) -> None:
-        """As `quanma serve` begins: it looks at its database before anybody asks."""
         for worker in self.workers:
             worker.open_again()
-            worker.spawn(worker.pool.check())
 
     def restart(self) -> None:
         self.stop()
