@@ -117,9 +117,10 @@ class PostgresPool:
             seen = await link.epochs.enter(open_)
             return await stocks.create(open_, stock_id, mchid, request, now)
 
-        def acknowledge() -> None:
+        def acknowledge() -> bool:
             if not seen.is_fenced:
                 link.witness.note(seen.epoch, seen.history, stock_id, Mark("stock", "", 0, now))
+            return True
 
         return await link.transaction(create, acknowledge)
 
@@ -206,7 +207,7 @@ class PostgresPool:
         return await self._link.call(lambda open_: subsidies.show_returned(open_, mchid, request))
 
     async def set_callback(self, caller: str, mchid: str, notify_url: str, now: int) -> None:
-        await self._link.call(lambda open_: outbox.set_callback(open_, caller, mchid, notify_url, now))
+        await self._link.call(lambda open_: outbox.set_callback(open_, caller, mchid, notify_url, now), writes=True)
 
     async def callback(self, caller: str, mchid: str) -> CallbackAddress:
         return await self._link.call(lambda open_: outbox.callback(open_, caller, mchid))
@@ -215,20 +216,20 @@ class PostgresPool:
         return await outbox.take_due(self._link, now, limit, self._retries.seconds)
 
     async def event_delivered(self, event: DueEvent, now: int) -> None:
-        await self._link.call(lambda open_: outbox.delivered(open_, event, now))
+        await self._link.call(lambda open_: outbox.delivered(open_, event, now), writes=True)
 
     async def event_failed(self, event: DueEvent, error: str) -> None:
-        await self._link.call(lambda open_: outbox.failed(open_, event, error, self._retries.attempts_max))
+        await self._link.call(lambda open_: outbox.failed(open_, event, error, self._retries.attempts_max), writes=True)
 
     async def list_events(self, mchid: str, offset: int, limit: int) -> list[EventState]:
         return await self._link.call(lambda open_: outbox.list_events(open_, mchid, offset, limit))
 
     async def resend_event(self, mchid: str, event_id: str, now: int) -> None:
-        await self._link.call(lambda open_: outbox.resend(open_, mchid, event_id, now))
+        await self._link.call(lambda open_: outbox.resend(open_, mchid, event_id, now), writes=True)
 
     async def take_nonce(self, mchid: str) -> int:
         if not self._nonces.get(mchid):
-            first = await self._link.call(lambda open_: _reserve_nonces(open_, mchid))
+            first = await self._link.call(lambda open_: _reserve_nonces(open_, mchid), writes=True)
             self._nonces[mchid] = list(range(first + NONCES_AT_ONCE - 1, first - 1, -1))
         return self._nonces[mchid].pop()
 

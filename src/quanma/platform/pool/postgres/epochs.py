@@ -40,7 +40,8 @@ SEEN = (
     "e.history, e.number, e.number || '.' || e.token, e.server, {identity},"
     " EXISTS (SELECT 1 FROM about WHERE name = 'settled' AND value = e.number || '.' || e.token),"
     " EXISTS (SELECT 1 FROM about WHERE name = 'fenced'),"
-    " (SELECT h.beat FROM host h WHERE h.host_id = {host})"
+    " (SELECT h.beat FROM host h WHERE h.host_id = {host}),"
+    " current_setting('synchronous_standby_names') <> ''"
 )
 """What is read of the epoch, from `epoch e`: the fields of Seen."""
 IDENTITY = "e.tableoid::bigint || '.' || e.xmin::text"
@@ -60,6 +61,8 @@ class Seen(NamedTuple):
     is_fenced: bool
     beat: int | None
     """Of this host."""
+    waits: bool
+    """A COMMIT waits for a standby. So what can be read may be there, and on no standby yet."""
 
     @property
     def epoch(self) -> str:
@@ -101,6 +104,9 @@ class Epochs:
         self._has_begun = False
         self._went_back_in: str | None = None
         self._nodes: dict[int, str] = {}
+        self._waits = False
+        self._proving: asyncio.Task[None] | None = None
+        self._proving_next: asyncio.Task[None] | None = None
         self._has_told_fence = False
         self._has_noted_missing = False
         self._settling: asyncio.Task[None] | None = None
@@ -113,6 +119,7 @@ class Epochs:
 
     def check(self, seen: Seen, server: str, known_beat: int) -> None:
         """Raises Unconfirmed: nothing may be done. `known_beat`: what this host remembered before `seen` was read."""
+        self._waits = seen.waits
         if not seen.is_settled or seen.server != server or seen.epoch != self._witness.host.epoch:
             raise Unconfirmed
         if (seen.beat or 0) < known_beat:
@@ -156,7 +163,8 @@ class Epochs:
 
     async def close(self) -> None:
         """Say good-bye if no other worker of this host is left: nobody waits for it then."""
-        tasks = [task for task in (self._loop_task, self._settling, self._beating) if task and not task.done()]
+        own = (self._loop_task, self._settling, self._beating, self._proving, self._proving_next)
+        tasks = [task for task in own if task and not task.done()]
         if self._loop_task is not None:
             self._loop_task.cancel()
         if tasks:
@@ -230,11 +238,35 @@ class Epochs:
                 uuid.uuid4().hex,
             )
 
+    async def prove_what_was_read(self, seconds: float) -> None:
+        """Where a COMMIT waits for a standby, nothing that was read is told before a later COMMIT was sure.
+
+        A wait that somebody cancelled, or that ended with its session, shows to all what no standby has. One COMMIT
+        does for all that have read before it began.
+
+        Raises:
+            StoreUnavailable: it takes longer.
+        """
+        if not self._waits:
+            return
+        if self._proving_next is None:
+            self._proving_next = asyncio.create_task(self._prove_next(self._proving))
+        await _within(self._proving_next, seconds, "nothing can be committed: does PostgreSQL wait for a standby?")
+
+    async def _prove_next(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None and not before.done():
+            await asyncio.wait({before})
+        self._proving, self._proving_next = self._proving_next, None
+        async with self._connections() as connection:
+            await self.prove(connection)
+
     async def _look(self, connection: Connection) -> Seen:
         row = await connection.fetchrow(
             f"SELECT {SEEN.format(identity=self.identity, host='$1')} FROM epoch e", self._witness.host.host_id
         )
-        return Seen(*row)
+        seen = Seen(*row)
+        self._waits = seen.waits
+        return seen
 
     async def _settle(self) -> None:
         async with self._connections() as connection:
@@ -357,9 +389,8 @@ class Epochs:
         if self._has_noted_missing:
             return
         if (history := self._witness.host.history) and history == seen.history:
-            await self._note_missing(
-                connection, await missing_marks(connection, self._witness, history, many_nodes=self._many_nodes)
-            )
+            missing = await missing_marks(connection, self._witness, history, many_nodes=self._many_nodes)
+            await note_missing(connection, self._witness, missing)
         self._has_noted_missing = True
 
 

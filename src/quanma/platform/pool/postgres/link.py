@@ -102,11 +102,16 @@ class Link:
         return self._epochs
 
     async def call(
-        self, work: Callable[[Connection], Awaitable[T]], acknowledge: Callable[[], None] | None = None
+        self,
+        work: Callable[[Connection], Awaitable[T]],
+        acknowledge: Callable[[], bool] | None = None,
+        *,
+        writes: bool = False,
     ) -> T:
         """Run `work` on a connection, and again on another one if that breaks: `work` must be fit to be repeated.
 
-        `acknowledge`: writes down what was done, before it is told to anyone.
+        `acknowledge`: writes down what was done, before it is told to anyone, and says whether `work` wrote anything;
+        `writes`: it does. What was only read is told when a later COMMIT is sure.
 
         Raises:
             Misconfigured: the database does not let us in.
@@ -120,9 +125,10 @@ class Link:
                     if self.witness.doubts:
                         await self._prove(connection)
                     done = await work(connection)
-                    if acknowledge is not None:
-                        acknowledge()
-                    return done
+                    wrote = acknowledge() if acknowledge is not None else writes
+                if not wrote:
+                    await self._lost_is_unavailable(self.epochs.prove_what_was_read(WAIT_SECONDS))
+                return done
             except QuanmaError:
                 raise
             except Unconfirmed as reason:
@@ -145,7 +151,7 @@ class Link:
                 raise StoreUnavailable(f"the database refused ({type(problem).__name__}): try again later") from None
 
     async def transaction(
-        self, work: Callable[[Connection], Awaitable[T]], acknowledge: Callable[[], None] | None = None
+        self, work: Callable[[Connection], Awaitable[T]], acknowledge: Callable[[], bool] | None = None
     ) -> T:
         """As `call`, in one transaction."""
 
@@ -153,7 +159,7 @@ class Link:
             async with self.transacted(connection):
                 return await work(connection)
 
-        return await self.call(in_one, acknowledge)
+        return await self.call(in_one, acknowledge, writes=True)
 
     @contextlib.asynccontextmanager
     async def transacted(self, connection: Connection) -> AsyncGenerator[None, None]:
@@ -174,7 +180,7 @@ class Link:
 
         try:
             async with asyncio.timeout(WAIT_SECONDS):
-                await self.call(ask)
+                await self.call(ask, writes=True)
                 await self._lost_is_unavailable(self.epochs.check_commits())
         except TimeoutError:
             raise StoreUnavailable("the database does not answer") from None

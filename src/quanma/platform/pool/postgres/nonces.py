@@ -20,17 +20,17 @@ class TableNonces:
     async def note(self, mchid: str, nonce: str, what: bytes, now: int) -> Noted | None:
         # Of this call alone: it is repeated where its connection broke, and must know what it wrote itself.
         token = secrets.token_bytes(8)
-        noted = await self._link.call(lambda open_: _note(open_, mchid, nonce, what, token, now))
+        noted = await self._link.call(lambda open_: _note(open_, mchid, nonce, what, token, now), writes=True)
         if now - self._cleaned_at >= _CLEAN_SECONDS:
             self._cleaned_at = now
-            await self._link.call(lambda open_: _clean(open_, now))
+            await self._link.call(lambda open_: _clean(open_, now), writes=True)
         return noted
 
     async def answered(self, mchid: str, nonce: str, answer: bytes) -> None:
-        await self._link.call(lambda open_: _answered(open_, mchid, nonce, answer))
+        await self._link.call(lambda open_: _answered(open_, mchid, nonce, answer), writes=True)
 
     async def forget(self, mchid: str, nonce: str) -> None:
-        await self._link.call(lambda open_: _forget(open_, mchid, nonce))
+        await self._link.call(lambda open_: _forget(open_, mchid, nonce), writes=True)
 
 
 async def _note(connection: Connection, mchid: str, nonce: str, what: bytes, token: bytes, now: int) -> Noted | None:

@@ -166,11 +166,16 @@ class Turn:
                 turn_no - TALLIES_KEPT,
             )
 
-    def acknowledge(self) -> None:
-        """Bear witness of what was committed, before it is told. Raises EpochPassed: it must not be told."""
+    def acknowledge(self) -> bool:
+        """Bear witness of what was committed, before it is told. Returns whether anything was written.
+
+        Raises:
+            EpochPassed: it must not be told.
+        """
         # Under a fence, the marks stay as they are: they know what is missing.
         if self._mark is not None and not self._seen.is_fenced:
             self._link.witness.note(self._seen.epoch, self._seen.history, self.stock_id, self._mark, self._issued)
+        return self._mark is not None
 
     async def check_fence(self) -> None:
         """Raises PoolFenced: nothing new may be given out. Asked again each time, for it may have been lifted."""
