@@ -22,8 +22,6 @@ from quanma.platform.pool.steps import Step
 from tests.cli.conftest import Run
 from tests.contract.driver import DrivenPool
 
-pytestmark = pytest.mark.slow
-
 URL = "sqlite:///quanma.db"
 
 
@@ -55,6 +53,7 @@ def restore(world: Path, copy: Path) -> None:
     shutil.copy(copy, world / "quanma.db")
 
 
+@pytest.mark.slow
 def test_no_code_is_given_out_twice_after_a_restore(world: Path, run: Run, tmp_path: Path) -> None:
     pool = opened(world)
     merchant = Merchant(pool)
@@ -158,6 +157,7 @@ def test_a_backup_replaces_nothing(world: Path, run: Run, tmp_path: Path) -> Non
     assert not list(tmp_path.glob("other*"))
 
 
+@pytest.mark.slow
 def test_a_backup_under_load_is_of_one_moment(world: Path, run: Run, tmp_path: Path) -> None:
     pool = opened(world)
     merchant = Merchant(pool)

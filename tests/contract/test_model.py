@@ -17,7 +17,7 @@ from quanma.errors import NotEnough, PlatformError, RequestRefused, ResourceAlre
 from tests.contract.conftest import OpenPool
 from tests.contract.driver import DrivenPool
 
-pytestmark = [pytest.mark.both_back_ends, pytest.mark.slow]
+pytestmark = pytest.mark.both_back_ends
 
 MAX_COUPONS = 12
 PER_USER = 5

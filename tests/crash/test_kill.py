@@ -15,9 +15,10 @@ from tests.support.under_load import Books, client, load_until, nothing_more_and
 
 ROUNDS = 20
 
-pytestmark = [pytest.mark.both_back_ends, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.both_back_ends, pytest.mark.timeout(180)]
 
 
+@pytest.mark.slow
 def test_twenty_kills_lose_nothing_acknowledged_and_double_nothing(serving: Served) -> None:
     seed = secrets.randbelow(10**9)
     print(f"seed {seed}")

@@ -71,7 +71,7 @@ from tests.life.model import (
 )
 from tests.support.platform import APPID, MCHID, OTHER_MCHID, InProcess, new_stock
 
-pytestmark = [pytest.mark.both_back_ends, pytest.mark.slow]
+pytestmark = pytest.mark.both_back_ends
 
 OPERATIONS: dict[type[Any], Operation[..., Any, Any, Any]] = {
     CreateStock: Stocks.post,
@@ -692,6 +692,7 @@ def test_a_coupon_can_be_used_exactly_as_long_as_it_is_valid(life: type[Life], k
             tour.ask(MCHID, tour._request(call, stock.stock_id, coupon.code, str(place), 0))
 
 
+@pytest.mark.slow
 def test_the_platform_answers_as_the_model_of_a_coupons_life(life: type[Life]) -> None:
     play(life, examples=3, steps=15)
 

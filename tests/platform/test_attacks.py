@@ -20,8 +20,6 @@ from tests.platform.conftest import stock_of
 from tests.platform.test_app import counts, put
 from tests.support.platform import APPID, MCHID, OTHER_MCHID, InProcess, call_app
 
-pytestmark = pytest.mark.slow
-
 BODY = upload_body(["A1"])
 
 
@@ -177,6 +175,7 @@ def flips(text: str, chance: random.Random) -> Iterator[str]:
         yield text[:place] + chr(ord(character) ^ 1 << chance.randrange(7)) + text[place + 1 :]
 
 
+@pytest.mark.slow
 def test_a_changed_bit_anywhere_is_refused_and_nothing_is_executed(still: InProcess, caller: Caller) -> None:
     chance = random.Random(3)
     stock_id = stock_of(still)

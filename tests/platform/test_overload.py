@@ -23,8 +23,6 @@ from tests.platform.test_framing import MEBIBYTE, raw, statuses, talk
 from tests.support.flood import Answered, flood
 from tests.support.platform import APPID, Served, create_stock, served
 
-pytestmark = pytest.mark.slow
-
 CONNECTIONS = 1200
 REQUESTS_PER_SECOND = 4000
 REQUESTS = 6000
@@ -114,6 +112,7 @@ def on_either(request: pytest.FixtureRequest, world: Path) -> Iterator[Served]:
             yield platform
 
 
+@pytest.mark.slow
 def test_a_flood_of_draws_is_refused_in_time_and_nothing_is_half_done(on_either: Served, sender: Caller) -> None:
     serving = on_either
     stock_id = stock_with_codes(serving, 20_000)
@@ -158,6 +157,7 @@ def test_a_flood_of_draws_is_refused_in_time_and_nothing_is_half_done(on_either:
     assert Counter(answer.status for answer in after if answer is not None) == {200: 300}
 
 
+@pytest.mark.slow
 def test_slow_senders_take_no_place_of_others(serving: Served, sender: Caller) -> None:
     stock_id = stock_with_codes(serving, 1000)
     whole = raw(sender, "POST", couponcodes(stock_id), upload_body(["SLOW"]))
@@ -169,6 +169,7 @@ def test_slow_senders_take_no_place_of_others(serving: Served, sender: Caller) -
     assert Counter(answer.status for answer in answers if answer is not None) == {200: 300}
 
 
+@pytest.mark.slow
 def test_large_bodies_share_a_bound_and_small_ones_are_taken_all_the_same(serving: Served, sender: Caller) -> None:
     stock_id = stock_with_codes(serving, 200)
     head = b"POST /v3/certificates HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % MEBIBYTE
