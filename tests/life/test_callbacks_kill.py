@@ -22,7 +22,7 @@ from tests.support.platform import APPID, Served, create_stock, merchant_config,
 
 pytestmark = [pytest.mark.both_back_ends, pytest.mark.timeout(300)]
 
-ROUNDS = 20
+ROUNDS = 10
 SENDS_PER_ROUND = 5
 WAIT_SECONDS = 60.0
 

@@ -243,8 +243,8 @@ def test_c2_power_loss_at_any_moment_loses_nothing_acknowledged(
 
 
 @pytest.mark.slow
-def test_c2_power_loss_at_any_moment_two_hundred_times(disk: Disk, opened: Opened, tmp_path: Path) -> None:
-    for seed in range(200):
+def test_c2_power_loss_at_any_moment_time_after_time(disk: Disk, opened: Opened, tmp_path: Path) -> None:
+    for seed in range(3, 60):  # The same each run; the first ones are tried above.
         (tmp_path / str(seed)).mkdir()
         _lose_power(disk, opened, tmp_path / str(seed), seed)
 
