@@ -148,7 +148,9 @@ class Session:
 
     def _start(self, script: str) -> subprocess.Popen[str]:
         path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("QUANMA_", "PYTHON"))}
+        # Nor what this machine's bash reads first, nor its proxy: the page's reader has neither.
+        left_out = ("QUANMA_", "PYTHON", "BASH_", "ENV", "HTTP", "http", "ALL_PROXY", "all_proxy")
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
         process = subprocess.Popen(
             ["bash", "-c", script],
             cwd=self.folder,
