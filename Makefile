@@ -23,7 +23,7 @@ test: setup  ## every test, those with foreign clients too
 
 quick: .venv/ready-dev  ## the tests that take no more than a moment
 	@$(run_tests) -p no:schemathesis -m "not slow and not interop" \
-		$(addprefix --ignore tests/,test_schemathesis.py crash interop life postgres)
+		$(addprefix --ignore tests/,test_schemathesis.py crash interop postgres)
 
 check: setup  ## format, lint, types, floors, documentation
 	$(py) -m ruff format --check .

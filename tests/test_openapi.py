@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-import pytest
 
 from quanma.api import openapi
 from quanma.api.media import ImageUpload
@@ -17,6 +16,7 @@ from quanma.api.stocks import StockNode
 from quanma.api.tree import OPERATIONS
 from quanma.cli.api import chain_of
 from quanma.platform.handlers import HANDLERS
+from tests.support.every import every
 from tests.support.platform import InProcess
 
 DOCUMENT: dict[str, Any] = json.loads(msgspec.json.encode(openapi.document()))
@@ -24,7 +24,7 @@ SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
 METHODS = {"get", "put", "post", "delete", "patch"}
 STATUSES = {"200", "204", "400", "401", "403", "404", "429", "500", "503"}
 
-every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=chain_of)
+every_operation = every(OPERATIONS, chain_of)
 
 
 def described(operation: Operation[..., Any, Any, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -21,8 +22,6 @@ from quanma.platform.pool.sqlite import schema
 from quanma.platform.pool.steps import Step
 from tests.cli.conftest import Run
 from tests.contract.driver import DrivenPool
-
-pytestmark = pytest.mark.slow
 
 URL = "sqlite:///quanma.db"
 
@@ -55,6 +54,7 @@ def restore(world: Path, copy: Path) -> None:
     shutil.copy(copy, world / "quanma.db")
 
 
+@pytest.mark.slow
 def test_no_code_is_given_out_twice_after_a_restore(world: Path, run: Run, tmp_path: Path) -> None:
     pool = opened(world)
     merchant = Merchant(pool)
@@ -158,6 +158,7 @@ def test_a_backup_replaces_nothing(world: Path, run: Run, tmp_path: Path) -> Non
     assert not list(tmp_path.glob("other*"))
 
 
+@pytest.mark.slow
 def test_a_backup_under_load_is_of_one_moment(world: Path, run: Run, tmp_path: Path) -> None:
     pool = opened(world)
     merchant = Merchant(pool)
@@ -203,12 +204,13 @@ def test_migrate_makes_and_updates_and_says_what_it_did(world: Path, run: Run) -
         run("migrate", "--database", "mysql://x/y")
 
 
+# Reads "PATH STATEMENTS" by line. For each, a fork of it opens the pool, and is killed before one more statement.
 _MIGRATING = """
 import os, sys
 from pathlib import Path
 import apsw
-import asyncpg
-left = int(sys.argv[2])
+from quanma.platform.pool.sqlite import schema
+left = 0
 def exec_trace(cursor, statement, bindings):
     global left
     left -= 1
@@ -216,10 +218,14 @@ def exec_trace(cursor, statement, bindings):
         os.kill(os.getpid(), 9)
     return True
 apsw.connection_hooks.append(lambda db: db.set_exec_trace(exec_trace))
-from quanma.platform.pool.postgres import schema as postgres_schema
-from quanma.platform.pool.sqlite import schema
-schema.connect(Path(sys.argv[1])).close()
-print("done")
+for line in sys.stdin:
+    path, statements = line.split()
+    left = int(statements)
+    child = os.fork()
+    if not child:
+        schema.connect(Path(path)).close()
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -235,12 +241,16 @@ def test_a_migration_killed_at_every_statement_is_finished_by_the_next_start(tmp
     db.execute("INSERT INTO nonce VALUES ('1900000001', 7)")
     db.close()
     kills = 0
+    migrating = subprocess.Popen(
+        [sys.executable, "-c", _MIGRATING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert migrating.stdin is not None
+    assert migrating.stdout is not None
     for statement in range(1000):
         path = tmp_path / f"{statement}.db"
         shutil.copy(old, path)
-        ended = subprocess.run(
-            [sys.executable, "-c", _MIGRATING, str(path), str(statement)], capture_output=True, text=True
-        )
+        migrating.stdin.write(f"{path} {statement}\n")
+        status = int(migrating.stdout.readline())
         pool = DrivenPool(lambda path=path: open_pool(f"sqlite:///{path}", Path("/")))  # type: ignore[misc]
         stock_id = pool.create()
         pool.upload(stock_id, ["A1"])
@@ -248,11 +258,13 @@ def test_a_migration_killed_at_every_statement_is_finished_by_the_next_start(tmp
         pool.close()
         for file in tmp_path.glob(f"{statement}.db*"):
             file.unlink()
-        if ended.stdout == "done\n":
+        if status == 0:
             break
-        assert ended.returncode == -9
+        assert status == -signal.SIGKILL
         kills += 1
     assert kills > 60
+    migrating.communicate()
+    assert migrating.returncode == 0
 
 
 def test_a_fenced_postgresql_pool_is_reconciled(world: Path, run: Run, postgres_url: str, tmp_path: Path) -> None:

@@ -18,8 +18,6 @@ from tests.contract.driver import DrivenPool
 from tests.support.platform import MCHID
 from tests.support.poolstory import Story
 
-pytestmark = pytest.mark.slow
-
 OLD, NEW = "sqlite:///quanma.db", "sqlite:///new.db"
 
 
@@ -89,6 +87,7 @@ def test_every_number_is_answered_as_before(world: Path, run: Run, tmp_path: Pat
     pool.close()
 
 
+@pytest.mark.slow
 def test_a_pool_that_is_not_empty_takes_nothing_in(world: Path, run: Run, tmp_path: Path) -> None:
     asyncio.run(told(world))
     run("export", str(tmp_path / "house"))
@@ -101,6 +100,7 @@ def test_a_pool_that_is_not_empty_takes_nothing_in(world: Path, run: Run, tmp_pa
     assert not list(tmp_path.glob("again*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cut", "changed", "no end", "other", "more"])
 def test_a_file_that_is_not_whole_is_refused(world: Path, run: Run, tmp_path: Path, kind: str) -> None:
     asyncio.run(told(world))
@@ -139,6 +139,7 @@ def test_sums_that_differ_are_said() -> None:
     assert differences(sums[0], sums[1]) == ["nonce of stock -: 1 records exported, 2 found"]
 
 
+@pytest.mark.slow
 def test_an_import_that_came_out_otherwise_is_not_put_in_place(
     world: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,8 +23,6 @@ from quanma.cli.main import main
 from tests.support.faults import REFUSED, SILENCE_AFTER, faults
 from tests.support.platform import OTHER_MCHID, Served, create_stock, merchant_config, mode_of
 
-pytestmark = pytest.mark.slow
-
 JSON_KEYS = [
     "stock_id",
     "rows",
@@ -140,11 +138,13 @@ class TestDone:
         assert (ended.status, ended.sums) == (3, {"rows": 3, "stored": 1, "duplicate": 1, "rejected": 1})
         assert f"next: see the rejected rows with  quanma report codes.txt.{stock_id}.quanma --out DIR" in ended.err
 
+    @pytest.mark.slow
     def test_what_was_there_before_existed(self, quanma: Quanma, stock_id: str, codes: str) -> None:
         quanma("upload", codes, "--stock", stock_id)
         ended = quanma("upload", codes, "--stock", stock_id, "--restart", "--json")
         assert (ended.status, ended.sums) == (0, {"rows": 3, "existed": 3})
 
+    @pytest.mark.slow
     def test_a_resume_of_what_is_done_sends_nothing(self, quanma: Quanma, stock_id: str, codes: str) -> None:
         quanma("upload", codes, "--stock", stock_id)
         ended = quanma("upload", codes, "--stock", stock_id, "--resume", "--json")
@@ -248,6 +248,7 @@ class TestRefusedBeforeTheFirstRequest:
             "the mode can't be changed, create a new stock\n"
         )
 
+    @pytest.mark.slow
     def test_a_ledger_that_is_there(self, quanma: Quanma, stock_id: str, codes: str) -> None:
         quanma("upload", codes, "--stock", stock_id)
         status, out, err = quanma("upload", codes, "--stock", stock_id)
@@ -263,6 +264,7 @@ class TestRefusedBeforeTheFirstRequest:
         assert "there is no ledger" in err
         assert "start without --resume" in err
 
+    @pytest.mark.slow
     def test_a_file_that_changed(self, quanma: Quanma, stock_id: str, codes: str, tmp_path: Path) -> None:
         quanma("upload", codes, "--stock", stock_id)
         (tmp_path / codes).write_text("A1\nB2\nC4\n")
@@ -270,6 +272,7 @@ class TestRefusedBeforeTheFirstRequest:
         assert (status, out) == (1, "")
         assert "codes.txt changed since it was planned: put the old file back to resume" in err
 
+    @pytest.mark.slow
     def test_other_files_or_another_way_to_read_them(
         self, quanma: Quanma, stock_id: str, codes: str, tmp_path: Path
     ) -> None:
@@ -283,6 +286,7 @@ class TestRefusedBeforeTheFirstRequest:
         assert trimmed.status == 1
         assert "was planned with --column (none) and without --trim: use the same" in trimmed.err
 
+    @pytest.mark.slow
     def test_another_merchant(
         self,
         quanma: Quanma,
@@ -298,6 +302,7 @@ class TestRefusedBeforeTheFirstRequest:
 
 
 class TestUnfinished:
+    @pytest.mark.slow
     def test_a_full_stock_ends_with_4_and_a_file_of_the_rest(
         self, quanma: Quanma, wxpay: Wechatpay, tmp_path: Path
     ) -> None:
@@ -313,6 +318,7 @@ class TestUnfinished:
         again = create_stock(wxpay, f"again-{time.monotonic_ns()}")
         assert quanma("upload", leftover, "--stock", again, "--json").sums == {"rows": 250, "stored": 250}
 
+    @pytest.mark.slow
     def test_a_platform_that_refuses_everything_ends_with_4_and_resumes(
         self, quanma: Quanma, served: Served, stock_id: str, codes: str
     ) -> None:
@@ -325,6 +331,7 @@ class TestUnfinished:
         os.environ["QUANMA_BASE_URL"] = served.url
         assert quanma("upload", codes, "--stock", stock_id, "--json", "--resume").sums == {"rows": 3, "stored": 3}
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("bytes_max", "planned"), [(600_000, True), (60_000, False)])
     def test_a_full_disk_ends_with_4_and_resumes(
         self, quanma: Quanma, wxpay: Wechatpay, stock_id: str, tmp_path: Path, bytes_max: int, planned: bool
@@ -342,6 +349,7 @@ class TestUnfinished:
         ended = quanma("upload", "codes.txt", "--stock", stock_id, "--json", "--resume")
         assert (ended.status, ended.sums) == (0, {"rows": 6000, "stored": 6000})
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_ctrl_c_finishes_what_is_under_way_and_ends_with_130(
         self, quanma: Quanma, served: Served, wxpay: Wechatpay, stock_id: str, tmp_path: Path, number: int
@@ -365,6 +373,7 @@ class TestUnfinished:
         ended = quanma("upload", "codes.txt", "--stock", stock_id, "--json", "--resume")
         assert (ended.status, ended.sums) == (0, {"rows": 2000, "stored": 2000})
 
+    @pytest.mark.slow
     def test_a_second_ctrl_c_stops_at_once(self, quanma: Quanma, served: Served, stock_id: str, codes: str) -> None:
         command = [sys.executable, "-m", "quanma", "upload", codes, "--stock", stock_id, "--json"]
         with faults(served.url, 1, share=1.0, deck={SILENCE_AFTER: 1}) as proxy:
@@ -386,6 +395,7 @@ class TestUnfinished:
         assert (ended.status, ended.sums) == (0, {"rows": 3, "stored": 3})
 
 
+@pytest.mark.slow
 def test_no_message_holds_a_whole_code(quanma: Quanma, wxpay: Wechatpay, tmp_path: Path) -> None:
     stock_id = create_stock(wxpay, f"secret-{time.monotonic_ns()}", max_coupons=2)
     (tmp_path / "codes.csv").write_text("HUSH-123456,SECRET-123456\nHUSH-234567,SECRET-234567\n")

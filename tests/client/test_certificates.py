@@ -25,8 +25,6 @@ from quanma.wire import codec, keys, sealed, signature
 from tests.support.deliveries import APIV3_KEY, KEY, PEM
 from tests.support.platform import InProcess, merchant_config
 
-pytestmark = pytest.mark.slow
-
 NOW = datetime.datetime(2026, 11, 24, tzinfo=datetime.UTC)
 OLD = keys.make_certified("the old certificate", NOW - datetime.timedelta(days=365))
 NEW = keys.make_certified("the new certificate", NOW)

@@ -28,8 +28,6 @@ from quanma.wire import signature
 from quanma.wire.keys import load_private_key, public_pem
 from tests.support.platform import InProcess, create_stock, new_stock
 
-pytestmark = pytest.mark.slow
-
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "wire" / "vectors.json").read_text("utf-8"))
 DER = base64.b64decode(VECTORS["sha256_rsa2048_sign"]["private_key_pkcs8_der_base64"])
 PEM = load_der_private_key(DER, None).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()

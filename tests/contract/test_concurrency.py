@@ -14,7 +14,7 @@ from quanma.errors import NotEnough, RequestRefused, ResourceAlreadyExists, Rule
 from tests.contract.driver import NOW, DrivenPool
 from tests.support.platform import APPID, MCHID
 
-pytestmark = [pytest.mark.both_back_ends, pytest.mark.slow]
+pytestmark = pytest.mark.both_back_ends
 
 
 def _given(outcomes: Sequence[str | Exception]) -> list[str]:

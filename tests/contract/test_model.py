@@ -17,7 +17,7 @@ from quanma.errors import NotEnough, PlatformError, RequestRefused, ResourceAlre
 from tests.contract.conftest import OpenPool
 from tests.contract.driver import DrivenPool
 
-pytestmark = [pytest.mark.both_back_ends, pytest.mark.slow]
+pytestmark = pytest.mark.both_back_ends
 
 MAX_COUPONS = 12
 PER_USER = 5
@@ -210,4 +210,4 @@ def test_the_pool_is_as_its_model(open_back_end: OpenPool) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_pool_is_as_its_model_at_length(open_back_end: OpenPool, back_end: str) -> None:
-    _run(open_back_end, examples=100 if back_end == "sqlite" else 30, steps=50)
+    _run(open_back_end, examples=40 if back_end == "sqlite" else 12, steps=50)

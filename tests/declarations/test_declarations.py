@@ -21,6 +21,7 @@ from quanma.cli.api import chain_of
 from quanma.platform.handlers import HANDLERS
 from quanma.wire import codec
 from tests.declarations.minimal import MINIMAL
+from tests.support.every import every
 
 UNLIMITED = {  # A request's text or number without limits: why.
     "CouponUseRule.use_method": "the platform may add values: an answer carries it too",
@@ -50,14 +51,17 @@ ENUMS = (
     "status",
 )
 
-every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=chain_of)
+every_operation = every(OPERATIONS, chain_of)
 
 
 def nodes(node: type[Node[Any, Any]] = V3) -> list[type[Node[Any, Any]]]:
     return [node, *(below for child in children(node).values() for below in nodes(child))]
 
 
-@pytest.mark.parametrize("node", nodes(), ids=lambda node: node.__name__)
+every_node = every(nodes(), lambda node: node.__name__)
+
+
+@every_node
 def test_a_nodes_path_is_its_place_in_the_tree(node: type[Node[Any, Any]]) -> None:
     for segment, child in children(node).items():
         # _stock_id_ is a variable; return_ is "return", a word that Python keeps for itself.
@@ -124,9 +128,7 @@ def alternatives(kind: inspect.Type) -> Iterator[inspect.Type]:
         yield kind
 
 
-@pytest.mark.parametrize(
-    "operation", [one for one in OPERATIONS if one.verb not in codec.IN_QUERY and not one.multipart], ids=chain_of
-)
+@every([one for one in OPERATIONS if one.verb not in codec.IN_QUERY and not one.multipart], chain_of)
 def test_the_mapping_form_has_the_requests_fields_but_those_of_the_path(
     operation: Operation[..., Any, Any, Any],
 ) -> None:
@@ -156,7 +158,7 @@ def is_literal(hint: Any) -> bool:
     return "Literal" in str(get_origin(hint))
 
 
-@pytest.mark.parametrize("node", nodes(), ids=lambda node: node.__name__)
+@every_node
 def test_an_item_fills_the_variable_below(node: type[Node[Any, Any]]) -> None:
     variables = [child for segment, child in children(node).items() if segment.startswith("_")]
     assert hasattr(node, "__getitem__") == bool(variables)
@@ -166,7 +168,7 @@ def test_an_item_fills_the_variable_below(node: type[Node[Any, Any]]) -> None:
         assert filled.filled == {"above": "1", child.path.rpartition("{")[2].rstrip("}"): "A1"}
 
 
-@pytest.mark.parametrize("node", nodes(), ids=lambda node: node.__name__)
+@every_node
 def test_a_node_can_be_called_just_if_it_has_post(node: type[Node[Any, Any]]) -> None:
     assert vars(node).get("__call__") is vars(node).get("post")
 

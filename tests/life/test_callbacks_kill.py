@@ -20,9 +20,9 @@ from quanma.client.exchange import Patience
 from quanma.events import Receiver
 from tests.support.platform import APPID, Served, create_stock, merchant_config, served
 
-pytestmark = [pytest.mark.both_back_ends, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.both_back_ends, pytest.mark.timeout(300)]
 
-ROUNDS = 20
+ROUNDS = 10
 SENDS_PER_ROUND = 5
 WAIT_SECONDS = 60.0
 
@@ -136,6 +136,7 @@ class Merchant:
         self.wxpay.close()
 
 
+@pytest.mark.slow
 def test_a_killed_platform_delivers_each_coupons_event_and_no_other(
     impatient: Served, receiving: UnsteadyReceiver
 ) -> None:

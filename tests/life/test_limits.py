@@ -22,7 +22,7 @@ from quanma.client.exchange import Clocks
 from quanma.client.transport import Reply, Request
 from tests.support.platform import APPID, MCHID, InProcess, Served, call_app, create_stock, merchant_config
 
-pytestmark = [pytest.mark.both_back_ends, pytest.mark.slow]
+pytestmark = pytest.mark.both_back_ends
 
 AT_ONCE = 60
 NEW_YEAR_BEIJING = 1_893_427_200
@@ -124,6 +124,7 @@ def test_a_stock_gives_as_many_as_it_has_however_many_ask_at_once(at_once: AtOnc
     assert at_once.sent(stock_id) == 7
 
 
+@pytest.mark.slow
 def test_a_day_gives_as_many_as_a_day_may_and_the_next_second_is_another_day(at_once: AtOnce, moment: Moment) -> None:
     moment.now = NEW_YEAR_BEIJING - 1
     times = {"available_begin_time": "2029-12-01T00:00:00+08:00", "available_end_time": "2030-02-01T00:00:00+08:00"}
@@ -151,6 +152,7 @@ def test_a_day_gives_as_many_as_a_day_may_and_the_next_second_is_another_day(at_
     assert at_once.sent(stock_id) == 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("asked_before", "budget", "given"), [(10, "lowered", 20), (30, "refused", 50)])
 def test_a_budget_that_is_lowered_meanwhile_holds_at_once_or_is_refused(
     at_once: AtOnce, asked_before: int, budget: str, given: int
@@ -197,6 +199,7 @@ def test_one_number_at_the_same_moment_gives_one_coupon(at_once: AtOnce) -> None
     assert (stock.coupon_code_count.available_count, at_once.sent(stock_id)) == (AT_ONCE - 1, 1)
 
 
+@pytest.mark.slow
 def test_the_last_code_goes_to_one_of_all_who_ask_and_a_number_that_got_none_can_ask_again(at_once: AtOnce) -> None:
     stock_id = create_stock(at_once.wxpay, "s")
     at_once.upload(stock_id, "LAST")

@@ -71,7 +71,7 @@ from tests.life.model import (
 )
 from tests.support.platform import APPID, MCHID, OTHER_MCHID, InProcess, new_stock
 
-pytestmark = [pytest.mark.both_back_ends, pytest.mark.slow]
+pytestmark = pytest.mark.both_back_ends
 
 OPERATIONS: dict[type[Any], Operation[..., Any, Any, Any]] = {
     CreateStock: Stocks.post,
@@ -692,6 +692,7 @@ def test_a_coupon_can_be_used_exactly_as_long_as_it_is_valid(life: type[Life], k
             tour.ask(MCHID, tour._request(call, stock.stock_id, coupon.code, str(place), 0))
 
 
+@pytest.mark.slow
 def test_the_platform_answers_as_the_model_of_a_coupons_life(life: type[Life]) -> None:
     play(life, examples=3, steps=15)
 
@@ -699,8 +700,8 @@ def test_the_platform_answers_as_the_model_of_a_coupons_life(life: type[Life]) -
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_platform_answers_as_the_model_over_many_lives(life: type[Life], back_end: str) -> None:
-    # On PostgreSQL a request takes longer.
-    examples, share, enough = (80, 0.95, 20_000) if back_end == "sqlite" else (20, 0.85, 2_000)
+    # On PostgreSQL a request takes longer. A test of its own comes to each cell, see above.
+    examples, share, enough = (20, 0.9, 5_000) if back_end == "sqlite" else (10, 0.8, 1_000)
     play(life, examples=examples, steps=50)
     # Chance leaves out a few cells, and comes to most of them many times, by many ways.
     assert len(CELLS & life.reached.keys()) > share * len(CELLS)

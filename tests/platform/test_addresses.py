@@ -11,6 +11,7 @@ from pyreqwest.client import ClientBuilder
 
 from quanma.errors import ParamError
 from quanma.platform.addresses import Checked, check_address, is_public, resolve
+from tests.support.every import every
 
 PUBLIC = ["8.8.8.8", "93.184.216.34", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"]
 INSIDE = {
@@ -56,12 +57,12 @@ INSIDE = {
 }
 
 
-@pytest.mark.parametrize("address", PUBLIC)
+@every(PUBLIC)
 def test_an_address_on_the_public_network_is_public(address: str) -> None:
     assert is_public(ipaddress.ip_address(address))
 
 
-@pytest.mark.parametrize("address", INSIDE)
+@every(INSIDE)
 def test_an_address_inside_is_not_however_it_is_wrapped(address: str) -> None:
     assert not is_public(ipaddress.ip_address(address))
 
@@ -70,7 +71,7 @@ def host_of(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
-@pytest.mark.parametrize("address", [address for address in INSIDE if "%" not in address])
+@every([address for address in INSIDE if "%" not in address])
 def test_an_address_inside_is_refused_when_it_is_set(address: str) -> None:
     with pytest.raises(ParamError, match="notify_url is not a public address"):
         check_address(f"https://{host_of(address)}/notify", allow_private=False)
@@ -198,8 +199,8 @@ def test_a_name_leads_to_the_address_that_was_checked(names: Found) -> None:
     assert resolved("https://PAY.example.com:8443/") == Checked("pay.example.com", 8443, "93.184.216.34")
 
 
-@pytest.mark.parametrize("address", INSIDE)
-def test_a_name_that_means_an_address_inside_is_refused(names: Found, address: str) -> None:
+@every(INSIDE)
+def test_a_name_that_means_an_address_inside_is_refused(address: str, names: Found) -> None:
     names["pay.example.com"] = [address]
     with pytest.raises(ParamError, match="has an address that is not public"):
         resolved("https://pay.example.com/notify")

@@ -16,8 +16,6 @@ from tests.platform.caller import Caller, couponcodes, upload_body
 from tests.platform.test_framing import raw
 from tests.support.platform import Served, create_stock
 
-pytestmark = pytest.mark.slow
-
 
 def whole_answer(connection: socket.socket) -> bytes:
     """One answer, or what there was of it when the platform closed."""
@@ -41,6 +39,7 @@ def sends_until_told_to_close(serving: Served, caller: Caller, stock_id: str, na
             answers.append(answer)
 
 
+@pytest.mark.slow
 def test_every_request_under_load_is_answered_whole_and_stays_done(serving: Served, world: Path) -> None:
     caller = Caller(world)
     with serving.wechatpay() as wxpay:
@@ -72,6 +71,7 @@ def test_every_request_under_load_is_answered_whole_and_stays_done(serving: Serv
     assert count.total_count == len(stored)
 
 
+@pytest.mark.slow
 def test_what_is_on_its_way_is_finished_and_who_asks_is_told_that_it_ends(serving: Served, world: Path) -> None:
     caller = Caller(world)
     with serving.wechatpay() as wxpay:
@@ -106,6 +106,7 @@ def test_what_is_on_its_way_is_finished_and_who_asks_is_told_that_it_ends(servin
     assert serving.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_second_signal_does_not_wait(serving: Served) -> None:
     with socket.create_connection(("127.0.0.1", serving.port), timeout=15) as sending:
         sending.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe")

@@ -17,8 +17,6 @@ from quanma.api.couponcodes import CouponCodes, UploadCodes
 from tests.platform.caller import Caller, couponcodes, upload_body
 from tests.support.platform import Served, create_stock, served
 
-pytestmark = pytest.mark.slow
-
 CLOSED_WITHIN_SECONDS = 10
 MEBIBYTE = 1024 * 1024
 
@@ -71,7 +69,6 @@ CLOSE = "Connection: close\r\n"
 SMUGGLED = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "head",
     [
@@ -106,7 +103,6 @@ def test_ambiguous_framing_is_refused_and_nothing_behind_it_is_answered(running:
         assert b"ok\n" not in answer
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "chunks",
     [b"zz\r\n", b"-1\r\nA", b"+1\r\nA\r\n", b"5\r\nhelloX", b"5;\x00\r\nhello\r\n", b"ffffffffffffffffff\r\nA"],
@@ -118,7 +114,6 @@ def test_a_bad_chunk_is_refused_and_nothing_behind_it_is_answered(running: Serve
     assert b"ok\n" not in answer
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "start",
     [
@@ -189,7 +184,6 @@ def test_an_operation_that_is_asked_for_with_head_is_verified_as_head(running: S
     assert statuses(talk(running, as_get)) == [401]
 
 
-@pytest.mark.slow
 def test_a_target_that_was_changed_on_the_way_is_refused_though_it_would_read_the_same(
     running: Served, caller: Caller
 ) -> None:
@@ -200,7 +194,6 @@ def test_a_target_that_was_changed_on_the_way_is_refused_though_it_would_read_th
         assert status in (400, 401)
 
 
-@pytest.mark.slow
 def test_a_chunked_body_is_read_and_a_trailer_is_not_taken_for_a_header(
     running: Served, caller: Caller, stock_id: str
 ) -> None:
@@ -216,7 +209,6 @@ def test_a_chunked_body_is_read_and_a_trailer_is_not_taken_for_a_header(
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["success_codes"] == ["TRAILER"]
 
 
-@pytest.mark.slow
 def test_pipelined_requests_are_answered_each_and_in_order(running: Served, caller: Caller, stock_id: str) -> None:
     uploads = [raw(caller, "POST", couponcodes(stock_id), upload_body([f"P{n}"], f"p{n}")) for n in range(30)]
     last = raw(caller, "GET", "/v3/certificates", more=CLOSE)
@@ -225,20 +217,17 @@ def test_pipelined_requests_are_answered_each_and_in_order(running: Served, call
     assert re.findall(rb'"success_codes":\["(P\d+)"\]', answer) == [f"P{n}".encode() for n in range(30)]
 
 
-@pytest.mark.slow
 def test_thousands_of_requests_sent_ahead_are_answered_each(running: Served) -> None:
     answer = talk(running, SMUGGLED * 5000 + SMUGGLED.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
     assert statuses(answer) == [200] * 5001
 
 
-@pytest.mark.slow
 def test_what_was_sent_before_nonsense_is_answered_before_it_is_refused(running: Served, caller: Caller) -> None:
     answer = talk(running, raw(caller, "GET", "/v3/certificates") * 2 + b"nonsense\r\n\r\n" + SMUGGLED)
     assert statuses(answer) == [200, 200, 400]
     assert b"ok\n" not in answer
 
 
-@pytest.mark.slow
 def test_nothing_is_answered_behind_the_request_that_was_to_be_the_last(running: Served, caller: Caller) -> None:
     answer = talk(running, raw(caller, "GET", "/v3/certificates", more=CLOSE) + SMUGGLED)
     assert statuses(answer) == [200]
@@ -264,7 +253,6 @@ def test_whoever_offers_http_2_is_answered_in_http_1(running: Served, caller: Ca
     assert statuses(talk(running, chunked + b"zz\r\n" + SMUGGLED)) == [400]
 
 
-@pytest.mark.slow
 def test_a_body_is_asked_for_where_the_sender_waits_to_be_asked(running: Served, caller: Caller, stock_id: str) -> None:
     whole = raw(
         caller, "POST", couponcodes(stock_id), upload_body(["ASKED"], "asked"), more=f"{CLOSE}Expect: 100-continue\r\n"
@@ -277,7 +265,6 @@ def test_a_body_is_asked_for_where_the_sender_waits_to_be_asked(running: Served,
         assert statuses(_until_closed(connection)) == [200]
 
 
-@pytest.mark.slow
 def test_whoever_has_said_all_still_gets_the_answer(running: Served, caller: Caller) -> None:
     with socket.create_connection(("127.0.0.1", running.port), timeout=5) as connection:
         connection.sendall(raw(caller, "GET", "/v3/certificates"))
@@ -312,7 +299,6 @@ def test_whoever_does_not_read_is_closed_and_memory_stays_flat(running: Served) 
         assert time.monotonic() - began < CLOSED_WITHIN_SECONDS + 5
 
 
-@pytest.mark.slow
 def test_an_upgrade_is_not_taken_and_what_is_behind_it_is_not_answered(running: Served) -> None:
     upgrade = b"GET /v3/certificates HTTP/1.1\r\nHost: x\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\n\r\n"
     answer = talk(running, upgrade + SMUGGLED)
@@ -423,7 +409,6 @@ def _resident_bytes(running: Served) -> int:
     return int(found[1]) * 1024
 
 
-@pytest.mark.slow
 def test_after_all_that_the_log_holds_no_traceback_and_no_content(running: Served, shared_world: Path) -> None:
     log = (shared_world / "serve.log").read_text()
     assert "Traceback" not in log

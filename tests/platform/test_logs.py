@@ -28,8 +28,6 @@ from tests.platform.conftest import stock_of
 from tests.platform.test_framing import raw, talk
 from tests.support.platform import APPID, InProcess, Served, call_app, create_stock, merchant_config
 
-pytestmark = pytest.mark.slow
-
 # Distinctive, so that a search finds every trace.
 CODES = [f"GEHEIM-{word}-{number:04}" for number, word in enumerate(["alpha", "beta", "gamma", "delta"])]
 LONG_CODE = "GEHEIM-too-long-" + "z" * 30
@@ -92,6 +90,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
+@pytest.mark.slow
 def test_no_message_of_an_error_holds_a_code_or_a_user(
     still: InProcess, caller: Caller, logged: pytest.LogCaptureFixture, shared_world: Path
 ) -> None:
@@ -109,6 +108,7 @@ def test_no_message_of_an_error_holds_a_code_or_a_user(
     assert_clean(logged.text, shared_world)
 
 
+@pytest.mark.slow
 def test_an_unexpected_failure_is_logged_without_what_it_was_about(
     platform: InProcess, logged: pytest.LogCaptureFixture, world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +192,7 @@ def test_a_failing_handler_is_logged_without_what_it_was_about(
     assert_clean(logged.text + reply.body.decode(), shared_world)
 
 
+@pytest.mark.slow
 def test_a_log_of_json_has_an_object_a_line_and_no_secret(world: Path) -> None:
     path = world / "platform.toml"
     path.write_text('log_format = "json"\n' + path.read_text())

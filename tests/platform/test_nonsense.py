@@ -135,7 +135,7 @@ def test_nonsense_is_answered_with_a_documented_error(
 
 
 @pytest.mark.slow
-@settings(FUZZ, max_examples=400)
+@settings(FUZZ, max_examples=100)
 @given(bend=bent(), raw=st.binary(max_size=300))
 def test_nonsense_is_answered_with_a_documented_error_at_length(
     still: InProcess, caller: Caller, bend: Callable[[dict[str, Any]], dict[str, Any]], raw: bytes

@@ -24,7 +24,7 @@ from tests.support.delivering import Delivering
 from tests.support.platform import MCHID, OTHER_MCHID, call_asgi
 from tests.support.postgres import Databases
 
-pytestmark = [pytest.mark.both_back_ends, pytest.mark.slow]
+pytestmark = pytest.mark.both_back_ends
 
 
 def new_delivering(world: Path, back_end: str, request: pytest.FixtureRequest) -> Iterator[Delivering]:
@@ -216,6 +216,7 @@ def test_a_merchant_without_an_address_has_no_events(delivering: Delivering) -> 
     assert delivering.deliver() == 0
 
 
+@pytest.mark.slow
 def test_what_is_due_is_delivered_after_a_restart_and_what_was_taken_before_it_too(own_delivering: Delivering) -> None:
     stock_id = own_delivering.stock()
     taken = own_delivering.send(stock_id, "n1")
@@ -231,6 +232,7 @@ def test_what_is_due_is_delivered_after_a_restart_and_what_was_taken_before_it_t
     assert own_delivering.posted[1].id == event.id
 
 
+@pytest.mark.slow
 def test_one_event_that_can_not_be_posted_holds_up_no_other(own_delivering: Delivering) -> None:
     for mchid in (OTHER_MCHID, MCHID):
         own_delivering.listen_at(f"http://127.0.0.1:{own_delivering.port}/notify", mchid)

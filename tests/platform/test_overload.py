@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import secrets
 import socket
@@ -22,8 +21,6 @@ from tests.platform.caller import BUSIFAVOR, Caller, couponcodes, upload_body
 from tests.platform.test_framing import MEBIBYTE, raw, statuses, talk
 from tests.support.flood import Answered, flood
 from tests.support.platform import APPID, OTHER_MCHID, Served, create_stock, served
-
-pytestmark = pytest.mark.slow
 
 CONNECTIONS = 1200
 REQUESTS_PER_SECOND = 4000
@@ -68,11 +65,6 @@ def reply(answer: Answered) -> Reply:
     return Reply(answer.status, [(name, value) for name, _, value in headers], body.encode())
 
 
-def cpu_seconds(serving: Served) -> float:
-    fields = Path(f"/proc/{serving.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def resident_bytes(serving: Served) -> int:
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{serving.process.pid}/status").read_text())
     assert found is not None
@@ -80,10 +72,11 @@ def resident_bytes(serving: Served) -> int:
 
 
 class Watched:
-    """Asks for the health of the platform all the time, and remembers the answers."""
+    """Asks for the health of the platform all the time, and remembers the answers, and how long the slowest took."""
 
     def __init__(self, serving: Served) -> None:
         self.answers: Counter[bytes] = Counter()
+        self.slowest_seconds = 0.0
         self._port = serving.port
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._ask)
@@ -99,8 +92,10 @@ class Watched:
     def _ask(self) -> None:
         with socket.create_connection(("127.0.0.1", self._port), timeout=10) as connection:
             while not self._ended.wait(0.05):
+                began = time.perf_counter()
                 connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
                 self.answers[connection.recv(65536)[9:12]] += 1
+                self.slowest_seconds = max(self.slowest_seconds, time.perf_counter() - began)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -114,43 +109,36 @@ def on_either(request: pytest.FixtureRequest, world: Path) -> Iterator[Served]:
             yield platform
 
 
+@pytest.mark.slow
 def test_a_flood_of_draws_is_refused_in_time_and_nothing_is_half_done(on_either: Served, sender: Caller) -> None:
     serving = on_either
     stock_id = stock_with_codes(serving, 20_000)
     flood(serving.port, draws(sender, stock_id, 300), per_second=1000, connections=64)  # Warm.
     before = resident_bytes(serving)
     drawn: list[str] = [*[""] * given_out(serving, stock_id)]
-    p99s = []
-    for _ in range(3):
-        requests = draws(sender, stock_id, REQUESTS)
-        began, cpu_before = time.monotonic(), cpu_seconds(serving)
-        with Watched(serving) as health:
-            answers = flood(serving.port, requests, per_second=REQUESTS_PER_SECOND, connections=CONNECTIONS)
-        took = time.monotonic() - began
-        share = min(1.0, (cpu_seconds(serving) - cpu_before) / took) * min(1.0, REQUESTS / REQUESTS_PER_SECOND / took)
-        assert set(health.answers) == {b"200"}
-        answered = [answer for answer in answers if answer is not None]
-        assert len(answered) == REQUESTS
-        refused = [answer for answer in answered if answer.status == 429]
-        given = [answer for answer in answered if answer.status == 200]
-        assert len(refused) + len(given) == REQUESTS
-        assert len(refused) > 300  # Else this was no overload.
-        assert len(given) > 300
-        drawn += [json.loads(reply(answer).body)["send_coupon_result"]["coupon_code"] for answer in given]
-        assert given_out(serving, stock_id) == len(drawn)
-        waits = set()
-        for answer in refused[:: len(refused) // 20]:
-            error = sender.check(reply(answer), now=int(time.time()))
-            assert error["code"] == "FREQUENCY_LIMITED"
-            waits.add(dict(reply(answer).headers)["Retry-After"])
-        assert len(waits) > 1
-        assert waits <= {"1", "2", "3"}
-        seconds = sorted(answer.seconds for answer in refused)
-        # By the time that each end had: whatever else runs on the machine slows both of them.
-        p99s.append(seconds[int(len(seconds) * 0.99)] * share)
-        if p99s[-1] <= REFUSED_WITHIN_SECONDS:
-            break
-    assert min(p99s) <= REFUSED_WITHIN_SECONDS
+    requests = draws(sender, stock_id, REQUESTS)
+    with Watched(serving) as health:
+        answers = flood(serving.port, requests, per_second=REQUESTS_PER_SECOND, connections=CONNECTIONS)
+    assert set(health.answers) == {b"200"}
+    answered = [answer for answer in answers if answer is not None]
+    assert len(answered) == REQUESTS
+    refused = [answer for answer in answered if answer.status == 429]
+    given = [answer for answer in answered if answer.status == 200]
+    assert len(refused) + len(given) == REQUESTS
+    assert len(refused) > 300  # Else this was no overload.
+    assert len(given) > 300
+    drawn += [json.loads(reply(answer).body)["send_coupon_result"]["coupon_code"] for answer in given]
+    assert given_out(serving, stock_id) == len(drawn)
+    waits = set()
+    for answer in refused[:: len(refused) // 20]:
+        error = sender.check(reply(answer), now=int(time.time()))
+        assert error["code"] == "FREQUENCY_LIMITED"
+        waits.add(dict(reply(answer).headers)["Retry-After"])
+    assert len(waits) > 1
+    assert waits <= {"1", "2", "3"}
+    # Compared: whatever else runs on the machine makes a question about health wait as long, at the same moment.
+    seconds = sorted(answer.seconds for answer in refused)
+    assert seconds[int(len(seconds) * 0.99)] <= max(REFUSED_WITHIN_SECONDS, 2 * health.slowest_seconds)
     assert len(set(drawn) - {""}) == len(drawn) - drawn.count("")
     assert resident_bytes(serving) - before < 100 * MEBIBYTE
     # Back to normal: as many at once as a merchant sends, and none is refused.
@@ -158,6 +146,7 @@ def test_a_flood_of_draws_is_refused_in_time_and_nothing_is_half_done(on_either:
     assert Counter(answer.status for answer in after if answer is not None) == {200: 300}
 
 
+@pytest.mark.slow
 def test_slow_senders_take_no_place_of_others(serving: Served, sender: Caller) -> None:
     stock_id = stock_with_codes(serving, 1000)
     whole = raw(sender, "POST", couponcodes(stock_id), upload_body(["SLOW"]))
@@ -169,6 +158,7 @@ def test_slow_senders_take_no_place_of_others(serving: Served, sender: Caller) -
     assert Counter(answer.status for answer in answers if answer is not None) == {200: 300}
 
 
+@pytest.mark.slow
 def test_large_bodies_share_a_bound_and_small_ones_are_taken_all_the_same(serving: Served, sender: Caller) -> None:
     stock_id = stock_with_codes(serving, 200)
     head = b"POST /v3/certificates HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % MEBIBYTE

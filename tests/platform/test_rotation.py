@@ -15,8 +15,6 @@ from quanma.platform import keywatch, rotation
 from quanma.wire.keys import certificate_facts, make_certified
 from tests.support.platform import MCHID, InProcess, merchant_config, mode_of
 
-pytestmark = pytest.mark.slow  # Each makes keys.
-
 NOW = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)
 
@@ -32,6 +30,7 @@ def serial_of_answer(platform: InProcess, asked: str | None = None) -> str:
     return answered["Wechatpay-Serial"]
 
 
+@pytest.mark.slow
 def test_a_new_certificate_signs_for_whoever_asks_and_is_in_the_list(platform: InProcess) -> None:
     watch = watched(platform)
     rotated = rotation.rotate_certificate(platform.world / "platform.toml", NOW)
@@ -41,6 +40,7 @@ def test_a_new_certificate_signs_for_whoever_asks_and_is_in_the_list(platform: I
     assert [one.serial_no for one in listed][1:] == [rotated.name]
 
 
+@pytest.mark.slow
 def test_a_client_that_knows_the_old_certificate_only_learns_the_new_one_and_no_call_fails(platform: InProcess) -> None:
     settings = client_config.load(merchant_config(platform.world))
     old = next(name for name in settings.platform_keys if not name.startswith("PUB_KEY_ID_"))
@@ -54,6 +54,7 @@ def test_a_client_that_knows_the_old_certificate_only_learns_the_new_one_and_no_
     assert wxpay.v3.security.echo.post(echo_message="hi").echo_message == "hi"
 
 
+@pytest.mark.slow
 def test_a_new_public_key_waits_until_merchants_have_it(platform: InProcess) -> None:
     watch = watched(platform)
     before = serial_of_answer(platform)
@@ -63,6 +64,7 @@ def test_a_new_public_key_waits_until_merchants_have_it(platform: InProcess) -> 
     assert serial_of_answer(platform, new) == new
 
 
+@pytest.mark.slow
 def test_a_new_public_key_signs_what_nobody_asked_for_from_its_time_on(platform: InProcess) -> None:
     watch = watched(platform)
     new = rotation.rotate_public_key(platform.world / "platform.toml", NOW - DAY, DAY).name
@@ -70,6 +72,7 @@ def test_a_new_public_key_signs_what_nobody_asked_for_from_its_time_on(platform:
     assert serial_of_answer(platform) == new
 
 
+@pytest.mark.slow
 def test_the_merchants_of_this_world_have_the_new_key_and_its_files_are_private(platform: InProcess) -> None:
     rotated = rotation.rotate_public_key(platform.world / "platform.toml", NOW, DAY)
     assert len(rotated.told) == 2
@@ -80,6 +83,7 @@ def test_the_merchants_of_this_world_have_the_new_key_and_its_files_are_private(
     assert {mode_of(path) for path in [*made, platform.world / "platform.toml"]} == {0o600}
 
 
+@pytest.mark.slow
 def test_a_rotated_world_is_served_from_its_file(platform: InProcess, world: Path) -> None:
     new = rotation.rotate_certificate(world / "platform.toml", NOW).name
     again = InProcess(world, "sqlite:///other.db")
@@ -87,6 +91,7 @@ def test_a_rotated_world_is_served_from_its_file(platform: InProcess, world: Pat
     again.close()
 
 
+@pytest.mark.slow
 def test_a_merchants_second_certificate_is_believed_and_its_revoked_first_is_not(platform: InProcess) -> None:
     watch = watched(platform)
     second = make_certified(f"merchant {MCHID}", NOW)
@@ -105,6 +110,7 @@ def test_a_merchants_second_certificate_is_believed_and_its_revoked_first_is_not
         old.v3.security.echo.post(echo_message="hi")
 
 
+@pytest.mark.slow
 def test_settings_that_cannot_be_used_leave_the_keys_as_they_were(platform: InProcess) -> None:
     watch = watched(platform)
     before = serial_of_answer(platform)
@@ -114,6 +120,7 @@ def test_settings_that_cannot_be_used_leave_the_keys_as_they_were(platform: InPr
     assert platform.wechatpay().v3.security.echo.post(echo_message="hi").echo_message == "hi"
 
 
+@pytest.mark.slow
 def test_without_the_new_key_its_answers_are_not_believed(platform: InProcess) -> None:
     watch = watched(platform)
     settings = client_config.load(merchant_config(platform.world), apiv3_key=None)
@@ -126,6 +133,7 @@ def test_without_the_new_key_its_answers_are_not_believed(platform: InProcess) -
         wxpay.v3.certificates.get()
 
 
+@pytest.mark.slow
 def test_a_certificates_file_tells_its_serial(platform: InProcess) -> None:
     rotated = rotation.rotate_certificate(platform.world / "platform.toml", NOW)
     assert certificate_facts(rotated.verifying.read_bytes(), "new").serial_no == rotated.name

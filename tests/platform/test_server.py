@@ -19,8 +19,6 @@ from quanma.platform import server
 from quanma.platform.pool import open_pool
 from tests.support.platform import MCHID, Served, create_stock
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.mark.slow
 def test_sigterm_under_load_ends_cleanly_and_everything_acknowledged_is_there(serving: Served) -> None:

@@ -15,8 +15,6 @@ from typing import IO
 
 import pytest
 
-pytestmark = pytest.mark.slow
-
 # Each worker answers a connection with its process id; "x" makes it die.
 SERVING = """
 import os, signal, socket, sys, time
@@ -107,6 +105,7 @@ def running(count: int = 2, **options: object) -> Generator[Workers, None, None]
         workers.close()
 
 
+@pytest.mark.slow
 def test_all_serve_and_end_cleanly_when_the_parent_is_told_to() -> None:
     with running() as workers:
         pids = workers.seen(lambda pids: len(pids) == 2)
@@ -117,6 +116,7 @@ def test_all_serve_and_end_cleanly_when_the_parent_is_told_to() -> None:
         assert not any(is_running(pid) for pid in pids)
 
 
+@pytest.mark.slow
 def test_what_was_asked_before_the_end_is_answered() -> None:
     with running(slow=0.5) as workers:
         answers: list[int] = []
@@ -132,6 +132,7 @@ def test_what_was_asked_before_the_end_is_answered() -> None:
         assert 0 not in answers
 
 
+@pytest.mark.slow
 def test_one_that_dies_is_followed_by_another() -> None:
     with running(steady_seconds=0) as workers:
         before = workers.seen(lambda pids: len(pids) == 2)
@@ -140,6 +141,7 @@ def test_one_that_dies_is_followed_by_another() -> None:
         assert len(after) == 2 or len(after | before) == 3
 
 
+@pytest.mark.slow
 def test_one_that_keeps_dying_is_followed_after_a_pause_that_grows() -> None:
     with running(1) as workers:
         waits: list[float] = []
@@ -153,6 +155,7 @@ def test_one_that_keeps_dying_is_followed_after_a_pause_that_grows() -> None:
         assert 1.8 <= waits[2] < 4
 
 
+@pytest.mark.slow
 def test_if_the_parent_is_killed_the_workers_end_and_the_address_is_free() -> None:
     with running(slow=30) as workers:
         asking = socket.create_connection(("127.0.0.1", workers.port))
@@ -168,6 +171,7 @@ def test_if_the_parent_is_killed_the_workers_end_and_the_address_is_free() -> No
         assert time.monotonic() - began < 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "status", "says"),
     [
@@ -184,6 +188,7 @@ def test_a_first_start_that_fails_is_the_parents_failure(before: str, status: in
         assert workers.process.stderr.read().rstrip().endswith(says)
 
 
+@pytest.mark.slow
 def test_a_worker_that_does_not_end_is_killed_in_time() -> None:
     with running(slow=60) as workers:
         asking = socket.create_connection(("127.0.0.1", workers.port))

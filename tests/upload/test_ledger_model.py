@@ -25,8 +25,6 @@ from quanma.upload.ledger import Batch, Inputs, Ledger
 from quanma.upload.plan import Duplicate, Planned, PlannedBatch, Rejected
 from quanma.upload.target import Outcome, Refused
 
-pytestmark = pytest.mark.slow
-
 WAITING = ("planned", "unknown")
 ABOUT = ("busifavor", "1900000001", "98065001")
 
@@ -211,6 +209,6 @@ class Uploads(RuleBasedStateMachine):
                 assert {line.code: line.outcome for line in lines[:-2] if line.code in known.outcomes} == known.outcomes
 
 
-@pytest.mark.parametrize("examples", [pytest.param(15, id="few"), pytest.param(150, id="many", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [pytest.param(15, id="few"), pytest.param(60, id="many", marks=pytest.mark.slow)])
 def test_the_ledger_does_what_its_model_does(examples: int) -> None:
     run_state_machine_as_test(Uploads, settings=settings(max_examples=examples, stateful_step_count=30, deadline=None))

@@ -23,8 +23,6 @@ from quanma.errors import SourceUnreadable
 from quanma.upload.source import Block, Source, open_query, open_source
 from quanma.upload.source.text import split, whole_lines
 
-pytestmark = pytest.mark.slow
-
 
 def rows(source: Source) -> list[tuple[int, str]]:
     """Every row without a problem."""
@@ -363,12 +361,12 @@ class TestDelimited:
             "CSV, delimiter ',', header row, column 'code' (1 of 2)",
         ]
 
+    @pytest.mark.slow
     @given(
         records=st.lists(st.tuples(*[st.text(st.sampled_from('A1 ,"\n\r;１'), max_size=6)] * 2), max_size=8),
         ending=st.sampled_from(["\n", "\r\n"]),
         blank_lines=st.booleans(),
     )
-    @pytest.mark.slow
     def test_whatever_is_quoted_comes_back_with_the_line_it_starts_in(
         self,
         tmp_path_factory: pytest.TempPathFactory,
@@ -440,8 +438,8 @@ class TestPacked:
         assert [code for _, code in rows(source)] == ["A1", "B2"]
         assert source.notes[0] == f"packed with {packing}"
 
-    @pytest.mark.parametrize("packing", ["gzip", "zstd"])
     @pytest.mark.slow
+    @pytest.mark.parametrize("packing", ["gzip", "zstd"])
     def test_large_and_in_several_parts(self, file: File, packing: str) -> None:
         part = "".join(f"{number:09}\n" for number in range(100_000)).encode()
         path = file(_packed(part, packing) * 3, "codes.txt.packed")
@@ -473,8 +471,8 @@ class TestPacked:
         with pytest.raises(SourceUnreadable, match=r"is named \.gz, but its content is not gzip"):
             open_source(file("A1\n", "codes.txt.gz"))
 
-    @pytest.mark.parametrize("packing", ["gzip", "zstd"])
     @pytest.mark.slow
+    @pytest.mark.parametrize("packing", ["gzip", "zstd"])
     def test_a_bomb_of_one_line_is_refused_and_takes_little_memory(self, file: File, packing: str) -> None:
         path = file(_packed(b"A" * 100_000_000, packing), "codes.txt.packed")
         tracemalloc.start()
@@ -533,6 +531,7 @@ class TestStreams:
 
 
 class TestFingerprint:
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["codes.txt", "codes.csv"])
     def test_it_is_the_sha_256_of_the_bytes_before_and_after_reading(self, file: File, name: str) -> None:
         content = "code\n" + "A1\n" * 100_000
@@ -654,6 +653,7 @@ def _workbook(folder: Path, table: list[list[object]], second: list[list[object]
 
 
 class TestParquet:
+    @pytest.mark.slow
     def test_a_text_column_is_read_in_batches(self, tmp_path: Path) -> None:
         path = _parquet(tmp_path, {"id": [1, 2, 3], "code": ["A1", None, "C3 "]})
         source = open_source(path)

@@ -15,8 +15,6 @@ from quanma.platform.pool import journal, open_pool
 from tests.contract.driver import DrivenPool
 from tests.platform.pool.disk import Disk, plugged_in, put_back
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def disk() -> Iterator[Disk]:
@@ -75,6 +73,7 @@ def opened(disk: Disk) -> Iterator[Opened]:
         pool.close()
 
 
+@pytest.mark.slow
 def test_after_a_failed_fsync_nothing_more_is_acknowledged_not_even_what_was_waiting(
     disk: Disk, opened: Opened, tmp_path: Path
 ) -> None:
@@ -133,6 +132,7 @@ def _story(disk: Disk, opened: Opened, folder: Path, seed: int, fails_in: int) -
     return failed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fails_in", [1, 2, 5, 9])
 def test_every_acknowledged_row_is_there_after_a_failed_fsync_and_a_power_loss(
     disk: Disk, opened: Opened, tmp_path: Path, fails_in: int
@@ -175,6 +175,7 @@ def test_a_failed_fsync_of_a_checkpoint_ends_the_acknowledging_too(disk: Disk, o
     again.close()
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_outage_and_not_a_loss(disk: Disk, opened: Opened, tmp_path: Path) -> None:
     yes = Acknowledged()
     pool = opened(tmp_path)
@@ -242,8 +243,8 @@ def test_c2_power_loss_at_any_moment_loses_nothing_acknowledged(
 
 
 @pytest.mark.slow
-def test_c2_power_loss_at_any_moment_two_hundred_times(disk: Disk, opened: Opened, tmp_path: Path) -> None:
-    for seed in range(200):
+def test_c2_power_loss_at_any_moment_time_after_time(disk: Disk, opened: Opened, tmp_path: Path) -> None:
+    for seed in range(3, 60):  # The same each run; the first ones are tried above.
         (tmp_path / str(seed)).mkdir()
         _lose_power(disk, opened, tmp_path / str(seed), seed)
 

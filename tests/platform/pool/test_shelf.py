@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 from quanma.errors import StoreUnavailable
 from quanma.platform.pool.shelf import DELETED, FREE, Place, Shelf
 
-pytestmark = pytest.mark.slow
-
 CODES = st.sampled_from([f"C{number}" for number in range(40)])
 
 
@@ -165,6 +163,7 @@ def test_an_empty_shelf_gives_nothing() -> None:
     assert shelf.page(0, 10, None) == []
 
 
+@pytest.mark.slow
 def test_the_draw_asks_the_operating_system_so_two_copies_of_a_process_draw_differently() -> None:
     """A generator in the process, seeded or not, would be copied by fork and draw the same twice."""
     shelf = shelf_of([f"C{number}" for number in range(10_000)])
@@ -227,6 +226,7 @@ def test_random_numbers_of_the_last_incomplete_round_are_not_used(monkeypatch: p
     assert shelf_of([f"C{number}" for number in range(11)]).draw(8)[0] == 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("together", [1, 7, 8, 40])
 def test_each_free_code_is_drawn_equally_often_few_or_many_at_a_time(together: int) -> None:
     codes = [f"C{number}" for number in range(60)]
