@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from ..errors import ParamError, RequestRefused, ResourceAlreadyExists, ResourceNotExists
 from .couponcodes import CouponCodes
-from .fields import Appid, MaxCoupons, Mchid, RequestNo, StockId
+from .fields import Appid, MaxCoupons, Mchid, OpenWord, RequestNo, StockId
 from .operation import C, F, Filled, Node, Operation
 from .stockrules import (
     CouponUseRule,
@@ -104,7 +104,7 @@ class Stock(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ModifiedUseRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    use_method: str | None = None
+    use_method: OpenWord | None = None
     mini_programs_appid: Appid | None = None
     mini_programs_path: Annotated[str, Meta(max_length=128)] | None = None
 

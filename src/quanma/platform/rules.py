@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from ..api import answers
 from ..api.couponcodes import FailedCode, UploadCodes, UploadedCodes
 from ..api.rules import BUSIFAVOR, PRODUCT_COUPON, CodeRule
 from ..api.stockrules import BACKGROUND_COLORS, CODE_DISPLAY_MODES, USE_METHODS, CouponUseRule
@@ -80,6 +81,11 @@ def stock_facts(
         unix_seconds(times.available_end_time),
         product,
     )
+
+
+def stored_stock(text: str) -> CreateStock:
+    """Read a stock's request as the pool keeps it: also one that was taken when the limits were wider."""
+    return answers.read(msgspec.json.decode(text), CreateStock)
 
 
 def check_new_stock(request: CreateStock) -> None:

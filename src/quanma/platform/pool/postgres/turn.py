@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ....api.stocks import CreateStock
 from ....errors import RequestRefused, StoreUnavailable
 from ....wire.times import beijing_day
 from ... import rules
@@ -303,7 +302,7 @@ def _facts(
     stock_id: str, mchid: str, request: str, created_at: int, product_coupon_id: str | None, brand_id: str | None
 ) -> StockFacts:
     product = None if product_coupon_id is None or brand_id is None else Product(product_coupon_id, brand_id)
-    return rules.stock_facts(stock_id, mchid, msgspec.json.decode(request, type=CreateStock), created_at, product)
+    return rules.stock_facts(stock_id, mchid, rules.stored_stock(request), created_at, product)
 
 
 def check_creator(facts: StockFacts, mchid: str, product: Product | None = None) -> None:

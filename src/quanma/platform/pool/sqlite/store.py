@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 import apsw
 import msgspec
 
-from ....api.stocks import CreateStock
 from ....errors import PoolFenced, RequestRefused, StoreUnavailable
 from ....wire.sealed import nonce_floor
 from ....wire.times import beijing_day
@@ -210,8 +209,7 @@ class Store:
         for row in self.rows.scan(STOCK):
             stock_id, mchid, _, request, created_at, product_coupon_id, brand_id = row[:-2]
             product = Product(product_coupon_id, brand_id) if product_coupon_id is not None else None
-            read = msgspec.json.decode(request, type=CreateStock)
-            self.hold(rules.stock_facts(stock_id, mchid, read, created_at, product))
+            self.hold(rules.stock_facts(stock_id, mchid, rules.stored_stock(request), created_at, product))
         self._rebuild_codes()
         self._rebuild_coupons()
         self.barred = {}
