@@ -116,23 +116,19 @@ def unlimited(struct: type[Any]) -> Iterator[str]:
         for part in parts_of(field.type):
             if isinstance(part, inspect.StructType):
                 yield from unlimited(part.cls)
-            elif isinstance(part, inspect.StrType | inspect.ListType) and part.max_length is None:
-                yield f"{struct.__name__}.{field.name}"
-            elif isinstance(part, inspect.IntType) and (part.ge is None or part.le is None):
-                yield f"{struct.__name__}.{field.name}"
-            elif not isinstance(part, BOUNDED):
+            elif not is_bounded(part):
                 yield f"{struct.__name__}.{field.name}"
 
 
-BOUNDED = (
-    inspect.StrType,
-    inspect.ListType,
-    inspect.IntType,
-    inspect.BoolType,
-    inspect.LiteralType,
-    inspect.NoneType,
-    inspect.BytesType,
-)
+def is_bounded(kind: inspect.Type) -> bool:
+    if isinstance(kind, inspect.StrType | inspect.ListType):
+        return kind.max_length is not None
+    if isinstance(kind, inspect.IntType):
+        return kind.ge is not None and kind.le is not None
+    return isinstance(kind, BOUNDED)
+
+
+BOUNDED = (inspect.BoolType, inspect.LiteralType, inspect.NoneType, inspect.BytesType)
 
 
 def parts_of(kind: inspect.Type) -> Iterator[inspect.Type]:

@@ -281,6 +281,10 @@ def _new_receipt_id(stock_id: str) -> str:
     return f"{secrets.randbelow(10**RECEIPT_OWN_DIGITS):0{RECEIPT_OWN_DIGITS}}{stock_id}"
 
 
+def stock_of_receipt(receipt_id: str) -> str:
+    return receipt_id[RECEIPT_OWN_DIGITS:]
+
+
 def taken_back(receipt: str, *, all_of_it: bool) -> str:
     """A payment's receipt, as JSON, after some of it was taken back, or the rest."""
     status = "FULL_RETURN" if all_of_it else "PARTIAL_RETURN"

@@ -111,7 +111,7 @@ async def show_returned(connection: Connection, mchid: str, request: ShowReturnR
 async def _receipt(
     connection: Connection, mchid: str, statement: str, receipt_id: str, receipt: type[Receipt]
 ) -> Receipt:
-    stock_id = receipt_id[answers.RECEIPT_OWN_DIGITS :]
+    stock_id = answers.stock_of_receipt(receipt_id)
     try:
         check_shared(await stock_of(connection, stock_id), mchid)
     except ResourceNotExists:
