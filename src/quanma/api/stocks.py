@@ -7,7 +7,14 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from msgspec import Meta, Struct
 
-from ..errors import ParamError, RequestRefused, ResourceAlreadyExists, ResourceNotExists
+from ..errors import (
+    ParamError,
+    RateLimited,
+    RequestRefused,
+    ResourceAlreadyExists,
+    ResourceNotExists,
+    RuleLimit,
+)
 from .couponcodes import CouponCodes
 from .fields import Appid, MaxCoupons, Mchid, OpenWord, RequestNo, StockId
 from .operation import C, F, Filled, Node, Operation
@@ -216,7 +223,7 @@ class Stocks(Node[C, F]):
         CreateStockBody,
         summary="创建商家券",
         number="out_request_no",
-        errors=(ParamError, ResourceAlreadyExists),
+        errors=(ParamError, ResourceAlreadyExists, RuleLimit, RateLimited),
     )
     """Create a stock. The platform documents 1000 a minute."""
     __call__ = post

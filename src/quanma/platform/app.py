@@ -36,7 +36,7 @@ from .config import ProductCouponStock
 from .handlers import Handlers, Visit
 from .http import Outcome, Reply, Request
 from .keyroom import KeyRoom
-from .limits import RateLimit
+from .limits import HOUR_SECONDS, RateLimit
 from .metrics import CONTENT_TYPE, Metrics
 from .pool.contract import CodePool
 from .probe import Probe
@@ -114,6 +114,7 @@ class App:
         clock: Callable[[], float] = time.time,
         explain: bool = False,
         requests_per_second: float | None = None,
+        stocks_per_hour: float | None = None,
         refuse_replays: bool = False,
         private_callbacks: bool = False,
         product_stocks: Sequence[ProductCouponStock] = (),
@@ -130,6 +131,7 @@ class App:
         self._clock = clock
         self._explain = explain
         self._limit = RateLimit(requests_per_second)
+        self._stock_limit = RateLimit(stocks_per_hour, HOUR_SECONDS)
         self._replays = Replays(pool.nonces, refuse=refuse_replays, began_at=clock())
         self._private_callbacks = private_callbacks
         self._product_stocks = product_stocks
@@ -321,6 +323,7 @@ class App:
             self._pool,
             tuple(self._keyroom.certificates),
             self._private_callbacks,
+            self._stock_limit,
             lambda: self._keyroom.sensitive_fields(merchant, request.all(b"authorization"), wanted),
         )
         if found.operation.verb in codec.IN_QUERY or found.operation.number is not None:

@@ -112,6 +112,12 @@ def check_new_stock(request: CreateStock) -> None:
         _check_known("display_pattern_info.background_color", color, BACKGROUND_COLORS)
 
 
+def check_stock_count(made: int, stocks_max: int) -> None:
+    """Raises RuleLimit: a merchant has as many stocks as it may create. The code is our choice: none is published."""
+    if made >= stocks_max:
+        raise RuleLimit(f"商户批次数已达上限: this merchant has created {made} stocks, and {stocks_max} are taken")
+
+
 def _check_times(rule: CouponUseRule) -> None:
     times = rule.coupon_available_time
     try:
@@ -343,6 +349,20 @@ def _check_current(field: str, said: int | None, real: int | None) -> None:
         raise ParamError(f"current_{field} is required beside target_{field}")
     if said != real:
         raise RequestRefused(f"预算已变更: {field} is {real}, not {said}: show the stock, and decide again")
+
+
+PAYMENTS_PER_COUPON = 100
+
+
+def check_payments(paid: int) -> None:
+    """Raises RequestRefused: a coupon has payments enough.
+
+    Source: none. The list of them has no pages, so this bounds its answer: our choice.
+    """
+    if paid >= PAYMENTS_PER_COUPON:
+        raise RequestRefused(
+            f"补差付款单数已达上限: this coupon has {paid} payments, and {PAYMENTS_PER_COUPON} are taken"
+        )
 
 
 def check_subsidy(stock: StockFacts, state: str, request: PaySubsidy) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -26,6 +26,30 @@ from .contract import Issue
 
 WECHATPAY_CODE_DIGITS = 22
 """Source: codes that the platform makes have 22 digits (documented)."""
+
+
+# Pages
+
+
+PAGE_BYTES_MAX = 1024 * 1024
+"""A page ends before it has more bytes. Our choice: WeChat Pay publishes none. The next page goes on from there."""
+
+Row = TypeVar("Row", bound=msgspec.Struct)
+
+
+def page_of(rows: Iterable[Row]) -> list[Row]:
+    """Return the first rows, as many as a page may hold: at least one. Those beyond are not even made."""
+    page: list[Row] = []
+    size = 0
+    for row in rows:
+        size += len(_encode(row)) + 1
+        if page and size > PAGE_BYTES_MAX:
+            break
+        page.append(row)
+    return page
+
+
+_encode = msgspec.json.Encoder().encode
 
 
 # Stocks
@@ -220,7 +244,7 @@ Owned = tuple[StockFacts, CouponFacts]
 def coupon_page(owned: Sequence[Owned], request: ListCoupons, mchid: str, now: int) -> CouponPage:
     """`owned` are a user's coupons, the latest first."""
     found = [
-        coupon(facts, one, now, listed=True)
+        (facts, one)
         for facts, one in owned
         if may_see(facts, one, mchid)
         and request.stock_id in (None, one.stock_id)
@@ -229,7 +253,8 @@ def coupon_page(owned: Sequence[Owned], request: ListCoupons, mchid: str, now: i
         and request.belong_merchant in (None, facts.request.belong_merchant)
         and request.sender_merchant in (None, one.send_merchant)
     ]
-    page = found[request.offset : request.offset + request.limit]
+    asked = found[request.offset : request.offset + request.limit]
+    page = page_of(coupon(facts, one, now, listed=True) for facts, one in asked)
     return CouponPage(total_count=len(found), offset=request.offset, limit=len(page), data=page)
 
 

@@ -27,6 +27,8 @@ def pay(store: Store, mchid: str, request: PaySubsidy, now: int) -> PayReceipt:
     def work() -> PayReceipt:
         coupon = store.coupon_of(held, request.coupon_code)
         rules.check_subsidy(held.facts, coupon.coupon_state, request)
+        where = "stock_id = ? AND coupon_code = ?"
+        rules.check_payments(len(store.rows.read(PAY_RECEIPT, where, request.stock_id, request.coupon_code)))
         receipt = answers.pay_receipt(request, now)
         row = PayReceiptRow(
             receipt.subsidy_receipt_id,
