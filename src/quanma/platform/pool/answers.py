@@ -32,7 +32,9 @@ WECHATPAY_CODE_DIGITS = 22
 
 
 PAGE_BYTES_MAX = 1024 * 1024
-"""A page ends before it has more bytes. Our choice: WeChat Pay publishes none. The next page goes on from there."""
+"""A page ends before its answer has more bytes. Our choice: WeChat Pay publishes none. The next goes on from there."""
+_BESIDE_ROWS = 1024
+"""What else an answer may hold: its counts, and the names of its fields."""
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 
@@ -43,7 +45,7 @@ def page_of(rows: Iterable[Row]) -> list[Row]:
     size = 0
     for row in rows:
         size += len(_encode(row)) + 1
-        if page and size > PAGE_BYTES_MAX:
+        if page and size > PAGE_BYTES_MAX - _BESIDE_ROWS:
             break
         page.append(row)
     return page

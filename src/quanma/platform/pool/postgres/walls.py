@@ -76,7 +76,8 @@ class Walls:
         if self._is_known(entry):
             return
         history = (await self._link.epochs.enter(connection)).history
-        if not is_there and self._link.witness.mark_of(entry.stock_id, history):
+        mark = self._link.witness.mark_of(entry.stock_id, history)  # Of another's stock too: it is the same work.
+        if mark and not is_there:
             raise Missing
         raise answers.no_stock(entry.stock_id)
 
