@@ -24,6 +24,10 @@ from quanma.wire import codec
 from tests.declarations.minimal import MINIMAL
 from tests.support.every import every
 
+UNLIMITED = {  # A request's number without limits: why. JSON's reader takes 4300 digits.
+    "StockSendRule.max_amount": "not yet open: no limit is published",
+    "StockSendRule.max_amount_by_day": "not yet open: no limit is published",
+}
 WITHOUT_NUMBER = {  # What writes and carries no number: why. The client never repeats it by itself.
     Resend.post: "an event is received under its own id, however often it is sent",
     Callbacks.post: "the last address is the one that counts, however often it is set",
@@ -75,8 +79,12 @@ def test_what_writes_carries_a_number(operation: Operation[..., Any, Any, Any]) 
 
 
 @every_operation
-def test_every_list_and_text_and_number_of_a_request_has_a_maximum(operation: Operation[..., Any, Any, Any]) -> None:
-    assert list(unlimited(operation.request)) == []
+def test_every_list_and_text_of_a_request_has_a_maximum(operation: Operation[..., Any, Any, Any]) -> None:
+    assert set(unlimited(operation.request)) <= UNLIMITED.keys()
+
+
+def test_no_exception_is_kept_that_is_not_needed() -> None:
+    assert {field for operation in OPERATIONS for field in unlimited(operation.request)} == UNLIMITED.keys()
 
 
 def test_a_stock_of_the_longest_values_is_small() -> None:
@@ -91,7 +99,7 @@ class Loosest(msgspec.Struct):
 def test_a_field_without_a_maximum_is_seen() -> None:
     class Loose(msgspec.Struct):
         stock_name: Annotated[str, msgspec.Meta(examples=["A1"], pattern="A+")] | None
-        offset: Annotated[int, msgspec.Meta(ge=0)] | None
+        offset: int | None
         subsidy: bool
         coupon_code_list: list[Annotated[str, msgspec.Meta(max_length=32)]]
         codes: Annotated[list[str], msgspec.Meta(max_length=2)]
@@ -124,7 +132,7 @@ def is_bounded(kind: inspect.Type) -> bool:
     if isinstance(kind, inspect.StrType | inspect.ListType):
         return kind.max_length is not None
     if isinstance(kind, inspect.IntType):
-        return kind.ge is not None and kind.le is not None
+        return kind.ge is not None
     return isinstance(kind, BOUNDED)
 
 
@@ -140,7 +148,7 @@ def parts_of(kind: inspect.Type) -> Iterator[inspect.Type]:
 
 
 def longest(kind: inspect.Type) -> int:
-    """How many bytes the longest value may have as JSON: a character has at most six, a number twenty digits."""
+    """How many bytes the longest value may have as JSON: a character has at most six."""
     sizes = [0]
     for part in alternatives(kind):
         if isinstance(part, inspect.StrType):
@@ -150,7 +158,7 @@ def longest(kind: inspect.Type) -> int:
         elif isinstance(part, inspect.StructType):
             sizes.append(sum(len(field.name) + 4 + longest(field.type) for field in part.fields) + 2)
         else:
-            sizes.append(20)
+            sizes.append(4300 if isinstance(part, inspect.IntType) and part.le is None else 20)
     return max(sizes)
 
 

@@ -22,8 +22,6 @@ BACKGROUND_COLORS = tuple(f"Color{number:03}" for number in range(10, 101, 10))
 SPANS_MAX = 100
 """Irregular times of one stock. The platform publishes no maximum; this is our choice."""
 SecondOfDay = Annotated[int, Meta(ge=0, le=86399)]
-Amount = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-"""Of fields that are not open yet: nothing is published of them."""
 FinderText = Annotated[str, Meta(max_length=256)]
 """The length is our choice, that of the addresses beside it: nothing is published."""
 
@@ -52,8 +50,8 @@ class CouponAvailableTime(Struct, frozen=True, kw_only=True, omit_defaults=True)
     wait_days_after_receive: Annotated[int, Meta(ge=0, le=30)] | None = None
     available_week: AvailableWeek | None = None
     irregulary_avaliable_time: Annotated[list[Span], Meta(max_length=SPANS_MAX)] | None = None
-    available_second_after_receive: Annotated[int, Meta(ge=1, le=366 * 86400)] | None = None
-    """Reported, not documented; that it is a year at most is our choice."""
+    available_second_after_receive: Annotated[int, Meta(ge=1)] | None = None
+    """Reported, not documented."""
 
 
 class FixedNormalCoupon(Struct, frozen=True, kw_only=True):
@@ -89,8 +87,8 @@ class StockSendRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_coupons_by_day: MaxCoupons | None = None
     natural_person_limit: bool | None = None
     prevent_api_abuse: bool | None = None
-    max_amount: Amount | None = None
-    max_amount_by_day: Amount | None = None
+    max_amount: int | None = None
+    max_amount_by_day: int | None = None
     transferable: bool | None = None
     shareable: bool | None = None
 
