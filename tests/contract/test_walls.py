@@ -28,14 +28,12 @@ pytestmark = pytest.mark.both_back_ends
 @pytest.fixture
 def three_stocks_each(back_end: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[DrivenPool]:
     """A pool in which a merchant may create three stocks."""
-    url = "sqlite:///pool.db"
-    if back_end != "sqlite":
-        databases: Databases = request.getfixturevalue("databases")
-        url = databases.fresh()
+    databases: Databases | None = request.getfixturevalue("databases") if back_end != "sqlite" else None
+    url = databases.fresh() if databases else "sqlite:///pool.db"
     driven = DrivenPool(lambda: open_pool(url, tmp_path, stocks_per_merchant=3))
     yield driven
     driven.close()
-    if back_end != "sqlite":
+    if databases:
         databases.drop(url)
 
 
