@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Never, TypeVar
 
 import msgspec
 
@@ -104,9 +104,7 @@ class Turn:
         """
         witness = link.witness
         if not await connection.fetchval("SELECT 1 FROM turn WHERE stock_id = $1 FOR UPDATE", stock_id):
-            if witness.mark_of(stock_id, (await link.epochs.enter(connection)).history):
-                raise Missing
-            raise answers.no_stock(stock_id)
+            await refuse(connection, link, stock_id, is_there=False)
         witness.reserve(stock_id)
         known_beat, mark = witness.host.beat, witness.mark_of(stock_id, witness.host.history)
         # Not in one statement: what this one sees was not settled before the lock was had.
@@ -276,6 +274,24 @@ async def once(
         word,
     )
     return result
+
+
+async def refuse(connection: Connection, link: Link, stock_id: str, *, is_there: bool) -> Never:
+    """Say that there is no such stock, be it absent or another's: both are the same work.
+
+    Raises:
+        ResourceNotExists: there is none.
+        Unconfirmed: the database may have gone back.
+        Missing: it has, to before the stock was made.
+        PoolFenced: that is known.
+    """
+    seen = await link.epochs.enter(connection)
+    mark = link.witness.mark_of(stock_id, seen.history)
+    if mark and not is_there:
+        if seen.is_fenced:
+            await link.look_at_fence(connection)
+        raise Missing
+    raise answers.no_stock(stock_id)
 
 
 async def sent_on(connection: Connection, stock_id: str, day: int) -> int:

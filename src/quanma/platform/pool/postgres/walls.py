@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from ...rules import Product
 from .. import answers
-from .epochs import Missing
 from .link import Connection, Link
+from .turn import refuse
 
 KEPT_MAX = 50_000
 """Stocks whose merchants are kept in memory, the latest ones; each is about 300 bytes."""
@@ -75,11 +75,7 @@ class Walls:
         is_there = await self._find(connection, entry)
         if self._is_known(entry):
             return
-        history = (await self._link.epochs.enter(connection)).history
-        mark = self._link.witness.mark_of(entry.stock_id, history)  # Of another's stock too: it is the same work.
-        if mark and not is_there:
-            raise Missing
-        raise answers.no_stock(entry.stock_id)
+        await refuse(connection, self._link, entry.stock_id, is_there=is_there)
 
     async def _find(self, connection: Connection, entry: Entry) -> bool:
         """Read a stock's merchants, and keep them if it is open to who asks. Return whether the stock is there."""
