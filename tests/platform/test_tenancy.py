@@ -173,13 +173,27 @@ def test_another_merchants_and_nobodys_read_as_many_rows(back_end: str, theirs: 
         pytest.skip("a row that is read is opened by calls, and these are counted")
     for operation in filter(names, OPERATIONS):
         for pair in pairs(operation, theirs)[:2]:  # In the caller's own stock, it depends on what came before.
-            read: list[int] = []
-            for values in pair:
-                asked(theirs.platform, other, operation, values)  # What the first one makes is there then.
-                before = theirs.platform.run(rows_read(theirs.platform))
-                asked(theirs.platform, other, operation, values)
-                read.append(theirs.platform.run(rows_read(theirs.platform)) - before)
-            assert abs(read[0] - read[1]) <= 0.05 * read[1], (operation, read)
+            # Again, where a host's beat had the connection: what was read over it is told later then.
+            attempts = [rows_of(theirs.platform, other, operation, pair)]
+            while not is_near(*attempts[-1]) and len(attempts) < 3:
+                attempts.append(rows_of(theirs.platform, other, operation, pair))
+            assert is_near(*attempts[-1]), (operation, attempts)
+
+
+def rows_of(
+    platform: InProcess, caller: Caller, operation: Operation[..., Any, Any, Any], pair: tuple[Values, Values]
+) -> list[int]:
+    read: list[int] = []
+    for values in pair:
+        asked(platform, caller, operation, values)  # What the first one makes is there then.
+        before = platform.run(rows_read(platform))
+        asked(platform, caller, operation, values)
+        read.append(platform.run(rows_read(platform)) - before)
+    return read
+
+
+def is_near(one: int, other: int) -> bool:
+    return abs(one - other) <= 0.05 * other
 
 
 def test_a_strangers_calls_move_nothing(theirs: Theirs, other: Caller) -> None:
