@@ -300,6 +300,32 @@ def test_a_fenced_postgresql_pool_is_reconciled(world: Path, run: Run, postgres_
     pool.close()
 
 
+@pytest.mark.both_back_ends
+def test_a_pool_is_fenced_by_hand_until_it_is_reconciled(world: Path, run: Run, database: str) -> None:
+    def opened() -> DrivenPool:
+        return DrivenPool(lambda: open_pool(database, world))
+
+    pool = opened()
+    stock_id = pool.create()
+    pool.upload(stock_id, ["A1", "B2"])
+    first = pool.send(stock_id, "oAnna", "n1")
+    pool.close()
+    assert run("fence", "--database", database)[0] == 0
+    assert run("fence", "--database", database)[0] == 0
+    pool = opened()
+    with pytest.raises(PoolFenced, match="declared a copy"):
+        pool.send(stock_id, "oBob", "n2")
+    assert pool.send(stock_id, "oAnna", "n1") == first
+    pool.close()
+    status, said = run("reconcile", "--database", database)
+    assert status == 1
+    assert "declared a copy" in said
+    assert run("reconcile", "--database", database, "--nothing-issued")[0] == 0
+    pool = opened()
+    assert pool.send(stock_id, "oBob", "n2") in {"A1", "B2"} - {first}
+    pool.close()
+
+
 async def _fence(url: str) -> None:
     connection = await asyncpg.connect(url)
     await postgres_schema.raise_fence(connection)

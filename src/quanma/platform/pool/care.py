@@ -54,6 +54,15 @@ def standing(url: str, folder: Path) -> Standing:
     return found
 
 
+def fence(url: str, folder: Path, why: str) -> None:
+    """Let a pool give nothing out until it is reconciled. A SQLite pool must be stopped; a PostgreSQL one may run."""
+    if (path := file_of(url, folder)) is not None:
+        with sqlite_reconcile.stopped(path) as pool:
+            pool.fence(why)
+    else:
+        asyncio.run(_postgres(url).fence(url, why))
+
+
 def reconcile(
     url: str,
     folder: Path,

@@ -83,6 +83,14 @@ async def _compare(connection: Connection, folder: Path) -> None:
         witness.close()
 
 
+async def fence(url: str, why: str) -> None:
+    async with connected(url) as connection:
+        await schema.check(connection)
+        async with connection.transaction():
+            if await schema.fence(connection) is None:
+                await schema.raise_fence(connection, why)
+
+
 async def reconcile(
     url: str, issued: IssuedFile | None, now: int, *, accept_short: int | None, dry_run: bool
 ) -> Decision:
