@@ -55,15 +55,12 @@ class Attempt:
         self._pause = standing.pause
         standing.under_way += 1
 
-    def received(self) -> int:
-        """Returns how many attempts had failed in a row before."""
+    def received(self) -> None:
         standing = self._standing
         standing.under_way -= 1
-        if standing.notify_url != self._notify_url:
-            return 0
-        failures, standing.failures, standing.pause = standing.failures, 0, 0.0
-        standing.share = min(EACH_MAX, standing.share + 1)
-        return failures
+        if standing.notify_url == self._notify_url:
+            standing.failures, standing.pause = 0, 0.0
+            standing.share = min(EACH_MAX, standing.share + 1)
 
     def failed(self, *, answered: bool = False, for_long: bool = False) -> None:
         """`answered`: something answered, but it was no receipt. `for_long`: it won't be better in a moment."""
