@@ -180,9 +180,10 @@ def test_an_address_that_answers_500_is_probed_and_not_flooded_until_it_receives
 ) -> None:
     receiver.refuses = True
     with sending(platform, MCHID, receiver.url) as a:
+        began = time.monotonic()
         a.send_many(100)
-        assert receiver.arrived.wait(SOON_SECONDS)
-        assert receiver.ids.total() < 20
+        receiver.wait_for(10)
+        assert time.monotonic() - began > 4  # One a second, but for the first ones.
         receiver.refuses = False
         receiver.wait_for(100)
 
