@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -142,7 +142,7 @@ class Sender:
 
 
 @contextlib.contextmanager
-def sending(platform: Served, mchid: str, notify_url: str) -> Iterator[Sender]:
+def sending(platform: Served, mchid: str, notify_url: str) -> Generator[Sender, None, None]:
     with contextlib.closing(Sender(platform, mchid, notify_url)) as sender:
         yield sender
 

@@ -74,8 +74,9 @@ async def waiting(link: Link, now: int, retry_seconds: int) -> list[Waiting]:
 # These look at all stocks.
 _WAITING = (
     "SELECT c.mchid, c.notify_url FROM callback c CROSS JOIN LATERAL ("
-    " (SELECT FROM event e WHERE e.mchid = c.mchid AND e.due_at <= $1 LIMIT 1)"
-    " UNION ALL (SELECT FROM event e WHERE e.mchid = c.mchid AND e.due_at > $2 LIMIT 1) LIMIT 1) due"
+    # In order, so that it is looked for in the index, and not in the whole table for who has none.
+    " (SELECT FROM event e WHERE e.mchid = c.mchid AND e.due_at <= $1 ORDER BY e.due_at LIMIT 1)"
+    " UNION ALL (SELECT FROM event e WHERE e.mchid = c.mchid AND e.due_at > $2 ORDER BY e.due_at LIMIT 1) LIMIT 1) due"
     " WHERE c.caller = c.mchid"
 )
 _WAITING_ON_NODES = "SELECT DISTINCT mchid FROM event WHERE due_at <= $1 OR due_at > $2"
