@@ -2,5 +2,5 @@
 -- Older code finds its events without an index.
 -- runs from: 1
 
-CREATE INDEX event_waiting ON event (mchid, due_at, stock_id) WHERE due_at IS NOT NULL;
 DROP INDEX event_due;
+CREATE INDEX event_due ON event (mchid, due_at, stock_id) WHERE due_at IS NOT NULL;

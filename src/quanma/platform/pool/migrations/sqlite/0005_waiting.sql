@@ -2,5 +2,5 @@
 -- Code that knows the steps up to 4 finds its events without an index.
 -- runs from: 4
 
-CREATE INDEX event_waiting ON event (mchid, due_at) WHERE due_at IS NOT NULL;
 DROP INDEX event_due;
+CREATE INDEX event_due ON event (mchid, due_at) WHERE due_at IS NOT NULL;
