@@ -32,6 +32,7 @@ from ..errors import (
 )
 from ..wire import codec
 from . import claimpage
+from .addresses import Network
 from .config import ProductCouponStock
 from .handlers import Handlers, Visit
 from .http import Outcome, Reply, Request
@@ -116,14 +117,15 @@ class App:
         requests_per_second: float | None = None,
         refuse_replays: bool = False,
         private_callbacks: bool = False,
+        refused_networks: Sequence[Network] = (),
         product_stocks: Sequence[ProductCouponStock] = (),
         beside: Sequence[Beside] = (),
         metrics: Metrics | None = None,
     ) -> None:
         """`explain`: tell a caller why its signature failed. Otherwise every cause has one answer.
 
-        `private_callbacks`: take callback addresses that are not https or not public. `product_stocks`: are made at
-        the start, if they are not there. `beside`: what runs as long.
+        `private_callbacks`: take callback addresses that are not https or not public. `refused_networks`: take none
+        there. `product_stocks`: are made at the start, if they are not there. `beside`: what runs as long.
         """
         self._pool = pool
         self._keyroom = keyroom
@@ -131,7 +133,7 @@ class App:
         self._explain = explain
         self._limit = RateLimit(requests_per_second)
         self._replays = Replays(pool.nonces, refuse=refuse_replays, began_at=clock())
-        self._private_callbacks = private_callbacks
+        self._callbacks = private_callbacks, tuple(refused_networks)
         self._product_stocks = product_stocks
         self._beside = beside
         self._openapi = codec.encode_answer(openapi.document(handlers))
@@ -320,8 +322,8 @@ class App:
             int(now),
             self._pool,
             tuple(self._keyroom.certificates),
-            self._private_callbacks,
             lambda: self._keyroom.sensitive_fields(merchant, request.all(b"authorization"), wanted),
+            *self._callbacks,
         )
         if found.operation.verb in codec.IN_QUERY or found.operation.number is not None:
             return await found.handler(visit, asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from pathlib import Path
@@ -68,6 +69,8 @@ class PlatformConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Serve a PostgreSQL of several hosts though no standby is synchronous: a failover may lose what was given out, and
     stops the draws until `quanma reconcile` then."""
     allow_private_callbacks: bool = False
+    refused_callback_networks: list[str] = []
+    """Events are never posted there, public or not."""
     callback_retry_seconds: Annotated[int, msgspec.Meta(ge=1)] = 60
     callback_attempts_max: Annotated[int, msgspec.Meta(ge=1)] = 11
     """An event is posted every so many seconds, so many times in all. Source: 60 s and 11 are documented."""
@@ -86,6 +89,20 @@ class PlatformConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def __repr__(self) -> str:
         return f"<PlatformConfig of {len(self.merchants)} merchants>"
+
+    def refused_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        """Raises Misconfigured: one is no network."""
+        return tuple(_network(number, text) for number, text in enumerate(self.refused_callback_networks))
+
+
+def _network(number: int, text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise Misconfigured(
+            f"refused_callback_networks[{number}] of platform.toml is no network: write it like 168.63.129.16/32 or "
+            "2001:db8::/32, with no bit set behind the length"
+        ) from None
 
 
 def load(path: Path) -> PlatformConfig:
@@ -135,6 +152,7 @@ def _check(config: PlatformConfig, path: Path) -> None:
     mchids = [merchant.mchid for merchant in config.merchants]
     if len(set(mchids)) != len(mchids):
         raise Misconfigured(f"{path} has a merchant twice")
+    config.refused_networks()
 
 
 def read_private(folder: Path, name: str, setting: str) -> bytes:

@@ -64,7 +64,7 @@ from ..api.subsidy import (
 from ..errors import NoAuth, ParamError
 from ..wire import sealed
 from ..wire.times import DAY_SECONDS, rfc3339, unix_seconds
-from .addresses import check_address
+from .addresses import Network, check_address
 from .keyroom import Certificate, Merchant, SensitiveFields
 from .pool.contract import CodePool, Issue
 from .rules import Product, check_time
@@ -80,10 +80,12 @@ class Visit(NamedTuple):
     now: int
     pool: CodePool
     certificates: tuple[Certificate, ...]
-    private_callbacks: bool
-    """Whether a callback address may be plain http, or on a private network."""
     sensitive: Callable[[], SensitiveFields]
     """What opens and seals single fields of this request and its answer."""
+    private_callbacks: bool
+    """Whether a callback address may be plain http, or on a private network."""
+    refused_networks: tuple[Network, ...] = ()
+    """Where no callback address may be."""
 
     @property
     def mchid(self) -> str:
@@ -183,7 +185,7 @@ async def set_callback(visit: Visit, request: SetCallback) -> CallbackSet:
     mchid = request.mchid or visit.mchid
     if mchid != visit.mchid:
         raise NoAuth("a merchant sets the address for events of its own stocks only")
-    check_address(request.notify_url, allow_private=visit.private_callbacks)
+    check_address(request.notify_url, allow_private=visit.private_callbacks, refused=visit.refused_networks)
     await visit.pool.set_callback(visit.mchid, mchid, request.notify_url, visit.now)
     return CallbackSet(notify_url=request.notify_url, mchid=mchid, update_time=rfc3339(visit.now))
 

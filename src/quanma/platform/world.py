@@ -89,6 +89,7 @@ database = "sqlite:///quanma.db"
 # warmup_seconds = 60               # how long a new stock is not ready for uploads
 # log_format = "json"               # a line of JSON for each event, instead of text
 # allow_private_callbacks = true    # for tests: callback addresses that are not https or not public
+# refused_callback_networks = ["168.63.129.16/32"]    # events are never posted there, though it is public
 
 public_key_id = "{public_key_id}"
 public_key_private = "platform/public_key_private.pem"
