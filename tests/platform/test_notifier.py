@@ -165,6 +165,7 @@ def test_where_nobody_listens_the_event_is_due_again(delivering: Delivering) -> 
     assert [posted.path for posted in delivering.posted] == ["/moved"]
 
 
+@pytest.mark.slow
 def test_an_event_is_posted_11_times_in_all_under_one_id_and_never_under_the_same_nonce(delivering: Delivering) -> None:
     delivering.send(delivering.stock())
     delivering.answers = [b"HTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n"] * 20
@@ -273,6 +274,7 @@ def test_in_service_an_address_inside_is_not_connected_to(delivering: Delivering
     assert "must be https" in (delivering.state().last_error or "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jump", [-86400, -61, 86400])
 def test_a_clock_that_jumps_neither_holds_an_event_back_nor_posts_it_in_a_burst(
     delivering: Delivering, jump: int
