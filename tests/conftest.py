@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+from quanma.wire import keys
 from tests.support import postgres
 from tests.support.platform import InProcess, Served, build_world
 
@@ -18,6 +21,14 @@ _SESSION = contextlib.ExitStack()
 
 def pytest_configure() -> None:
     _SESSION.enter_context(postgres.session())
+    # To read a private key is to check it, for longer than most tests take. Each is read once in a process.
+    patched = _SESSION.enter_context(pytest.MonkeyPatch.context())
+    read_once = functools.cache(keys.load_private_key)
+    for name in ("quanma.wire.keys", "quanma.client.client"):
+        patched.setattr(f"{name}.load_private_key", read_once)
+    # A busy machine is no fault: what takes long is no failure.
+    settings.register_profile("tests", deadline=None)
+    settings.load_profile("tests")
 
 
 def pytest_unconfigure() -> None:

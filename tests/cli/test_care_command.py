@@ -103,6 +103,7 @@ def test_no_code_is_given_out_twice_after_a_restore(world: Path, run: Run, tmp_p
     pool.close()
 
 
+@pytest.mark.slow
 def test_the_operators_word_lifts_the_fence(world: Path, run: Run, tmp_path: Path) -> None:
     pool = opened(world)
     merchant = Merchant(pool)
@@ -122,6 +123,7 @@ def test_the_operators_word_lifts_the_fence(world: Path, run: Run, tmp_path: Pat
     assert run("reconcile")[0] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", ["98065001", "98065001,", ",A1", '98065001,"A1', f"98065001,{'A' * 33}", "\udcff"])
 def test_a_file_that_cant_be_read_whole_changes_nothing(world: Path, run: Run, tmp_path: Path, bad: str) -> None:
     pool = opened(world)

@@ -169,6 +169,7 @@ def test_where_nobody_listens_the_event_is_due_again(delivering: Delivering) -> 
     assert [posted.path for posted in delivering.posted] == ["/moved"]
 
 
+@pytest.mark.slow
 def test_an_event_is_posted_11_times_in_all_under_one_id_and_never_under_the_same_nonce(delivering: Delivering) -> None:
     delivering.send(delivering.stock())
     delivering.answers = [b"HTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n"] * 20

@@ -13,7 +13,6 @@ from ..platform import config
 from ..platform.pool import care, house, issued_codes, reconciling
 from ..platform.pool.reconciling import Decision
 from ..platform.pool.standing import Standing
-from ..wire.times import rfc3339
 
 _config = click.option(
     "--config", "config_path", required=True, type=click.Path(path_type=Path), help="platform.toml of the world."
@@ -60,8 +59,7 @@ def backup(config_path: Path, database: str | None, to: Path) -> None:
 @_database
 def fence(config_path: Path, database: str | None) -> None:
     """Let the pool give nothing out until `quanma reconcile`: say that a copy was put back, where it can't be known."""
-    when = rfc3339(int(time.time()))
-    care.fence(*database_of(config_path, database), f"it was declared a copy at {when}, and may lack coupons")
+    care.fence(*database_of(config_path, database), int(time.time()))
     click.echo("the pool is fenced: it gives nothing out until `quanma reconcile` says so")
 
 

@@ -54,8 +54,9 @@ def standing(url: str, folder: Path) -> Standing:
     return found
 
 
-def fence(url: str, folder: Path, why: str) -> None:
+def fence(url: str, folder: Path, now: int) -> None:
     """Let a pool give nothing out until it is reconciled. A SQLite pool must be stopped; a PostgreSQL one may run."""
+    why = f"it was declared a copy at {rfc3339(now)}, and may lack coupons"
     if (path := file_of(url, folder)) is not None:
         with sqlite_reconcile.stopped(path) as pool:
             pool.fence(why)
