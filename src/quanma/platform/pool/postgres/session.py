@@ -65,7 +65,8 @@ async def begin_session(address: Address, connect_seconds: float, command_second
         Misconfigured: the settings do not hold, and why.
         StoreUnavailable: the server can lose what it said it keeps.
     """
-    connection: ServerConnection = await asyncpg.connect(
+    connect: Any = asyncpg.connect  # Its types take whole seconds only.
+    connection: ServerConnection = await connect(
         address.url,
         timeout=connect_seconds,
         command_timeout=command_seconds,
@@ -75,10 +76,11 @@ async def begin_session(address: Address, connect_seconds: float, command_second
     )
     try:
         await set_settings(connection)
-        system, timeline, started_at, *ground = await connection.fetchrow(
+        row: Any = await connection.fetchrow(
             "SELECT system_identifier, ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint,"
             f" (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint, {GROUND} FROM pg_control_system()"
         )
+        system, timeline, started_at, *ground = row
         check_durable(*ground)
     except BaseException as problem:
         await give_up(connection, problem)

@@ -19,7 +19,7 @@ import os
 import secrets
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -267,7 +267,7 @@ class _HostFile:
         os.pwrite(self._descriptor, content + _CHECKSUM.pack(zlib.crc32(content)), 0)
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> Generator[None, None, None]:
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         try:
             yield
