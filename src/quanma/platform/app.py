@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import re
 import secrets
 import time
@@ -237,17 +236,26 @@ class App:
         """
         if request.verb in _READS and request.path in _WITHOUT_WORK:
             return None
-        wanted = request.header(b"wechatpay-serial")
-        name = self._keyroom.signer(wanted, now := int(self._clock()))
+        wanted, now = request.header(b"wechatpay-serial"), int(self._clock())
+        # Under what was asked for as long as that is a key's name, or nothing.
+        if (known := self._refusals.get(wanted or "")) is None or known[0] != now:
+            known = self._refuse(wanted, now)
+        _, headers, body = known
+        chance = secrets.token_bytes(16)
+        wait = COME_AGAIN_SECONDS[chance[0] % len(COME_AGAIN_SECONDS)]
+        self.metrics.count_overload()
+        return Reply(429, f"{headers}{_request_id(429, chance.hex())}Retry-After: {wait}\r\n", body)
+
+    def _refuse(self, wanted: str | None, now: int) -> tuple[int, str, bytes]:
+        name = self._keyroom.signer(wanted, now)
         if (known := self._refusals.get(name)) is None or known[0] != now:
             body = codec.encode_answer(
                 {"code": RateLimited.error_code, "message": "频率限制: too many requests at once"}
             )
             self._refusals[name] = known = now, _ANSWER + _lines(self._keyroom.sign(wanted, str(now), body)), body
-        _, headers, body = known
-        wait = random.choice(COME_AGAIN_SECONDS)
-        self.metrics.count_overload()
-        return Reply(429, f"{headers}{_request_id(429, secrets.token_hex(16))}Retry-After: {wait}\r\n", body)
+        if not wanted:
+            self._refusals[""] = known
+        return known
 
     async def _plain(self, request: Request) -> Outcome | None:
         """The pages that nobody signs for."""

@@ -17,7 +17,8 @@ import uvloop
 from ..errors import Misconfigured
 from . import config, logs
 from .app import App
-from .connection import Connection, Serving
+from .connection import Connection
+from .serving import Serving
 from .doorway import BACKLOG, Counts, Doorway
 from .handlers import HANDLERS
 from .http import Application
