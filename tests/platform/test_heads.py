@@ -54,6 +54,25 @@ def test_a_verb_that_nobody_serves_is_refused_at_its_head_and_its_body_is_no_req
     assert b"ok\n" not in answer
 
 
+@pytest.mark.parametrize("step", [1000, 20, 1])
+@pytest.mark.parametrize(
+    "line", [b"GET /healthz RTSP/1.0", b"POST /healthz RTSP/1.1", b"GET /healthz  RTSP/1.1", b"\r\nGET /healthz RTSP/1.0"]
+)
+def test_another_protocol_in_the_request_line_is_refused_in_whatever_pieces_it_comes(
+    running: Served, line: bytes, step: int
+) -> None:
+    head = line + b"\r\nHost: x\r\n\r\n"
+    answer = talk(running, *[head[at : at + step] for at in range(0, len(head), step)], pause_seconds=0.001)
+    assert statuses(answer) == [400]
+    both = talk(running, SMUGGLED + head)
+    assert statuses(both) == [200, 400]
+
+
+def test_a_field_that_speaks_of_another_protocol_changes_nothing(running: Served) -> None:
+    head = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: GET /healthz RTSP/1.0\r\nConnection: close\r\n\r\n"
+    assert statuses(talk(running, head)) == [200]
+
+
 def test_a_head_has_a_hundred_fields_and_no_more(running: Served, caller: Caller) -> None:
     def head(fields: int) -> bytes:  # Host, Authorization and Connection are three.
         return raw(caller, "GET", "/v3/certificates", more=CLOSE + "".join(f"a{n}: b\r\n" for n in range(fields - 3)))

@@ -78,6 +78,7 @@ class Connection(asyncio.Protocol):
         "_cut",
         "_feeding",
         "_framing_bytes",
+        "_has_line",
         "_head_again",
         "_headers",
         "_large_bytes",
@@ -122,7 +123,7 @@ class Connection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._arriving: Request | None = None
         """Its head is there, its body is not."""
-        self._body = bytearray()
+        self._body: bytes | bytearray = b""
         self._body_bytes_max = 0
         self._large_bytes = 0
         self._current: Request | None = None
@@ -145,7 +146,8 @@ class Connection(asyncio.Protocol):
         self._at_line = False
         """It begins with the request line of the head that arrives, or an empty line before that."""
         self._line = b""
-        """What came before it of that line, and perhaps of the first field."""
+        """Of a head that came in parts: those up to the end of its line, and perhaps more."""
+        self._has_line = False
         self._waiting_bytes = 0
         """Of the heads of those that wait."""
         self._large_head_bytes = 0
@@ -224,7 +226,9 @@ class Connection(asyncio.Protocol):
             piece = self._next_piece()
             self._framing_bytes += len(piece)
             self._feed(piece)
-            self._look_at_size()
+            if self._framing_bytes > FRAMING_BYTES_MAX:
+                self._break()
+        self._look_at_size()
         self._feeding = False
         if not self._reading:
             self._ahead = b""
@@ -267,8 +271,9 @@ class Connection(asyncio.Protocol):
                 piece = self._declined() + piece[offered.args[0] :]
             except httptools.HttpParserError:
                 self._break()
-        if self._begun and self._arriving is None and not self._headers:
+        if self._begun and self._arriving is None and not self._has_line:
             self._line += self._piece
+            self._has_line = bool(self._headers)
 
     def _look_at_size(self) -> None:
         """Refuse a head that is too large, by itself or with all others: it, or what was sent ahead."""
@@ -318,9 +323,7 @@ class Connection(asyncio.Protocol):
             return
         if self._arriving is not None:
             raise ValueError("a trailer: it would stand among the headers that the signature is read from")
-        if not self._headers:
-            self._check_protocol()
-        elif len(self._headers) == HEAD_FIELDS_MAX:
+        if len(self._headers) == HEAD_FIELDS_MAX:
             raise ValueError("more fields than a head may have")
         self._headers.append((name.lower(), value))
 
@@ -330,7 +333,8 @@ class Connection(asyncio.Protocol):
             return
         if not self._reading:
             return
-        if not self._headers:
+        verb = self._parser.get_method().decode("ascii")
+        if not (self._at_line and self._piece.startswith(b" HTTP/1.", len(verb) + 1 + len(self._target))):
             self._check_protocol()
         self._version = self._parser.get_http_version()
         if self._version not in ("1.0", "1.1"):
@@ -338,7 +342,6 @@ class Connection(asyncio.Protocol):
         if not _TARGET.fullmatch(self._target):
             self._why_broken = _ANOTHER_TARGET
             raise ValueError("a target that is not a path and a query: it would be verified in another form")
-        verb = self._parser.get_method().decode("ascii")
         if verb not in self._serving.verbs:
             # Of CONNECT the parser takes no body, though one is announced: it would be read as the next request.
             raise ValueError("a verb that nobody serves")
@@ -351,21 +354,23 @@ class Connection(asyncio.Protocol):
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _check_protocol(self) -> None:
-        """The parser takes GET and POST of RTSP as well, and does not tell. Raises ValueError: it is one of those."""
-        # Seldom it is sent otherwise: in parts, or with more than one space.
-        target = self._target
-        at = len(self._parser.get_method()) + 1 + len(target)
-        if not (self._at_line and self._piece.startswith(b" HTTP/1.", at)):
-            if re.search(re.escape(target) + rb" +RTSP/", self._line + self._piece):
-                raise ValueError("another protocol")
-        self._line = b""
+        """Raises ValueError: it is RTSP. The parser takes its GET and POST as well, and does not tell."""
+        # Asked where the line is not seen as it is mostly sent: whole, and with one space.
+        begun, self._line, self._has_line = self._line, b"", False
+        if re.search(re.escape(self._target) + rb" +RTSP/", begun + self._piece):
+            raise ValueError("another protocol")
 
     def on_body(self, body: bytes) -> None:
         self._framing_bytes -= len(body)
         request = self._arriving
         if request is None:
             return
-        self._body += body
+        if not self._body:
+            self._body = body  # Mostly that is all.
+        elif isinstance(self._body, bytearray):
+            self._body += body
+        else:
+            self._body = bytearray(self._body + body)
         if len(self._body) <= LARGE_BODY_BYTES:
             return
         self._large_bytes += len(body)
@@ -402,10 +407,13 @@ class Connection(asyncio.Protocol):
         self._drop_body()
         if cut:
             self._stop_reading()
-        self._waiting.append(request)
         self._took += 1
-        if self._current is None and self._writable:
-            self._go_on()
+        if self._current is None and self._writable and not self._waiting and not self._closing:
+            self._begin(request)
+            if self._current is None:
+                self._go_on()
+        else:
+            self._waiting.append(request)
 
     def _stop_reading(self) -> None:
         """Read nothing of what is still sent, or is not read yet."""
@@ -559,9 +567,10 @@ class Connection(asyncio.Protocol):
         self.deadline = self._serving.loop.time() + seconds
 
     def _drop_body(self) -> None:
-        self._serving.large_bodies_bytes -= self._large_bytes
-        self._large_bytes = 0
-        self._body = bytearray()
+        if self._large_bytes:
+            self._serving.large_bodies_bytes -= self._large_bytes
+            self._large_bytes = 0
+        self._body = b""
 
 
 def _said_length(request: Request) -> int:
