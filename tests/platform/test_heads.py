@@ -56,7 +56,8 @@ def test_a_verb_that_nobody_serves_is_refused_at_its_head_and_its_body_is_no_req
 
 @pytest.mark.parametrize("step", [1000, 20, 1])
 @pytest.mark.parametrize(
-    "line", [b"GET /healthz RTSP/1.0", b"POST /healthz RTSP/1.1", b"GET /healthz  RTSP/1.1", b"\r\nGET /healthz RTSP/1.0"]
+    "line",
+    [b"GET /healthz RTSP/1.0", b"POST /healthz RTSP/1.1", b"GET /healthz  RTSP/1.1", b"\r\nGET /healthz RTSP/1.0"],
 )
 def test_another_protocol_in_the_request_line_is_refused_in_whatever_pieces_it_comes(
     running: Served, line: bytes, step: int

@@ -274,6 +274,7 @@ class Connection(asyncio.Protocol):
         if self._begun and self._arriving is None and not self._has_line:
             self._line += self._piece
             self._has_line = bool(self._headers)
+        self._piece = b""  # Not kept.
 
     def _look_at_size(self) -> None:
         """Refuse a head that is too large, by itself or with all others: it, or what was sent ahead."""

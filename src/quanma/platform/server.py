@@ -18,7 +18,6 @@ from ..errors import Misconfigured
 from . import config, logs
 from .app import App
 from .connection import Connection
-from .serving import Serving
 from .doorway import BACKLOG, Counts, Doorway
 from .handlers import HANDLERS
 from .http import Application
@@ -28,6 +27,7 @@ from .metrics import Figures, Metrics
 from .notifier import Notifier
 from .pool import open_pool
 from .pool.contract import Retries
+from .serving import Serving
 from .workers import run_workers
 
 log = logging.getLogger(__name__)
