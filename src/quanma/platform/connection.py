@@ -78,12 +78,12 @@ class Connection(asyncio.Protocol):
         "_cut",
         "_feeding",
         "_framing_bytes",
-        "_has_line",
         "_head_again",
         "_headers",
         "_large_bytes",
         "_large_head_bytes",
         "_line",
+        "_line_was_read",
         "_offered",
         "_parser",
         "_paused",
@@ -146,8 +146,9 @@ class Connection(asyncio.Protocol):
         self._at_line = False
         """It begins with the request line of the head that arrives, or an empty line before that."""
         self._line = b""
-        """Of a head that came in parts: those up to the end of its line, and perhaps more."""
-        self._has_line = False
+        """Of a head that comes in parts: those that came before the first field was whole."""
+        self._line_was_read = False
+        """Of such a head."""
         self._waiting_bytes = 0
         """Of the heads of those that wait."""
         self._large_head_bytes = 0
@@ -271,9 +272,13 @@ class Connection(asyncio.Protocol):
                 piece = self._declined() + piece[offered.args[0] :]
             except httptools.HttpParserError:
                 self._break()
-        if self._begun and self._arriving is None and not self._has_line:
+        if self._begun and self._arriving is None and self._reading and not self._line_was_read:
             self._line += self._piece
-            self._has_line = bool(self._headers)
+            if self._headers:
+                self._line_was_read = True
+                if self._is_of_another_protocol(self._line):
+                    self._break()
+                self._line = b""
         self._piece = b""  # Not kept.
 
     def _look_at_size(self) -> None:
@@ -335,8 +340,13 @@ class Connection(asyncio.Protocol):
         if not self._reading:
             return
         verb = self._parser.get_method().decode("ascii")
-        if not (self._at_line and self._piece.startswith(b" HTTP/1.", len(verb) + 1 + len(self._target))):
-            self._check_protocol()
+        if self._line_was_read:
+            self._line_was_read = False
+        # Seldom it is sent otherwise: in parts, or with more than one space.
+        elif not (self._at_line and self._piece.startswith(b" HTTP/1.", len(verb) + 1 + len(self._target))):
+            if self._is_of_another_protocol(self._line + self._piece):
+                raise ValueError("another protocol")
+            self._line = b""
         self._version = self._parser.get_http_version()
         if self._version not in ("1.0", "1.1"):
             raise ValueError("another version of HTTP")
@@ -354,12 +364,9 @@ class Connection(asyncio.Protocol):
             if request.fields.get(b"expect", b"").lower() == b"100-continue":
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _check_protocol(self) -> None:
-        """Raises ValueError: it is RTSP. The parser takes its GET and POST as well, and does not tell."""
-        # Asked where the line is not seen as it is mostly sent: whole, and with one space.
-        begun, self._line, self._has_line = self._line, b"", False
-        if re.search(re.escape(self._target) + rb" +RTSP/", begun + self._piece):
-            raise ValueError("another protocol")
+    def _is_of_another_protocol(self, text: bytes) -> bool:
+        """Whether the request line in it is RTSP's: the parser takes GET and POST of that as well, and does not tell."""
+        return re.search(re.escape(self._target) + rb" +RTSP/", text) is not None
 
     def on_body(self, body: bytes) -> None:
         self._framing_bytes -= len(body)
@@ -550,6 +557,7 @@ class Connection(asyncio.Protocol):
         if not self._reading:
             return  # Behind the last request.
         self._broken, self._reading, self._arriving = True, False, None
+        self._headers, self._line = [], b""
         self._drop_body()
         if self._current is None and not self._waiting:
             self._refuse()
