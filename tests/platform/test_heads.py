@@ -163,5 +163,5 @@ def test_what_strangers_send_costs_little_memory_and_others_do_not_wait(
     record_property("measured", f"{grown / MEBIBYTE:.0f} MB, {waited * 1000:.0f} ms")
     print(f"{name}: {grown / MEBIBYTE:.1f} MB, {waited * 1000:.0f} ms, sent in {time.monotonic() - began:.1f} s")
     assert grown < 50 * MEBIBYTE
-    # On a loaded machine. On a quiet one it is some milliseconds, but for what is answered: that costs its signatures.
-    assert waited < (20.0 if "ahead" in name else 1.0)
+    # CPU time, over several turns of the loop where the machine is loaded. What is answered costs its signatures.
+    assert waited < (5.0 if "ahead" in name else 0.1)

@@ -460,7 +460,8 @@ class Connection(asyncio.Protocol):
         if self._waiting:
             self._go_on()
         elif self._current is None and not self._closing:
-            self._wait(HEAD_SECONDS)
+            if self.deadline == 0.0:
+                self._wait(HEAD_SECONDS)
             self._read_on(REFUSED_AT_ONCE)
 
     def _begin(self, request: Request) -> None:
@@ -496,7 +497,8 @@ class Connection(asyncio.Protocol):
             return
         self._write(request, reply)
         if self._ahead and not self._waiting and self._writable and not self._closing:
-            self._wait(HEAD_SECONDS)
+            if self.deadline == 0.0:
+                self._wait(HEAD_SECONDS)
             self._read_on(1)
         else:
             self._go_on()
