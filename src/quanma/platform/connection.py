@@ -365,7 +365,7 @@ class Connection(asyncio.Protocol):
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _is_of_another_protocol(self, text: bytes) -> bool:
-        """Whether the request line in it is RTSP's: the parser takes GET and POST of that as well, and does not tell."""
+        """Whether the request line in it is RTSP's: the parser takes its GET and POST as well, and does not tell."""
         return re.search(re.escape(self._target) + rb" +RTSP/", text) is not None
 
     def on_body(self, body: bytes) -> None:
