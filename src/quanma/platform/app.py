@@ -36,7 +36,7 @@ from .addresses import Network
 from .config import ProductCouponStock
 from .handlers import Handlers, Visit
 from .http import Outcome, Reply, Request
-from .keyroom import KeyRoom
+from .keyroom import KeyRoom, Merchant
 from .limits import RateLimit
 from .metrics import CONTENT_TYPE, Metrics
 from .pool.contract import CodePool
@@ -182,7 +182,10 @@ class App:
         """The merchant that the request says it is from; for a claim, the merchant that issues."""
         if request.path == _CLAIM:
             return claimpage.issuer(self._keyroom, request.query)
-        return self._keyroom.named(request.all(b"authorization"))
+        said = request.fields.get(b"authorization")
+        if said is None or (len(request.fields) < len(request.headers) and len(request.all(b"authorization")) > 1):
+            return ""
+        return self._keyroom.named(said)
 
     async def answer(self, request: Request) -> Outcome:
         """Verify, read and handle a request. What went wrong is an outcome too: nothing is raised."""
@@ -239,17 +242,26 @@ class App:
         """
         if request.verb in _READS and request.path in _WITHOUT_WORK:
             return None
-        wanted = request.header(b"wechatpay-serial")
-        name = self._keyroom.signer(wanted, now := int(self._clock()))
+        wanted, now = request.header(b"wechatpay-serial"), int(self._clock())
+        # Under what was asked for as long as that is a key's name, or nothing.
+        if (known := self._refusals.get(wanted or "")) is None or known[0] != now:
+            known = self._refuse(wanted, now)
+        _, headers, body = known
+        chance = random.getrandbits(128)  # No secret: the system is not asked.
+        wait = COME_AGAIN_SECONDS[chance % len(COME_AGAIN_SECONDS)]
+        self.metrics.count_overload()
+        return Reply(429, f"{headers}{_request_id(429, f'{chance:032x}')}Retry-After: {wait}\r\n", body)
+
+    def _refuse(self, wanted: str | None, now: int) -> tuple[int, str, bytes]:
+        name = self._keyroom.signer(wanted, now)
         if (known := self._refusals.get(name)) is None or known[0] != now:
             body = codec.encode_answer(
                 {"code": RateLimited.error_code, "message": "频率限制: too many requests at once"}
             )
             self._refusals[name] = known = now, _ANSWER + _lines(self._keyroom.sign(wanted, str(now), body)), body
-        _, headers, body = known
-        wait = random.choice(COME_AGAIN_SECONDS)
-        self.metrics.count_overload()
-        return Reply(429, f"{headers}{_request_id(429, secrets.token_hex(16))}Retry-After: {wait}\r\n", body)
+        if not wanted:
+            self._refusals[""] = known
+        return known
 
     async def _plain(self, request: Request) -> Outcome | None:
         """The pages that nobody signs for."""
@@ -307,11 +319,11 @@ class App:
             self._refusal_log.tell(refused.cause, request.operation, now)
             raise self._sign_error(request.verb, target, signed, str(refused)) from None
         self._limit.check(merchant.mchid, now)
-        came = Came(merchant.mchid, *self._keyroom.nonce_and_time(request.all(b"authorization")))
-        try:
-            await self._replays.check(came, now)
-        except SignatureInvalid as reason:
-            raise self._sign_error(request.verb, target, signed, str(reason)) from None
+        if self._replays.refuse:
+            try:
+                await self._replays.check(self._came(merchant, request), now)
+            except SignatureInvalid as reason:
+                raise self._sign_error(request.verb, target, signed, str(reason)) from None
         if found is None:
             raise ResourceNotExists(f"there is no operation {request.verb} on this path")
         asked = codec.decode_request(found.operation, found.in_path, request.query, body, content_type)
@@ -329,7 +341,11 @@ class App:
             return await found.handler(visit, asked)
         # Without a number of its own, a repeat of it is known by its nonce.
         what = digest(request.verb, target, signed)
+        came = self._came(merchant, request)
         return await self._replays.once(came, what, int(now), lambda: found.handler(visit, asked))
+
+    def _came(self, merchant: Merchant, request: Request) -> Came:
+        return Came(merchant.mchid, *self._keyroom.nonce_and_time(request.all(b"authorization")))
 
     def _sign_error(self, method: str, target: str, body: bytes, reason: str) -> SignError:
         # Source: the shape was seen in the field. The length is that of a nonce of 32 characters, whatever was sent:

@@ -35,7 +35,7 @@ class Merchant(NamedTuple):
 
     def key(self, serial_no: str) -> keys.PublicKey | None:
         """Of the certificate with this serial, in whatever spelling."""
-        return self.verifying.get(keys.same_key(serial_no))
+        return self.verifying.get(serial_no) or self.verifying.get(keys.same_key(serial_no))
 
 
 class SensitiveFields(NamedTuple):
@@ -70,7 +70,8 @@ class DefaultKey(NamedTuple):
     active_from: int
 
 
-_MCHID, _SERIAL_NO = re.compile(r'\bmchid="([^"]*)"'), re.compile(r'\bserial_no="([^"]*)"')
+# Without a boundary in front: what begins with plain text is found four times as fast.
+_MCHID, _SERIAL_NO = re.compile(rb'mchid="([^"]*)"'), re.compile(rb'serial_no="([^"]*)"')
 
 
 class KeyRoom:
@@ -134,16 +135,15 @@ class KeyRoom:
     def known(self, mchid: str) -> Merchant | None:
         return self._merchants.get(mchid)
 
-    def named(self, authorizations: Sequence[str]) -> str:
+    def named(self, authorization: bytes) -> str:
         """Return the merchant that a request says it is from, with a certificate of its own; "" for anybody else.
 
         Nothing is verified yet.
         """
         # Read with little work: it is asked before one request too many is refused.
-        said = authorizations[0] if len(authorizations) == 1 else ""
-        mchid, serial_no = _MCHID.search(said), _SERIAL_NO.search(said)
-        merchant = self._merchants.get(mchid[1]) if mchid else None
-        return merchant.mchid if merchant and serial_no and merchant.key(serial_no[1]) else ""
+        mchid, serial_no = _MCHID.search(authorization), _SERIAL_NO.search(authorization)
+        merchant = self._merchants.get(mchid[1].decode("latin-1")) if mchid else None
+        return merchant.mchid if merchant and serial_no and merchant.key(serial_no[1].decode("latin-1")) else ""
 
     def nonce_and_time(self, authorizations: Sequence[str]) -> tuple[str, int]:
         """Return the nonce of a request that was verified, and when it says it was signed (Unix seconds)."""

@@ -19,7 +19,7 @@ import uvloop
 from ..errors import Misconfigured
 from . import config, logs
 from .app import App
-from .connection import Connection, Serving
+from .connection import Connection
 from .doorway import BACKLOG, Counts, Doorway
 from .handlers import HANDLERS
 from .http import Application
@@ -29,6 +29,7 @@ from .metrics import Figures, Metrics
 from .notifier import Notifier
 from .pool import open_pool
 from .pool.contract import Retries
+from .serving import Serving
 from .workers import run_workers
 
 log = logging.getLogger(__name__)
