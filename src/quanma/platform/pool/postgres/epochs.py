@@ -33,6 +33,11 @@ log = logging.getLogger(__name__)
 BEAT_SECONDS = 1.0
 LEASE_SECONDS = 10
 """From a host's last beat on. Longer than a transaction may stand idle: what a paused host began is over by then."""
+WORD_SECONDS = 5
+"""For a host whose lease is over, as the database has it, to say that it lives all the same: in a copy of long ago, and
+after an outage, every lease is over. A living host sees a new epoch with its next beat."""
+REMEMBERED_SECONDS = 60
+"""A host that has not renewed its lease for so long is forgotten: what follows proves all that it did."""
 COMMIT_OVERDUE_SECONDS = 3.0
 """A beat that takes longer: nothing can be committed."""
 
@@ -123,7 +128,8 @@ class Epochs:
         if not seen.is_settled or seen.server != server or seen.epoch != self._witness.host.epoch:
             raise Unconfirmed
         if (seen.beat or 0) < known_beat:
-            raise Unconfirmed(seen.key)
+            # A host that starts may have been forgotten since; one that serves has not.
+            raise Unconfirmed(seen.key if self._has_begun or seen.beat is not None else None)
 
     async def enter(self, connection: Connection) -> Seen:
         """As a turn does, for what is no stock's turn. Raises Unconfirmed."""
@@ -158,7 +164,8 @@ class Epochs:
 
     async def check_commits(self) -> None:
         """Raises StoreUnavailable: nothing can be committed."""
-        if time.monotonic_ns() - self._witness.host.renewed_at > 2 * BEAT_SECONDS * 1e9:
+        # The clock begins anew with the machine.
+        if not 0 <= time.monotonic_ns() - self._witness.host.renewed_at <= 2 * BEAT_SECONDS * 1e9:
             await self.beat()
 
     async def close(self) -> None:
@@ -214,6 +221,9 @@ class Epochs:
             async with self._transaction(connection):
                 done = await connection.execute(
                     "UPDATE host SET beat = $2, beat_at = now() WHERE host_id = $1", self._witness.host.host_id, beat
+                )
+                await connection.execute(
+                    "DELETE FROM host WHERE beat_at < now() - make_interval(secs => $1::integer)", REMEMBERED_SECONDS
                 )
             if done == "UPDATE 1":
                 self._witness.change_host(beat=beat, renewed_at=time.monotonic_ns())
@@ -281,12 +291,14 @@ class Epochs:
                     host.host_id,
                     LEASE_SECONDS,
                 )
+                # It may have slept through a restore that others have settled. So it looks for all of its marks. No
+                # epoch begins, in which others would be asked: one that was killed shortly before would not answer.
                 was_away = not self._has_begun and (own is None or own[1]) and not self._witness.others_serve()
                 self._has_begun = True
                 is_older = seen.key == self._went_back_in or _went_back(seen, host)
-                if was_away or seen.server != connection.server or is_older:
+                if seen.server != connection.server or is_older:
                     await self._begin(connection, seen)
-                elif own is None or own[0] != seen.key or host.epoch != seen.epoch:
+                elif was_away or own is None or own[0] != seen.key or host.epoch != seen.epoch:
                     await self._confirm(connection, seen, None if own is None else own[2])
                 elif not (silent := await self._silent(connection, seen)):
                     await connection.execute(
@@ -327,8 +339,8 @@ class Epochs:
         is_reconciled = seen.number >= before.epoch_number and lineage(seen.history) > lineage(before.history)
         if before.history and not is_reconciled:
             missing = await missing_marks(connection, self._witness, before.history, many_nodes=self._many_nodes)
-            if missing:
-                await self._fence(connection, seen, told(missing), missing)
+            if missing or seen.history != before.history:
+                await self._fence(connection, seen, told(missing) if missing else _UNRECONCILED, missing)
                 return
         beat = max(seen.beat or 0, before.beat) + 1
         async with self._transaction(connection):
@@ -346,15 +358,20 @@ class Epochs:
         self._witness.change_host(beat=beat, history=seen.history, renewed_at=time.monotonic_ns())
 
     async def _silent(self, connection: Connection, seen: Seen) -> list[tuple[str, bool]]:
-        """Hosts that must confirm and have not: their names, and whether they had their time."""
+        """Hosts that must confirm and have not: their names, and whether they had their time.
+
+        One whose lease was over when the epoch began has a few seconds to say that it lives.
+        """
         rows = await connection.fetch(
             "SELECT h.name, now() > e.began_at + make_interval(secs => $2::integer)"
             " FROM host h, epoch e WHERE h.confirmed <> $1"
-            " AND h.beat_at > e.began_at - make_interval(secs => $2::integer)"
+            " AND (h.beat_at > e.began_at - make_interval(secs => $2::integer)"
+            " OR now() < e.began_at + make_interval(secs => $3::integer))"
             " AND NOT EXISTS (SELECT 1 FROM host g WHERE g.confirmed = $1"
             " AND g.proven_at > h.beat_at + make_interval(secs => $2::integer))",
             seen.key,
             LEASE_SECONDS,
+            WORD_SECONDS,
         )
         return [(str(name), bool(is_late)) for name, is_late in rows]
 
@@ -394,12 +411,17 @@ class Epochs:
         self._has_noted_missing = True
 
 
+_UNRECONCILED = (
+    "this database is a copy of before the last `quanma reconcile`: what was taken out then would be given out again"
+)
+
+
 def _went_back(seen: Seen, host: Host) -> bool:
     """Whether the epoch in the database is older than the one that this host knows, or another of its number."""
     if not host.epoch:
         return False
     if seen.number == host.epoch_number:
-        return seen.epoch != host.epoch or (seen.beat or 0) < host.beat
+        return seen.epoch != host.epoch or (seen.beat is not None and seen.beat < host.beat)
     return seen.number < host.epoch_number
 
 
