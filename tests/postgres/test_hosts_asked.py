@@ -83,7 +83,10 @@ def test_a_host_is_killed_and_another_one_started_and_the_pool_goes_on(
     judge.settle_whole()
 
 
-def test_a_copy_of_before_a_reconcile_gives_nothing_out(postgres_url: str, hosts: Hosts, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stopped", [False, True], ids=["while they serve", "while they are stopped"])
+def test_a_copy_of_before_a_reconcile_gives_nothing_out(
+    postgres_url: str, hosts: Hosts, tmp_path: Path, stopped: bool
+) -> None:
     """What was taken out is in it again. Nothing was drawn since, so no mark tells."""
     judge = Judge(hosts(), codes=40)
     judge.draw(2)
@@ -93,12 +96,19 @@ def test_a_copy_of_before_a_reconcile_gives_nothing_out(postgres_url: str, hosts
     execute(postgres_url, "INSERT INTO about VALUES ('fenced', 'yes')")
     issued = tmp_path / "issued.csv"
     issued.write_text(f"{judge.stock_id},{given_elsewhere}\n")
+    if stopped:
+        for host in judge.hosts:
+            host.stop()
     decision = care.reconcile(
         postgres_url, judge.hosts[0].folder, read_issued(issued), NOW, accept_short=None, dry_run=False
     )
     assert [code for _, code in decision.take_out] == [given_elsewhere]
-    until_confirmed(postgres_url, 2)
+    if not stopped:
+        until_confirmed(postgres_url, 2)
     copy.put_back(postgres_url)
+    if stopped:
+        for host in judge.hosts:
+            host.start()
     for host in judge.hosts:
         assert isinstance(patiently(lambda host=host: judge.draw(1, host)), PoolFenced)  # type: ignore[misc]
     judge.assert_fenced()

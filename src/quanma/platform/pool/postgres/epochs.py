@@ -38,6 +38,8 @@ WORD_SECONDS = 5
 after an outage, every lease is over. A living host sees a new epoch with its next beat."""
 REMEMBERED_SECONDS = 60
 """A host that has not renewed its lease for so long is forgotten: what follows proves all that it did."""
+SPOKE_UNDER_FENCE = "fenced"
+"""What a host has confirmed that has noted what it knows to be missing: no epoch."""
 COMMIT_OVERDUE_SECONDS = 3.0
 """A beat that takes longer: nothing can be committed."""
 
@@ -51,6 +53,8 @@ SEEN = (
 """What is read of the epoch, from `epoch e`: the fields of Seen."""
 IDENTITY = "e.tableoid::bigint || '.' || e.xmin::text"
 """Other where the row was loaded anew, be it the same. On Citus each node has a copy, and each another identity."""
+
+_POLL_SECONDS = 0.1
 
 
 class Seen(NamedTuple):
@@ -112,8 +116,9 @@ class Epochs:
         self._waits = False
         self._proving: asyncio.Task[None] | None = None
         self._proving_next: asyncio.Task[None] | None = None
-        self._has_told_fence = False
-        self._has_noted_missing = False
+        self._told_in: str | None = None
+        self._noted_in: str | None = None
+        """In which history of this host's a fence was told, and what is missing noted."""
         self._settling: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
         self._loop_task: asyncio.Task[None] | None = None
@@ -388,27 +393,43 @@ class Epochs:
         """In a transaction of its own, for all hosts."""
         async with self._transaction(connection):
             await connection.execute("INSERT INTO about VALUES ('fenced', $1) ON CONFLICT (name) DO NOTHING", why)
-            await note_missing(connection, self._witness, missing)
+            await self._note_missing(connection, missing)
         self.tell_fence(why)
+        self._noted_in = self._witness.host.history
 
     def tell_fence(self, why: str) -> None:
-        """In the log, once."""
-        if not self._has_told_fence:
-            self._has_told_fence = True
+        """In the log, once: with each fence that is lifted, another history begins."""
+        if self._told_in != (history := self._witness.host.history):
+            self._told_in = history
             log.critical("nothing is given out: %s: run `quanma reconcile`", why)
-
-    def fence_is_lifted(self) -> None:
-        self._has_told_fence = self._has_noted_missing = False
 
     async def _under_fence(self, connection: Connection, seen: Seen) -> None:
         """Tell of it, and note, once, what this host knows to be missing, for whoever reconciles."""
         self.tell_fence(str(await connection.fetchval("SELECT value FROM about WHERE name = 'fenced'")))
-        if self._has_noted_missing:
+        history = self._witness.host.history
+        if self._noted_in == history:
             return
-        if (history := self._witness.host.history) and history == seen.history:
+        missing: list[tuple[str, Mark]] = []
+        if history and lineage(seen.history) <= lineage(history):
             missing = await missing_marks(connection, self._witness, history, many_nodes=self._many_nodes)
-            await note_missing(connection, self._witness, missing)
-        self._has_noted_missing = True
+        async with self._transaction(connection):
+            # Whoever lifts the fence has its row, and has read what is noted.
+            if await connection.fetchval("SELECT 1 FROM about WHERE name = 'fenced' FOR UPDATE"):
+                await self._note_missing(connection, missing)
+        self._noted_in = history
+
+    async def _note_missing(self, connection: Connection, missing: Sequence[tuple[str, Mark]]) -> None:
+        """And that this host has spoken."""
+        await note_missing(connection, self._witness, missing)
+        host = self._witness.host
+        await connection.execute(
+            "INSERT INTO host (host_id, name, beat, beat_at, confirmed) VALUES ($1, $2, $3, now(), $4)"
+            " ON CONFLICT (host_id) DO UPDATE SET beat_at = excluded.beat_at, confirmed = excluded.confirmed",
+            host.host_id,
+            socket.gethostname(),
+            host.beat,
+            SPOKE_UNDER_FENCE,
+        )
 
 
 _UNRECONCILED = (
@@ -428,6 +449,28 @@ def _went_back(seen: Seen, host: Host) -> bool:
 def lineage(history: str) -> int:
     """A later history has a larger one: see `schema.lift_fence`."""
     return int(history.partition(".")[0] or 0)
+
+
+async def until_hosts_have_spoken(connection: Connection) -> None:
+    """Wait until each living host has noted what it knows to be missing of a fenced pool.
+
+    Raises:
+        StoreUnavailable: one lives, and has not.
+    """
+    for _ in range(round(WORD_SECONDS / _POLL_SECONDS)):
+        if not await connection.fetchval("SELECT EXISTS (SELECT FROM host WHERE confirmed <> $1)", SPOKE_UNDER_FENCE):
+            return
+        await asyncio.sleep(_POLL_SECONDS)
+    rows = await connection.fetch(
+        "SELECT name FROM host WHERE confirmed <> $1 AND beat_at > now() - make_interval(secs => $2::integer)",
+        SPOKE_UNDER_FENCE,
+        LEASE_SECONDS,
+    )
+    if rows:
+        raise StoreUnavailable(
+            f"the host {rows[0][0]} serves the pool, and has not said yet what it knows to be missing: try again in a "
+            "few seconds, or stop it"
+        )
 
 
 async def _within(task: asyncio.Task[None], seconds: float, why: str) -> None:

@@ -242,8 +242,6 @@ class Link:
 
     async def _note_fence(self, connection: Connection) -> None:
         fenced = await schema.fence(connection)
-        if fenced is None and self.fenced is not None:
-            self.epochs.fence_is_lifted()
         if fenced is not None and self.fenced is None:
             self.epochs.tell_fence(fenced)
         self.fenced = fenced
