@@ -18,7 +18,7 @@ import logging
 import socket
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
 from ....errors import StoreUnavailable
@@ -156,7 +156,7 @@ class Epochs:
         """
         self._went_back_in = went_back_in or self._went_back_in
         if self._settling is None or self._settling.done():
-            self._settling = asyncio.create_task(self._settle())
+            self._settling = _started(self._settle())
         await _within(
             self._settling, seconds, "the database was started anew or restored: every host is asked what it knows"
         )
@@ -164,7 +164,7 @@ class Epochs:
     async def beat(self, seconds: float = COMMIT_OVERDUE_SECONDS) -> None:
         """Renew this host's lease, which takes a COMMIT. Raises StoreUnavailable: it takes longer."""
         if self._beating is None or self._beating.done():
-            self._beating = asyncio.create_task(self._beat())
+            self._beating = _started(self._beat())
         await _within(self._beating, seconds, "nothing can be committed: does PostgreSQL wait for a standby?")
 
     async def check_commits(self) -> None:
@@ -265,7 +265,7 @@ class Epochs:
         if not self._waits:
             return
         if self._proving_next is None:
-            self._proving_next = asyncio.create_task(self._prove_next(self._proving))
+            self._proving_next = _started(self._prove_next(self._proving))
         await _within(self._proving_next, seconds, "nothing can be committed: does PostgreSQL wait for a standby?")
 
     async def _prove_next(self, before: asyncio.Task[None] | None) -> None:
@@ -471,6 +471,13 @@ async def until_hosts_have_spoken(connection: Connection) -> None:
             f"the host {rows[0][0]} serves the pool, and has not said yet what it knows to be missing: try again in a "
             "few seconds, or stop it"
         )
+
+
+def _started(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """A task that goes on by itself: its error is told to whoever waits for it, and to nobody where none does."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
 
 
 async def _within(task: asyncio.Task[None], seconds: float, why: str) -> None:
