@@ -199,6 +199,11 @@ def _show(standing: Standing) -> None:
         click.echo(f"FENCED, nothing is given out: {standing.fenced}")
     if (missing := standing.lacking.told()) is not None:
         click.echo(f"  missing    {missing}")
+    for stock in standing.lacking.stocks:
+        click.echo(f"    stock {stock.stock_id}: {stock.coupons:,}, of them {len(stock.named):,} known by name")
+        for named in stock.named:
+            number = f", out_request_no {named.out_request_no}" if named.out_request_no else ""
+            click.echo(f"      {masked(named.coupon_code)}{number}")
     click.echo(f"  stocks     {standing.stocks:,}")
     uploads = when(standing.last_upload_at)
     click.echo(f"  codes      {standing.codes:,}, of them {standing.available:,} free; uploads: {uploads}")

@@ -81,7 +81,8 @@ def reconcile(
     if (path := file_of(url, folder)) is not None:
         with sqlite_reconcile.stopped(path) as pool:
             return pool.reconcile(issued, now, accept_short=accept_short, dry_run=dry_run)
-    done: Decision = asyncio.run(_postgres(url).reconcile(url, issued, now, accept_short=accept_short, dry_run=dry_run))
+    work = _postgres(url).reconcile(url, folder, issued, now, accept_short=accept_short, dry_run=dry_run)
+    done: Decision = asyncio.run(work)
     return done
 
 

@@ -105,13 +105,15 @@ class Link:
         self,
         work: Callable[[Connection], Awaitable[T]],
         acknowledge: Callable[[], bool] | None = None,
+        acknowledge_what_was_read: Callable[[], None] | None = None,
         *,
         writes: bool = False,
     ) -> T:
         """Run `work` on a connection, and again on another one if that breaks: `work` must be fit to be repeated.
 
         `acknowledge`: writes down what was done, before it is told to anyone, and says whether `work` wrote anything;
-        `writes`: it does. What was only read is told when a later COMMIT is sure.
+        `writes`: it does. What was only read is told when a later COMMIT is sure; `acknowledge_what_was_read` then
+        writes that down.
 
         Raises:
             Misconfigured: the database does not let us in.
@@ -128,6 +130,8 @@ class Link:
                     wrote = acknowledge() if acknowledge is not None else writes
                 if not wrote:
                     await self._lost_is_unavailable(self.epochs.prove_what_was_read(WAIT_SECONDS))
+                    if acknowledge_what_was_read is not None:
+                        acknowledge_what_was_read()
                 return done
             except QuanmaError:
                 raise
@@ -136,6 +140,8 @@ class Link:
                     raise StoreUnavailable("the database changes again and again: try again later") from None
                 await self._lost_is_unavailable(self.epochs.settle(KEEP_ASKING_SECONDS, reason.went_back_in))
             except Missing:
+                if not (asks := asks - 1):
+                    raise StoreUnavailable("something that was acknowledged is missing: try again later") from None
                 await self._lost_is_unavailable(self.epochs.fence_missing())
             except _SETTINGS_WRONG as problem:
                 raise Misconfigured(f"the database refuses us ({problem}): correct the database URL") from None
@@ -151,7 +157,10 @@ class Link:
                 raise StoreUnavailable(f"the database refused ({type(problem).__name__}): try again later") from None
 
     async def transaction(
-        self, work: Callable[[Connection], Awaitable[T]], acknowledge: Callable[[], bool] | None = None
+        self,
+        work: Callable[[Connection], Awaitable[T]],
+        acknowledge: Callable[[], bool] | None = None,
+        acknowledge_what_was_read: Callable[[], None] | None = None,
     ) -> T:
         """As `call`, in one transaction."""
 
@@ -159,7 +168,7 @@ class Link:
             async with self.transacted(connection):
                 return await work(connection)
 
-        return await self.call(in_one, acknowledge, writes=True)
+        return await self.call(in_one, acknowledge, acknowledge_what_was_read, writes=True)
 
     @contextlib.asynccontextmanager
     async def transacted(self, connection: Connection) -> AsyncGenerator[None, None]:
@@ -233,8 +242,6 @@ class Link:
 
     async def _note_fence(self, connection: Connection) -> None:
         fenced = await schema.fence(connection)
-        if fenced is None and self.fenced is not None:
-            self.epochs.fence_is_lifted()
         if fenced is not None and self.fenced is None:
             self.epochs.tell_fence(fenced)
         self.fenced = fenced

@@ -42,9 +42,11 @@ _CHECKSUM = struct.Struct("<I")
 _LENGTH = struct.Struct("<I")
 _HEAD = struct.Struct("<8sQQ32x")
 _MAGIC = b"quanmaW1"
-_MARK = struct.Struct("<32s8sQB3xqqH180s")
+_STOCK_BYTES = 40
+_KEY_BYTES = 172
+_MARK = struct.Struct(f"<{_STOCK_BYTES}s8sQB3xqqH{_KEY_BYTES}s")
 _MARK_BYTES = 256
-_ISSUED = struct.Struct("<32s8sqH40s148s")
+_ISSUED = struct.Struct(f"<{_STOCK_BYTES}s8sqH40s148s")
 _ISSUED_BYTES = 256
 _MARKS_AT = _HEAD_BYTES + ISSUED_KEPT * _ISSUED_BYTES
 
@@ -59,7 +61,7 @@ class Mark(NamedTuple):
     key: str
     """What the row is found by: a code, a number; of `done`, operation and number, a line each."""
     number: int
-    """Of a coupon, its number in the stock; else 0."""
+    """Of a coupon, its number in the stock; else that of the last coupon before."""
     word: int
     """Random, or the microsecond of writing: a row that was written again in another history has another one."""
     turn_no: int = 0
@@ -395,7 +397,7 @@ class _MarkFile:
                 if not content[at]:
                     return
                 # By its name alone: a mark that is torn keeps its place.
-                self._places[content[at : at + 32].rstrip(b"\0").decode(errors="replace")] = self._marks
+                self._places[content[at : at + _STOCK_BYTES].rstrip(b"\0").decode(errors="replace")] = self._marks
                 self._marks += 1
 
     def _new_place(self) -> int:
@@ -420,7 +422,7 @@ def digest(history: str) -> bytes:
 def _packed(stock_id: str, history: str, mark: Mark) -> bytes | None:
     """None: the number is too long to be written down. The older mark stays, and proves less."""
     key = mark.key.encode()
-    if len(key) > 180:
+    if len(key) > _KEY_BYTES:
         return None
     fields = _MARK.pack(
         stock_id.encode(),
