@@ -341,7 +341,7 @@ def test_nothing_comes_through_and_nothing_is_refused_either(
     url: str, pools: Callable[[str], DrivenPool], cable: Cable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(link, "WAIT_SECONDS", 0.5)
-    monkeypatch.setattr(link, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(session, "CONNECT_SECONDS", 0.5)
     monkeypatch.setattr(link, "KEEP_TRYING_SECONDS", 0.5)
     pool = pools(over(cable, url))
     stock_id = pool.create()
