@@ -44,16 +44,19 @@ class Pooler:
         self.port, self._folder, self._text = port, folder, text
         self.url = with_port(url, port)
         """That of the server, with its own port."""
-        program = _program(name)
-        assert program is not None
-        options = {PGBOUNCER: ["pgbouncer.conf"], PGPOOL: ["-n", "-f", "pgpool.conf", "-a", "hba.conf"]}
         self._file = folder / f"{name}.conf"
         self._write(text)
-        with (folder / "log").open("wb") as log:
+        self._start()
+
+    def _start(self) -> None:
+        program = _program(self._file.stem)
+        assert program is not None
+        options = {PGBOUNCER: ["pgbouncer.conf"], PGPOOL: ["-n", "-f", "pgpool.conf", "-a", "hba.conf"]}
+        with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                [program, *options[name]],
-                cwd=folder,
-                env={"PATH": os.defpath, "HOME": str(folder), "LC_ALL": "C"},
+                [program, *options[self._file.stem]],
+                cwd=self._folder,
+                env={"PATH": os.defpath, "HOME": str(self._folder), "LC_ALL": "C"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -71,6 +74,14 @@ class Pooler:
         self._text = self._text.replace(before, after)
         self._write(self._text)
         self._process.send_signal(signal.SIGHUP)
+
+    def restart(self, before: str, after: str) -> None:
+        """With another text in its file."""
+        assert before in self._text
+        self.close()
+        self._text = self._text.replace(before, after)
+        self._write(self._text)
+        self._start()
 
     def close(self) -> None:
         # PgBouncer ends at once, and pgpool fast, whoever is connected.
