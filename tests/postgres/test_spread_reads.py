@@ -98,7 +98,7 @@ def test_through_one_that_leads_us_to_the_primary_every_read_is_right(
         codes = {pool.send(stock_id, f"o{number}") for number in range(20)}
         assert len(codes) == 20
         for code in codes:
-            assert pool.show(stock_id, code)
+            assert pool.show(stock_id, code).coupon_information is not None
         assert pool.counts(stock_id) == (20, 0)
         pools.close()
 

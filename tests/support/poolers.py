@@ -1,6 +1,6 @@
 """Poolers and proxies between the platform and PostgreSQL, each with its configuration from docs/en/operations.md.
 
-The programs are Debian's (`apt-get install pgbouncer pgpool2`), or whichever are on PATH.
+The programs are those installed here, else those that `make setup` unpacked from Debian's packages.
 """
 
 from __future__ import annotations
@@ -12,22 +12,30 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.support.postgres import Server, account, free_port, give, run_as, session_folder
+from tests.support.postgres import Server, account, free_port, give, locked, run_as, session_folder
 
 PAGE = Path(__file__).parents[2] / "docs" / "en" / "operations.md"
 PGBOUNCER, PGPOOL = "pgbouncer", "pgpool"
+_UNPACKED = Path(sys.prefix) / "poolers"
+"""See tools/poolers.sh."""
 _START_SECONDS = 20.0
 
 
 def why_absent(name: str) -> str | None:
     """Why its tests are left out, or None."""
-    return None if _program(name) else f"no {name}: install Debian's, or put one on PATH"
+    return None if _program(name) else f"no {name}: install it, or see what `make setup` says of it"
+
+
+def said() -> str:
+    """What this machine has, in words."""
+    return ", ".join(_program(name) or f"no {name}" for name in (PGBOUNCER, PGPOOL))
 
 
 def configuration(name: str) -> str:
@@ -51,12 +59,13 @@ class Pooler:
     def _start(self) -> None:
         program = _program(self._file.stem)
         assert program is not None
+        program, variables = _usable(program)
         options = {PGBOUNCER: ["pgbouncer.conf"], PGPOOL: ["-n", "-f", "pgpool.conf", "-a", "hba.conf"]}
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 [program, *options[self._file.stem]],
                 cwd=self._folder,
-                env={"PATH": os.defpath, "HOME": str(self._folder), "LC_ALL": "C"},
+                env={"PATH": os.defpath, "HOME": str(self._folder), "LC_ALL": "C", **variables},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -192,4 +201,17 @@ def _folder() -> Generator[Path, None, None]:
 
 def _program(name: str) -> str | None:
     # Servers of Debian's lie where only root looks.
-    return shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin")))
+    folders = (os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", str(_UNPACKED / "usr" / "sbin"))
+    return shutil.which(name, path=os.pathsep.join(folders))
+
+
+def _usable(program: str) -> tuple[str, dict[str, str]]:
+    """A program, and its variables, where the account that runs it may read it: root's files are often closed to it."""
+    if not Path(program).is_relative_to(_UNPACKED):
+        return program, {}
+    copied = session_folder() / "poolers"
+    with locked("poolers"):
+        if not copied.exists():
+            shutil.copytree(_UNPACKED, copied, symlinks=True)
+    libraries = os.pathsep.join(str(folder) for folder in copied.glob("usr/lib/*-linux-gnu*"))
+    return str(copied / Path(program).relative_to(_UNPACKED)), {"LD_LIBRARY_PATH": libraries}
