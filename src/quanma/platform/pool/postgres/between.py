@@ -19,6 +19,8 @@ Connection = Any
 
 OTHERS = 8
 """How many more connections are made at the start where something is in between: a proxy may choose by chance."""
+OTHERS_MIN, OTHERS_SECONDS = 2, 2.0
+"""So many at least, and no more after so long: a machine that is busy must not keep us from starting."""
 
 PAGE = "see docs/en/operations.md, Behind a pooler or proxy"
 SHARED_OUT = (
@@ -64,7 +66,11 @@ async def look_closely(connection: Connection, another: Callable[[], Awaitable[C
         Astray: see `check_where`.
         StoreUnavailable: there is no second connection to be had.
     """
-    for _ in range(OTHERS):
+    loop = asyncio.get_running_loop()
+    until = loop.time() + OTHERS_SECONDS
+    for made in range(OTHERS):
+        if made >= OTHERS_MIN and loop.time() > until:
+            return
         await look_where(connection)
         try:
             other = await another()
