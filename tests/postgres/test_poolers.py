@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -91,16 +91,21 @@ def wait_until_unwell(platform: Served) -> None:
 
 
 @contextlib.contextmanager
-def busy(url: str, clients: int) -> Iterator[None]:
+def busy(url: str, clients: int) -> Generator[None, None, None]:
     """Others' clients, so that the pooler has several of the server's sessions, now free and now not."""
     stopping = threading.Event()
 
     async def ask() -> None:
         connection = await asyncpg.connect(url, statement_cache_size=0)
-        while not stopping.is_set():
-            await connection.execute("SELECT pg_sleep(0.02)")
-            await asyncio.sleep(0.01)
-        await connection.close()
+        try:
+            while not stopping.is_set():
+                await connection.execute("SELECT pg_sleep(0.02)")
+                await asyncio.sleep(0.01)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError):
+            pass  # One of its sessions was ended.
+        finally:
+            connection.terminate()
+            await asyncio.sleep(0)
 
     async def all_ask() -> None:
         await asyncio.gather(*(ask() for _ in range(clients)))

@@ -16,7 +16,7 @@ from .address import Address
 
 Connection = Any
 
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 5
 COMMIT_SECONDS = 16.0
 """How long a COMMIT may wait, for a synchronous standby perhaps. Then the connection is given up, and not cancelled:
 a COMMIT that is cancelled is shown to all, replicated or not; one that is left alone goes on waiting, and shows
@@ -94,7 +94,7 @@ async def begin_session(address: Address, command_seconds: float | None) -> Serv
             # A pooler takes whom it has no place for, and lets the first statement wait.
             async with asyncio.timeout(CONNECT_SECONDS):
                 await set_settings(connection)
-                row = await connection.fetchrow(
+                row: Any = await connection.fetchrow(
                     "SELECT system_identifier,"
                     " ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint,"
                     " (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,"
