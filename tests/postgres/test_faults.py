@@ -340,12 +340,12 @@ def test_a_worker_that_is_paused_in_its_turn_holds_the_others_up_for_a_moment_an
 def test_nothing_comes_through_and_nothing_is_refused_either(
     url: str, pools: Callable[[str], DrivenPool], cable: Cable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "WAIT_SECONDS", 0.5)
-    monkeypatch.setattr(session, "CONNECT_SECONDS", 0.5)
-    monkeypatch.setattr(link, "KEEP_TRYING_SECONDS", 0.5)
     pool = pools(over(cable, url))
     stock_id = pool.create()
     pool.upload(stock_id, [f"C{number}" for number in range(10)])
+    monkeypatch.setattr(link, "WAIT_SECONDS", 0.5)
+    monkeypatch.setattr(session, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(link, "KEEP_TRYING_SECONDS", 0.5)
     cable.hold()
     began = time.monotonic()
     outcomes = pool.together(*(pool.sending(stock_id, "oUser", f"n{number}") for number in range(5)))
