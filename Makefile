@@ -12,7 +12,7 @@ run_quick_tests := $(pytest) -q -p no:xdist -p no:schemathesis -p no:cacheprovid
 node := PATH="$(CURDIR)/.venv/node:$$PATH" QUANMA_WITHOUT_NODE="$$(cat .venv/without-node 2>/dev/null)"
 pyright := tests/interop/node/node_modules/.bin/pyright
 
-.PHONY: help setup node demo test quick quick-platform quick-others check format bench generate lock clean
+.PHONY: help setup node poolers demo test quick quick-platform quick-others check format bench generate lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -52,11 +52,15 @@ bench: setup  ## measure, and print the table of ratios
 generate: setup  ## write docs/interop.md anew, from a run of the foreign clients
 	@$(node) $(py) -m tools.interop_table
 
-setup: .venv/ready-dev node  ## all that the other targets need
+setup: .venv/ready-dev node poolers  ## all that the other targets need
 
 # Quick when nothing changed; never fails, but says in one line what has to be left out.
 node: .venv/ready-dev
 	@sh tools/node.sh
+
+# Likewise.
+poolers: .venv/ready-dev
+	@sh tools/poolers.sh
 
 .venv/ready: pyproject.toml requirements.lock requirements-build.lock
 	@$(py) -m pip --version >/dev/null 2>&1 || { \

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 from quanma.wire import keys
-from tests.support import postgres
+from tests.support import poolers, postgres
 from tests.support.platform import InProcess, Served, build_world
 
 SQLITE, POSTGRES = "sqlite", "postgres"
@@ -48,9 +48,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")  # To have a server takes a moment, and so does a database.
 
 
-def pytest_report_header() -> str:
+def pytest_report_header() -> list[str]:
     why_absent = postgres.why_absent()
-    return f"left out: tests on PostgreSQL; {why_absent}" if why_absent else f"PostgreSQL: {postgres.programs().said}"
+    said = f"left out: tests on PostgreSQL; {why_absent}" if why_absent else f"PostgreSQL: {postgres.programs().said}"
+    return [said, f"poolers: {poolers.said()}"]
 
 
 @pytest.fixture(scope="session")

@@ -15,12 +15,12 @@ from .. import reconciling
 from ..issued_codes import IssuedFile
 from ..reconciling import Decision, Fate, Pair
 from ..standing import Standing
-from . import schema
+from . import between, schema
 from .address import addresses_of
 from .epochs import lineage, until_hosts_have_spoken
-from .link import CONNECT_SECONDS, Connection
+from .link import Connection, cause_of
 from .missing import lacking, missing_marks, note_missing, told
-from .session import begin_session
+from .session import NO_SESSION, begin_session, look_closely
 from .turn import stock_of
 from .witness import FOLDER as WITNESS
 from .witness import Witness
@@ -203,16 +203,19 @@ async def connected(url: str) -> AsyncGenerator[Connection, None]:
     problem: BaseException = OSError()
     for address in addresses_of(url):
         try:
-            connection = await begin_session(address, CONNECT_SECONDS, None)
+            connection = await begin_session(address, None)
             break
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failed:
+        except NO_SESSION as failed:
             problem = failed
     else:
-        raise Misconfigured(f"the database can't be reached ({type(problem).__name__}): correct the URL") from None
+        raise Misconfigured(f"the database can't be reached ({cause_of(problem)}): correct the URL") from None
     try:
-        # A step may take long, and what it reads is all of a table.
-        await connection.execute("SET statement_timeout = 0; SET enable_seqscan = on")
-        yield connection
+        with between.told():
+            if connection.is_led:
+                await look_closely(connection, address)
+            # A step may take long, and what it reads is all of a table.
+            await connection.execute("SET statement_timeout = 0; SET enable_seqscan = on")
+            yield connection
     except asyncpg.PostgresError as failed:
         raise StoreUnavailable(f"the database refused ({type(failed).__name__}: {failed})") from None
     finally:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from ....errors import StoreUnavailable
 from ...traces import trace_of
+from .between import WHERE, check_where
 from .missing import missing_marks, note_missing, told
 from .witness import Host, Mark, Witness
 
@@ -276,10 +277,14 @@ class Epochs:
             await self.prove(connection)
 
     async def _look(self, connection: Connection) -> Seen:
+        # On Citus the epoch is read from any node, where our session is another.
+        where = "'', 'off'" if self._many_nodes else WHERE
         row = await connection.fetchrow(
-            f"SELECT {SEEN.format(identity=self.identity, host='$1')} FROM epoch e", self._witness.host.host_id
+            f"SELECT {SEEN.format(identity=self.identity, host='$1')}, {where} FROM epoch e", self._witness.host.host_id
         )
-        seen = Seen(*row)
+        if not self._many_nodes:
+            check_where(connection, *row[SEEN_FIELDS:])
+        seen = Seen(*row[:SEEN_FIELDS])
         self._waits = seen.waits
         return seen
 

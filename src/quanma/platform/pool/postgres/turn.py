@@ -16,12 +16,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from ....api.stocks import CreateStock
-from ....errors import RequestRefused, StoreUnavailable
+from ....errors import RequestRefused
 from ....wire.times import beijing_day
 from ... import rules
 from ...life import CouponFacts
 from ...rules import Product, StockFacts
 from .. import answers
+from .between import SHARED_OUT, Astray
 from .epochs import SEEN, SEEN_FIELDS, Missing, Seen
 from .link import Connection, Link
 from .missing import PROOFS, microseconds, word_of
@@ -131,10 +132,8 @@ class Turn:
         seen, rest = Seen(*row[:SEEN_FIELDS]), row[SEEN_FIELDS:]
         session, is_proven, *ground = rest[:5]
         if session != connection.session and not link.many_nodes:
-            raise StoreUnavailable(
-                "a pooler leads one session to several of the server's: it must pool by session "
-                "(pool_mode = session), not by transaction"
-            )
+            raise Astray(SHARED_OUT)
+        connection.note_look()
         check_durable(*ground)
         if not seen.is_fenced:
             link.epochs.check(seen, connection.server, known_beat)
