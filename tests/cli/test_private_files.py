@@ -7,6 +7,7 @@ import datetime
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -24,7 +25,7 @@ from tests.support.platform import mode_of
 
 VICTIM = b"a file that nobody asked to change"
 NOW = datetime.datetime(2026, 11, 30, tzinfo=datetime.UTC)
-MERCHANT = {"target": "busifavor", "mchid": "1900000001", "stock_id": "98065001"}
+MERCHANT: dict[str, Any] = {"target": "busifavor", "mchid": "1900000001", "stock_id": "98065001"}
 
 
 @pytest.fixture

@@ -355,9 +355,13 @@ def test_a_variable_that_is_nearly_a_setting_is_told(file: Path, monkeypatch: py
         ("https://pay.example.com", False),
     ],
 )
-def test_an_address_that_can_be_read_on_the_way_is_told(world: Path, address: str, told: bool) -> None:
+def test_an_address_that_can_be_read_on_the_way_is_told(
+    world: Path, monkeypatch: pytest.MonkeyPatch, address: str, told: bool
+) -> None:
     for setting in ("base_url", "fallback_url"):
-        with warnings.catch_warnings(record=True) as warned:
+        with warnings.catch_warnings(record=True) as warned, monkeypatch.context() as patched:
             warnings.simplefilter("always")
-            config.load(merchant_config(world), **{setting: address})
+            patched.setenv(f"QUANMA_{setting.upper()}", address)
+            config.load(merchant_config(world))
+            config.load(merchant_config(world), **{setting: address})  # A program's own word is no mistake.
         assert [str(one.message).partition(" begins with http:// ")[0] for one in warned] == [setting] * told

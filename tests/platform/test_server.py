@@ -17,7 +17,7 @@ from quanma.api.couponcodes import CouponCodes, UploadCodes
 from quanma.errors import Misconfigured, QuanmaError
 from quanma.platform import server
 from quanma.platform.pool import open_pool
-from tests.support.platform import MCHID, Served, create_stock
+from tests.support.platform import MCHID, Served, create_stock, served
 
 
 @pytest.mark.slow
