@@ -16,8 +16,8 @@ import pytest
 
 from quanma.platform import server
 from quanma.platform.asgi import Behind
-from quanma.platform.connection import Serving
 from quanma.platform.doorway import LEAVE_SECONDS, Counts, Doorway
+from quanma.platform.serving import Serving
 
 # Each worker answers with its process id.
 SERVING = """
@@ -26,7 +26,7 @@ from quanma.platform import server, workers
 from quanma.platform.asgi import Behind
 from quanma.platform import server
 from quanma.platform.asgi import Behind
-from quanma.platform.connection import Serving
+from quanma.platform.serving import Serving
 from quanma.platform.doorway import LEAVE_SECONDS, Counts, Doorway
 
 async def app(scope, receive, send):

@@ -17,7 +17,7 @@ from quanma.api.couponcodes import CouponCodes, UploadCodes
 from quanma.errors import Misconfigured, QuanmaError
 from quanma.platform import server
 from quanma.platform.pool import open_pool
-from tests.support.platform import MCHID, Served, create_stock
+from tests.support.platform import MCHID, Served, create_stock, served
 
 
 @pytest.mark.slow
@@ -84,6 +84,19 @@ def test_a_key_that_others_can_read_ends_the_start_with_1_and_no_traceback(world
     status, message = _serve(world)
     assert status == 1
     assert re.fullmatch(r"quanma: .*certificate_private\.pem has mode 0640.*chmod 600.*\n", message)
+
+
+@pytest.mark.slow
+def test_hashes_that_can_be_foreseen_end_the_start_with_1(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A merchant could choose texts that all fall into one place of a table."""
+    for seed in ("0", "4242"):
+        monkeypatch.setenv("PYTHONHASHSEED", seed)
+        status, message = _serve(world)
+        assert status == 1
+        assert re.fullmatch(r"quanma: PYTHONHASHSEED is set, .*: unset it, or set it to random\n", message)
+    monkeypatch.setenv("PYTHONHASHSEED", "random")
+    with served(world):
+        pass
 
 
 @pytest.fixture

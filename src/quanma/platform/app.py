@@ -31,12 +31,14 @@ from ..errors import (
     StoreUnavailable,
 )
 from ..wire import codec
+from ..wire.times import rfc3339
 from . import claimpage
 from .addresses import Network
 from .config import ProductCouponStock
 from .handlers import Handlers, Visit
 from .http import Outcome, Reply, Request
 from .keyroom import KeyRoom, Merchant
+from .keywatch import AsOf
 from .limits import RateLimit
 from .metrics import CONTENT_TYPE, Metrics
 from .pool.contract import CodePool
@@ -121,11 +123,13 @@ class App:
         product_stocks: Sequence[ProductCouponStock] = (),
         beside: Sequence[Beside] = (),
         metrics: Metrics | None = None,
+        settings_as_of: Callable[[], AsOf] | None = None,
     ) -> None:
         """`explain`: tell a caller why its signature failed. Otherwise every cause has one answer.
 
         `private_callbacks`: take callback addresses that are not https or not public. `refused_networks`: take none
         there. `product_stocks`: are made at the start, if they are not there. `beside`: what runs as long.
+        `settings_as_of`: is shown to operators.
         """
         self._pool = pool
         self._keyroom = keyroom
@@ -138,6 +142,7 @@ class App:
         self._beside = beside
         self._openapi = codec.encode_answer(openapi.document(handlers))
         self.metrics = metrics or Metrics()
+        self._settings_as_of = settings_as_of
         self._probe = Probe(pool)
         self._draining = False
         self._spans = Spans()
@@ -233,6 +238,8 @@ class App:
 
     def note(self, *, under_way: int, connections: int) -> None:
         self.metrics.note(under_way=under_way, connections=connections)
+        if self._settings_as_of is not None:
+            self.metrics.note_settings(self._settings_as_of().at)
 
     def refusal(self, request: Request) -> Reply | None:
         """Refuse one request too many, before anything is verified or done.
@@ -271,7 +278,8 @@ class App:
             return Outcome(200 if well else 503, b"ok\n" if well else _UNWELL, _TEXT, signed=False)
         if path == b"/readyz":
             why_not = await self._why_not_ready()
-            return Outcome(503 if why_not else 200, f"{why_not or 'ready'}\n".encode(), _TEXT, signed=False)
+            said = f"{why_not or 'ready'}\n{self._settings_said()}"
+            return Outcome(503 if why_not else 200, said.encode(), _TEXT, signed=False)
         if path == b"/metrics":
             return Outcome(200, self.metrics.text(), _METRICS, signed=False)
         if path == b"/openapi.json":
@@ -282,6 +290,14 @@ class App:
             page = await claimpage.claim(self._pool, self._keyroom, request.query, self._clock(), self._limit)
             return Outcome(page.status, page.html, _HTML + page.headers, signed=False)
         return None
+
+    def _settings_said(self) -> str:
+        """A line for operators: whether a change of theirs was taken."""
+        if self._settings_as_of is None:
+            return ""
+        at, newer = self._settings_as_of()
+        problem = "; there are newer ones, which can't be used: the log says why" if newer else ""
+        return f"settings as of {rfc3339(int(at))}{problem}\n"
 
     async def _why_not_ready(self) -> str | None:
         """Why no requests should be sent here now, or None."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import stat
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -114,6 +115,7 @@ def load(path: Path) -> PlatformConfig:
     """
     environment.check()
     refuse_open(path, "settings", _PRIVATE_COPY)
+    _refuse_no_file(path, "settings")
     try:
         document = read_toml(path)
     except FileNotFoundError:
@@ -155,6 +157,16 @@ def _check(config: PlatformConfig, path: Path) -> None:
     config.refused_networks()
 
 
+def files_of(settings: PlatformConfig, folder: Path) -> list[Path]:
+    """The files that the settings name: keys and certificates."""
+    names = [settings.public_key_private, settings.certificate_private, settings.certificate]
+    for newer in settings.newer_keys:
+        names += [newer.private, *([newer.certificate] if newer.certificate is not None else [])]
+    for merchant in settings.merchants:
+        names += merchant.certificates
+    return [folder / name for name in names]
+
+
 def read_private(folder: Path, name: str, setting: str) -> bytes:
     """Read a key file. Raises Misconfigured: missing, unreadable, or open to others. `setting`: where it is named."""
     if os.path.exists(folder / name):
@@ -166,7 +178,18 @@ def read_public(folder: Path, name: str, setting: str) -> bytes:
     """Read a certificate. Raises Misconfigured: missing or unreadable. `setting`: where it is named."""
     if not os.path.exists(folder / name):
         raise no_file(name, setting, folder, "correct it in platform.toml, where a path beside it is wanted")
+    _refuse_no_file(folder / name, setting)
     return read(folder / name, setting)
+
+
+def _refuse_no_file(path: Path, setting: str) -> None:
+    """Raises Misconfigured: it is a pipe or a device. It is read again and again, and may not make anyone wait."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return  # Whoever reads it says why it can't be read.
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise Misconfigured(f"{setting}: {path_or_shape(path)} is no file: put a file there")
 
 
 _HOST = re.compile(r"[0-9A-Za-z_.:-]{1,253}")

@@ -10,7 +10,9 @@ import os
 import resource
 import signal
 import socket
+import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from .doorway import BACKLOG, Counts, Doorway
 from .handlers import HANDLERS
 from .http import Application
 from .keyroom import KeyRoom
-from .keywatch import KeyWatch
+from .keywatch import KeyWatch, tell_warnings
 from .metrics import Figures, Metrics
 from .notifier import Notifier
 from .pool import open_pool
@@ -57,6 +59,7 @@ def serve(
         Misconfigured: a setting, or a key.
         StoreUnavailable: the database can't be used safely.
     """
+    _refuse_known_hashes()
     settings = config.load(config_path)
     folder = config_path.resolve().parent
     url = database or settings.database
@@ -99,6 +102,7 @@ def serve(
                 keywatch,
             ],
             metrics=Metrics(figures, place),
+            settings_as_of=lambda: keywatch.as_of,
         )
         run(app, listening, lambda _: ready(), place=(counts, place) if counts else None)
 
@@ -109,6 +113,7 @@ def serve(
         if settings.explain:
             _refuse_strangers(listening)
         logs.begin(settings.log_format)
+        tell_warnings(keyroom, time.time())
         if counts is None:
             work(0, lambda: announce(listening))
         else:
@@ -133,6 +138,16 @@ def bind(host: str, port: int) -> socket.socket:
             f"can't listen on {host}:{port}: {problem.strerror}: name another with --host and --port"
         ) from None
     return listening
+
+
+def _refuse_known_hashes() -> None:
+    """Raises Misconfigured: the hashes of Python's tables are known, so a merchant could choose texts that collide."""
+    seed = "" if sys.flags.ignore_environment else os.environ.get("PYTHONHASHSEED", "")
+    if seed not in ("", "random"):
+        raise Misconfigured(
+            "PYTHONHASHSEED is set, so the order of the tables in memory could be foreseen, and one of them filled in "
+            "a way that makes every look-up slow: unset it, or set it to random"
+        )
 
 
 def _refuse_strangers(listening: socket.socket) -> None:

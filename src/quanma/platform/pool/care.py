@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import IO
 
 from ...errors import Misconfigured
+from ...storage import private
 from ...wire.times import rfc3339
 from . import file_of, ground, is_postgres
 from .house import House, Reading, Sum, differences, sums_of, write
@@ -95,7 +96,7 @@ def export(url: str, folder: Path, to: Path, now: int) -> list[Sum]:
     """
     if (path := file_of(url, folder)) is not None and not path.exists():
         raise Misconfigured(f"there is no {path}: name the pool with --database")
-    if to.exists():
+    if os.path.lexists(to):
         raise Misconfigured(f"{to} is there already, and an export replaces nothing: name another file")
     return asyncio.run(_exported(url, folder, to, now))
 
@@ -136,7 +137,7 @@ async def _taken_in(url: str, folder: Path, source: Path) -> tuple[list[Sum], li
 @contextlib.contextmanager
 def _private(path: Path) -> Generator[IO[bytes], None, None]:
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        descriptor = private.make_anew(path)
     except OSError as problem:
         raise Misconfigured(f"{path} can't be written: {problem.strerror}") from None
     try:

@@ -157,7 +157,7 @@ class PostgresHouse:
             raise StoreUnavailable("the database is not empty: import into a new one, with --database")
         try:
             await self._fill(records)
-        except asyncpg.PostgresError as problem:
+        except (asyncpg.PostgresError, asyncpg.DataError, OverflowError) as problem:
             raise StoreUnavailable(f"the database refused ({type(problem).__name__}): nothing was imported") from None
 
     async def _fill(self, records: Iterable[AnyRecord]) -> None:

@@ -28,6 +28,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ....errors import Misconfigured, StoreUnavailable
+from ....storage import private
 
 FOLDER = "witness"
 ISSUED_KEPT = 1024
@@ -111,8 +112,8 @@ class Witness:
         """`address`: None leaves it as it is noted. Raises Misconfigured: the folder can't be written."""
         self.folder = folder / FOLDER / pool_id
         try:
-            (folder / FOLDER).mkdir(mode=0o700, exist_ok=True)
-            self.folder.mkdir(mode=0o700, exist_ok=True)
+            private.make_folder(folder / FOLDER)
+            private.make_folder(self.folder)
             self._host = _HostFile(self.folder / "host", address)
             self._own = self._take_a_file()
         except OSError as problem:
@@ -477,19 +478,17 @@ def _issued_in(content: bytes, history: bytes) -> IssuedCoupon | None:
 
 def _open(path: Path) -> int:
     """A private file that this user owns, and no link. Raises OSError."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    status = os.fstat(descriptor)
-    if status.st_uid != os.geteuid() or status.st_mode & 0o077:
-        os.close(descriptor)
+    try:
+        return private.keep(path, "codes")
+    except private.NotPrivate:
         raise Misconfigured(
             f"{path} is another user's, or open to others: it holds codes; remove it, or chmod 600 and chown it"
-        )
-    return descriptor
+        ) from None
 
 
 def _is_free(path: Path) -> bool:
     """Whether a worker's file has no living owner."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    descriptor = _open(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
