@@ -39,6 +39,7 @@ def main() -> None:
     seconds = time.perf_counter() - began
     store = pool._store
     shelf_bytes = sum(held.shelf.nbytes + held.issued.nbytes for held in store.stocks.values()) + store.texts.nbytes
+    shelf_bytes += sum(merchant.rest.nbytes for merchant in store.merchants.values())
     resident, mapped = machine.resident_bytes() - resident_before, machine.mapped_bytes() - mapped_before
     print(json.dumps(Restarted(seconds, resident, mapped, shelf_bytes)))
     asyncio.run(pool.close())

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from quanma.api.stockrules import CouponAvailableTime, CouponUseRule, DiscountCoupon, FixedNormalCoupon
+from quanma.api.stockrules import (
+    SPANS_MAX,
+    CouponAvailableTime,
+    CouponUseRule,
+    DiscountCoupon,
+    FixedNormalCoupon,
+    Span,
+)
 from quanma.errors import ParamError, ResourceAlreadyExists
 from tests.contract.driver import ENDS_AT, NOW, USE_RULE, DrivenPool
 from tests.support.platform import MCHID, OTHER_MCHID
@@ -23,6 +31,15 @@ def test_a_stock_shows_what_it_was_created_with_also_after_a_restart(pool: Drive
     assert stock.coupon_use_rule == USE_RULE
     assert (stock.coupon_code_mode, stock.stock_state) == ("MERCHANT_UPLOAD", "RUNNING")
     assert pool.stock(stock_id, now=ENDS_AT).stock_state == "STOPED"
+
+
+def test_a_stock_that_was_taken_under_wider_limits_is_still_there_after_a_restart(pool: DrivenPool) -> None:
+    spans = [Span(begin_time="2026-10-01T00:00:00+08:00", end_time="2026-10-02T00:00:00+08:00")] * (SPANS_MAX + 1)
+    times = msgspec.structs.replace(USE_RULE.coupon_available_time, irregulary_avaliable_time=spans)
+    # The pool checks no lengths: whoever asks it has.
+    stock_id = pool.create(coupon_use_rule=msgspec.structs.replace(USE_RULE, coupon_available_time=times))
+    pool.reopen()
+    assert pool.stock(stock_id).coupon_use_rule.coupon_available_time == times
 
 
 def test_a_stock_id_fits_its_field_and_no_two_are_alike(pool: DrivenPool) -> None:

@@ -14,14 +14,14 @@ from ..errors import NoAuth, ParamError, RateLimited, RequestRefused, ResourceNo
 from .coupons import Coupon
 from .fields import Appid, CouponCode, PageLimit, PageOffset, RequestNo, Rfc3339, StockId
 from .operation import C, F, Filled, Node, Operation
-from .rules import CODES_PER_UPLOAD_MAX
+from .rules import CODES_PER_UPLOAD_MAX, UploadedText
 
 CodeStatus = Literal["AVAILABLE", "DISPATCHED"]
 
 
 class UploadCodes(Struct, frozen=True, kw_only=True):
     stock_id: StockId
-    coupon_code_list: Annotated[list[str], Meta(min_length=1, max_length=CODES_PER_UPLOAD_MAX)]
+    coupon_code_list: Annotated[list[UploadedText], Meta(min_length=1, max_length=CODES_PER_UPLOAD_MAX)]
     """1 to 200 codes. One that is too long or ill-formed does not refuse the request: it comes back in `fail_codes`."""
     upload_request_no: RequestNo
     """The merchant's number of this request. Resend an unanswered request under the same one."""

@@ -16,6 +16,8 @@ Mchid = Annotated[str, Meta(min_length=8, max_length=15, examples=["1900000001"]
 Rfc3339 = Annotated[str, Meta(min_length=1, max_length=32, examples=["2015-05-20T13:29:35+08:00"])]
 """A time with its offset. The platform prints `+08:00`; `Z` and milliseconds are read as well."""
 
+OpenWord = Annotated[str, Meta(max_length=32)]
+"""A word of a list that the platform may add to. The length is our choice: the longest known one has 13 characters."""
 Fen = Annotated[int, Meta(ge=0, le=10_000_000)]
 PositiveFen = Annotated[int, Meta(ge=1, le=10_000_000)]
 MaxCoupons = Annotated[int, Meta(ge=1, le=1_000_000_000)]

@@ -13,12 +13,14 @@ from msgspec import Meta, Struct
 from ..errors import ParamError, RateLimited, RequestRefused, ResourceNotExists
 from .couponcodes import FailedCode
 from .operation import C, F, Filled, Node, Operation
-from .rules import CODES_PER_UPLOAD_MAX
+from .rules import CODES_PER_UPLOAD_MAX, UploadedText
 
 ProductCouponId = Annotated[str, Meta(min_length=1, max_length=40, examples=["1000000013"])]
 ProductStockId = Annotated[str, Meta(min_length=1, max_length=40, examples=["1000000013001"])]
 BrandId = Annotated[str, Meta(min_length=1, max_length=20, examples=["120344"])]
-ProductRequestNo = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z_-]{6,40}\Z", examples=["UPLOAD_100002322019"])]
+ProductRequestNo = Annotated[
+    str, Meta(max_length=40, pattern=r"\A[0-9A-Za-z_-]{6,40}\Z", examples=["UPLOAD_100002322019"])
+]
 
 
 class UploadCouponCodes(Struct, frozen=True, kw_only=True):
@@ -26,7 +28,7 @@ class UploadCouponCodes(Struct, frozen=True, kw_only=True):
     stock_id: ProductStockId
     out_request_no: ProductRequestNo
     """The same number with other codes is refused."""
-    code_list: Annotated[list[str], Meta(min_length=1, max_length=CODES_PER_UPLOAD_MAX)]
+    code_list: Annotated[list[UploadedText], Meta(min_length=1, max_length=CODES_PER_UPLOAD_MAX)]
     brand_id: BrandId
     """The brand that authorised the provider."""
 

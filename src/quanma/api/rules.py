@@ -10,9 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from string import ascii_letters, digits
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from msgspec import Meta
 
 CODES_PER_UPLOAD_MAX = 200
+UploadedText = Annotated[str, Meta(max_length=4096)]
+"""A text that is offered as a code. What is longer than a code is an outcome of the code; what is longer than this
+refuses the request. Our choice: 200 of them are less than a request may have bytes."""
 
 LENGTH_LIMIT = "LENGTH_LIMIT"
 CHARACTER_LIMIT = "CHARACTER_LIMIT"

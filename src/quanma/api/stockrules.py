@@ -2,6 +2,9 @@
 
 Values that the platform may add to tomorrow are plain text here, with the known ones beside them: a client must
 accept an unknown one (documented). Times and amounts carry their limits. Amounts are in fen.
+
+Each text and each list has a maximum, for a stock's rules stand in every row of a user's list. Where the documentation
+is silent, it is our choice, and the field says so.
 """
 
 from __future__ import annotations
@@ -10,13 +13,17 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from .fields import Appid, Fen, MaxCoupons, PositiveFen, Rfc3339
+from .fields import Appid, Fen, MaxCoupons, OpenWord, PositiveFen, Rfc3339
 
 USE_METHODS = ("OFF_LINE", "MINI_PROGRAMS", "SELF_CONSUME", "PAYMENT_CODE")
 CODE_DISPLAY_MODES = ("NOT_SHOW", "BARCODE", "QRCODE")
 BACKGROUND_COLORS = tuple(f"Color{number:03}" for number in range(10, 101, 10))
 
+SPANS_MAX = 100
+"""Irregular times of one stock. The platform publishes no maximum; this is our choice."""
 SecondOfDay = Annotated[int, Meta(ge=0, le=86399)]
+FinderText = Annotated[str, Meta(max_length=256)]
+"""The length is our choice, that of the addresses beside it: nothing is published."""
 
 
 class DayTime(Struct, frozen=True, kw_only=True):
@@ -25,8 +32,8 @@ class DayTime(Struct, frozen=True, kw_only=True):
 
 
 class AvailableWeek(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    week_day: list[Annotated[int, Meta(ge=0, le=6)]] | None = None
-    """0 is Sunday."""
+    week_day: Annotated[list[Annotated[int, Meta(ge=0, le=6)]], Meta(max_length=7)] | None = None
+    """0 is Sunday. At most 7 is our choice: a week has no more."""
     available_day_time: Annotated[list[DayTime], Meta(max_length=2)] | None = None
 
 
@@ -42,7 +49,7 @@ class CouponAvailableTime(Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Valid for so many days from receipt; 1 is the same day. The upper limit is reported, not documented."""
     wait_days_after_receive: Annotated[int, Meta(ge=0, le=30)] | None = None
     available_week: AvailableWeek | None = None
-    irregulary_avaliable_time: list[Span] | None = None
+    irregulary_avaliable_time: Annotated[list[Span], Meta(max_length=SPANS_MAX)] | None = None
     available_second_after_receive: Annotated[int, Meta(ge=1)] | None = None
     """Reported, not documented."""
 
@@ -65,7 +72,7 @@ class ExchangeCoupon(Struct, frozen=True, kw_only=True):
 
 class CouponUseRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     coupon_available_time: CouponAvailableTime
-    use_method: str
+    use_method: OpenWord
     fixed_normal_coupon: FixedNormalCoupon | None = None
     discount_coupon: DiscountCoupon | None = None
     exchange_coupon: ExchangeCoupon | None = None
@@ -98,20 +105,20 @@ class CustomEntrance(Struct, frozen=True, kw_only=True, omit_defaults=True):
     appid: Appid | None = None
     hall_id: Annotated[str, Meta(max_length=64)] | None = None
     store_id: Annotated[str, Meta(max_length=64)] | None = None
-    code_display_mode: str | None = None
+    code_display_mode: OpenWord | None = None
 
 
 class FinderInfo(Struct, frozen=True, kw_only=True):
-    finder_id: str
-    finder_video_id: str
-    finder_video_cover_image_url: str
+    finder_id: FinderText
+    finder_video_id: FinderText
+    finder_video_cover_image_url: FinderText
 
 
 class DisplayPatternInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     description: Annotated[str, Meta(max_length=1000)] | None = None
     merchant_logo_url: Annotated[str, Meta(max_length=256)] | None = None
     merchant_name: Annotated[str, Meta(max_length=16)] | None = None
-    background_color: str | None = None
+    background_color: OpenWord | None = None
     coupon_image_url: Annotated[str, Meta(max_length=256)] | None = None
     finder_info: FinderInfo | None = None
 

@@ -7,9 +7,16 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from msgspec import Meta, Struct
 
-from ..errors import ParamError, RequestRefused, ResourceAlreadyExists, ResourceNotExists
+from ..errors import (
+    ParamError,
+    RateLimited,
+    RequestRefused,
+    ResourceAlreadyExists,
+    ResourceNotExists,
+    RuleLimit,
+)
 from .couponcodes import CouponCodes
-from .fields import Appid, MaxCoupons, Mchid, RequestNo, StockId
+from .fields import Appid, MaxCoupons, Mchid, OpenWord, RequestNo, StockId
 from .operation import C, F, Filled, Node, Operation
 from .stockrules import (
     CouponUseRule,
@@ -104,7 +111,7 @@ class Stock(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ModifiedUseRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    use_method: str | None = None
+    use_method: OpenWord | None = None
     mini_programs_appid: Appid | None = None
     mini_programs_path: Annotated[str, Meta(max_length=128)] | None = None
 
@@ -216,7 +223,7 @@ class Stocks(Node[C, F]):
         CreateStockBody,
         summary="创建商家券",
         number="out_request_no",
-        errors=(ParamError, ResourceAlreadyExists),
+        errors=(ParamError, ResourceAlreadyExists, RuleLimit, RateLimited),
     )
     """Create a stock. The platform documents 1000 a minute."""
     __call__ = post

@@ -39,7 +39,7 @@ from .handlers import Handlers, Visit
 from .http import Outcome, Reply, Request
 from .keyroom import KeyRoom, Merchant
 from .keywatch import AsOf
-from .limits import RateLimit
+from .limits import HOUR_SECONDS, RateLimit
 from .metrics import CONTENT_TYPE, Metrics
 from .pool.contract import CodePool
 from .probe import Probe
@@ -117,6 +117,7 @@ class App:
         clock: Callable[[], float] = time.time,
         explain: bool = False,
         requests_per_second: float | None = None,
+        stocks_per_hour: float | None = None,
         refuse_replays: bool = False,
         private_callbacks: bool = False,
         refused_networks: Sequence[Network] = (),
@@ -136,6 +137,7 @@ class App:
         self._clock = clock
         self._explain = explain
         self._limit = RateLimit(requests_per_second)
+        self._stock_limit = RateLimit(stocks_per_hour, HOUR_SECONDS)
         self._replays = Replays(pool.nonces, refuse=refuse_replays, began_at=clock())
         self._callbacks = private_callbacks, tuple(refused_networks)
         self._product_stocks = product_stocks
@@ -350,6 +352,7 @@ class App:
             int(now),
             self._pool,
             tuple(self._keyroom.certificates),
+            self._stock_limit,
             lambda: self._keyroom.sensitive_fields(merchant, request.all(b"authorization"), wanted),
             *self._callbacks,
         )

@@ -16,6 +16,7 @@ from ..settings import environment
 from ..settings.files import no_file, read, read_toml, refuse_open
 from ..settings.keys import api_key_problem, is_mchid
 from ..settings.shape import path_or_shape, shape
+from .pool.contract import STOCKS_PER_MERCHANT
 
 
 class MerchantEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,6 +78,9 @@ class PlatformConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """An event is posted every so many seconds, so many times in all. Source: 60 s and 11 are documented."""
     requests_per_second: Annotated[float, msgspec.Meta(gt=0)] | None = None
     """Of one merchant. Absent: no limit."""
+    stocks_per_merchant: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = STOCKS_PER_MERCHANT
+    stocks_per_merchant_per_hour: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """How many stocks a merchant may create, in all and in an hour. Absent: no limit of an hour."""
     refuse_replays: bool = False
     """Refuse a request whose nonce its merchant used within the last 600 s."""
     product_coupon_stocks: list[ProductCouponStock] = []

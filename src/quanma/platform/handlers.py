@@ -48,7 +48,7 @@ from ..api.productsends import (
     SentProductCoupon,
 )
 from ..api.security import Echo, Echoed, SendEcho
-from ..api.stocks import Budget, ShowStock, Stock, StockNode, Stocks
+from ..api.stocks import Budget, CreatedStock, CreateStock, ShowStock, Stock, StockNode, Stocks
 from ..api.subsidy import (
     ListPayReceipts,
     PayReceipt,
@@ -66,6 +66,8 @@ from ..wire import sealed
 from ..wire.times import DAY_SECONDS, rfc3339, unix_seconds
 from .addresses import Network, check_address
 from .keyroom import Certificate, Merchant, SensitiveFields
+from .limits import RateLimit
+from .pool.answers import page_of
 from .pool.contract import CodePool, Issue
 from .rules import Product, check_time
 
@@ -80,6 +82,8 @@ class Visit(NamedTuple):
     now: int
     pool: CodePool
     certificates: tuple[Certificate, ...]
+    stock_limit: RateLimit
+    """How many stocks a merchant may create in a time."""
     sensitive: Callable[[], SensitiveFields]
     """What opens and seals single fields of this request and its answer."""
     private_callbacks: bool
@@ -110,6 +114,11 @@ def straight(method: Callable[[CodePool, str, Req, int], Awaitable[Resp]]) -> Ha
         return answer
 
     return handler
+
+
+async def create_stock(visit: Visit, request: CreateStock) -> CreatedStock:
+    visit.stock_limit.check(visit.mchid, visit.now)
+    return await visit.pool.create_stock(visit.mchid, request, visit.now)
 
 
 async def show_stock(visit: Visit, request: ShowStock) -> Stock:
@@ -198,7 +207,7 @@ async def show_callback(visit: Visit, request: ShowCallback) -> Callback:
 async def list_events(visit: Visit, request: ListEvents) -> Deliveries:
     states = await visit.pool.list_events(visit.mchid, request.offset, request.limit)
     return Deliveries(
-        data=[
+        data=page_of(
             Delivery(
                 id=state.id,
                 create_time=rfc3339(state.created_at),
@@ -208,7 +217,7 @@ async def list_events(visit: Visit, request: ListEvents) -> Deliveries:
                 last_error=state.last_error,
             )
             for state in states
-        ]
+        )
     )
 
 
@@ -289,7 +298,7 @@ async def _seal(visit: Visit, certificate: Certificate) -> SealedCertificate:
 
 
 HANDLERS = Handlers()
-HANDLERS.bind(Stocks.post, straight(CodePool.create_stock))
+HANDLERS.bind(Stocks.post, create_stock)
 HANDLERS.bind(StockNode.get, show_stock)
 HANDLERS.bind(StockNode.patch, straight(CodePool.modify_stock))
 HANDLERS.bind(Budget.patch, straight(CodePool.change_budget))

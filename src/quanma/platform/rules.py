@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from ..api import answers
 from ..api.couponcodes import FailedCode, UploadCodes, UploadedCodes
 from ..api.rules import BUSIFAVOR, PRODUCT_COUPON, CodeRule
 from ..api.stockrules import BACKGROUND_COLORS, CODE_DISPLAY_MODES, USE_METHODS, CouponUseRule
@@ -82,6 +83,11 @@ def stock_facts(
     )
 
 
+def stored_stock(text: str) -> CreateStock:
+    """Read a stock's request as the pool keeps it: also one that was taken when the limits were wider."""
+    return answers.read(msgspec.json.decode(text), CreateStock)
+
+
 def check_new_stock(request: CreateStock) -> None:
     """Raises ParamError: a rule of the stock is missing, contradicts another or has an unknown value."""
     rule = request.coupon_use_rule
@@ -104,6 +110,12 @@ def check_new_stock(request: CreateStock) -> None:
     if request.display_pattern_info is not None:
         color = request.display_pattern_info.background_color
         _check_known("display_pattern_info.background_color", color, BACKGROUND_COLORS)
+
+
+def check_stock_count(made: int, stocks_max: int) -> None:
+    """Raises RuleLimit: a merchant has as many stocks as it may create. The code is our choice: none is published."""
+    if made >= stocks_max:
+        raise RuleLimit(f"商户批次数已达上限: this merchant has created {made} stocks, and {stocks_max} are taken")
 
 
 def _check_times(rule: CouponUseRule) -> None:
@@ -337,6 +349,20 @@ def _check_current(field: str, said: int | None, real: int | None) -> None:
         raise ParamError(f"current_{field} is required beside target_{field}")
     if said != real:
         raise RequestRefused(f"预算已变更: {field} is {real}, not {said}: show the stock, and decide again")
+
+
+PAYMENTS_PER_COUPON = 100
+
+
+def check_payments(paid: int) -> None:
+    """Raises RequestRefused: a coupon has payments enough.
+
+    Source: none. The list of them has no pages, so this bounds its answer: our choice.
+    """
+    if paid >= PAYMENTS_PER_COUPON:
+        raise RequestRefused(
+            f"补差付款单数已达上限: this coupon has {paid} payments, and {PAYMENTS_PER_COUPON} are taken"
+        )
 
 
 def check_subsidy(stock: StockFacts, state: str, request: PaySubsidy) -> None:

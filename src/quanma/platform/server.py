@@ -71,6 +71,7 @@ def serve(
     private_callbacks = settings.allow_private_callbacks
     refused_networks = settings.refused_networks()
     requests_per_second = settings.requests_per_second
+    stocks_per_hour = settings.stocks_per_merchant_per_hour
 
     def work(place: int, ready: Callable[[], None]) -> None:
         keywatch.look()  # A worker that replaces another must not know older keys than the rest.
@@ -79,6 +80,7 @@ def serve(
             folder,
             warmup_seconds=settings.warmup_seconds,
             retries=retries,
+            stocks_per_merchant=settings.stocks_per_merchant,
             accept_lost_failover=settings.accept_lost_failover,
         )
         app = App(
@@ -86,6 +88,7 @@ def serve(
             pool,
             keyroom,
             requests_per_second=requests_per_second / workers if requests_per_second else None,
+            stocks_per_hour=stocks_per_hour / workers if stocks_per_hour else None,
             refuse_replays=settings.refuse_replays,
             private_callbacks=private_callbacks,
             explain=settings.explain,

@@ -87,6 +87,7 @@ certificates = ["merchants/{mchid}/apiclient_cert.pem"]
 port = {port}
 database = "sqlite:///quanma.db"
 # requests_per_second = 20          # of one merchant; absent: no limit
+# stocks_per_merchant = 10000       # how many stocks one merchant may create
 # warmup_seconds = 60               # how long a new stock is not ready for uploads
 # log_format = "json"               # a line of JSON for each event, instead of text
 # allow_private_callbacks = true    # for tests: callback addresses that are not https or not public

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from ...errors import Misconfigured
 from ...settings import addresses
-from .contract import RETRIES, Retries
+from .contract import RETRIES, STOCKS_PER_MERCHANT, Retries
 from .contract import CodePool as CodePool
 from .sqlite import SqlitePool
 
@@ -18,21 +18,22 @@ def open_pool(
     *,
     warmup_seconds: int = 0,
     retries: Retries = RETRIES,
+    stocks_per_merchant: int = STOCKS_PER_MERCHANT,
     accept_lost_failover: bool = False,
 ) -> CodePool:
     """Open the pool at a database URL.
 
     `sqlite:///relative.db` (to `folder`), `sqlite:////absolute.db`, or `postgresql://user:password@host:port/database`,
     which is connected to when the pool is first asked. `warmup_seconds`: how long a new stock is not ready for
-    uploads. `retries`: of events. `accept_lost_failover`: of PostgreSQL, see there. What this host acknowledged is kept
-    in `folder` too.
+    uploads. `retries`: of events. `stocks_per_merchant`: how many each may create. `accept_lost_failover`: of
+    PostgreSQL, see there. What this host acknowledged is kept in `folder` too.
 
     Raises:
         Misconfigured: not such a URL, or PostgreSQL's package is not installed.
         StoreUnavailable: see `SqlitePool`.
     """
     if (path := file_of(url, folder)) is not None:
-        return SqlitePool(path, warmup_seconds=warmup_seconds, retries=retries)
+        return SqlitePool(path, warmup_seconds=warmup_seconds, retries=retries, stocks_per_merchant=stocks_per_merchant)
     if is_postgres(url):
         try:
             from .postgres import PostgresPool
@@ -43,6 +44,7 @@ def open_pool(
             folder,
             warmup_seconds=warmup_seconds,
             retries=retries,
+            stocks_per_merchant=stocks_per_merchant,
             accept_lost_failover=accept_lost_failover,
         )
     raise AssertionError("a database URL is one of SQLite or of PostgreSQL")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -26,6 +26,32 @@ from .contract import Issue
 
 WECHATPAY_CODE_DIGITS = 22
 """Source: codes that the platform makes have 22 digits (documented)."""
+
+
+# Pages
+
+
+PAGE_BYTES_MAX = 1024 * 1024
+"""A page ends before its answer has more bytes. Our choice: WeChat Pay publishes none. The next goes on from there."""
+_BESIDE_ROWS = 1024
+"""What else an answer may hold: its counts, and the names of its fields."""
+
+Row = TypeVar("Row", bound=msgspec.Struct)
+
+
+def page_of(rows: Iterable[Row]) -> list[Row]:
+    """Return the first rows, as many as a page may hold: at least one. Those beyond are not even made."""
+    page: list[Row] = []
+    size = 0
+    for row in rows:
+        size += len(_encode(row)) + 1
+        if page and size > PAGE_BYTES_MAX - _BESIDE_ROWS:
+            break
+        page.append(row)
+    return page
+
+
+_encode = msgspec.json.Encoder().encode
 
 
 # Stocks
@@ -220,7 +246,7 @@ Owned = tuple[StockFacts, CouponFacts]
 def coupon_page(owned: Sequence[Owned], request: ListCoupons, mchid: str, now: int) -> CouponPage:
     """`owned` are a user's coupons, the latest first."""
     found = [
-        coupon(facts, one, now, listed=True)
+        (facts, one)
         for facts, one in owned
         if may_see(facts, one, mchid)
         and request.stock_id in (None, one.stock_id)
@@ -229,7 +255,8 @@ def coupon_page(owned: Sequence[Owned], request: ListCoupons, mchid: str, now: i
         and request.belong_merchant in (None, facts.request.belong_merchant)
         and request.sender_merchant in (None, one.send_merchant)
     ]
-    page = found[request.offset : request.offset + request.limit]
+    asked = found[request.offset : request.offset + request.limit]
+    page = page_of(coupon(facts, one, now, listed=True) for facts, one in asked)
     return CouponPage(total_count=len(found), offset=request.offset, limit=len(page), data=page)
 
 
@@ -279,6 +306,10 @@ def return_receipt(request: ReturnSubsidy, paid_id: str, now: int) -> ReturnRece
 
 def _new_receipt_id(stock_id: str) -> str:
     return f"{secrets.randbelow(10**RECEIPT_OWN_DIGITS):0{RECEIPT_OWN_DIGITS}}{stock_id}"
+
+
+def stock_of_receipt(receipt_id: str) -> str:
+    return receipt_id[RECEIPT_OWN_DIGITS:]
 
 
 def taken_back(receipt: str, *, all_of_it: bool) -> str:

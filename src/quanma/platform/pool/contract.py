@@ -76,6 +76,8 @@ class Retries(NamedTuple):
 
 
 RETRIES = Retries()
+STOCKS_PER_MERCHANT = 10_000
+"""How many stocks a merchant may create. The platform publishes no maximum; this is our choice, and a setting."""
 
 
 class Waiting(NamedTuple):
@@ -129,7 +131,13 @@ class CodePool(Protocol):
         ...
 
     async def create_stock(self, mchid: str, request: CreateStock, now: int) -> CreatedStock:
-        """Make a stock. Raises ParamError, ResourceAlreadyExists (the number was used)."""
+        """Make a stock.
+
+        Raises:
+            ParamError: its rules contradict each other.
+            ResourceAlreadyExists: the number was used.
+            RuleLimit: the merchant has as many stocks as it may create.
+        """
         ...
 
     async def declare_stock(self, mchid: str, stock_id: str, product: Product, request: CreateStock, now: int) -> None:
@@ -227,7 +235,11 @@ class CodePool(Protocol):
         ...
 
     async def pay_subsidy(self, mchid: str, request: PaySubsidy, now: int) -> PayReceipt:
-        """Record a payment. Raises RequestRefused: the coupon is not used, or the amount is above its discount."""
+        """Record a payment.
+
+        Raises:
+            RequestRefused: the coupon is not used, the amount is above its discount, or it has payments enough.
+        """
         ...
 
     async def return_subsidy(self, mchid: str, request: ReturnSubsidy, now: int) -> ReturnReceipt:

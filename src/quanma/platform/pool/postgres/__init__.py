@@ -9,9 +9,9 @@ that breaks is no answer: the group is done again over a new one, and each numbe
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ....api.couponcodes import (
     CodeDetail,
@@ -52,17 +52,21 @@ from ....api.subsidy import (
     ShowPayReceipt,
     ShowReturnReceipt,
 )
+from ....errors import ResourceNotExists
 from ...life import CouponFacts
 from ...rules import Product
 from .. import answers
-from ..contract import RETRIES, CallbackAddress, DueEvent, EventState, Issue, Retries, Waiting
+from ..contract import RETRIES, STOCKS_PER_MERCHANT, CallbackAddress, DueEvent, EventState, Issue, Retries, Waiting
 from ..nonces import Nonces
 from . import codes, coupons, outbox, stocks, subsidies
 from .epochs import Seen
 from .lanes import Asked, Lanes, Together
 from .link import Connection, Link
 from .nonces import TableNonces
+from .walls import Entry, Merchants, Walls
 from .witness import Mark
+
+T = TypeVar("T")
 
 NONCES_AT_ONCE = 1000
 NONCES_A_SECOND_BITS = 16
@@ -86,12 +90,15 @@ class PostgresPool:
         *,
         warmup_seconds: int = 0,
         retries: Retries = RETRIES,
+        stocks_per_merchant: int = STOCKS_PER_MERCHANT,
         accept_lost_failover: bool = False,
     ) -> None:
         self._link = Link(url, folder, accept_lost_failover=accept_lost_failover)
         self._lanes = Lanes(self._link)
+        self._walls = Walls(self._link)
         self._warmup_seconds = warmup_seconds
         self._retries = retries
+        self._stocks_per_merchant = stocks_per_merchant
         self._nonces: dict[str, list[int]] = {}
         self.nonces: Nonces = TableNonces(self._link)
 
@@ -105,8 +112,16 @@ class PostgresPool:
         await self._lanes.close()
         await self._link.close()
 
-    async def _turn(self, stock_id: str, work: Together, mchid: str, request: Any, now: int) -> Any:
-        return await self._lanes.ask(stock_id, work, Asked(mchid, request, now))
+    async def _turn(self, entry: Entry, work: Together, request: Any, now: int) -> Any:
+        await self._walls.before_turn(entry)
+        return await self._lanes.ask(entry.stock_id, work, Asked(entry.mchid, request, now))
+
+    async def _read(self, entry: Entry, work: Callable[[Connection], Awaitable[T]]) -> T:
+        async def read(connection: Connection) -> T:
+            await self._walls.check(connection, entry)
+            return await work(connection)
+
+        return await self._link.call(read)
 
     async def create_stock(self, mchid: str, request: CreateStock, now: int) -> CreatedStock:
         stock_id, link = answers.new_stock_id(), self._link
@@ -116,96 +131,121 @@ class PostgresPool:
             nonlocal seen
             link.witness.reserve(stock_id)
             seen = await link.epochs.enter(open_)
-            return await stocks.create(open_, stock_id, mchid, request, now)
+            return await stocks.create(open_, stock_id, mchid, request, now, self._stocks_per_merchant)
 
         def acknowledge() -> bool:
             if not seen.is_fenced:
                 link.witness.note(seen.epoch, seen.history, stock_id, Mark("stock", "", 0, now))
             return True
 
-        return await link.transaction(create, acknowledge)
+        created = await link.transaction(create, acknowledge)
+        self._walls.keep(stock_id, Merchants(mchid, request.belong_merchant, None))
+        return created
 
     async def declare_stock(self, mchid: str, stock_id: str, product: Product, request: CreateStock, now: int) -> None:
         await self._link.transaction(lambda open_: stocks.declare(open_, mchid, stock_id, product, request, now))
 
     async def show_stock(self, mchid: str, stock_id: str, now: int, product: Product | None = None) -> Stock:
-        return await self._link.call(lambda open_: stocks.show(open_, mchid, stock_id, now, product))
+        return await self._read(
+            Entry(mchid, stock_id, product), lambda open_: stocks.show(open_, mchid, stock_id, now, product)
+        )
 
     async def modify_stock(self, mchid: str, request: ModifyStock, now: int) -> None:
-        await self._turn(request.stock_id, stocks.MODIFY, mchid, request, now)
+        await self._turn(Entry(mchid, request.stock_id), stocks.MODIFY, request, now)
 
     async def change_budget(self, mchid: str, request: ChangeBudget, now: int) -> ChangedBudget:
-        changed: ChangedBudget = await self._turn(request.stock_id, stocks.CHANGE_BUDGET, mchid, request, now)
+        changed: ChangedBudget = await self._turn(Entry(mchid, request.stock_id), stocks.CHANGE_BUDGET, request, now)
         return changed
 
     async def upload_codes(
         self, mchid: str, request: UploadCodes, now: int, product: Product | None = None
     ) -> UploadedCodes:
         upload = codes.Upload(request, product, self._warmup_seconds)
-        uploaded: UploadedCodes = await self._turn(request.stock_id, codes.upload, mchid, upload, now)
+        uploaded: UploadedCodes = await self._turn(Entry(mchid, request.stock_id, product), codes.upload, upload, now)
         return uploaded
 
     async def list_codes(self, mchid: str, request: ListCodes) -> CodePage:
-        return await self._link.call(lambda open_: codes.list_page(open_, mchid, request))
+        return await self._read(Entry(mchid, request.stock_id), lambda open_: codes.list_page(open_, mchid, request))
 
     async def show_code(self, mchid: str, request: ShowCode, now: int) -> CodeDetail:
-        return await self._link.call(lambda open_: codes.show(open_, mchid, request, now))
+        return await self._read(Entry(mchid, request.stock_id), lambda open_: codes.show(open_, mchid, request, now))
 
     async def delete_code(self, mchid: str, request: DeleteCode, now: int) -> DeletedCode:
-        deleted: DeletedCode = await self._turn(request.stock_id, codes.DELETE, mchid, request, now)
+        deleted: DeletedCode = await self._turn(Entry(mchid, request.stock_id), codes.DELETE, request, now)
         return deleted
 
     async def send_coupon(self, mchid: str, issue: Issue, now: int) -> CouponFacts:
-        coupon: CouponFacts = await self._turn(issue.stock_id, coupons.send, mchid, issue, now)
+        coupon: CouponFacts = await self._turn(Entry(mchid, issue.stock_id), coupons.send, issue, now)
         return coupon
 
     async def use_coupon(self, mchid: str, request: UseCoupon, now: int) -> UsedCoupon:
         if request.stock_id is None:
             raise answers.no_stock_named()
-        used: UsedCoupon = await self._turn(request.stock_id, coupons.USE, mchid, request, now)
+        used: UsedCoupon = await self._turn(Entry(mchid, request.stock_id, by_owner=True), coupons.USE, request, now)
         return used
 
     async def return_coupon(self, mchid: str, request: ReturnCoupon, now: int) -> ReturnedCoupon:
-        returned: ReturnedCoupon = await self._turn(request.stock_id, coupons.RETURN, mchid, request, now)
+        returned: ReturnedCoupon = await self._turn(
+            Entry(mchid, request.stock_id, by_owner=True), coupons.RETURN, request, now
+        )
         return returned
 
     async def deactivate_coupon(self, mchid: str, request: DeactivateCoupon, now: int) -> DeactivatedCoupon:
-        deactivated: DeactivatedCoupon = await self._turn(request.stock_id, coupons.DEACTIVATE, mchid, request, now)
+        deactivated: DeactivatedCoupon = await self._turn(
+            Entry(mchid, request.stock_id, by_owner=True), coupons.DEACTIVATE, request, now
+        )
         return deactivated
 
     async def associate_order(self, mchid: str, request: AssociateOrder, now: int) -> AssociatedOrder:
-        associated: AssociatedOrder = await self._turn(request.stock_id, coupons.ASSOCIATE, mchid, request, now)
+        associated: AssociatedOrder = await self._turn(
+            Entry(mchid, request.stock_id, by_owner=True), coupons.ASSOCIATE, request, now
+        )
         return associated
 
     async def disassociate_order(self, mchid: str, request: DisassociateOrder, now: int) -> DisassociatedOrder:
-        apart: DisassociatedOrder = await self._turn(request.stock_id, coupons.DISASSOCIATE, mchid, request, now)
+        apart: DisassociatedOrder = await self._turn(
+            Entry(mchid, request.stock_id, by_owner=True), coupons.DISASSOCIATE, request, now
+        )
         return apart
 
     async def send_card(self, mchid: str, request: SendCard) -> SentCard:
         return await self._link.transaction(lambda open_: coupons.send_card(open_, self._link, mchid, request))
 
     async def show_coupon(self, mchid: str, request: ShowCoupon, now: int) -> Coupon:
-        return await self._link.call(lambda open_: coupons.show(open_, mchid, request, now))
+        return await self._link.call(lambda open_: coupons.show(open_, self._link, mchid, request, now))
 
     async def list_coupons(self, mchid: str, request: ListCoupons, now: int) -> CouponPage:
-        return await self._link.call(lambda open_: coupons.list_page(open_, mchid, request, now))
+        return await self._link.call(lambda open_: coupons.list_page(open_, self._link, mchid, request, now))
 
     async def pay_subsidy(self, mchid: str, request: PaySubsidy, now: int) -> PayReceipt:
-        paid: PayReceipt = await self._turn(request.stock_id, subsidies.PAY, mchid, request, now)
+        paid: PayReceipt = await self._turn(Entry(mchid, request.stock_id, by_owner=True), subsidies.PAY, request, now)
         return paid
 
     async def return_subsidy(self, mchid: str, request: ReturnSubsidy, now: int) -> ReturnReceipt:
-        taken: ReturnReceipt = await self._turn(request.stock_id, subsidies.TAKE_BACK, mchid, request, now)
+        taken: ReturnReceipt = await self._turn(
+            Entry(mchid, request.stock_id, by_owner=True), subsidies.TAKE_BACK, request, now
+        )
         return taken
 
     async def list_pay_receipts(self, mchid: str, request: ListPayReceipts) -> PayReceiptList:
-        return await self._link.call(lambda open_: subsidies.list_paid(open_, mchid, request))
+        return await self._read(
+            Entry(mchid, request.stock_id, by_owner=True), lambda open_: subsidies.list_paid(open_, mchid, request)
+        )
 
     async def show_pay_receipt(self, mchid: str, request: ShowPayReceipt) -> PayReceipt:
-        return await self._link.call(lambda open_: subsidies.show_paid(open_, mchid, request))
+        return await self._receipt(
+            mchid, request.subsidy_receipt_id, lambda open_: subsidies.show_paid(open_, request.subsidy_receipt_id)
+        )
 
     async def show_return_receipt(self, mchid: str, request: ShowReturnReceipt) -> ReturnReceipt:
-        return await self._link.call(lambda open_: subsidies.show_returned(open_, mchid, request))
+        receipt_id = request.subsidy_return_receipt_id
+        return await self._receipt(mchid, receipt_id, lambda open_: subsidies.show_returned(open_, receipt_id))
+
+    async def _receipt(self, mchid: str, receipt_id: str, work: Callable[[Connection], Awaitable[T]]) -> T:
+        try:
+            return await self._read(Entry(mchid, answers.stock_of_receipt(receipt_id), by_owner=True), work)
+        except ResourceNotExists:
+            raise answers.no_receipt(receipt_id) from None
 
     async def set_callback(self, caller: str, mchid: str, notify_url: str, now: int) -> None:
         await self._link.call(lambda open_: outbox.set_callback(open_, caller, mchid, notify_url, now), writes=True)
@@ -229,10 +269,10 @@ class PostgresPool:
         await self._link.call(lambda open_: outbox.failed(open_, event, error, self._retries.attempts_max), writes=True)
 
     async def list_events(self, mchid: str, offset: int, limit: int) -> list[EventState]:
-        return await self._link.call(lambda open_: outbox.list_events(open_, mchid, offset, limit))
+        return await self._link.call(lambda open_: outbox.list_events(open_, self._link, mchid, offset, limit))
 
     async def resend_event(self, mchid: str, event_id: str, now: int) -> None:
-        await self._link.call(lambda open_: outbox.resend(open_, mchid, event_id, now), writes=True)
+        await self._link.call(lambda open_: outbox.resend(open_, self._link, mchid, event_id, now), writes=True)
 
     async def take_nonce(self, mchid: str) -> int:
         if not self._nonces.get(mchid):

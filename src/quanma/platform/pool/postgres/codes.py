@@ -177,12 +177,13 @@ async def list_page(connection: Connection, mchid: str, request: ListCodes) -> C
         found = await _page(connection, request, tally.uploaded)
     else:
         found = await _page_by_status(connection, request)
+    data = answers.page_of(answers.code(*one) for one in found)
     return CodePage(
         stock_id=request.stock_id,
         total_count=tally.total,
         offset=request.offset,
-        limit=len(found),
-        data=[answers.code(*one) for one in found],
+        limit=len(data),
+        data=data,
     )
 
 

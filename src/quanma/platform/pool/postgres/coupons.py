@@ -28,7 +28,7 @@ from ....errors import QuanmaError, StoreUnavailable
 from ....wire.times import rfc3339
 from ... import life, rules
 from ...life import CouponFacts
-from ...rules import SentFacts, StockFacts
+from ...rules import SentFacts
 from .. import answers
 from ..answers import Owned
 from ..contract import Issue
@@ -334,36 +334,54 @@ async def send_card(connection: Connection, link: Link, mchid: str, request: Sen
     return await once(connection, key, "out_request_no", request, SentCard, work)
 
 
-async def show(connection: Connection, mchid: str, request: ShowCoupon, now: int) -> Coupon:
-    return answers.latest_coupon(await _all_of(connection, mchid, request.openid), request.coupon_code, mchid, now)
+async def show(connection: Connection, link: Link, mchid: str, request: ShowCoupon, now: int) -> Coupon:
+    owned = await _all_of(connection, link, mchid, request.openid)
+    return answers.latest_coupon(owned, request.coupon_code, mchid, now)
 
 
-async def list_page(connection: Connection, mchid: str, request: ListCoupons, now: int) -> CouponPage:
-    owned = await _all_of(connection, mchid, request.openid, request.stock_id)
-    return answers.coupon_page(owned, request, mchid, now)
+async def list_page(connection: Connection, link: Link, mchid: str, request: ListCoupons, now: int) -> CouponPage:
+    return answers.coupon_page(await _all_of(connection, link, mchid, request.openid), request, mchid, now)
 
 
-async def _all_of(connection: Connection, mchid: str, openid: str, stock_id: str | None = None) -> list[Owned]:
-    """A user's coupons of the merchant's stocks, or of the one that is named, the latest first.
+Written = tuple[datetime.datetime, CouponFacts]
+"""A coupon, and when it was written."""
 
-    A statement for each stock: none touches two, so each goes to the node that has it.
-    """
-    stocks = await connection.fetch(
-        f"SELECT {STOCK_FIELDS} FROM stock s WHERE (s.mchid = $1 OR s.belong_merchant = $1)"
-        " AND ($2::text IS NULL OR s.stock_id = $2)",
+
+async def _all_of(connection: Connection, link: Link, mchid: str, openid: str) -> list[Owned]:
+    """A user's coupons of the merchant's stocks, the latest first. Nobody else's are read."""
+    found = await (_one_by_one if link.many_nodes else _at_once)(connection, mchid, openid)
+    stocks = await connection.fetch(_STOCKS, list({coupon.stock_id for _, coupon in found})) if found else []
+    facts = {stock.stock_id: stock for stock in map(facts_of, stocks)}
+    found.sort(key=lambda one: (one[1].sent_at, one[0], one[1].coupon_id), reverse=True)
+    return [(facts[coupon.stock_id], coupon) for _, coupon in found]
+
+
+async def _at_once(connection: Connection, mchid: str, openid: str) -> list[Written]:
+    rows = await connection.fetch(
+        f"SELECT c.* FROM ({OF_MERCHANT}) s, LATERAL (SELECT written_at, {COUPON_FIELDS} FROM coupon"
+        " WHERE stock_id = s.stock_id AND openid = $2 OFFSET 0) c",
         mchid,
-        stock_id,
+        openid,
     )
-    owned: list[tuple[datetime.datetime, StockFacts, CouponFacts]] = []
-    for facts in map(facts_of, stocks):
+    return [(row[0], CouponFacts(*row[1:])) for row in rows]
+
+
+async def _one_by_one(connection: Connection, mchid: str, openid: str) -> list[Written]:
+    """A statement for each stock: none touches two, so each goes to the node that has it."""
+    found: list[Written] = []
+    for (stock_id,) in await connection.fetch(OF_MERCHANT, mchid):
         rows = await connection.fetch(
-            f"SELECT written_at, {COUPON_FIELDS} FROM coupon WHERE stock_id = $1 AND openid = $2",
-            facts.stock_id,
-            openid,
+            f"SELECT written_at, {COUPON_FIELDS} FROM coupon WHERE stock_id = $1 AND openid = $2", stock_id, openid
         )
-        owned += [(row[0], facts, CouponFacts(*row[1:])) for row in rows]
-    owned.sort(key=lambda one: (one[2].sent_at, one[0], one[2].coupon_id), reverse=True)
-    return [(facts, coupon) for _, facts, coupon in owned]
+        found += [(row[0], CouponFacts(*row[1:])) for row in rows]
+    return found
+
+
+OF_MERCHANT = "SELECT stock_id FROM stock WHERE mchid = $1 OR belong_merchant = $1"
+_STOCKS = (
+    "SELECT s.* FROM unnest($1::text[]) AS o(stock_id), LATERAL ("
+    f"SELECT {STOCK_FIELDS} FROM stock s WHERE s.stock_id = o.stock_id OFFSET 0) s"
+)
 
 
 USE = singly(use)

@@ -13,11 +13,10 @@ import asyncpg
 import msgspec
 import numpy as np
 
-from ....api.stocks import CreateStock
 from ....api.subsidy import ReturnReceipt
 from ....errors import StoreUnavailable
 from ....wire.times import beijing_day
-from ...rules import UPLOAD_MODE
+from ...rules import UPLOAD_MODE, stored_stock
 from .. import reconciling
 from ..house import (
     AnyRecord,
@@ -52,7 +51,7 @@ class _Taken:
     """What was taken into one stock: positions that are not free, and how much was given out on which day."""
 
     def __init__(self, record: HouseStock) -> None:
-        request = msgspec.json.decode(record.request, type=CreateStock)
+        request = stored_stock(record.request)
         self.owner = request.belong_merchant
         self.takes_uploads = request.coupon_code_mode == UPLOAD_MODE
         self.made_at = record.created_at

@@ -181,26 +181,39 @@ async def failed(connection: Connection, event: DueEvent, error: str, attempts_m
     )
 
 
-async def list_events(connection: Connection, mchid: str, offset: int, limit: int) -> list[EventState]:
+async def list_events(connection: Connection, link: Link, mchid: str, offset: int, limit: int) -> list[EventState]:
     """The latest first."""
-    found: list[tuple[int, datetime.datetime, EventState]] = []
-    for stock_id in await _stocks_of(connection, mchid):
-        # Coupons are numbered in their stock: between stocks, events of one second go by when they were written.
+    until = min(offset + limit, EVENTS_MAX)
+    if not link.many_nodes:
         rows = await connection.fetch(
-            "SELECT c.written_at, e.id, e.created_at, e.attempts, e.due_at, e.delivered_at, e.last_error"
-            " FROM event e JOIN coupon c ON c.stock_id = $1 AND c.coupon_code = e.coupon_code"
-            " WHERE e.stock_id = $1 ORDER BY e.coupon_id DESC LIMIT $2",
-            stock_id,
-            min(offset + limit, EVENTS_MAX),
+            f"SELECT e.* FROM ({_MADE_BY}) s, LATERAL ({_LATEST.format(stock_id='s.stock_id')} OFFSET 0) e"
+            " ORDER BY e.created_at DESC, e.written_at DESC LIMIT $3 OFFSET $4",
+            mchid,
+            until,
+            limit,
+            offset,
         )
+        return [EventState(*row[1:]) for row in rows]
+    found: list[tuple[int, datetime.datetime, EventState]] = []
+    for (stock_id,) in await connection.fetch(_MADE_BY, mchid):
+        rows = await connection.fetch(_LATEST.format(stock_id="$1"), stock_id, until)
         found += [(row["created_at"], row["written_at"], EventState(*row[1:])) for row in rows]
     found.sort(key=lambda one: one[:2], reverse=True)
     return [state for _, _, state in found[offset : offset + limit]]
 
 
-async def resend(connection: Connection, mchid: str, event_id: str, now: int) -> None:
+async def resend(connection: Connection, link: Link, mchid: str, event_id: str, now: int) -> None:
     """Make an event due again, under its old id, with all its attempts before it."""
-    for stock_id in await _stocks_of(connection, mchid):
+    if not link.many_nodes:
+        found = await connection.fetch(
+            f"SELECT e.stock_id FROM ({_MADE_BY}) s, LATERAL ("
+            "SELECT stock_id FROM event WHERE id = $2 AND stock_id = s.stock_id OFFSET 0) e",
+            mchid,
+            event_id,
+        )
+    else:
+        found = await connection.fetch(_MADE_BY, mchid)
+    for (stock_id,) in found:
         again = await connection.execute(
             "UPDATE event SET due_at = $3, attempts = 0, delivered_at = NULL WHERE stock_id = $1 AND id = $2",
             stock_id,
@@ -212,5 +225,10 @@ async def resend(connection: Connection, mchid: str, event_id: str, now: int) ->
     raise ResourceNotExists(f"there is no event {event_id[:40]}")
 
 
-async def _stocks_of(connection: Connection, mchid: str) -> list[str]:
-    return [stock_id for (stock_id,) in await connection.fetch("SELECT stock_id FROM stock WHERE mchid = $1", mchid)]
+_MADE_BY = "SELECT stock_id FROM stock WHERE mchid = $1"
+# Coupons are numbered in their stock: between stocks, events of one second go by when they were written.
+_LATEST = (
+    "SELECT c.written_at, e.id, e.created_at, e.attempts, e.due_at, e.delivered_at, e.last_error"
+    " FROM event e JOIN coupon c ON c.stock_id = {stock_id} AND c.coupon_code = e.coupon_code"
+    " WHERE e.stock_id = {stock_id} ORDER BY e.coupon_id DESC LIMIT $2"
+)

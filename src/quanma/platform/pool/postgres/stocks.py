@@ -16,15 +16,25 @@ from .turn import NEW, STOCK_FIELDS, TALLY_FIELDS, Tally, Turn, check_creator, f
 TALLY = f"SELECT {TALLY_FIELDS} FROM tally WHERE stock_id = $1 ORDER BY turn_no DESC LIMIT 1"
 
 
-async def create(connection: Connection, stock_id: str, mchid: str, request: CreateStock, now: int) -> CreatedStock:
+async def create(
+    connection: Connection, stock_id: str, mchid: str, request: CreateStock, now: int, stocks_max: int
+) -> CreatedStock:
     """Make a stock of this id, new to this request: done twice, it is the same."""
     rules.check_new_stock(request)
+    # One at a time of a merchant: two could each find room for the last one.
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"stocks\n{mchid}")
     await _add(connection, stock_id, mchid, request, now, None)
-    made = await connection.fetchval(
-        "SELECT stock_id FROM stock WHERE mchid = $1 AND out_request_no = $2", mchid, request.out_request_no
+    made, before = await connection.fetchrow(
+        "SELECT (SELECT stock_id FROM stock WHERE mchid = $1 AND out_request_no = $2), (SELECT count(*) FROM"
+        " (SELECT FROM stock WHERE mchid = $1 AND product_coupon_id IS NULL AND stock_id <> $3 LIMIT $4) s)",
+        mchid,
+        request.out_request_no,
+        stock_id,
+        stocks_max,
     )
     if made != stock_id:
         raise answers.stock_made_before(made)
+    rules.check_stock_count(before, stocks_max)  # What was added goes with the transaction.
     return CreatedStock(stock_id=stock_id, create_time=rfc3339(now))
 
 

@@ -13,10 +13,7 @@ from ....api.subsidy import (
     PaySubsidy,
     ReturnReceipt,
     ReturnSubsidy,
-    ShowPayReceipt,
-    ShowReturnReceipt,
 )
-from ....errors import ResourceNotExists
 from ... import rules
 from .. import answers
 from .lanes import Asked, singly
@@ -33,6 +30,12 @@ async def pay(turn: Turn, asked: Asked[PaySubsidy]) -> PayReceipt:
     async def work() -> PayReceipt:
         coupon = await turn.coupon_of(request.coupon_code)
         rules.check_subsidy(turn.facts, coupon.coupon_state, request)
+        paid = await turn.connection.fetchval(
+            "SELECT count(*) FROM pay_receipt WHERE stock_id = $1 AND coupon_code = $2",
+            turn.stock_id,
+            request.coupon_code,
+        )
+        rules.check_payments(paid)
         receipt = answers.pay_receipt(request, now)
         await turn.connection.execute(
             "INSERT INTO pay_receipt (stock_id, subsidy_receipt_id, coupon_code, transaction_id, amount, receipt)"
@@ -98,25 +101,20 @@ async def list_paid(connection: Connection, mchid: str, request: ListPayReceipts
     return answers.pay_receipts([receipt for (receipt,) in rows], request)
 
 
-async def show_paid(connection: Connection, mchid: str, request: ShowPayReceipt) -> PayReceipt:
+async def show_paid(connection: Connection, receipt_id: str) -> PayReceipt:
+    """Of a stock that is open to who asks."""
     statement = "SELECT receipt FROM pay_receipt WHERE stock_id = $1 AND subsidy_receipt_id = $2"
-    return await _receipt(connection, mchid, statement, request.subsidy_receipt_id, PayReceipt)
+    return await _receipt(connection, statement, receipt_id, PayReceipt)
 
 
-async def show_returned(connection: Connection, mchid: str, request: ShowReturnReceipt) -> ReturnReceipt:
+async def show_returned(connection: Connection, receipt_id: str) -> ReturnReceipt:
+    """Of a stock that is open to who asks."""
     statement = "SELECT receipt FROM return_receipt WHERE stock_id = $1 AND subsidy_return_receipt_id = $2"
-    return await _receipt(connection, mchid, statement, request.subsidy_return_receipt_id, ReturnReceipt)
+    return await _receipt(connection, statement, receipt_id, ReturnReceipt)
 
 
-async def _receipt(
-    connection: Connection, mchid: str, statement: str, receipt_id: str, receipt: type[Receipt]
-) -> Receipt:
-    stock_id = receipt_id[answers.RECEIPT_OWN_DIGITS :]
-    try:
-        check_shared(await stock_of(connection, stock_id), mchid)
-    except ResourceNotExists:
-        raise answers.no_receipt(receipt_id) from None
-    told = await connection.fetchval(statement, stock_id, receipt_id)
+async def _receipt(connection: Connection, statement: str, receipt_id: str, receipt: type[Receipt]) -> Receipt:
+    told = await connection.fetchval(statement, answers.stock_of_receipt(receipt_id), receipt_id)
     if told is None:
         raise answers.no_receipt(receipt_id)
     return msgspec.json.decode(told, type=receipt)

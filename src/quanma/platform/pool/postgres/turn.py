@@ -11,11 +11,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Never, TypeVar
 
 import msgspec
 
-from ....api.stocks import CreateStock
 from ....errors import RequestRefused
 from ....wire.times import beijing_day
 from ... import rules
@@ -110,12 +109,7 @@ class Turn:
         """
         witness = link.witness
         if not await connection.fetchval("SELECT 1 FROM turn WHERE stock_id = $1 FOR UPDATE", stock_id):
-            seen = await link.epochs.enter(connection)
-            if seen.is_fenced:
-                await link.look_at_fence(connection)
-            elif witness.mark_of(stock_id, seen.history):
-                raise Missing
-            raise answers.no_stock(stock_id)
+            await refuse(connection, link, stock_id, is_there=False)
         witness.reserve(stock_id)
         known_beat, mark = witness.host.beat, witness.mark_of(stock_id, witness.host.history)
         # Not in one statement: what this one sees was not settled before the lock was had.
@@ -308,6 +302,24 @@ async def once(
     return result
 
 
+async def refuse(connection: Connection, link: Link, stock_id: str, *, is_there: bool) -> Never:
+    """Say that there is no such stock, be it absent or another's: both are the same work.
+
+    Raises:
+        ResourceNotExists: there is none.
+        Unconfirmed: the database may have gone back.
+        Missing: it has, to before the stock was made.
+        PoolFenced: that is known.
+    """
+    seen = await link.epochs.enter(connection)
+    mark = link.witness.mark_of(stock_id, seen.history)
+    if seen.is_fenced:
+        await link.look_at_fence(connection)
+    elif mark and not is_there:
+        raise Missing
+    raise answers.no_stock(stock_id)
+
+
 async def sent_on(connection: Connection, stock_id: str, day: int) -> int:
     """How many coupons were given out on a day that is not the tally's."""
     sent = await connection.fetchval("SELECT sent FROM day_tally WHERE stock_id = $1 AND day = $2", stock_id, day)
@@ -332,7 +344,7 @@ def _facts(
     stock_id: str, mchid: str, request: str, created_at: int, product_coupon_id: str | None, brand_id: str | None
 ) -> StockFacts:
     product = None if product_coupon_id is None or brand_id is None else Product(product_coupon_id, brand_id)
-    return rules.stock_facts(stock_id, mchid, msgspec.json.decode(request, type=CreateStock), created_at, product)
+    return rules.stock_facts(stock_id, mchid, rules.stored_stock(request), created_at, product)
 
 
 def check_creator(facts: StockFacts, mchid: str, product: Product | None = None) -> None:

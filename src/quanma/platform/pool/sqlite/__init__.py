@@ -55,7 +55,7 @@ from ....api.subsidy import (
 from ...life import CouponFacts
 from ...rules import Product
 from .. import ground
-from ..contract import RETRIES, CallbackAddress, DueEvent, EventState, Issue, Retries, Waiting
+from ..contract import RETRIES, STOCKS_PER_MERCHANT, CallbackAddress, DueEvent, EventState, Issue, Retries, Waiting
 from ..journal import Journal
 from ..nonces import MemoryNonces, Nonces
 from . import codes, coupons, fence, outbox, schema, stocks, subsidies
@@ -73,7 +73,14 @@ class SqlitePool:
         StoreUnavailable: the file is in use, damaged, of another version, or on ground that can't keep promises.
     """
 
-    def __init__(self, path: Path, *, warmup_seconds: int = 0, retries: Retries = RETRIES) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        warmup_seconds: int = 0,
+        retries: Retries = RETRIES,
+        stocks_per_merchant: int = STOCKS_PER_MERCHANT,
+    ) -> None:
         with schema.readable(path), contextlib.ExitStack() as opened:
             opened.enter_context(ground.lock(path))
             db = schema.connect(path)
@@ -81,6 +88,7 @@ class SqlitePool:
             self._store = Store(db, warmup_seconds, retries)
             opened.callback(fence.watch(self._store, path))
             self._opened = opened.pop_all()
+        self._stocks_per_merchant = stocks_per_merchant
         store = self._store
         self.nonces: Nonces = MemoryNonces()
         self._send = partial(coupons.send, store)
@@ -102,7 +110,7 @@ class SqlitePool:
         return await self._journal.do(partial(work, self._store, *args, **kwargs))
 
     async def create_stock(self, mchid: str, request: CreateStock, now: int) -> CreatedStock:
-        return await self._do(stocks.create, mchid, request, now)
+        return await self._do(stocks.create, mchid, request, now, self._stocks_per_merchant)
 
     async def declare_stock(self, mchid: str, stock_id: str, product: Product, request: CreateStock, now: int) -> None:
         await self._do(stocks.declare, mchid, stock_id, product, request, now)

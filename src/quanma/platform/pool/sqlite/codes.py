@@ -146,7 +146,8 @@ def _first_answer(store: Store, request: UploadCodes) -> UploadedCodes | None:
 def list_page(store: Store, mchid: str, request: ListCodes) -> CodePage:
     held = store.held(mchid, request.stock_id)
     given = None if request.status is None else request.status == "DISPATCHED"
-    data = [_code(store, held, position) for position in held.shelf.page(request.offset, request.limit, given)]
+    positions = held.shelf.page(request.offset, request.limit, given)
+    data = answers.page_of(_code(store, held, position) for position in positions)
     return CodePage(
         stock_id=request.stock_id,
         total_count=held.shelf.total,

@@ -253,14 +253,13 @@ def send_card(store: Store, mchid: str, request: SendCard) -> SentCard:
 
 
 def show(store: Store, mchid: str, request: ShowCoupon, now: int) -> Coupon:
-    return answers.latest_coupon(_all_of(store, request.openid), request.coupon_code, mchid, now)
+    return answers.latest_coupon(_all_of(store, mchid, request.openid), request.coupon_code, mchid, now)
 
 
 def list_page(store: Store, mchid: str, request: ListCoupons, now: int) -> CouponPage:
-    return answers.coupon_page(_all_of(store, request.openid), request, mchid, now)
+    return answers.coupon_page(_all_of(store, mchid, request.openid), request, mchid, now)
 
 
-def _all_of(store: Store, openid: str) -> list[Owned]:
-    """A user's coupons of all stocks, the latest first."""
-    owned = [(held.facts, coupon) for held in store.stocks.values() for coupon in store.coupons_of(held, openid)]
-    return sorted(owned, key=lambda one: -one[1].coupon_id)
+def _all_of(store: Store, mchid: str, openid: str) -> list[Owned]:
+    """A user's coupons of the merchant's stocks, the latest first."""
+    return [(store.stocks[coupon.stock_id].facts, coupon) for coupon in store.coupons_at(mchid, openid)]

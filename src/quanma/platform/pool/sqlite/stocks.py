@@ -13,10 +13,12 @@ from .store import Held, Store
 from .tables import STOCK, StockRow
 
 
-def create(store: Store, mchid: str, request: CreateStock, now: int) -> CreatedStock:
+def create(store: Store, mchid: str, request: CreateStock, now: int, stocks_max: int) -> CreatedStock:
     rules.check_new_stock(request)
     for first in store.rows.read(STOCK, "mchid = ? AND out_request_no = ?", mchid, request.out_request_no):
         raise answers.stock_made_before(first.stock_id)
+    merchant = store.merchants.get(mchid)
+    rules.check_stock_count(merchant.made if merchant else 0, stocks_max)
     stock_id = answers.new_stock_id()
     _add(store, stock_id, mchid, request, now, None)
     return CreatedStock(stock_id=stock_id, create_time=rfc3339(now))

@@ -7,27 +7,26 @@ import time
 import zlib
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
 
 import apsw
 import msgspec
 
-from ....api.stocks import CreateStock
 from ....errors import PoolFenced, RequestRefused, StoreUnavailable
 from ....wire.sealed import nonce_floor
-from ....wire.times import beijing_day
 from ... import rules
 from ...life import CouponFacts
 from ...rules import Product, StockFacts
 from .. import answers
 from ..contract import CallbackAddress, Retries
-from ..issued import Issued
 from ..shelf import Shelf
 from ..tide import NOTHING_YET, Tide
 from . import sendings
 from .checked import Rows
+from .held import Held as Held
+from .held import Merchant
 from .tables import (
     ABOUT,
     BARRED,
@@ -54,32 +53,6 @@ _REBUILD_ROWS = 50_000
 Answer = TypeVar("Answer", bound=msgspec.Struct | None)
 
 
-class Held:
-    """A stock in memory: its facts, its shelf, and what it gave out: to whom, and how much on each day in Beijing."""
-
-    def __init__(self, facts: StockFacts, shelf: Shelf) -> None:
-        self.facts = facts
-        self.shelf = shelf
-        self.issued = Issued()
-        # Every day, not only the last: a clock that goes back over midnight must not open that day's limit anew.
-        self._sent_on: Counter[int] = Counter()
-
-    @property
-    def sent(self) -> int:
-        return len(self.issued)
-
-    def give(self, openids: Sequence[str], first_coupon_id: int, sent_at: int) -> None:
-        self.issued.add(openids, first_coupon_id)
-        self._sent_on[beijing_day(sent_at)] += len(openids)
-
-    def restore(self, openids: Sequence[str], coupon_ids: Sequence[int], sent_at: Sequence[int]) -> None:
-        self.issued.restore(openids, coupon_ids)
-        self._sent_on.update(map(beijing_day, sent_at))
-
-    def sent_today(self, now: int) -> int:
-        return self._sent_on[beijing_day(now)]
-
-
 class Store:
     """The file and the memory. Every method is called in the journal's turn."""
 
@@ -93,6 +66,7 @@ class Store:
         """Why nothing is given out: see tide.py."""
         self.texts = Texts(self.rows, db)
         self.stocks: dict[str, Held] = {}
+        self.merchants: dict[str, Merchant] = {}
         self.barred: dict[str, set[str]] = {}
         """By stock: codes that a lost history of this pool gave out."""
         self.callbacks: dict[tuple[str, str], CallbackAddress] = {}
@@ -117,20 +91,29 @@ class Store:
 
     def held(self, mchid: str, stock_id: str, product: Product | None = None) -> Held:
         """Return a stock of this creator. Raises ResourceNotExists: none, or another's."""
-        held = self.stocks.get(stock_id)
+        held = self._of(mchid, stock_id)
         if held is None or held.facts.mchid != mchid or held.facts.product != product:
             raise answers.no_stock(stock_id)
         return held
 
     def shared(self, mchid: str, stock_id: str) -> Held:
         """Return a stock of this creator or owner."""
-        held = self.stocks.get(stock_id)
-        if held is not None and held.facts.product is None and mchid in held.facts.merchants:
-            return held
-        return self.held(mchid, stock_id)
+        held = self._of(mchid, stock_id)
+        if held is None or held.facts.product is not None:
+            raise answers.no_stock(stock_id)
+        return held
+
+    def _of(self, mchid: str, stock_id: str) -> Held | None:
+        """Return a merchant's stock. Another's is not even looked at."""
+        merchant = self.merchants.get(mchid)
+        return None if merchant is None else merchant.stocks.get(stock_id)
 
     def hold(self, facts: StockFacts) -> None:
-        self.stocks[facts.stock_id] = Held(facts, Shelf(self.texts))
+        held = self.stocks[facts.stock_id] = Held(facts, Shelf(self.texts))
+        for mchid in dict.fromkeys(facts.merchants):
+            self.merchants.setdefault(mchid, Merchant()).add(held)
+        if facts.product is None:
+            self.merchants[facts.mchid].made += 1
 
     def position(self, held: Held, coupon_code: str) -> int:
         position = held.shelf.find(coupon_code)
@@ -144,6 +127,12 @@ class Store:
     def coupons_of(self, held: Held, openid: str) -> list[CouponFacts]:
         """Return a user's coupons of one stock, the earliest first."""
         coupons = [self.coupon(coupon_id) for coupon_id in held.issued.of(openid)]
+        return [coupon for coupon in coupons if coupon.openid == openid]
+
+    def coupons_at(self, mchid: str, openid: str) -> list[CouponFacts]:
+        """Return a user's coupons of a merchant's stocks, the latest first. No other merchant's are looked at."""
+        merchant = self.merchants.get(mchid)
+        coupons = [] if merchant is None else [self.coupon(coupon_id) for coupon_id in merchant.coupons_of(openid)]
         return [coupon for coupon in coupons if coupon.openid == openid]
 
     def coupon_of(self, held: Held, coupon_code: str) -> CouponFacts:
@@ -206,12 +195,12 @@ class Store:
         self.texts.forget()
         self.rows.forget()
         self.stocks.clear()
+        self.merchants.clear()
         self.latest = NOTHING_YET
         for row in self.rows.scan(STOCK):
             stock_id, mchid, _, request, created_at, product_coupon_id, brand_id = row[:-2]
             product = Product(product_coupon_id, brand_id) if product_coupon_id is not None else None
-            read = msgspec.json.decode(request, type=CreateStock)
-            self.hold(rules.stock_facts(stock_id, mchid, read, created_at, product))
+            self.hold(rules.stock_facts(stock_id, mchid, rules.stored_stock(request), created_at, product))
         self._rebuild_codes()
         self._rebuild_coupons()
         self.barred = {}
@@ -247,6 +236,8 @@ class Store:
             gone[deletion[1]].append(deletion[2])
         if deletion:
             self.deleted(DeletionRow(*deletion[:-2]))
+        for merchant in self.merchants.values():
+            merchant.rest.restored()
         for stock_id, held in self.stocks.items():
             held.issued.restored()
             if held.facts.takes_uploads and not held.shelf.restore(

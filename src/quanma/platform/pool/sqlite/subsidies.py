@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 
 from ....api.subsidy import (
@@ -16,6 +14,7 @@ from ....api.subsidy import (
     ShowPayReceipt,
     ShowReturnReceipt,
 )
+from ....errors import ResourceNotExists
 from ... import rules
 from .. import answers
 from .store import Store
@@ -28,6 +27,8 @@ def pay(store: Store, mchid: str, request: PaySubsidy, now: int) -> PayReceipt:
     def work() -> PayReceipt:
         coupon = store.coupon_of(held, request.coupon_code)
         rules.check_subsidy(held.facts, coupon.coupon_state, request)
+        where = "stock_id = ? AND coupon_code = ?"
+        rules.check_payments(len(store.rows.read(PAY_RECEIPT, where, request.stock_id, request.coupon_code)))
         receipt = answers.pay_receipt(request, now)
         row = PayReceiptRow(
             receipt.subsidy_receipt_id,
@@ -78,19 +79,24 @@ def list_paid(store: Store, mchid: str, request: ListPayReceipts) -> PayReceiptL
 
 
 def show_paid(store: Store, mchid: str, request: ShowPayReceipt) -> PayReceipt:
-    found = store.rows.read(PAY_RECEIPT, "subsidy_receipt_id = ?", request.subsidy_receipt_id)
-    return msgspec.json.decode(_receipt(store, mchid, found, request.subsidy_receipt_id), type=PayReceipt)
+    receipt_id = request.subsidy_receipt_id
+    _check_seen(store, mchid, receipt_id)
+    for row in store.rows.read(PAY_RECEIPT, "subsidy_receipt_id = ?", receipt_id):
+        return msgspec.json.decode(row.receipt, type=PayReceipt)
+    raise answers.no_receipt(receipt_id)
 
 
 def show_returned(store: Store, mchid: str, request: ShowReturnReceipt) -> ReturnReceipt:
-    found = store.rows.read(RETURN_RECEIPT, "subsidy_return_receipt_id = ?", request.subsidy_return_receipt_id)
-    return msgspec.json.decode(_receipt(store, mchid, found, request.subsidy_return_receipt_id), type=ReturnReceipt)
-
-
-def _receipt(
-    store: Store, mchid: str, found: Sequence[PayReceiptRow] | Sequence[ReturnReceiptRow], receipt_id: str
-) -> str:
-    for row in found:
-        if mchid in store.stocks[row.stock_id].facts.merchants:
-            return row.receipt
+    receipt_id = request.subsidy_return_receipt_id
+    _check_seen(store, mchid, receipt_id)
+    for row in store.rows.read(RETURN_RECEIPT, "subsidy_return_receipt_id = ?", receipt_id):
+        return msgspec.json.decode(row.receipt, type=ReturnReceipt)
     raise answers.no_receipt(receipt_id)
+
+
+def _check_seen(store: Store, mchid: str, receipt_id: str) -> None:
+    """Raises ResourceNotExists: the receipt would be of another's stock. Whether it is there, is not looked up."""
+    try:
+        store.shared(mchid, answers.stock_of_receipt(receipt_id))
+    except ResourceNotExists:
+        raise answers.no_receipt(receipt_id) from None

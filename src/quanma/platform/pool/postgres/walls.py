@@ -1,0 +1,98 @@
+"""Whose a stock is, before anything of it is touched: another merchant's is refused as one that is not there.
+
+Both cost the same: the same statements, the same number of rows, and no turn. So neither the answer nor its time tells
+a merchant which stocks others have, and nobody can keep a stock's turn from its own merchants. The merchants of a
+stock never change: what was read once is kept.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ...rules import Product
+from .. import answers
+from .link import Connection, Link
+from .turn import refuse
+
+KEPT_MAX = 50_000
+"""Stocks whose merchants are kept in memory, the latest ones; each is about 300 bytes."""
+
+
+class Merchants(NamedTuple):
+    """A stock's, and the product that it is addressed by."""
+
+    creator: str
+    owner: str
+    product: Product | None
+
+
+class Entry(NamedTuple):
+    """Who asks for which stock, and as what."""
+
+    mchid: str
+    stock_id: str
+    product: Product | None = None
+    by_owner: bool = False
+    """Whether the stock's owner may ask too, and not its creator alone."""
+
+    def is_open(self, stock: Merchants) -> bool:
+        if stock.product != self.product:
+            return False
+        return self.mchid == stock.creator or (self.by_owner and self.mchid == stock.owner)
+
+
+class Walls:
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._kept: dict[str, Merchants] = {}
+
+    def keep(self, stock_id: str, merchants: Merchants) -> None:
+        """Note the merchants of a stock that is there."""
+        if len(self._kept) >= KEPT_MAX:
+            del self._kept[next(iter(self._kept))]
+        self._kept[stock_id] = merchants
+
+    async def before_turn(self, entry: Entry) -> None:
+        """Let nobody but a stock's merchants wait for its turn. Raises ResourceNotExists."""
+        if not self._is_known(entry):
+            # What this reads is not told to anyone: the turn reads it again, or the refusal is what it would be anyway.
+            await self._link.call(lambda connection: self._look_as_a_turn_does(connection, entry), writes=True)
+
+    async def check(self, connection: Connection, entry: Entry) -> None:
+        """As `before_turn`, for what takes no turn."""
+        if not self._is_known(entry):
+            await self._find(connection, entry)
+            if not self._is_known(entry):
+                raise answers.no_stock(entry.stock_id)
+
+    def _is_known(self, entry: Entry) -> bool:
+        """For another merchant it is as if nothing had been kept."""
+        kept = self._kept.get(entry.stock_id)
+        return kept is not None and entry.is_open(kept)
+
+    async def _look_as_a_turn_does(self, connection: Connection, entry: Entry) -> None:
+        """Refuse in the order in which a turn does. A stock that this host has a mark of is not absent, but missing."""
+        is_there = await self._find(connection, entry)
+        if self._is_known(entry):
+            return
+        await refuse(connection, self._link, entry.stock_id, is_there=is_there)
+
+    async def _find(self, connection: Connection, entry: Entry) -> bool:
+        """Read a stock's merchants, and keep them if it is open to who asks. Return whether the stock is there."""
+        row = await connection.fetchrow(_NEAREST, entry.stock_id)
+        if row is None or row[0] != entry.stock_id:
+            return False
+        _, creator, owner, product_coupon_id, brand_id = row
+        product = None if product_coupon_id is None else Product(product_coupon_id, brand_id)
+        stock = Merchants(creator, owner, product)
+        if entry.is_open(stock):
+            self.keep(entry.stock_id, stock)
+        return True
+
+
+_FIELDS = "stock_id, mchid, belong_merchant, product_coupon_id, brand_id"
+# One row is read, whether the stock is there or not: the one with the next id then.
+_NEAREST = (
+    f"(SELECT {_FIELDS} FROM stock WHERE stock_id >= $1 ORDER BY stock_id LIMIT 1) UNION ALL"
+    f" (SELECT {_FIELDS} FROM stock WHERE stock_id <= $1 ORDER BY stock_id DESC LIMIT 1) LIMIT 1"
+)
