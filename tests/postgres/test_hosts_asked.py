@@ -5,6 +5,7 @@ A restore is all rows put back at one moment (`OldCopy`), which is what `pg_rest
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shutil
 import subprocess
@@ -14,11 +15,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from quanma.errors import PoolFenced, StoreUnavailable
 from quanma.platform.pool import care
 from quanma.platform.pool.issued_codes import read_issued
+from quanma.platform.pool.postgres import schema
 from tests.contract.driver import NOW
 from tests.support.judge import GOES_ON_WITHIN_SECONDS, Host, Judge, patiently
 from tests.support.oldcopy import OldCopy
@@ -186,3 +189,17 @@ def test_what_a_host_that_stands_still_knows_to_be_missing_is_waited_for_by_reco
     for host in judge.hosts:
         patiently(lambda host=host: judge.draw(1, host))  # type: ignore[misc]
     judge.settle()
+
+
+def test_workers_that_start_together_on_an_empty_database_see_none_of_its_tables_or_all(postgres_url: str) -> None:
+    async def together() -> None:
+        connections = [await asyncpg.connect(postgres_url) for _ in range(4)]
+        try:
+            for _ in range(5):
+                await connections[0].execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+                await asyncio.gather(*(schema.check(connection) for connection in connections))
+        finally:
+            for connection in connections:
+                await connection.close()
+
+    asyncio.run(together())
