@@ -6,11 +6,13 @@ PYTHON ?= $(shell for p in python3.11 python3 python; do \
 
 py := .venv/bin/python
 pip := $(py) -m pip --disable-pip-version-check --quiet install
-run_tests := PYTHONDONTWRITEBYTECODE= $(py) -m pytest -n auto --maxprocesses 4 --dist loadgroup
+pytest := PYTHONDONTWRITEBYTECODE= $(py) -m pytest
+run_tests := $(pytest) -n auto --maxprocesses 4 --dist loadgroup
+run_quick_tests := $(pytest) -q -p no:xdist -p no:schemathesis -p no:cacheprovider -m "not slow and not interop"
 node := PATH="$(CURDIR)/.venv/node:$$PATH" QUANMA_WITHOUT_NODE="$$(cat .venv/without-node 2>/dev/null)"
 pyright := tests/interop/node/node_modules/.bin/pyright
 
-.PHONY: help setup node demo test quick check format bench generate lock clean
+.PHONY: help setup node poolers demo test quick quick-platform quick-others check format bench generate lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -22,8 +24,16 @@ test: setup  ## every test, those with foreign clients too
 	@$(node) $(run_tests)
 
 quick: .venv/ready-dev  ## the tests that take no more than a moment
-	@$(run_tests) -p no:schemathesis -m "not slow and not interop" \
-		$(addprefix --ignore tests/,test_schemathesis.py crash interop postgres)
+	@$(MAKE) --no-print-directory --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) \
+		quick-platform quick-others
+
+# Two halves at once, each of which reads only its own tests: to deal out tests takes longer than these do.
+platform_tests := platform contract life
+quick-platform: .venv/ready-dev
+	@$(run_quick_tests) $(addprefix tests/,$(platform_tests))
+
+quick-others: .venv/ready-dev
+	@$(run_quick_tests) $(addprefix --ignore tests/,$(platform_tests) test_schemathesis.py crash interop postgres)
 
 check: setup  ## format, lint, types, floors, documentation
 	$(py) -m ruff format --check .
@@ -42,11 +52,15 @@ bench: setup  ## measure, and print the table of ratios
 generate: setup  ## write docs/interop.md anew, from a run of the foreign clients
 	@$(node) $(py) -m tools.interop_table
 
-setup: .venv/ready-dev node  ## all that the other targets need
+setup: .venv/ready-dev node poolers  ## all that the other targets need
 
 # Quick when nothing changed; never fails, but says in one line what has to be left out.
 node: .venv/ready-dev
 	@sh tools/node.sh
+
+# Likewise.
+poolers: .venv/ready-dev
+	@sh tools/poolers.sh
 
 .venv/ready: pyproject.toml requirements.lock requirements-build.lock
 	@$(py) -m pip --version >/dev/null 2>&1 || { \

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
-from tests.support import postgres
+from quanma.wire import keys
+from tests.support import poolers, postgres
 from tests.support.platform import InProcess, Served, build_world
 
 SQLITE, POSTGRES = "sqlite", "postgres"
@@ -18,6 +21,14 @@ _SESSION = contextlib.ExitStack()
 
 def pytest_configure() -> None:
     _SESSION.enter_context(postgres.session())
+    # To read a private key is to check it, for longer than most tests take. Each is read once in a process.
+    patched = _SESSION.enter_context(pytest.MonkeyPatch.context())
+    read_once = functools.cache(keys.load_private_key)
+    for name in ("quanma.wire.keys", "quanma.client.client"):
+        patched.setattr(f"{name}.load_private_key", read_once)
+    # A busy machine is no fault: what takes long is no failure.
+    settings.register_profile("tests", deadline=None)
+    settings.load_profile("tests")
 
 
 def pytest_unconfigure() -> None:
@@ -37,9 +48,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")  # To have a server takes a moment, and so does a database.
 
 
-def pytest_report_header() -> str:
+def pytest_report_header() -> list[str]:
     why_absent = postgres.why_absent()
-    return f"left out: tests on PostgreSQL; {why_absent}" if why_absent else f"PostgreSQL: {postgres.programs().said}"
+    said = f"left out: tests on PostgreSQL; {why_absent}" if why_absent else f"PostgreSQL: {postgres.programs().said}"
+    return [said, f"poolers: {poolers.said()}"]
 
 
 @pytest.fixture(scope="session")

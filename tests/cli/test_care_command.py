@@ -103,6 +103,7 @@ def test_no_code_is_given_out_twice_after_a_restore(world: Path, run: Run, tmp_p
     pool.close()
 
 
+@pytest.mark.slow
 def test_the_operators_word_lifts_the_fence(world: Path, run: Run, tmp_path: Path) -> None:
     pool = opened(world)
     merchant = Merchant(pool)
@@ -122,6 +123,7 @@ def test_the_operators_word_lifts_the_fence(world: Path, run: Run, tmp_path: Pat
     assert run("reconcile")[0] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", ["98065001", "98065001,", ",A1", '98065001,"A1', f"98065001,{'A' * 33}", "\udcff"])
 def test_a_file_that_cant_be_read_whole_changes_nothing(world: Path, run: Run, tmp_path: Path, bad: str) -> None:
     pool = opened(world)
@@ -297,6 +299,32 @@ def test_a_fenced_postgresql_pool_is_reconciled(world: Path, run: Run, postgres_
     assert free not in merchant.issued
     with pytest.raises(NotEnough):
         merchant.draw(1)
+    pool.close()
+
+
+@pytest.mark.both_back_ends
+def test_a_pool_is_fenced_by_hand_until_it_is_reconciled(world: Path, run: Run, database: str) -> None:
+    def opened() -> DrivenPool:
+        return DrivenPool(lambda: open_pool(database, world))
+
+    pool = opened()
+    stock_id = pool.create()
+    pool.upload(stock_id, ["A1", "B2"])
+    first = pool.send(stock_id, "oAnna", "n1")
+    pool.close()
+    assert run("fence", "--database", database)[0] == 0
+    assert run("fence", "--database", database)[0] == 0
+    pool = opened()
+    with pytest.raises(PoolFenced, match="declared a copy"):
+        pool.send(stock_id, "oBob", "n2")
+    assert pool.send(stock_id, "oAnna", "n1") == first
+    pool.close()
+    status, said = run("reconcile", "--database", database)
+    assert status == 1
+    assert "declared a copy" in said
+    assert run("reconcile", "--database", database, "--nothing-issued")[0] == 0
+    pool = opened()
+    assert pool.send(stock_id, "oBob", "n2") in {"A1", "B2"} - {first}
     pool.close()
 
 

@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from quanma.errors import Misconfigured, NotEnough, PoolFenced, SourceUnreadable, StoreUnavailable
-from quanma.platform.pool import open_pool
+from quanma.platform.pool import house, open_pool
 from quanma.platform.pool.house import HouseNonce, Sums, _encode, differences
 from tests.cli.conftest import Run
 from tests.contract.driver import DrivenPool
@@ -150,3 +150,41 @@ def test_an_import_that_came_out_otherwise_is_not_put_in_place(
     assert status == 1
     assert "DIFFERENT: coupon of stock 1" in said
     assert [path.name for path in world.glob("new.db*")] == ["new.db.lock"]
+
+
+def sized_records(count: int, size: int) -> bytes:
+    head = b'{"is":"house","version":1,"made_at":1}\n'
+    return head + b'{"is":"nonce","mchid":"%s","next":1}\n' % (b"1" * size) * count
+
+
+@pytest.mark.parametrize(
+    ("limit", "text", "told"),
+    [
+        ("LINE_BYTES_MAX", sized_records(1, 5000), "a line of it is longer than 1,000 bytes"),
+        ("RATIO_FROM_BYTES", sized_records(20_000, 100), "it unpacks to more than 500 times its size"),
+    ],
+)
+def test_a_file_that_unpacks_to_too_much_is_refused_with_the_limit(
+    world: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, text: bytes, told: str
+) -> None:
+    monkeypatch.setattr(house, limit, 1000)
+    (tmp_path / "house").write_bytes(_packed(text))
+    with pytest.raises(SourceUnreadable, match=f"{told}: nothing was imported"):
+        run("import", "--database", NEW, str(tmp_path / "house"))
+
+
+def test_a_file_that_would_take_much_memory_to_unpack_is_refused(world: Path, run: Run, tmp_path: Path) -> None:
+    how = zstandard.ZstdCompressionParameters(window_log=24)
+    packing = zstandard.ZstdCompressor(compression_params=how).compressobj()
+    packed = packing.compress(sized_records(1, 100)) + packing.flush()
+    (tmp_path / "house").write_bytes(packed)
+    with pytest.raises(SourceUnreadable, match=r"can't be read: .*: nothing was imported"):
+        run("import", "--database", NEW, str(tmp_path / "house"))
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**30])
+def test_a_number_that_no_database_holds_is_refused(world: Path, run: Run, tmp_path: Path, number: int) -> None:
+    text = b'{"is":"house","version":1,"made_at":1}\n{"is":"nonce","mchid":"1","next":%d}\n' % number
+    (tmp_path / "house").write_bytes(_packed(text))
+    with pytest.raises((SourceUnreadable, StoreUnavailable), match="nothing was imported"):
+        run("import", "--database", NEW, str(tmp_path / "house"))

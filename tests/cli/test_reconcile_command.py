@@ -136,9 +136,9 @@ WRONG: dict[str, tuple[Callable[[Drill], str], str]] = {
         lambda drill: drill.file(Path(drill.table(drill.since)).read_text() + "合计,\n"),
         "nothing was changed",
     ),
-    "what was given out before the backup": (lambda drill: drill.table(drill.issued[:OLD]), ""),
 }
 SHORT: dict[str, tuple[Callable[[Drill], str], str]] = {
+    "what was given out before the backup": (lambda drill: drill.table(drill.issued[:OLD]), ""),
     "half of it": (lambda drill: drill.table(drill.since[:25]), "50 missing, 25 accounted for"),
     "all but the first": (lambda drill: drill.table(drill.since[1:]), "50 missing, 49 accounted for"),
     "all but the last": (lambda drill: drill.table(drill.since[:-1]), "50 missing, 49 accounted for"),
@@ -148,7 +148,7 @@ SHORT: dict[str, tuple[Callable[[Drill], str], str]] = {
         "line 51: this copy does not hold the code",
     ),
 }
-"""To be seen only where it is known how many are missing."""
+"""To be seen only where it is known how many are missing, and not which ones."""
 
 
 def ledger(drill: Drill) -> str:
@@ -176,9 +176,12 @@ def ledger(drill: Drill) -> str:
 def test_wrong_files_change_nothing_and_the_right_one_lifts_the_fence(drill: Drill, back_end: str) -> None:
     before = drill.reconcile()
     assert before[0] == 1
-    assert ("50 coupons" in before[1]) is (back_end == SQLITE)
+    assert "50 coupons" in before[1]
+    assert before[1].count(", out_request_no ") == (0 if back_end == SQLITE else SINCE)
+    assert not any(code in before[1] for code in drill.since)
+    # The witness of PostgreSQL knows all that are missing by name: there, no file is too short.
     wrong = {**WRONG, **SHORT} if back_end == SQLITE else WRONG
-    assert len(wrong) >= 12
+    assert len(wrong) >= 11
     for name, (make, reason) in wrong.items():
         file = make(drill)
         for options in ([], ["--dry-run"]):
@@ -208,12 +211,17 @@ def test_a_corrected_file_can_be_read_after_the_fence_was_lifted(drill: Drill, b
     accept = ["--accept-short", "20"] if back_end == SQLITE else []
     status, said = drill.reconcile("--issued", drill.table(drill.since[-30:]), *accept)
     assert status == 0
-    assert ("20 coupons that are missing were accepted" in said) is (back_end == SQLITE)
+    if back_end == SQLITE:
+        assert "20 coupons that are missing were accepted" in said
+    else:
+        assert said.count("known here as given out since, though no line names it: taken out too") == 20
+    left = 20 if back_end == SQLITE else 0
     status, said = drill.reconcile("--issued", drill.table(drill.since), "--dry-run")
-    assert (status, "20 codes would be taken out; nothing was changed" in said) == (0, True)
+    assert (status, f"{left} codes would be taken out; nothing was changed" in said) == (0, True)
     status, said = drill.reconcile("--issued", drill.table(drill.since))
     assert status == 0
-    assert "50 codes read: 20 taken out of the pool, 0 known as given out, 0 not held, 30 again" in said
+    again = 50 - left
+    assert f"50 codes read: {left} taken out of the pool, 0 known as given out, 0 not held, {again} again" in said
     assert "the pool was not fenced" in said
     assert drill.reconcile("--issued", drill.table(drill.since))[0] == 0
     assert drill.reconcile("--issued", drill.file(""))[0] == 1

@@ -130,6 +130,7 @@ class TestDone:
         assert pool(wxpay, stock_id) == ["A1", "B2", "C3"]
         assert mode_of(tmp_path / "mine.quanma") == 0o600
 
+    @pytest.mark.slow
     def test_rejected_rows_end_with_3_and_the_way_to_see_them(
         self, quanma: Quanma, stock_id: str, tmp_path: Path
     ) -> None:
@@ -151,6 +152,7 @@ class TestDone:
         assert (ended.status, ended.sums) == (0, {"rows": 3, "stored": 3})
         assert json.loads(ended.out)["requests"] == 1
 
+    @pytest.mark.slow
     def test_its_status_can_be_asked_for(self, quanma: Quanma, stock_id: str, codes: str) -> None:
         done = quanma("upload", codes, "--stock", stock_id, "--json")
         asked = quanma("upload-status", f"codes.txt.{stock_id}.quanma", "--json")
@@ -166,6 +168,7 @@ class TestInputs:
         assert (ended.status, ended.sums) == (0, {"rows": 2, "stored": 2})
         assert (tmp_path / f"stdin.{stock_id}.quanma").exists()
 
+    @pytest.mark.slow
     def test_several_files_are_one_upload(self, quanma: Quanma, stock_id: str, codes: str, tmp_path: Path) -> None:
         (tmp_path / "more.txt").write_text("C3\nD4\n")
         ended = quanma("upload", codes, "more.txt", "--stock", stock_id, "--json")
@@ -173,6 +176,7 @@ class TestInputs:
         quanma("report", f"codes.txt.{stock_id}.quanma", "--out", "report")
         assert "more.txt:1,C3,duplicate,repeats row codes.txt:3," in (tmp_path / "report/report.csv").read_text()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("column", ["券", "2"])
     def test_a_column_by_name_or_number(
         self, quanma: Quanma, wxpay: Wechatpay, stock_id: str, tmp_path: Path, column: str
@@ -181,6 +185,7 @@ class TestInputs:
         assert quanma("upload", "codes.csv", "--stock", stock_id, "--column", column).status == 0
         assert pool(wxpay, stock_id) == ["A1", "B2"]
 
+    @pytest.mark.slow
     def test_a_workbook(self, quanma: Quanma, wxpay: Wechatpay, stock_id: str, tmp_path: Path) -> None:
         book = Workbook()
         assert book.active is not None
@@ -225,6 +230,7 @@ class TestRefusedBeforeTheFirstRequest:
             "quanma: nowhere.txt cannot be read: No such file or directory\n",
         )
 
+    @pytest.mark.slow
     def test_a_file_that_breaks_at_its_end_sends_nothing(
         self, quanma: Quanma, wxpay: Wechatpay, stock_id: str, tmp_path: Path
     ) -> None:

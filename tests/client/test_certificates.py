@@ -130,6 +130,7 @@ def names(wxpay: Any) -> list[str]:
     return ring
 
 
+@pytest.mark.slow
 def test_a_client_without_platform_keys_fetches_them_first() -> None:
     platform = Platform(OLD.serial_no, OLD)
     wxpay = platform.client()
@@ -138,6 +139,7 @@ def test_a_client_without_platform_keys_fetches_them_first() -> None:
     assert platform.asked[1].headers["Wechatpay-Serial"] == OLD.serial_no
 
 
+@pytest.mark.slow
 def test_a_client_without_platform_keys_works_with_our_platform(platform: InProcess) -> None:
     # Ours signs with its public key, which is in no list: the list is asked for again, signed with what it lists.
     merchant = config.load(merchant_config(platform.world))
@@ -156,6 +158,7 @@ def test_a_list_that_is_signed_with_a_key_outside_it_is_asked_for_again_and_once
     assert names(wxpay) == []
 
 
+@pytest.mark.slow
 def test_a_client_without_platform_keys_and_apiv3_key_sends_nothing() -> None:
     platform = Platform(OLD.serial_no, OLD)
     with pytest.raises(

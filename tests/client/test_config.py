@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -338,3 +339,29 @@ def test_a_variable_that_is_nearly_a_setting_is_told(file: Path, monkeypatch: py
     monkeypatch.setenv("QUANMA_BASE_URI", "http://127.0.0.1:8460")
     with pytest.raises(Misconfigured, match="QUANMA_BASE_URI is set and is no setting: is QUANMA_BASE_URL meant"):
         config.load(file)
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("http://pay.example.com", True),
+        ("http://10.0.0.7:8460", True),
+        ("http://platform:8460", True),
+        ("http://127.0.0.1.example.com", True),
+        ("http://127.0.0.1:8460", False),
+        ("http://127.9.9.9", False),
+        ("http://[::1]:8460", False),
+        ("http://localhost:8460", False),
+        ("https://pay.example.com", False),
+    ],
+)
+def test_an_address_that_can_be_read_on_the_way_is_told(
+    world: Path, monkeypatch: pytest.MonkeyPatch, address: str, told: bool
+) -> None:
+    for setting in ("base_url", "fallback_url"):
+        with warnings.catch_warnings(record=True) as warned, monkeypatch.context() as patched:
+            warnings.simplefilter("always")
+            patched.setenv(f"QUANMA_{setting.upper()}", address)
+            config.load(merchant_config(world))
+            config.load(merchant_config(world), **{setting: address})  # A program's own word is no mistake.
+        assert [str(one.message).partition(" begins with http:// ")[0] for one in warned] == [setting] * told

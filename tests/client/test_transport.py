@@ -208,6 +208,7 @@ def test_a_connection_that_breaks_after_the_request_is_no_answer(
     assert len(server.requests) == 1
 
 
+@pytest.mark.slow
 @every_one
 @pytest.mark.parametrize(
     "behave",
@@ -244,6 +245,7 @@ def test_a_peer_that_speaks_no_tls_is_not_sent(peer: Callable[[Behave], Peer], s
         send(peer(says(b"HTTP/1.1 400 Bad Request\r\n\r\n")).url.replace("http:", "https:"))
 
 
+@pytest.mark.slow
 @every_one
 @pytest.mark.parametrize("timeout_seconds", [0.5, 10.0])
 def test_a_connection_that_never_comes_about_ends_in_time_and_is_not_sent(send: SendIt, timeout_seconds: float) -> None:
@@ -304,6 +306,7 @@ def test_the_target_goes_out_as_it_was_signed(peer: Callable[[Behave], Peer], se
     assert re.match(rb"POST (\S+) HTTP", server.requests[0])[1].decode() == target  # type: ignore[index]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("behave", "error"),
     [

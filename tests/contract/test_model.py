@@ -203,6 +203,7 @@ def _run(open_back_end: OpenPool, examples: int, steps: int) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_pool_is_as_its_model(open_back_end: OpenPool) -> None:
     _run(open_back_end, examples=10, steps=15)
 

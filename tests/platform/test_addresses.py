@@ -8,9 +8,11 @@ import socket
 
 import pytest
 from pyreqwest.client import ClientBuilder
+from pyreqwest.http import Url
 
 from quanma.errors import ParamError
-from quanma.platform.addresses import Checked, check_address, is_public, resolve
+from quanma.platform import addresses
+from quanma.platform.addresses import Checked, HostRefused, check_address, is_public, resolve
 from tests.support.every import every
 
 PUBLIC = ["8.8.8.8", "93.184.216.34", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"]
@@ -46,6 +48,10 @@ INSIDE = {
     "ff02::1": "multicast",
     "2001:db8::1": "documentation",
     "100::1": "discard",
+    "3fff::1": "documentation, the newer one",
+    "3fff:fff::1": "documentation, the newer one",
+    "5f00::1": "segment routing",
+    "192.88.99.1": "relays of 6to4, given up",
     "2002:7f00:1::": "6to4 of 127.0.0.1",
     "2002:a9fe:a9fe::": "6to4 of 169.254.169.254",
     "64:ff9b::127.0.0.1": "NAT64 of 127.0.0.1",
@@ -170,6 +176,63 @@ def test_where_private_addresses_are_allowed_tests_can_receive() -> None:
     check_address("http://[::1]:8470/", allow_private=True)
 
 
+@pytest.mark.parametrize("notify_url", ["https://pay.example.0/", "https://pay.example.17/", "https://1.2.3.4.5/"])
+def test_a_host_that_ends_in_a_number_is_an_address_or_nothing(notify_url: str) -> None:
+    for allow_private in (False, True):
+        with pytest.raises(ParamError, match="notify_url must be https://host/path"):
+            check_address(notify_url, allow_private=allow_private)
+
+
+@pytest.mark.parametrize("there", ["8.8.8.8", "other.example", "pay.example.com.other.example", "xn--pay.example.com"])
+def test_a_host_that_the_library_reads_in_another_way_is_refused(monkeypatch: pytest.MonkeyPatch, there: str) -> None:
+    class Url:
+        def __init__(self, url: str) -> None:
+            self.host_str = there
+
+    monkeypatch.setattr(addresses, "Url", Url)
+    for allow_private in (False, True):
+        with pytest.raises(ParamError, match=f"read as {there} when it is connected to"):
+            check_address("https://pay.example.com/notify", allow_private=allow_private)
+
+
+def test_a_name_that_the_library_does_not_take_is_refused() -> None:
+    with pytest.raises(ParamError, match="notify_url must be https://host/path"):
+        check_address("https://xn--a.example/", allow_private=False)
+
+
+@pytest.mark.parametrize("host", ["pay.example.com", "PAY.Example.com", "8.8.8.8", "[2606:4700:4700:0::1111]"])
+def test_what_is_checked_is_what_the_library_reads(host: str) -> None:
+    url = f"https://{host}/notify"
+    check_address(url, allow_private=False)
+    read, written = (Url(url).host_str or "").strip("[]"), host.lower().strip("[]")
+    assert read == written or ipaddress.ip_address(read) == ipaddress.ip_address(written)
+
+
+REFUSED = (ipaddress.ip_network("168.63.129.16/32"), ipaddress.ip_network("2001:4860::/32"))
+
+
+@pytest.mark.parametrize("address", ["168.63.129.16", "::ffff:168.63.129.16", "64:ff9b::168.63.129.16", "2001:4860::8"])
+def test_a_network_that_a_setting_refuses_is_refused_however_it_is_wrapped(names: Found, address: str) -> None:
+    names["pay.example.com"] = [address]
+    for allow_private in (False, True):
+        with pytest.raises(ParamError, match="notify_url is not a public address"):
+            check_address(f"https://{host_of(address)}/", allow_private=allow_private, refused=REFUSED)
+        with pytest.raises(HostRefused):
+            asyncio.run(resolve("https://pay.example.com/", allow_private=allow_private, refused=REFUSED))
+
+
+def test_its_neighbours_are_not_refused(names: Found) -> None:
+    names["pay.example.com"] = ["168.63.129.17", "8.8.8.8"]
+    found = asyncio.run(resolve("https://pay.example.com/", allow_private=False, refused=REFUSED))
+    assert found.address == "168.63.129.17"
+
+
+def test_an_address_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "getaddrinfo")
+    assert resolved("https://8.8.8.8:8443/") == Checked("8.8.8.8", 8443, "8.8.8.8")
+    assert resolved("http://[::1]/", allow_private=True) == Checked("::1", 80, "::1")
+
+
 # Names: the resolver answers here, since no name may be looked up in a test.
 
 Found = dict[str, list[str]]
@@ -217,7 +280,7 @@ def test_a_name_that_does_not_exist_is_refused(names: Found) -> None:
         resolved("https://pay.example.com/notify")
 
 
-def test_a_name_is_looked_up_at_each_delivery(names: Found) -> None:
+def test_a_name_is_looked_up_anew(names: Found) -> None:
     names["pay.example.com"] = ["93.184.216.34"]
     resolved("https://pay.example.com/")
     names["pay.example.com"] = ["127.0.0.1"]

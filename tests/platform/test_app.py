@@ -245,6 +245,7 @@ def test_every_answer_has_another_request_id_and_another_nonce(still: InProcess,
         assert len({dict(reply.headers)[name] for reply in replies}) == 20
 
 
+@pytest.mark.slow
 def test_the_certificate_opens_with_the_apiv3_key_and_no_nonce_repeats_also_after_a_restart(
     world: Path, caller: Caller, other: Caller
 ) -> None:

@@ -54,6 +54,26 @@ def test_a_verb_that_nobody_serves_is_refused_at_its_head_and_its_body_is_no_req
     assert b"ok\n" not in answer
 
 
+@pytest.mark.parametrize("step", [1000, 20, 1])
+@pytest.mark.parametrize(
+    "line",
+    [b"GET /healthz RTSP/1.0", b"POST /healthz RTSP/1.1", b"GET /healthz  RTSP/1.1", b"\r\nGET /healthz RTSP/1.0"],
+)
+def test_another_protocol_in_the_request_line_is_refused_in_whatever_pieces_it_comes(
+    running: Served, line: bytes, step: int
+) -> None:
+    head = line + b"\r\nHost: x\r\n\r\n"
+    answer = talk(running, *[head[at : at + step] for at in range(0, len(head), step)], pause_seconds=0.001)
+    assert statuses(answer) == [400]
+    both = talk(running, SMUGGLED + head)
+    assert statuses(both) == [200, 400]
+
+
+def test_a_field_that_speaks_of_another_protocol_changes_nothing(running: Served) -> None:
+    head = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: GET /healthz RTSP/1.0\r\nConnection: close\r\n\r\n"
+    assert statuses(talk(running, head)) == [200]
+
+
 def test_a_head_has_a_hundred_fields_and_no_more(running: Served, caller: Caller) -> None:
     def head(fields: int) -> bytes:  # Host, Authorization and Connection are three.
         return raw(caller, "GET", "/v3/certificates", more=CLOSE + "".join(f"a{n}: b\r\n" for n in range(fields - 3)))
@@ -95,15 +115,20 @@ class Strangers:
             one.close()
 
 
+def _cpu_seconds(running: Served) -> float:
+    """What the thread of the connections has used: whatever else runs on the machine does not count."""
+    return int(Path(f"/proc/{running.process.pid}/schedstat").read_text().split()[0]) / 1e9
+
+
 def _waited(running: Served, seconds: float) -> float:
-    """The longest that another client waits meanwhile."""
+    """The most that is done for others while one client waits for one answer, in seconds of CPU time."""
     longest, until = 0.0, time.monotonic() + seconds
     with socket.create_connection(("127.0.0.1", running.port), timeout=30) as connection:
         while time.monotonic() < until:
-            began = time.monotonic()
+            began = _cpu_seconds(running)
             connection.sendall(SMUGGLED)
             assert b" 200 OK" in connection.recv(65536)
-            longest = max(longest, time.monotonic() - began)
+            longest = max(longest, _cpu_seconds(running) - began)
             time.sleep(0.005)
     return longest
 
@@ -138,5 +163,5 @@ def test_what_strangers_send_costs_little_memory_and_others_do_not_wait(
     record_property("measured", f"{grown / MEBIBYTE:.0f} MB, {waited * 1000:.0f} ms")
     print(f"{name}: {grown / MEBIBYTE:.1f} MB, {waited * 1000:.0f} ms, sent in {time.monotonic() - began:.1f} s")
     assert grown < 50 * MEBIBYTE
-    # On a loaded machine. On a quiet one it is some milliseconds, but for what is answered: that costs its signatures.
-    assert waited < (20.0 if "ahead" in name else 1.0)
+    # CPU time, over several turns of the loop where the machine is loaded. What is answered costs its signatures.
+    assert waited < (5.0 if "ahead" in name else 0.1)

@@ -129,6 +129,7 @@ def test_a_coupon_is_usable_from_its_first_second_until_before_its_last() -> Non
     assert [held.state(now) for now in moments] == ["SENDED", "SENDED", "SENDED", "EXPIRED"]
 
 
+@pytest.mark.slow
 @given(
     received_at=st.integers(at("2026-10-01T00:00:00"), at("2027-04-30T23:59:59")),
     days=st.none() | st.integers(1, 365),

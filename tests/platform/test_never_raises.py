@@ -100,8 +100,8 @@ def request(caller: Caller | None, target: str) -> http.Request:
 def failing(still: InProcess, error: BaseException) -> App:
     """`still`'s application on such a pool."""
     app = copy.copy(still.app)
-    app._pool = Failing(error)  # All that it is asked for.
-    app._probe = Probe(app._pool)
+    pool: Any = Failing(error)
+    app._pool, app._probe = pool, Probe(pool)
     return app
 
 
@@ -159,7 +159,8 @@ def test_a_request_that_is_cancelled_itself_stays_cancelled(still: InProcess) ->
                 await asyncio.sleep(60)
 
         app = failing(still, ValueError())
-        app._probe = Probe(Slow(ValueError()))
+        slow: Any = Slow(ValueError())
+        app._probe = Probe(slow)
         task = asyncio.ensure_future(app.answer(request(None, "/healthz")))
         await asyncio.sleep(0)
         task.cancel()

@@ -143,6 +143,7 @@ def test_nonsense_is_answered_with_a_documented_error_at_length(
     _fuzz(still, caller, bend, raw)
 
 
+@pytest.mark.slow
 @settings(FUZZ, max_examples=25)
 @given(body=JSON)
 @example(body={"coupon_code_list": ["A1"], "upload_request_no": "u1", "coupon_code": 10**40})

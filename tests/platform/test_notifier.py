@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import json
+import logging
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +20,7 @@ from quanma.api.stockrules import NotifyConfig
 from quanma.client.events import Event
 from quanma.client.receiving import AsgiReceiver
 from quanma.errors import NotEnough, RequestRefused, SignatureInvalid
-from quanma.platform import notifier
+from quanma.platform import notifier, shares
 from quanma.platform.notifier import Notifier
 from quanma.platform.pool.contract import EventState, Issue
 from tests.contract.driver import NOW
@@ -165,6 +169,7 @@ def test_where_nobody_listens_the_event_is_due_again(delivering: Delivering) -> 
     assert [posted.path for posted in delivering.posted] == ["/moved"]
 
 
+@pytest.mark.slow
 def test_an_event_is_posted_11_times_in_all_under_one_id_and_never_under_the_same_nonce(delivering: Delivering) -> None:
     delivering.send(delivering.stock())
     delivering.answers = [b"HTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n"] * 20
@@ -271,6 +276,98 @@ def test_in_service_an_address_inside_is_not_connected_to(delivering: Delivering
     assert delivering.platform.run(strict.deliver_due()) == 1
     assert delivering.posted == []
     assert "must be https" in (delivering.state().last_error or "")
+
+
+def strict_notifier(delivering: Delivering, found: dict[str, list[str]], **options: Any) -> Notifier:
+    """As in service, with a resolver that knows these names."""
+
+    def look_up(host: str, port: int) -> list[str]:
+        if host not in found:
+            raise OSError("Name or service not known")
+        return found[host]
+
+    return Notifier(
+        delivering.pool, delivering.platform.keyroom, look_up=look_up, clock=lambda: delivering.now, **options
+    )
+
+
+NAMES = {
+    "inside.example.com": ["10.0.0.1"],
+    "refused.example.com": ["168.63.129.16"],
+    "mixed.example.com": ["93.184.216.34", "127.0.0.1"],
+}
+
+
+@pytest.mark.parametrize("host", [*NAMES, "unknown.example.com"])
+def test_one_text_is_told_of_every_name_that_is_not_posted_to_and_the_log_has_the_cause(
+    delivering: Delivering, host: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    delivering.listen_at(f"https://{host}/notify")
+    delivering.send(delivering.stock())
+    strict = strict_notifier(delivering, NAMES, refused_networks=[ipaddress.ip_network("168.63.129.16/32")])
+    assert delivering.platform.run(strict.deliver_due()) == 1
+    assert delivering.state().last_error == "the host of notify_url has no public address"
+    assert ("has no address" in caplog.text) == (host == "unknown.example.com")
+    assert ("that is not public" in caplog.text) == (host != "unknown.example.com")
+
+
+def test_a_name_without_an_answer_costs_its_events_no_attempts_while_it_is_not_asked_for(
+    delivering: Delivering,
+) -> None:
+    stock_id = delivering.stock(codes=20)
+    delivering.listen_at("https://unknown.example.com/notify")
+    for number in range(20):
+        delivering.send(stock_id, f"n{number}")
+    strict = strict_notifier(delivering, NAMES)
+    for _ in range(59):
+        delivering.platform.run(strict.deliver_due())
+        delivering.now += 1
+    states = delivering.platform.run(delivering.pool.list_events(MCHID, 0, 20))
+    assert sum(state.attempts for state in states) == shares.FIRST
+
+
+def test_a_resolver_that_never_answers_holds_up_neither_others_nor_the_end(delivering: Delivering) -> None:
+    go_on = threading.Event()
+
+    def look_up(host: str, port: int) -> list[str]:
+        go_on.wait(30)
+        raise OSError("too late")
+
+    async def story(strict: Notifier) -> None:
+        strict.start()
+        await delivering.arrived.wait()
+        await strict.stop()
+
+    stock_id = delivering.stock(codes=20)
+    delivering.listen_at("http://dead.example.com/notify")
+    for number in range(20):
+        delivering.send(stock_id, f"n{number}")
+    delivering.listen_at(f"http://127.0.0.1:{delivering.port}/notify", OTHER_MCHID)
+    delivering.send(delivering.stock(mchid=OTHER_MCHID), mchid=OTHER_MCHID)
+    try:
+        delivering.platform.run(
+            story(Notifier(delivering.pool, delivering.platform.keyroom, allow_private=True, look_up=look_up))
+        )
+    finally:
+        go_on.set()
+    assert len(delivering.posted) == 1
+
+
+def test_a_failing_address_is_told_of_once_and_then_counted(
+    delivering: Delivering, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "quanma")
+    stock_id = delivering.stock(codes=20)
+    for number in range(20):
+        delivering.send(stock_id, f"n{number}")
+    delivering.answers = [b"HTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n"] * 15
+    fresh = Notifier(delivering.pool, delivering.platform.keyroom, allow_private=True, clock=lambda: delivering.now)
+    for _ in range(100):
+        delivering.platform.run(fresh.deliver_due())
+        delivering.now += 1
+    assert len(delivering.posted) == 35
+    assert caplog.text.count("was not received") == 1
+    assert caplog.text.count("failed attempts so far: 15") == 1
 
 
 @pytest.mark.parametrize("jump", [-86400, -61, 86400])

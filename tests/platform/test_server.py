@@ -17,7 +17,7 @@ from quanma.api.couponcodes import CouponCodes, UploadCodes
 from quanma.errors import Misconfigured, QuanmaError
 from quanma.platform import server
 from quanma.platform.pool import open_pool
-from tests.support.platform import MCHID, Served, create_stock
+from tests.support.platform import MCHID, Served, create_stock, served
 
 
 @pytest.mark.slow
@@ -86,6 +86,19 @@ def test_a_key_that_others_can_read_ends_the_start_with_1_and_no_traceback(world
     assert re.fullmatch(r"quanma: .*certificate_private\.pem has mode 0640.*chmod 600.*\n", message)
 
 
+@pytest.mark.slow
+def test_hashes_that_can_be_foreseen_end_the_start_with_1(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A merchant could choose texts that all fall into one place of a table."""
+    for seed in ("0", "4242"):
+        monkeypatch.setenv("PYTHONHASHSEED", seed)
+        status, message = _serve(world)
+        assert status == 1
+        assert re.fullmatch(r"quanma: PYTHONHASHSEED is set, .*: unset it, or set it to random\n", message)
+    monkeypatch.setenv("PYTHONHASHSEED", "random")
+    with served(world):
+        pass
+
+
 @pytest.fixture
 def taken_port() -> Iterator[int]:
     """So that a start which should be refused ends here all the same."""
@@ -126,6 +139,10 @@ def test_a_taken_port_is_named(world: Path, taken_port: int) -> None:
         (("port = 8460", "port = 8460\nsurprise = 1"), "surprise"),
         (("port = 8460", "port = 8460 ="), "can't be read"),
         (('apiv3_key = "', 'apiv3_key = "x'), f"apiv3_key of merchant {MCHID} is not 32 letters and digits: it is 33"),
+        (
+            ("port = 8460", 'port = 8460\nrefused_callback_networks = ["168.63.129.16/32", "10.0.0.1/8"]'),
+            "refused_callback_networks[1]",
+        ),
         (("platform/platform_cert.pem", "platform/gone.pem"), "gone.pem"),
         (("platform/platform_cert.pem", "platform/pub_key.pem"), "pub_key.pem"),
         (
@@ -146,3 +163,29 @@ def test_a_wrong_setting_stops_the_start_and_is_named(
     path.write_text(text.replace(change[0], change[1], 1))
     with pytest.raises(Misconfigured, match=re.escape(names)):
         server.serve(path, port=taken_port)
+
+
+HANGING = """
+import asyncio, socket
+from quanma.platform import connection, server
+
+class Hanging:
+    metrics = None
+    async def start(self): ...
+    def drain(self): ...
+    async def stop(self): await asyncio.sleep(600)
+    def note(self, **figures): ...
+
+server.DRAIN_SECONDS, server.FORCE_SECONDS = 0.2, 0.2
+server.run(Hanging(), server.bind("127.0.0.1", 0))
+"""
+
+
+@pytest.mark.slow
+def test_what_does_not_end_by_itself_is_ended_by_force() -> None:
+    with subprocess.Popen([sys.executable, "-c", HANGING], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("listening on")
+        process.terminate()
+        assert process.wait(20) == 0
+        assert "ended by force" in process.stderr.read()

@@ -111,6 +111,7 @@ def test_a_folder_that_can_t_be_written_is_named(tmp_path: Path) -> None:
         make(tmp_path / "world")
 
 
+@pytest.mark.slow
 def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "world").write_text("")
     with pytest.raises(Misconfigured, match="can't be written"):

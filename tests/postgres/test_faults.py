@@ -18,7 +18,7 @@ import pytest
 
 from quanma.errors import QuanmaError, StoreUnavailable
 from quanma.platform.pool import open_pool
-from quanma.platform.pool.postgres import link, session
+from quanma.platform.pool.postgres import between, link, session
 from tests.contract.driver import DrivenPool
 from tests.support import postgres
 from tests.support.cable import Cable
@@ -341,8 +341,9 @@ def test_nothing_comes_through_and_nothing_is_refused_either(
     url: str, pools: Callable[[str], DrivenPool], cable: Cable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(link, "WAIT_SECONDS", 0.5)
-    monkeypatch.setattr(link, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(session, "CONNECT_SECONDS", 0.5)
     monkeypatch.setattr(link, "KEEP_TRYING_SECONDS", 0.5)
+    monkeypatch.setattr(between, "OTHERS", 0)  # The cable is something in between; half a second is little for them.
     pool = pools(over(cable, url))
     stock_id = pool.create()
     pool.upload(stock_id, [f"C{number}" for number in range(10)])

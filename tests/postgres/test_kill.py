@@ -18,7 +18,7 @@ from tests.support.platform import Served, create_stock, served
 from tests.support.postgres import Server
 from tests.support.under_load import Books, client, load_until, nothing_more_and_nothing_less, same_answers, settle
 
-ROUNDS = 20
+ROUNDS = 10
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -29,7 +29,7 @@ def serving(world: Path, own_postgres: Server) -> Iterator[Served]:
         yield running
 
 
-def test_twenty_kills_of_workers_and_postgres_lose_nothing_and_give_nothing_twice(
+def test_ten_kills_of_workers_and_postgres_lose_nothing_and_give_nothing_twice(
     serving: Served, own_postgres: Server
 ) -> None:
     seed = secrets.randbelow(10**9)

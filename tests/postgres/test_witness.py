@@ -202,3 +202,13 @@ def test_twenty_thousand_stocks_stay_small(opened: Callable[..., Witness], tmp_p
     tracemalloc.stop()
     assert sum(file.stat().st_blocks * 512 for file in (tmp_path / "witness").rglob("worker-*")) < 30e6
     again.close()
+
+
+def test_two_long_ids_of_products_stocks_are_two(opened: Callable[..., Witness]) -> None:
+    """A product's stock has an id of up to 40 characters."""
+    one, other = opened(), opened()
+    marks = {f"{'9' * 39}{last}": Mark("upload", f"u{last}", 0, last, turn_no=1) for last in (1, 2)}
+    for stock_id, mark in marks.items():
+        note(one, stock_id, mark)
+    assert {stock_id: other.mark_of(stock_id, HISTORY) for stock_id in marks} == marks
+    assert {stock_id for stock_id, _, _ in other.marks()} == marks.keys()

@@ -106,14 +106,14 @@ class Server:
         `in_memory`: its files may lie there, for it need not outlive the machine. `programs`: of another version.
         """
         self._programs = programs
-        self.folder = Path(tempfile.mkdtemp(dir=_session_folder()))
+        self.folder = Path(tempfile.mkdtemp(dir=session_folder()))
         self.data = self.folder / "data"
-        self.port = _free_port()
-        self._run_as = _account()
-        _give(self.folder, self._run_as)
+        self.port = free_port()
+        self._run_as = account()
+        give(self.folder, self._run_as)
         if (in_memory or settings is QUICK) and _in_memory().exists():
             kept = Path(tempfile.mkdtemp(dir=_in_memory()))
-            _give(kept, self._run_as)
+            give(kept, self._run_as)
             self.data.symlink_to(kept)
         if copy_of is None:
             self._password = secrets.token_hex(16)
@@ -186,7 +186,7 @@ class Server:
         password = self.folder / "password"
         password.write_text(self._password)
         password.chmod(0o600)
-        _give(password, self._run_as)
+        give(password, self._run_as)
         # The password keeps out others on this machine; to hash it at each connection would take longer than a test.
         self._must("initdb", "--pgdata", str(self.data), "--username", _USER, "--pwfile", str(password), "--no-sync",
                    "--auth=password", "--data-checksums", "--encoding=UTF8", "--locale=C")  # fmt: skip
@@ -216,7 +216,7 @@ class Server:
                 stdout=said,
                 stderr=subprocess.STDOUT,
                 check=False,
-                **_as(self._run_as),
+                **run_as(self._run_as),
             )
             said.seek(0)
             return subprocess.CompletedProcess(done.args, done.returncode, said.read(), "")
@@ -284,7 +284,7 @@ def shared() -> Databases:
     if url := os.environ.get(RUNNING):
         return Databases(url)
     with locked("shared"):
-        noted = _session_folder() / "shared.json"
+        noted = session_folder() / "shared.json"
         if not noted.exists():
             server = Server(QUICK)
             server.start()
@@ -296,7 +296,7 @@ def shared() -> Databases:
 @contextlib.contextmanager
 def locked(name: str) -> Generator[None, None, None]:
     """One process of the session at a time."""
-    with (_session_folder() / f"{name}.lock").open("w") as lock:
+    with (session_folder() / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -308,7 +308,7 @@ def session() -> Generator[None, None, None]:
         yield
         return
     folder = Path(tempfile.mkdtemp(prefix="quanma-postgres-"))
-    _give(folder, _account())
+    give(folder, account())
     os.environ[FOLDER] = str(folder)
     if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _MEMORY_BYTES_MIN:
         _in_memory().mkdir(0o711)
@@ -363,11 +363,11 @@ def _first_programs() -> Path:
 @cache
 def _usable(folder: Path) -> Path:
     """Where the account that runs servers may run a version's programs: root's files are often closed to it."""
-    account = _account()
+    runner = account()
     test = ["test", "-x", str(folder / "postgres")]
-    if account is None or subprocess.run(test, check=False, cwd="/", **_as(account)).returncode == 0:
+    if runner is None or subprocess.run(test, check=False, cwd="/", **run_as(runner)).returncode == 0:
         return folder
-    installed, copies = folder.parent, _session_folder() / "programs"
+    installed, copies = folder.parent, session_folder() / "programs"
     copied = copies / installed.parent.name / installed.name
     with locked("programs"):
         if not copied.exists():
@@ -378,7 +378,7 @@ def _usable(folder: Path) -> Path:
     return copied / folder.name
 
 
-def _session_folder() -> Path:
+def session_folder() -> Path:
     folder = os.environ.get(FOLDER)
     assert folder, "no session: see `session`"
     return Path(folder)
@@ -386,11 +386,11 @@ def _session_folder() -> Path:
 
 def _in_memory() -> Path:
     """The session's folder for what may lie in memory, if there is one."""
-    return _MEMORY / _session_folder().name
+    return _MEMORY / session_folder().name
 
 
 @cache
-def _account() -> pwd.struct_passwd | None:
+def account() -> pwd.struct_passwd | None:
     """Who runs servers in root's place, for they refuse to run as root. None: whoever we are."""
     if os.geteuid() != 0:
         return None
@@ -400,16 +400,17 @@ def _account() -> pwd.struct_passwd | None:
     raise AssertionError("a server does not run as root, and there is no account postgres or nobody")
 
 
-def _as(account: pwd.struct_passwd | None) -> dict[str, Any]:
-    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if account else {}
+def run_as(runner: pwd.struct_passwd | None) -> dict[str, Any]:
+    """For `subprocess`."""
+    return {"user": runner.pw_uid, "group": runner.pw_gid, "extra_groups": []} if runner else {}
 
 
-def _give(path: Path, account: pwd.struct_passwd | None) -> None:
-    if account:
-        os.chown(path, account.pw_uid, account.pw_gid)
+def give(path: Path, runner: pwd.struct_passwd | None) -> None:
+    if runner:
+        os.chown(path, runner.pw_uid, runner.pw_gid)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

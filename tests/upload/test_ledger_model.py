@@ -209,6 +209,6 @@ class Uploads(RuleBasedStateMachine):
                 assert {line.code: line.outcome for line in lines[:-2] if line.code in known.outcomes} == known.outcomes
 
 
-@pytest.mark.parametrize("examples", [pytest.param(15, id="few"), pytest.param(60, id="many", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [pytest.param(5, id="few"), pytest.param(60, id="many", marks=pytest.mark.slow)])
 def test_the_ledger_does_what_its_model_does(examples: int) -> None:
     run_state_machine_as_test(Uploads, settings=settings(max_examples=examples, stateful_step_count=30, deadline=None))

@@ -663,6 +663,7 @@ class TestParquet:
         assert rows(open_source(path, trim=True)) == [(1, "A1"), (3, "C3")]
         assert source.fingerprint() == hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
+    @pytest.mark.slow
     def test_row_numbers_count_on_across_blocks(self, tmp_path: Path) -> None:
         path = _parquet(tmp_path, {"code": [f"A{number}" for number in range(1, 25_001)]})
         assert rows(open_source(path))[-1] == (25_000, "A25000")

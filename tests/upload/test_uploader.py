@@ -205,6 +205,7 @@ class TestRefusals:
         assert (result.ending, sums(result)) == (Ending.REFUSED, {"rows": 1, "pending": 1})
         assert story.states() == ["unknown"]
 
+    @pytest.mark.slow
     def test_a_wrong_clock_is_said_and_nothing_is_settled(self, story: Story) -> None:
         story.plan(["A1"])
         story.platform_clock_is_ahead(301)
@@ -240,6 +241,7 @@ class TestWaiting:
         assert 900 < story.line.now < 900 + 240 * 1.3
         assert (len(story.line.numbers) < 9, story.line.most_at_once) == (True, 1)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("code", ["FREQUENCY_LIMITED", "FREQUENCY_LIMIT_EXCEED", "RATELIMIT_EXCEEDED"])
     def test_nothing_is_sent_before_the_time_that_a_429_names(self, story: Story, code: str) -> None:
         story.plan(["A1"], ["B1"])

@@ -57,6 +57,15 @@ def backup(config_path: Path, database: str | None, to: Path) -> None:
 @click.command()
 @_config
 @_database
+def fence(config_path: Path, database: str | None) -> None:
+    """Let the pool give nothing out until `quanma reconcile`: say that a copy was put back, where it can't be known."""
+    care.fence(*database_of(config_path, database), int(time.time()))
+    click.echo("the pool is fenced: it gives nothing out until `quanma reconcile` says so")
+
+
+@click.command()
+@_config
+@_database
 @click.option(
     "--issued",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -190,6 +199,11 @@ def _show(standing: Standing) -> None:
         click.echo(f"FENCED, nothing is given out: {standing.fenced}")
     if (missing := standing.lacking.told()) is not None:
         click.echo(f"  missing    {missing}")
+    for stock in standing.lacking.stocks:
+        click.echo(f"    stock {stock.stock_id}: {stock.coupons:,}, of them {len(stock.named):,} known by name")
+        for named in stock.named:
+            number = f", out_request_no {named.out_request_no}" if named.out_request_no else ""
+            click.echo(f"      {masked(named.coupon_code)}{number}")
     click.echo(f"  stocks     {standing.stocks:,}")
     uploads = when(standing.last_upload_at)
     click.echo(f"  codes      {standing.codes:,}, of them {standing.available:,} free; uploads: {uploads}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ..storage import private
 from ..upload import codes as making
 from ..upload.plan import sorted_block
 from ..upload.source import open_source
@@ -37,8 +38,7 @@ def generate(count: int, length: int, prefix: str, check: bool, out: Path | None
             click.echo(code)
         return
     try:
-        out.touch(mode=0o600, exist_ok=False)
-        with out.open("w") as file:
+        with open(private.make(out), "w", encoding="utf-8") as file:
             file.writelines(f"{code}\n" for code in made)
     except OSError as problem:
         raise click.ClickException(f"{out} can't be written: {problem.strerror}: name a new file") from None

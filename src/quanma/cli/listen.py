@@ -15,6 +15,7 @@ from ..client.receiving import AsgiReceiver
 from ..errors import Misconfigured
 from ..platform import server
 from ..platform.asgi import Behind
+from ..storage import private
 
 
 @click.command()
@@ -43,7 +44,9 @@ def listen(host: str, port: int, ledger: Path | None, config: Path | None) -> No
 
 def _open(path: Path) -> IO[str]:
     try:
-        return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8")
+        return open(private.keep(path, "users and codes", append=True), "a", encoding="utf-8")
+    except private.NotPrivate as problem:
+        raise Misconfigured(f"{path} {problem.why}") from None
     except OSError as problem:
         raise Misconfigured(f"{path} can't be opened: {problem.strerror}: name another with --ledger") from None
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "serve": ("platform", "Serve the platform."),
     "migrate": ("care", "Bring the database's tables up to this version."),
     "backup": ("care", "Copy a SQLite pool while it is served."),
+    "fence": ("care", "Let a pool give nothing out until it is reconciled."),
     "reconcile": ("care", "Look at a restored copy, and let it give out codes again."),
     "export": ("care", "Write all that a pool holds to a file, to move house."),
     "import": ("care", "Fill an empty pool with what was exported."),

@@ -7,13 +7,13 @@ import contextlib
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import click
 
 from ..client import config as settings
 from ..client.client import AsyncWechatpay
-from ..errors import RequestInvalid, StoreUnavailable
+from ..errors import Misconfigured, RequestInvalid, StoreUnavailable
 from ..upload import prepare, report
 from ..upload import verify as comparing
 from ..upload.ledger import Ledger
@@ -154,7 +154,7 @@ def verify(ledger: Path, combined: Path | None, config: Path | None) -> int:
     merchant = settings.load(config)
     with contextlib.ExitStack() as opened:
         looked = opened.enter_context(Ledger.look(ledger))
-        written = opened.enter_context(report.private(combined)) if combined else None
+        written = opened.enter_context(_combined(combined)) if combined else None
 
         def mark(sign: str, code: str) -> None:
             if written is not None:
@@ -175,6 +175,13 @@ def verify(ledger: Path, combined: Path | None, config: Path | None) -> int:
         click.echo("not complete: codes came or went while the list was read, or a page is missing: verify again")
         return UNFINISHED
     return DONE if compared.agrees else FAILED
+
+
+def _combined(path: Path) -> IO[str]:
+    try:
+        return report.private(path, links=False)
+    except OSError as problem:
+        raise Misconfigured(f"{path} can't be written: {problem.strerror}: name another with --combined") from None
 
 
 async def _compare(

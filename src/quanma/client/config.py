@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,7 @@ def load(path: str | os.PathLike[str] | None = None, **arguments: Any) -> Mercha
     beside = Path(file).parent if file else Path()
     folders = {name: beside if name not in from_environment | given else Path() for name in settings}
     try:
-        return msgspec.convert(_with_keys(settings, folders), Merchant)
+        return _told(msgspec.convert(_with_keys(settings, folders), Merchant), given)
     except msgspec.ValidationError as problem:
         reason = str(problem)
     except Misconfigured as problem:
@@ -134,6 +135,23 @@ def load(path: str | os.PathLike[str] | None = None, **arguments: Any) -> Mercha
     raise Misconfigured(
         f"merchant settings: {reason}, and no file is given: name one with --config or in QUANMA_CONFIG"
     )
+
+
+class OpenAddress(UserWarning):
+    """An address is http:// and not of this machine."""
+
+
+def _told(merchant: Merchant, given: Mapping[str, Any]) -> Merchant:
+    """Warn of what is allowed and may be a mistake. What a program gave as an argument is its own word."""
+    for setting in {"base_url", "fallback_url", "h5_url"} - given.keys():
+        if (address := getattr(merchant, setting)) is not None and addresses.is_open(address):
+            warnings.warn(
+                f"{setting} begins with http:// and is not of this machine: users, codes and signatures can be read on "
+                "the way; write https://",
+                OpenAddress,
+                stacklevel=3,
+            )
+    return merchant
 
 
 def _table(path: Path) -> dict[str, Any]:

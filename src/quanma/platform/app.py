@@ -31,11 +31,14 @@ from ..errors import (
     StoreUnavailable,
 )
 from ..wire import codec
+from ..wire.times import rfc3339
 from . import claimpage
+from .addresses import Network
 from .config import ProductCouponStock
 from .handlers import Handlers, Visit
 from .http import Outcome, Reply, Request
-from .keyroom import KeyRoom
+from .keyroom import KeyRoom, Merchant
+from .keywatch import AsOf
 from .limits import HOUR_SECONDS, RateLimit
 from .metrics import CONTENT_TYPE, Metrics
 from .pool.contract import CodePool
@@ -117,14 +120,17 @@ class App:
         stocks_per_hour: float | None = None,
         refuse_replays: bool = False,
         private_callbacks: bool = False,
+        refused_networks: Sequence[Network] = (),
         product_stocks: Sequence[ProductCouponStock] = (),
         beside: Sequence[Beside] = (),
         metrics: Metrics | None = None,
+        settings_as_of: Callable[[], AsOf] | None = None,
     ) -> None:
         """`explain`: tell a caller why its signature failed. Otherwise every cause has one answer.
 
-        `private_callbacks`: take callback addresses that are not https or not public. `product_stocks`: are made at
-        the start, if they are not there. `beside`: what runs as long.
+        `private_callbacks`: take callback addresses that are not https or not public. `refused_networks`: take none
+        there. `product_stocks`: are made at the start, if they are not there. `beside`: what runs as long.
+        `settings_as_of`: is shown to operators.
         """
         self._pool = pool
         self._keyroom = keyroom
@@ -133,11 +139,12 @@ class App:
         self._limit = RateLimit(requests_per_second)
         self._stock_limit = RateLimit(stocks_per_hour, HOUR_SECONDS)
         self._replays = Replays(pool.nonces, refuse=refuse_replays, began_at=clock())
-        self._private_callbacks = private_callbacks
+        self._callbacks = private_callbacks, tuple(refused_networks)
         self._product_stocks = product_stocks
         self._beside = beside
         self._openapi = codec.encode_answer(openapi.document(handlers))
         self.metrics = metrics or Metrics()
+        self._settings_as_of = settings_as_of
         self._probe = Probe(pool)
         self._draining = False
         self._spans = Spans()
@@ -182,7 +189,10 @@ class App:
         """The merchant that the request says it is from; for a claim, the merchant that issues."""
         if request.path == _CLAIM:
             return claimpage.issuer(self._keyroom, request.query)
-        return self._keyroom.named(request.all(b"authorization"))
+        said = request.fields.get(b"authorization")
+        if said is None or (len(request.fields) < len(request.headers) and len(request.all(b"authorization")) > 1):
+            return ""
+        return self._keyroom.named(said)
 
     async def answer(self, request: Request) -> Outcome:
         """Verify, read and handle a request. What went wrong is an outcome too: nothing is raised."""
@@ -230,6 +240,8 @@ class App:
 
     def note(self, *, under_way: int, connections: int) -> None:
         self.metrics.note(under_way=under_way, connections=connections)
+        if self._settings_as_of is not None:
+            self.metrics.note_settings(self._settings_as_of().at)
 
     def refusal(self, request: Request) -> Reply | None:
         """Refuse one request too many, before anything is verified or done.
@@ -239,17 +251,26 @@ class App:
         """
         if request.verb in _READS and request.path in _WITHOUT_WORK:
             return None
-        wanted = request.header(b"wechatpay-serial")
-        name = self._keyroom.signer(wanted, now := int(self._clock()))
+        wanted, now = request.header(b"wechatpay-serial"), int(self._clock())
+        # Under what was asked for as long as that is a key's name, or nothing.
+        if (known := self._refusals.get(wanted or "")) is None or known[0] != now:
+            known = self._refuse(wanted, now)
+        _, headers, body = known
+        chance = random.getrandbits(128)  # No secret: the system is not asked.
+        wait = COME_AGAIN_SECONDS[chance % len(COME_AGAIN_SECONDS)]
+        self.metrics.count_overload()
+        return Reply(429, f"{headers}{_request_id(429, f'{chance:032x}')}Retry-After: {wait}\r\n", body)
+
+    def _refuse(self, wanted: str | None, now: int) -> tuple[int, str, bytes]:
+        name = self._keyroom.signer(wanted, now)
         if (known := self._refusals.get(name)) is None or known[0] != now:
             body = codec.encode_answer(
                 {"code": RateLimited.error_code, "message": "频率限制: too many requests at once"}
             )
             self._refusals[name] = known = now, _ANSWER + _lines(self._keyroom.sign(wanted, str(now), body)), body
-        _, headers, body = known
-        wait = random.choice(COME_AGAIN_SECONDS)
-        self.metrics.count_overload()
-        return Reply(429, f"{headers}{_request_id(429, secrets.token_hex(16))}Retry-After: {wait}\r\n", body)
+        if not wanted:
+            self._refusals[""] = known
+        return known
 
     async def _plain(self, request: Request) -> Outcome | None:
         """The pages that nobody signs for."""
@@ -259,7 +280,8 @@ class App:
             return Outcome(200 if well else 503, b"ok\n" if well else _UNWELL, _TEXT, signed=False)
         if path == b"/readyz":
             why_not = await self._why_not_ready()
-            return Outcome(503 if why_not else 200, f"{why_not or 'ready'}\n".encode(), _TEXT, signed=False)
+            said = f"{why_not or 'ready'}\n{self._settings_said()}"
+            return Outcome(503 if why_not else 200, said.encode(), _TEXT, signed=False)
         if path == b"/metrics":
             return Outcome(200, self.metrics.text(), _METRICS, signed=False)
         if path == b"/openapi.json":
@@ -270,6 +292,14 @@ class App:
             page = await claimpage.claim(self._pool, self._keyroom, request.query, self._clock(), self._limit)
             return Outcome(page.status, page.html, _HTML + page.headers, signed=False)
         return None
+
+    def _settings_said(self) -> str:
+        """A line for operators: whether a change of theirs was taken."""
+        if self._settings_as_of is None:
+            return ""
+        at, newer = self._settings_as_of()
+        problem = "; there are newer ones, which can't be used: the log says why" if newer else ""
+        return f"settings as of {rfc3339(int(at))}{problem}\n"
 
     async def _why_not_ready(self) -> str | None:
         """Why no requests should be sent here now, or None."""
@@ -307,11 +337,11 @@ class App:
             self._refusal_log.tell(refused.cause, request.operation, now)
             raise self._sign_error(request.verb, target, signed, str(refused)) from None
         self._limit.check(merchant.mchid, now)
-        came = Came(merchant.mchid, *self._keyroom.nonce_and_time(request.all(b"authorization")))
-        try:
-            await self._replays.check(came, now)
-        except SignatureInvalid as reason:
-            raise self._sign_error(request.verb, target, signed, str(reason)) from None
+        if self._replays.refuse:
+            try:
+                await self._replays.check(self._came(merchant, request), now)
+            except SignatureInvalid as reason:
+                raise self._sign_error(request.verb, target, signed, str(reason)) from None
         if found is None:
             raise ResourceNotExists(f"there is no operation {request.verb} on this path")
         asked = codec.decode_request(found.operation, found.in_path, request.query, body, content_type)
@@ -322,15 +352,19 @@ class App:
             int(now),
             self._pool,
             tuple(self._keyroom.certificates),
-            self._private_callbacks,
             self._stock_limit,
             lambda: self._keyroom.sensitive_fields(merchant, request.all(b"authorization"), wanted),
+            *self._callbacks,
         )
         if found.operation.verb in codec.IN_QUERY or found.operation.number is not None:
             return await found.handler(visit, asked)
         # Without a number of its own, a repeat of it is known by its nonce.
         what = digest(request.verb, target, signed)
+        came = self._came(merchant, request)
         return await self._replays.once(came, what, int(now), lambda: found.handler(visit, asked))
+
+    def _came(self, merchant: Merchant, request: Request) -> Came:
+        return Came(merchant.mchid, *self._keyroom.nonce_and_time(request.all(b"authorization")))
 
     def _sign_error(self, method: str, target: str, body: bytes, reason: str) -> SignError:
         # Source: the shape was seen in the field. The length is that of a nonce of 32 characters, whatever was sent:

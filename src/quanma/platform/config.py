@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
+import stat
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -69,6 +71,8 @@ class PlatformConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Serve a PostgreSQL of several hosts though no standby is synchronous: a failover may lose what was given out, and
     stops the draws until `quanma reconcile` then."""
     allow_private_callbacks: bool = False
+    refused_callback_networks: list[str] = []
+    """Events are never posted there, public or not."""
     callback_retry_seconds: Annotated[int, msgspec.Meta(ge=1)] = 60
     callback_attempts_max: Annotated[int, msgspec.Meta(ge=1)] = 11
     """An event is posted every so many seconds, so many times in all. Source: 60 s and 11 are documented."""
@@ -91,6 +95,20 @@ class PlatformConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def __repr__(self) -> str:
         return f"<PlatformConfig of {len(self.merchants)} merchants>"
 
+    def refused_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        """Raises Misconfigured: one is no network."""
+        return tuple(_network(number, text) for number, text in enumerate(self.refused_callback_networks))
+
+
+def _network(number: int, text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise Misconfigured(
+            f"refused_callback_networks[{number}] of platform.toml is no network: write it like 168.63.129.16/32 or "
+            "2001:db8::/32, with no bit set behind the length"
+        ) from None
+
 
 def load(path: Path) -> PlatformConfig:
     """Read and check platform.toml. No message repeats a value of it.
@@ -101,6 +119,7 @@ def load(path: Path) -> PlatformConfig:
     """
     environment.check()
     refuse_open(path, "settings", _PRIVATE_COPY)
+    _refuse_no_file(path, "settings")
     try:
         document = read_toml(path)
     except FileNotFoundError:
@@ -139,6 +158,17 @@ def _check(config: PlatformConfig, path: Path) -> None:
     mchids = [merchant.mchid for merchant in config.merchants]
     if len(set(mchids)) != len(mchids):
         raise Misconfigured(f"{path} has a merchant twice")
+    config.refused_networks()
+
+
+def files_of(settings: PlatformConfig, folder: Path) -> list[Path]:
+    """The files that the settings name: keys and certificates."""
+    names = [settings.public_key_private, settings.certificate_private, settings.certificate]
+    for newer in settings.newer_keys:
+        names += [newer.private, *([newer.certificate] if newer.certificate is not None else [])]
+    for merchant in settings.merchants:
+        names += merchant.certificates
+    return [folder / name for name in names]
 
 
 def read_private(folder: Path, name: str, setting: str) -> bytes:
@@ -152,7 +182,18 @@ def read_public(folder: Path, name: str, setting: str) -> bytes:
     """Read a certificate. Raises Misconfigured: missing or unreadable. `setting`: where it is named."""
     if not os.path.exists(folder / name):
         raise no_file(name, setting, folder, "correct it in platform.toml, where a path beside it is wanted")
+    _refuse_no_file(folder / name, setting)
     return read(folder / name, setting)
+
+
+def _refuse_no_file(path: Path, setting: str) -> None:
+    """Raises Misconfigured: it is a pipe or a device. It is read again and again, and may not make anyone wait."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return  # Whoever reads it says why it can't be read.
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise Misconfigured(f"{setting}: {path_or_shape(path)} is no file: put a file there")
 
 
 _HOST = re.compile(r"[0-9A-Za-z_.:-]{1,253}")

@@ -8,19 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import http
-import logging
 import re
 import time
 from collections import deque
-from email.utils import formatdate
 
 import httptools
 
-from .http import Application, Outcome, Reply, Request
-from .places import PLACES, Places
-from .traces import trace_of
-
-log = logging.getLogger(__name__)
+from .http import Reply, Request
+from .serving import Serving
 
 FRAMING_BYTES_MAX = 32 * 1024
 HEAD_FIELDS_MAX = 100
@@ -31,8 +26,12 @@ LARGE_HEAD_BYTES = 4 * 1024
 """A smaller one is never refused for the memory of all: a signed request has 1 kB."""
 LARGE_HEADS_BYTES_MAX = 16 * 1024 * 1024
 """Of all large heads that are arriving or wait, and of what was sent ahead behind them."""
-PIECE_BYTES = 1024
-"""What is read before it is looked whether a request waits: of what was sent ahead, no more than that is unpacked."""
+TOGETHER_BYTES = 16 * 1024
+"""What arrives together is read at once up to this, if it holds no more than one whole request. Else it is read up to
+where each request ends, so that of what was sent ahead no more is unpacked than is answered next."""
+REQUEST_BYTES_MIN = len(b"GET / HTTP/1.1\r\n\r\n")
+CHUNKS_BYTES_MIN = 128
+"""Of a body in chunks so much is read at once, at the least: what is looked for as its end can stand in it often."""
 HEAD_SECONDS = 8.0
 """For a head from its first byte on, and between requests. Source: the keep-alive timeout as seen in the field."""
 BODY_SECONDS = 8.0
@@ -45,14 +44,8 @@ LARGE_BODY_BYTES = 16 * 1024
 LARGE_BODIES_BYTES_MAX = 64 * 1024 * 1024
 """Of all large bodies that are arriving."""
 CONNECTIONS_MAX = 8192
-SIGNED_AT_ONCE = 16
-"""Answers that are signed before new requests are looked at: 4 ms."""
-READ_AT_ONCE = 32
-"""Connections that go on with what was sent ahead on them, before new requests are looked at: 8 ms."""
 REFUSED_AT_ONCE = 8
 """Requests of one connection that are refused before others are looked at."""
-LOOK_SECONDS = 0.25
-"""How often deadlines are looked at."""
 
 # All else would be changed on the way to the application: a fragment, a scheme and host in front, a byte that is not
 # ASCII.
@@ -67,113 +60,48 @@ _ANOTHER_FRAMING = (
 )
 
 
-class Serving:
-    """All connections of one process, and what they share: the application, the bounds, the clock."""
-
-    def __init__(self, app: Application) -> None:
-        self.app = app
-        self.connections: set[Connection] = set()
-        self.under_way = Places(PLACES)
-        self.large_bodies_bytes = 0
-        self.large_heads_bytes = 0
-        self.draining = False
-        self._to_sign: deque[tuple[Connection, Request, Outcome]] = deque()
-        self._signing_soon = False
-        self._to_read: deque[Connection] = deque()
-        self._reading_soon = False
-        self._looking: asyncio.TimerHandle | None = None
-        self.now = 0.0
-        """By the clock of the loop, at the last look."""
-        self.date = ""
-
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self._look()
-
-    def stop(self) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
-        for connection in list(self.connections):
-            connection.abort()
-
-    def _look(self) -> None:
-        # First: whatever goes wrong with one connection, all are looked at again.
-        self._looking = self.loop.call_later(LOOK_SECONDS, self._look)
-        self.now = self.loop.time()
-        self.date = f"Date: {formatdate(time.time(), usegmt=True)}\r\n"
-        for connection in [one for one in self.connections if 0.0 < one.deadline <= self.now]:
-            try:
-                connection.too_late()
-            except Exception as error:
-                self.give_up(connection, error)
-        try:
-            self.app.note(under_way=len(self.under_way), connections=len(self.connections))
-        except Exception as error:
-            log.error("the figures can't be noted: %s", trace_of(error))
-
-    def give_up(self, connection: Connection, error: BaseException) -> None:
-        """Let one connection go, with its place: what went wrong there must not reach the others."""
-        log.error("a connection is given up: %s", trace_of(error))
-        self.under_way.give_back(connection)
-        connection.abort()
-
-    def drain(self) -> None:
-        """From here on each answer is its connection's last."""
-        self.draining = True
-
-    def close_idle(self) -> None:
-        for connection in [one for one in self.connections if one.idle]:
-            connection.close()
-
-    def sign_soon(self, connection: Connection, request: Request, outcome: Outcome) -> None:
-        self._to_sign.append((connection, request, outcome))
-        self._go_on_signing()
-
-    def _go_on_signing(self) -> None:
-        if self._to_sign and not self._signing_soon:
-            self._signing_soon = True
-            self.loop.call_soon(self._sign_some)
-
-    def _sign_some(self) -> None:
-        self._signing_soon = False
-        try:
-            for _ in range(min(SIGNED_AT_ONCE, len(self._to_sign))):
-                self._sign(*self._to_sign.popleft())
-        finally:
-            self._go_on_signing()
-
-    def read_soon(self, connection: Connection) -> None:
-        """Let a connection go on with what was sent ahead on it, after those that asked before."""
-        self._to_read.append(connection)
-        self._go_on_reading()
-
-    def _go_on_reading(self) -> None:
-        if self._to_read and not self._reading_soon:
-            self._reading_soon = True
-            self.loop.call_soon(self._read_some)
-
-    def _read_some(self) -> None:
-        self._reading_soon = False
-        for _ in range(min(READ_AT_ONCE, len(self._to_read))):
-            connection = self._to_read.popleft()
-            try:
-                connection.its_turn()
-            except Exception as error:
-                self.give_up(connection, error)
-        self._go_on_reading()
-
-    def _sign(self, connection: Connection, request: Request, outcome: Outcome) -> None:
-        """Whatever goes wrong with one answer, its place is given back and the others are signed."""
-        try:
-            reply = self.app.finish(request, outcome)
-            self.under_way.give_back(connection)
-            connection.answered(request, reply)
-        except Exception as error:
-            self.give_up(connection, error)
-
-
 class Connection(asyncio.Protocol):
     """One request at a time; those sent ahead wait."""
+
+    # More than thirty attributes without slots are each found the slow way.
+    __slots__ = (
+        "_ahead",
+        "_ahead_at",
+        "_arriving",
+        "_at_line",
+        "_begun",
+        "_body",
+        "_body_bytes_max",
+        "_broken",
+        "_closing",
+        "_current",
+        "_cut",
+        "_feeding",
+        "_framing_bytes",
+        "_head_again",
+        "_headers",
+        "_large_bytes",
+        "_large_head_bytes",
+        "_line",
+        "_line_was_read",
+        "_offered",
+        "_parser",
+        "_paused",
+        "_piece",
+        "_queued",
+        "_reading",
+        "_serving",
+        "_target",
+        "_task",
+        "_took",
+        "_transport",
+        "_version",
+        "_waiting",
+        "_waiting_bytes",
+        "_why_broken",
+        "_writable",
+        "deadline",
+    )
 
     _transport: asyncio.Transport
 
@@ -195,7 +123,7 @@ class Connection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._arriving: Request | None = None
         """Its head is there, its body is not."""
-        self._body = bytearray()
+        self._body: bytes | bytearray = b""
         self._body_bytes_max = 0
         self._large_bytes = 0
         self._current: Request | None = None
@@ -205,15 +133,22 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[Request] = deque()
         self._reading = True
         """False: whatever else arrives is not looked at. The last request that was read is the last one answered."""
-        self._unread: bytes | memoryview = b""
-        """What arrived behind a request that waits: it is read once that is answered."""
+        self._ahead, self._ahead_at = b"", 0
+        """What was sent ahead, and where it goes on: it is read once what was sent before it is answered."""
         self._feeding = False
+        """What was sent ahead is being read."""
         self._queued = False
         """It goes on after some others."""
         self._took = 0
-        """Requests that were there in what is being read, whole or cut."""
-        self._body_left = 0
-        """Of a body whose length was said: what is still to come."""
+        """Requests that were there in what is being read of it, whole or cut."""
+        self._piece = b""
+        """What is being read."""
+        self._at_line = False
+        """It begins with the request line of the head that arrives, or an empty line before that."""
+        self._line = b""
+        """Of a head that comes in parts: those that came before the first field was whole."""
+        self._line_was_read = False
+        """Of such a head."""
         self._waiting_bytes = 0
         """Of the heads of those that wait."""
         self._large_head_bytes = 0
@@ -239,7 +174,7 @@ class Connection(asyncio.Protocol):
         self._serving.connections.discard(self)
         self._closing, self._reading = True, False
         self._waiting.clear()
-        self._unread = b""
+        self._ahead = b""
         self._headers = []
         self._arriving = None
         self._drop_body()
@@ -248,9 +183,9 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Whoever sends no more may still read what it asked for."""
-        if not self._unread:
+        if not self._ahead:
             self._reading = False
-        return self._current is not None or bool(self._waiting or self._unread)
+        return self._current is not None or bool(self._waiting or self._ahead)
 
     def pause_writing(self) -> None:
         self._writable = False
@@ -266,52 +201,92 @@ class Connection(asyncio.Protocol):
             return
         if self._framing_bytes == 0 and self.idle:  # Nothing is unread, or reading would be paused.
             self._wait(HEAD_SECONDS)  # The first byte of a head.
-        self._unread = bytes(self._unread) + data if self._unread else data
-        self._read_on()
+        if self._ahead or self._waiting or not self._can_be_read_at_once(data):
+            self._ahead, self._ahead_at = self._ahead[self._ahead_at :] + data, 0
+            self._read_on(1)  # The others in turn.
+            return
+        self._framing_bytes += len(data)
+        self._feed(data)
+        if self._begun or self._waiting or self._large_head_bytes:
+            self._look_at_size()
+            if self._waiting:
+                self._pause_or_resume()
 
-    def _read_on(self) -> None:
-        """Read what arrived, in pieces, until a request is there: what was sent ahead is not unpacked yet."""
-        self._unread = memoryview(self._unread)  # To take pieces of it copies nothing.
+    def _can_be_read_at_once(self, data: bytes) -> bool:
+        """Whether at most one whole request is in it, and the rest of another one: nearly always."""
+        if len(data) > TOGETHER_BYTES or self._framing_bytes > TOGETHER_BYTES:
+            return self._arriving is not None and len(data) <= _said_length(self._arriving) - len(self._body)
+        # A head ends in an empty line, and a body in JSON has no line that ends so.
+        end = data.find(b"\r\n\r\n")
+        return end < 0 or data.find(b"\r", end + 4) < 0
+
+    def _read_on(self, requests: int) -> None:
+        """Read what was sent ahead, until a request waits, or so many were refused."""
         self._feeding, self._took = True, 0
-        while self._unread and self._reading and not self._waiting and self._took < REFUSED_AT_ONCE:
-            size = max(PIECE_BYTES, self._body_left)
-            piece, self._unread = self._unread[:size], self._unread[size:]
+        while self._ahead and self._reading and not self._waiting and self._took < requests:
+            piece = self._next_piece()
             self._framing_bytes += len(piece)
             self._feed(piece)
             if self._framing_bytes > FRAMING_BYTES_MAX:
                 self._break()
-            self._look_at_memory()
-        self._unread = bytes(self._unread) if self._reading else b""
+        self._look_at_size()
         self._feeding = False
-        if (self._waiting or self._unread) and self._current is None and not self._closing:
+        if not self._reading:
+            self._ahead = b""
+        if (self._waiting or self._ahead) and self._current is None and not self._closing:
             self._in_turn()
         self._pause_or_resume()
+
+    def _next_piece(self) -> bytes:
+        """Take what is read next of what was sent ahead: one head, one body, some chunks."""
+        ahead, start = self._ahead, self._ahead_at
+        size = FRAMING_BYTES_MAX + 1 - self._framing_bytes
+        if self._arriving is None:
+            end = _behind(ahead, b"\r\n\r\n", start + REQUEST_BYTES_MIN)
+        elif (left := _said_length(self._arriving) - len(self._body)) > 0:
+            size, end = left, len(ahead)
+        else:
+            end = _behind(ahead, b"0\r\n\r\n", start + CHUNKS_BYTES_MIN)
+        end = min(end, start + size)
+        self._ahead, self._ahead_at = (ahead, end) if end < len(ahead) else (b"", 0)
+        return ahead[start:end]
 
     def _pause_or_resume(self) -> None:
         """Let the system keep what is sent ahead while something is still to be read, or to be answered before."""
         if self._closing:
             return
-        if (self._waiting or self._unread) and not self._paused:
+        if (self._waiting or self._ahead) and not self._paused:
             self._paused = True
             self._transport.pause_reading()
-        elif self._paused and self._current is None and not self._waiting and not self._unread and self._writable:
+        elif self._paused and self._current is None and not self._waiting and not self._ahead and self._writable:
             self._paused = False
             self._transport.resume_reading()
 
-    def _feed(self, piece: bytes | memoryview) -> None:
+    def _feed(self, piece: bytes) -> None:
+        self._piece, self._at_line = piece, not self._begun
         while piece and self._reading:
             try:
                 self._parser.feed_data(piece)
-                return
+                break
             except httptools.HttpParserUpgrade as offered:
-                piece = self._declined() + bytes(piece[offered.args[0] :])
+                piece = self._declined() + piece[offered.args[0] :]
             except httptools.HttpParserError:
                 self._break()
+        if self._begun and self._arriving is None and self._reading and not self._line_was_read:
+            self._line += self._piece
+            if self._headers:
+                self._line_was_read = True
+                if self._is_of_another_protocol(self._line):
+                    self._break()
+                self._line = b""
+        self._piece = b""  # Not kept.
 
-    def _look_at_memory(self) -> None:
-        """Refuse a large head where all of them together are too large: it, or what was sent ahead."""
-        arriving = self._framing_bytes + FIELD_BYTES * len(self._headers) if self._begun else 0
-        self._count_heads(arriving + self._waiting_bytes + len(self._unread))
+    def _look_at_size(self) -> None:
+        """Refuse a head that is too large, by itself or with all others: it, or what was sent ahead."""
+        if self._framing_bytes > FRAMING_BYTES_MAX:
+            self._break()
+        arriving = self._framing_bytes + len(self._line) + FIELD_BYTES * len(self._headers) if self._begun else 0
+        self._count_heads(arriving + self._waiting_bytes + len(self._ahead))
         if self._large_head_bytes and self._reading and self._serving.large_heads_bytes > LARGE_HEADS_BYTES_MAX:
             if self._arriving is None:  # Its head is not there, and is not waited for.
                 self._arriving = Request("", b"", self._headers, None)
@@ -364,18 +339,24 @@ class Connection(asyncio.Protocol):
             return
         if not self._reading:
             return
+        verb = self._parser.get_method().decode("ascii")
+        if self._line_was_read:
+            self._line_was_read = False
+        # Seldom it is sent otherwise: in parts, or with more than one space.
+        elif not (self._at_line and self._piece.startswith(b" HTTP/1.", len(verb) + 1 + len(self._target))):
+            if self._is_of_another_protocol(self._line + self._piece):
+                raise ValueError("another protocol")
+            self._line = b""
         self._version = self._parser.get_http_version()
         if self._version not in ("1.0", "1.1"):
             raise ValueError("another version of HTTP")
         if not _TARGET.fullmatch(self._target):
             self._why_broken = _ANOTHER_TARGET
             raise ValueError("a target that is not a path and a query: it would be verified in another form")
-        verb = self._parser.get_method().decode("ascii")
-        if verb not in self._serving.app.verbs:
+        if verb not in self._serving.verbs:
             # Of CONNECT the parser takes no body, though one is announced: it would be read as the next request.
             raise ValueError("a verb that nobody serves")
         request = self._arriving = Request(verb, self._target, self._headers)
-        self._body_left = _said_length(request)
         self._offered = request if self._parser.should_upgrade() else None
         self._body_bytes_max = 0
         if self._current is None:
@@ -383,13 +364,21 @@ class Connection(asyncio.Protocol):
             if request.fields.get(b"expect", b"").lower() == b"100-continue":
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
+    def _is_of_another_protocol(self, text: bytes) -> bool:
+        """Whether the request line in it is RTSP's: the parser takes its GET and POST as well, and does not tell."""
+        return re.search(re.escape(self._target) + rb" +RTSP/", text) is not None
+
     def on_body(self, body: bytes) -> None:
         self._framing_bytes -= len(body)
-        self._body_left = max(0, self._body_left - len(body))
         request = self._arriving
         if request is None:
             return
-        self._body += body
+        if not self._body:
+            self._body = body  # Mostly that is all.
+        elif isinstance(self._body, bytearray):
+            self._body += body
+        else:
+            self._body = bytearray(self._body + body)
         if len(self._body) <= LARGE_BODY_BYTES:
             return
         self._large_bytes += len(body)
@@ -403,14 +392,16 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._offered is not None:
             return  # Its body is still to come.
-        self._waiting_bytes += self._framing_bytes + FIELD_BYTES * len(self._headers)
+        head_bytes = self._framing_bytes + FIELD_BYTES * len(self._headers)
         self._framing_bytes = 0
         self._headers = []
-        self._begun = False
+        self._begun = self._at_line = False
         if self._arriving is not None:
             if self._version == "1.0" or not self._parser.should_keep_alive():
-                self._reading = False
+                self._reading, self._ahead = False, b""
             self._take()
+            if self._waiting:
+                self._waiting_bytes += head_bytes
 
     # From a request to its answer.
 
@@ -424,38 +415,38 @@ class Connection(asyncio.Protocol):
         self._drop_body()
         if cut:
             self._stop_reading()
-        self._waiting.append(request)
-        # A few at a time of those that arrived together: see `_in_turn`.
         self._took += 1
-        its_turn = not self._feeding or self._took <= REFUSED_AT_ONCE
-        if its_turn and self._current is None and self._writable:
-            self._go_on()
+        if self._current is None and self._writable and not self._waiting and not self._closing:
+            self._begin(request)
+            if self._current is None:
+                self._go_on()
+        else:
+            self._waiting.append(request)
 
     def _stop_reading(self) -> None:
         """Read nothing of what is still sent, or is not read yet."""
         self._cut, self._reading, self._begun = True, False, False
         self._arriving = None
-        self._unread = b""
+        self._ahead = b""
         self._drop_body()
 
     def _go_on(self) -> None:
         """To the next request, if one waits; then to what is to be done after the last."""
-        for _ in range(REFUSED_AT_ONCE):
-            if self._waiting and self._current is None and self._writable and not self._closing:
-                self._begin(self._waiting.popleft())
+        while self._waiting and self._current is None and self._writable and not self._closing:
+            self._begin(self._waiting.popleft())
         if not self._waiting:
             self._waiting_bytes = 0
-            if not self._begun and not self._feeding:
-                self._count_heads(len(self._unread))
+            if self._large_head_bytes and not self._begun and not self._feeding:
+                self._count_heads(len(self._ahead))
         if self._current is not None or self._closing:
             return
-        if self._waiting or self._unread:
+        if self._waiting or self._ahead:
             self._in_turn()
         elif self._broken:
             self._refuse()
         elif self._writable:
             self._wait(HEAD_SECONDS)
-            if not self._feeding:
+            if self._paused and not self._feeding:
                 self._pause_or_resume()
 
     def _in_turn(self) -> None:
@@ -469,7 +460,9 @@ class Connection(asyncio.Protocol):
         if self._waiting:
             self._go_on()
         elif self._current is None and not self._closing:
-            self._read_on()
+            if self.deadline == 0.0:
+                self._wait(HEAD_SECONDS)
+            self._read_on(REFUSED_AT_ONCE)
 
     def _begin(self, request: Request) -> None:
         serving, app = self._serving, self._serving.app
@@ -478,7 +471,7 @@ class Connection(asyncio.Protocol):
         request.began = time.perf_counter()
         try:
             crowded = request.one_too_many or len(serving.connections) > CONNECTIONS_MAX
-            if crowded or not serving.under_way.take(self, app.share(request), serving.loop.time()):
+            if crowded or not serving.under_way.take(self, app.share(request), serving.now):
                 refusal = app.refusal(request)
                 if refusal is not None:
                     self._write(request, refusal)
@@ -500,14 +493,20 @@ class Connection(asyncio.Protocol):
         self._serving.sign_soon(self, request, outcome)
 
     def answered(self, request: Request, reply: Reply) -> None:
-        if not self._closing:
-            self._write(request, reply)
+        if self._closing:
+            return
+        self._write(request, reply)
+        if self._ahead and not self._waiting and self._writable and not self._closing:
+            if self.deadline == 0.0:
+                self._wait(HEAD_SECONDS)
+            self._read_on(1)
+        else:
             self._go_on()
 
     def _write(self, request: Request, reply: Reply) -> None:
         serving = self._serving
         self._current = None
-        last = not (self._waiting or self._unread or self._broken) and (
+        last = not (self._waiting or self._ahead or self._broken) and (
             not self._reading or serving.draining or len(serving.connections) > CONNECTIONS_MAX
         )
         framing = "Connection: close\r\n" if last else ""
@@ -522,7 +521,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def idle(self) -> bool:
-        return self._current is None and not (self._begun or self._waiting or self._unread)
+        return self._current is None and not (self._begun or self._waiting or self._ahead)
 
     def close(self) -> None:
         """Close, once what was written is read."""
@@ -560,6 +559,7 @@ class Connection(asyncio.Protocol):
         if not self._reading:
             return  # Behind the last request.
         self._broken, self._reading, self._arriving = True, False, None
+        self._headers, self._line = [], b""
         self._drop_body()
         if self._current is None and not self._waiting:
             self._refuse()
@@ -578,11 +578,18 @@ class Connection(asyncio.Protocol):
         self.deadline = self._serving.loop.time() + seconds
 
     def _drop_body(self) -> None:
-        self._serving.large_bodies_bytes -= self._large_bytes
-        self._large_bytes = 0
-        self._body = bytearray()
+        if self._large_bytes:
+            self._serving.large_bodies_bytes -= self._large_bytes
+            self._large_bytes = 0
+        self._body = b""
 
 
 def _said_length(request: Request) -> int:
     said = request.fields.get(b"content-length", b"")
     return int(said) if said.isdigit() else 0
+
+
+def _behind(text: bytes, mark: bytes, at_least: int) -> int:
+    """Where the first such mark ends that ends there or later; without one, where the text ends."""
+    found = text.find(mark, at_least - len(mark))
+    return len(text) if found < 0 else found + len(mark)

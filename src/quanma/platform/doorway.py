@@ -13,7 +13,8 @@ import logging
 import mmap
 import socket
 
-from .connection import Connection, Serving
+from .connection import Connection
+from .serving import Serving
 
 log = logging.getLogger(__name__)
 

@@ -64,7 +64,7 @@ from ..api.subsidy import (
 from ..errors import NoAuth, ParamError
 from ..wire import sealed
 from ..wire.times import DAY_SECONDS, rfc3339, unix_seconds
-from .addresses import check_address
+from .addresses import Network, check_address
 from .keyroom import Certificate, Merchant, SensitiveFields
 from .limits import RateLimit
 from .pool.answers import page_of
@@ -82,12 +82,14 @@ class Visit(NamedTuple):
     now: int
     pool: CodePool
     certificates: tuple[Certificate, ...]
-    private_callbacks: bool
-    """Whether a callback address may be plain http, or on a private network."""
     stock_limit: RateLimit
     """How many stocks a merchant may create in a time."""
     sensitive: Callable[[], SensitiveFields]
     """What opens and seals single fields of this request and its answer."""
+    private_callbacks: bool
+    """Whether a callback address may be plain http, or on a private network."""
+    refused_networks: tuple[Network, ...] = ()
+    """Where no callback address may be."""
 
     @property
     def mchid(self) -> str:
@@ -192,7 +194,7 @@ async def set_callback(visit: Visit, request: SetCallback) -> CallbackSet:
     mchid = request.mchid or visit.mchid
     if mchid != visit.mchid:
         raise NoAuth("a merchant sets the address for events of its own stocks only")
-    check_address(request.notify_url, allow_private=visit.private_callbacks)
+    check_address(request.notify_url, allow_private=visit.private_callbacks, refused=visit.refused_networks)
     await visit.pool.set_callback(visit.mchid, mchid, request.notify_url, visit.now)
     return CallbackSet(notify_url=request.notify_url, mchid=mchid, update_time=rfc3339(visit.now))
 

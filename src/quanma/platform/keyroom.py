@@ -35,7 +35,7 @@ class Merchant(NamedTuple):
 
     def key(self, serial_no: str) -> keys.PublicKey | None:
         """Of the certificate with this serial, in whatever spelling."""
-        return self.verifying.get(keys.same_key(serial_no))
+        return self.verifying.get(serial_no) or self.verifying.get(keys.same_key(serial_no))
 
 
 class SensitiveFields(NamedTuple):
@@ -63,6 +63,24 @@ class SensitiveFields(NamedTuple):
         return sensitive.encrypt(self.sealing, text)
 
 
+class Dated(NamedTuple):
+    """A certificate, for whoever has to renew it."""
+
+    what: str
+    facts: keys.CertificateFacts
+
+    def warning(self, now: float) -> str | None:
+        begins, ends = self.facts.effective_at, self.facts.expire_at
+        named = f"{self.what} {self.facts.serial_no}"
+        if ends.timestamp() <= now:
+            return f"{named} expired on {ends:%Y-%m-%d}: have it renewed; it is used all the same"
+        if begins.timestamp() > now:
+            return f"{named} is valid from {begins:%Y-%m-%d} on only: look at the clock; it is used all the same"
+        if (left := ends.timestamp() - now) < WARN_BEFORE_SECONDS:
+            return f"{named} expires on {ends:%Y-%m-%d}, in {int(left // 86400)} days: have it renewed"
+        return None
+
+
 class DefaultKey(NamedTuple):
     """A public key that signs what nobody asked for by name, from a moment on (Unix seconds)."""
 
@@ -70,7 +88,9 @@ class DefaultKey(NamedTuple):
     active_from: int
 
 
-_MCHID, _SERIAL_NO = re.compile(r'\bmchid="([^"]*)"'), re.compile(r'\bserial_no="([^"]*)"')
+WARN_BEFORE_SECONDS = 30 * 86400
+# Without a boundary in front: what begins with plain text is found four times as fast.
+_MCHID, _SERIAL_NO = re.compile(rb'mchid="([^"]*)"'), re.compile(rb'serial_no="([^"]*)"')
 
 
 class KeyRoom:
@@ -84,8 +104,9 @@ class KeyRoom:
         merchants: Mapping[str, Merchant],
         *,
         strict_nonce: bool = False,
+        dated: Sequence[Dated] = (),
     ) -> None:
-        """`default_keys`: the earliest first; the first is active from the beginning.
+        """`default_keys`: the earliest first; the first is active from the beginning. `dated`: what will end.
 
         `strict_nonce`: take no nonce but one of 16 to 32 letters and digits.
         """
@@ -94,11 +115,13 @@ class KeyRoom:
         self.certificates = certificates
         self._merchants = merchants
         self._strict_nonce = strict_nonce
+        self._dated = dated
         self._nobody = _nobodys_key()
 
     @classmethod
     def load(cls, settings: config.PlatformConfig, folder: Path) -> KeyRoom:
-        """Raises Misconfigured: a key or certificate is missing, unreadable, unsafe or not what it is named."""
+        """Raises Misconfigured: a key or certificate is missing, unreadable, unsafe, weak, shared by two, or not what
+        it is named."""
         first = {
             "certificate": config.NewerKey(private=settings.certificate_private, certificate=settings.certificate),
             "public_key": config.NewerKey(private=settings.public_key_private, public_key_id=settings.public_key_id),
@@ -110,6 +133,7 @@ class KeyRoom:
         for where, entry in (first | newer).items():
             setting = f"{where}private" if where in newer else f"{where}_private"
             private = keys.load_private_key(config.read_private(folder, entry.private, setting), entry.private)
+            _refuse_weak(private.public_key(), entry.private)
             if entry.certificate is not None:
                 named = f"{where}certificate" if where in newer else where
                 certificate = _certificate(folder, entry.certificate, named, entry.private, private)
@@ -120,13 +144,20 @@ class KeyRoom:
                 default_keys.append(DefaultKey(entry.public_key_id, _active_from(entry)))
             else:
                 raise Misconfigured(f"the newer key {entry.private} has neither a certificate nor a public_key_id")
-        merchants = {entry.mchid: _merchant(entry, folder) for entry in settings.merchants}
-        return cls(signing, default_keys, certificates, merchants, strict_nonce=settings.strict_nonce)
+        dated = [Dated("the platform's certificate", one.facts) for one in certificates]
+        owners = {_numbers(key.public_key()): "the platform" for key in signing.values()}
+        merchants = {entry.mchid: _merchant(entry, folder, owners, dated) for entry in settings.merchants}
+        return cls(signing, default_keys, certificates, merchants, strict_nonce=settings.strict_nonce, dated=dated)
 
     def become(self, other: KeyRoom) -> None:
         """Take another one's keys from here on: the settings have changed."""
         self._signing, self._default_keys = other._signing, other._default_keys
         self.certificates, self._merchants = other.certificates, other._merchants
+        self._dated = other._dated
+
+    def warnings(self, now: float) -> list[str]:
+        """Say which certificates have ended, have not begun, or end soon. They count all the same."""
+        return [said for one in self._dated if (said := one.warning(now)) is not None]
 
     def merchant(self, mchid: str) -> Merchant:
         return self._merchants[mchid]
@@ -134,16 +165,15 @@ class KeyRoom:
     def known(self, mchid: str) -> Merchant | None:
         return self._merchants.get(mchid)
 
-    def named(self, authorizations: Sequence[str]) -> str:
+    def named(self, authorization: bytes) -> str:
         """Return the merchant that a request says it is from, with a certificate of its own; "" for anybody else.
 
         Nothing is verified yet.
         """
         # Read with little work: it is asked before one request too many is refused.
-        said = authorizations[0] if len(authorizations) == 1 else ""
-        mchid, serial_no = _MCHID.search(said), _SERIAL_NO.search(said)
-        merchant = self._merchants.get(mchid[1]) if mchid else None
-        return merchant.mchid if merchant and serial_no and merchant.key(serial_no[1]) else ""
+        mchid, serial_no = _MCHID.search(authorization), _SERIAL_NO.search(authorization)
+        merchant = self._merchants.get(mchid[1].decode("latin-1")) if mchid else None
+        return merchant.mchid if merchant and serial_no and merchant.key(serial_no[1].decode("latin-1")) else ""
 
     def nonce_and_time(self, authorizations: Sequence[str]) -> tuple[str, int]:
         """Return the nonce of a request that was verified, and when it says it was signed (Unix seconds)."""
@@ -251,6 +281,17 @@ def _active_from(entry: config.NewerKey) -> int:
     raise Misconfigured(f"the newer key {entry.private}: active_from is not a time like 2026-11-24T00:00:00+08:00")
 
 
+def _refuse_weak(key: keys.PublicKey, what: str) -> None:
+    if key.key_size < keys.KEY_BITS:
+        raise Misconfigured(
+            f"{what} has {key.key_size} bits, and fewer than {keys.KEY_BITS} can be forged: have a new one issued"
+        )
+
+
+def _numbers(key: keys.PublicKey) -> int:
+    return key.public_numbers().n
+
+
 @functools.cache
 def _nobodys_key() -> keys.PublicKey:
     """Whoever is unknown is verified all the same, with a key that nobody holds: the time taken tells nothing."""
@@ -261,10 +302,25 @@ def _nobodys_key() -> keys.PublicKey:
 _UNREADABLE = signature.Authorization("", "", "0" * 16, "0000000000", "A" * 342 + "==")
 
 
-def _merchant(entry: config.MerchantEntry, folder: Path) -> Merchant:
+def _merchant(entry: config.MerchantEntry, folder: Path, owners: dict[int, str], dated: list[Dated]) -> Merchant:
+    """`owners`: whose each key is, by its modulus. This merchant's are added, and its certificates to `dated`."""
     keyring: dict[str, keys.PublicKey] = {}
+    merchant = f"merchant {entry.mchid}"
     for name in entry.certificates:
-        pem = config.read_public(folder, name, f"certificates of merchant {entry.mchid}")
-        serial = keys.certificate_facts(pem, name).serial_no
-        keyring[keys.same_key(serial)] = keys.load_verification_key(serial, pem)
+        setting = f"certificates of {merchant}"
+        pem = config.read_public(folder, name, setting)
+        facts = keys.certificate_facts(pem, name)
+        key = keys.load_verification_key(facts.serial_no, pem)
+        _refuse_weak(key, f"{setting}: the key of {name}")
+        if (owner := owners.setdefault(_numbers(key), merchant)) != merchant:
+            raise Misconfigured(
+                f"{setting}: {name} has the same key as a certificate of {owner}, so that one could sign for the "
+                f"other: have one of them issued anew"
+            )
+        same = keyring.setdefault(keys.same_key(facts.serial_no), key)
+        if _numbers(same) != _numbers(key):
+            raise Misconfigured(
+                f"{setting}: two of them have the serial {facts.serial_no} and different keys: take out {name}"
+            )
+        dated.append(Dated(f"the certificate of {merchant}", facts))
     return Merchant(entry.mchid, entry.apiv3_key, keyring, entry.apiv2_key)

@@ -33,8 +33,8 @@ _SERIES_MAX = 2048
 _NAME_BYTES, _CELLS = 248, 16
 _SERIES_BYTES = _NAME_BYTES + 8 * _CELLS
 _HEAD_CELLS = 8
-_PID, _UNDER_WAY, _CONNECTIONS, _COUNT = range(4)
-"""Cells at the head of a region. The last one: how many series it has."""
+_PID, _UNDER_WAY, _CONNECTIONS, _COUNT, _SETTINGS_AS_OF = range(5)
+"""Cells at the head of a region. `_COUNT`: how many series it has."""
 _REGION_BYTES = 8 * _HEAD_CELLS + (_SERIES_MAX + 1) * _SERIES_BYTES  # One that is never shown.
 _BUCKETS_AT = 1
 """The cells of a request's series: the sum of seconds, then a count for each bucket, the last one without a bound."""
@@ -68,6 +68,10 @@ class Metrics:
         """How it stands. Called a few times a second."""
         self._region.note(under_way, connections)
 
+    def note_settings(self, as_of: float) -> None:
+        """When the settings in use were last seen to be those of the files, in Unix seconds."""
+        self._region.note_settings(as_of)
+
     def text(self) -> bytes:
         return generate_latest(self._registry)
 
@@ -99,6 +103,8 @@ class Figures:
 class Standing(NamedTuple):
     under_way: float
     connections: float
+    settings_as_of: float
+    """0: not known yet."""
 
 
 class Region:
@@ -116,7 +122,8 @@ class Region:
         self._cells[_PID] = pid
 
     def end(self) -> None:
-        self._cells[_PID] = self._cells[_UNDER_WAY] = self._cells[_CONNECTIONS] = 0.0
+        for cell in (_PID, _UNDER_WAY, _CONNECTIONS, _SETTINGS_AS_OF):
+            self._cells[cell] = 0.0
 
     @property
     def pid(self) -> int:
@@ -125,10 +132,13 @@ class Region:
 
     @property
     def standing(self) -> Standing:
-        return Standing(self._cells[_UNDER_WAY], self._cells[_CONNECTIONS])
+        return Standing(self._cells[_UNDER_WAY], self._cells[_CONNECTIONS], self._cells[_SETTINGS_AS_OF])
 
     def note(self, under_way: int, connections: int) -> None:
         self._cells[_UNDER_WAY], self._cells[_CONNECTIONS] = under_way, connections
+
+    def note_settings(self, as_of: float) -> None:
+        self._cells[_SETTINGS_AS_OF] = as_of
 
     def series(self, *name: str) -> tuple[memoryview[float], int]:
         """The cells, and which is the first of this series. One too many for the memory is counted, and not shown."""
@@ -189,7 +199,15 @@ class _Figures(Collector):
         under_way.add_metric((), sum(one.under_way for one in standing))
         connections = GaugeMetricFamily("quanma_connections", "Open connections.")
         connections.add_metric((), sum(one.connections for one in standing))
-        return [requests, seconds, overload, refusals, under_way, connections, *_processes(self._figures)]
+        settings = GaugeMetricFamily(
+            "quanma_settings_as_of_timestamp_seconds",
+            "When the settings in use were last seen to be those of the files, in the worker where that is longest "
+            "ago. It stays behind while newer ones can't be used.",
+        )
+        if as_of := [one.settings_as_of for one in standing if one.settings_as_of]:
+            settings.add_metric((), min(as_of))
+        gauges = [under_way, connections, settings]
+        return [requests, seconds, overload, refusals, *gauges, *_processes(self._figures)]
 
 
 def _buckets(counts: list[float]) -> Iterator[tuple[str, float]]:

@@ -36,8 +36,8 @@ class Places:
         if share != _NOBODY:  # Strangers must not make a merchant's share smaller.
             self._came.pop(share, None)
             self._came[share] = now
-        held = self._held[share]
-        if held >= FOR_EACH_FREE_PLACE * (self._count - len(self)):
+        held = self._held.get(share, 0)
+        if held >= FOR_EACH_FREE_PLACE * (self._count - len(self._share_of)):
             return False
         if held >= self._count // 2 and self._others_come(share, now):
             return False
@@ -59,5 +59,7 @@ class Places:
         self._held[share] += 1
 
     def _others_come(self, share: str, now: float) -> bool:
-        latest = next((at for other, at in reversed(self._came.items()) if other != share), None)
-        return latest is not None and now - latest < OTHERS_SECONDS
+        for other, at in reversed(self._came.items()):
+            if other != share:
+                return now - at < OTHERS_SECONDS
+        return False

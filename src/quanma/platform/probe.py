@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from ..errors import StoreUnavailable
+from ..errors import Misconfigured, StoreUnavailable
 from .pool.contract import CodePool
 from .traces import trace_of
 
@@ -46,7 +46,7 @@ class Probe:
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise
             if self._was_well:  # Once, and not for each who asks.
-                said = str(error) if isinstance(error, StoreUnavailable) else trace_of(error)
+                said = str(error) if isinstance(error, StoreUnavailable | Misconfigured) else trace_of(error)
                 log.error("the store can't answer: %s", said)
             self._was_well, self._well_until = False, 0.0
             return False

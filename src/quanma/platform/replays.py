@@ -28,17 +28,15 @@ class Came(NamedTuple):
 class Replays:
     def __init__(self, nonces: Nonces, *, refuse: bool, began_at: float) -> None:
         self._nonces = nonces
-        self._refuse = refuse
+        self.refuse = refuse
         self._began_at = 0 if nonces.durable else int(began_at)
 
     async def check(self, came: Came, now: float) -> None:
-        """Note a request, where repeats are refused.
+        """Note a request. Called only where repeats are refused.
 
         Raises:
             SignatureInvalid: it came before, or may have come before this process began.
         """
-        if not self._refuse:
-            return
         if came.signed_at < self._began_at:
             raise SignatureInvalid(
                 "the request was signed before this platform began, and may have come before: sign it anew"
@@ -53,7 +51,7 @@ class Replays:
             RequestRefused: the nonce was used with another request.
             PlatformFailed: the first one is under way, or its answer is not kept.
         """
-        if self._refuse:
+        if self.refuse:
             return await work()  # No repeat comes as far as this.
         noted = await self._nonces.note(came.mchid, came.nonce, what, now)
         if noted is None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import os
 import re
 import secrets
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import Misconfigured
+from ..storage.private import replace
 from ..wire import keys
 from . import config
 from .world import write_private
@@ -70,10 +70,7 @@ def _checked(path: Path) -> Path:
 def _append(path: Path, table: str) -> None:
     """The file whole or as it was: whoever reads it meanwhile must not see a part of it."""
     try:
-        temporary = path.with_name(path.name + ".new")
-        temporary.unlink(missing_ok=True)
-        write_private(temporary, path.read_bytes() + b"\n" + table.encode())
-        os.replace(temporary, path)
+        replace(path.resolve(), path.read_bytes() + b"\n" + table.encode())
     except OSError as problem:
         raise Misconfigured(f"{path} can't be written: {problem.strerror}") from None
 
@@ -85,6 +82,6 @@ def _tell(folder: Path, name: str, verifying: Path) -> list[Path]:
         text = settings.read_text("utf-8").rstrip("\n")
         if "[merchant.platform_keys]" in text and "\n[" not in text.rpartition("[merchant.platform_keys]")[2]:
             write_private(settings.parent / verifying.name, verifying.read_bytes())
-            settings.write_text(f'{text}\n"{name}" = "{verifying.name}"\n', "utf-8")
+            replace(settings.resolve(), f'{text}\n"{name}" = "{verifying.name}"\n'.encode())
             told.append(settings)
     return told

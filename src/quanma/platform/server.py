@@ -6,9 +6,13 @@ import asyncio
 import gc
 import ipaddress
 import logging
+import os
 import resource
 import signal
 import socket
+import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,16 +21,17 @@ import uvloop
 from ..errors import Misconfigured
 from . import config, logs
 from .app import App
-from .connection import Connection, Serving
+from .connection import Connection
 from .doorway import BACKLOG, Counts, Doorway
 from .handlers import HANDLERS
 from .http import Application
 from .keyroom import KeyRoom
-from .keywatch import KeyWatch
+from .keywatch import KeyWatch, tell_warnings
 from .metrics import Figures, Metrics
 from .notifier import Notifier
 from .pool import open_pool
 from .pool.contract import Retries
+from .serving import Serving
 from .workers import run_workers
 
 log = logging.getLogger(__name__)
@@ -34,6 +39,8 @@ log = logging.getLogger(__name__)
 DRAIN_SECONDS = 10.0
 DRAIN_IDLE_SECONDS = 1.0
 """How long an open connection may still bring a request while the platform ends: one was perhaps on its way."""
+FORCE_SECONDS = 2.0
+"""How long after the drain the rest may take to end: the notifier, the pool, the loop and its threads."""
 COLLECT_EVERY = 20_000
 """Objects made between two looks for cycles. A request makes few, and hardly any in cycles."""
 
@@ -52,6 +59,7 @@ def serve(
         Misconfigured: a setting, or a key.
         StoreUnavailable: the database can't be used safely.
     """
+    _refuse_known_hashes()
     settings = config.load(config_path)
     folder = config_path.resolve().parent
     url = database or settings.database
@@ -61,6 +69,7 @@ def serve(
     keywatch = KeyWatch(config_path, keyroom)
     retries = Retries(settings.callback_retry_seconds, settings.callback_attempts_max)
     private_callbacks = settings.allow_private_callbacks
+    refused_networks = settings.refused_networks()
     requests_per_second = settings.requests_per_second
     stocks_per_hour = settings.stocks_per_merchant_per_hour
 
@@ -83,9 +92,20 @@ def serve(
             refuse_replays=settings.refuse_replays,
             private_callbacks=private_callbacks,
             explain=settings.explain,
+            refused_networks=refused_networks,
             product_stocks=settings.product_coupon_stocks,
-            beside=[Notifier(pool, keyroom, allow_private=private_callbacks), keywatch],
+            beside=[
+                Notifier(
+                    pool,
+                    keyroom,
+                    allow_private=private_callbacks,
+                    refused_networks=refused_networks,
+                    retry_seconds=retries.seconds,
+                ),
+                keywatch,
+            ],
             metrics=Metrics(figures, place),
+            settings_as_of=lambda: keywatch.as_of,
         )
         run(app, listening, lambda _: ready(), place=(counts, place) if counts else None)
 
@@ -96,6 +116,7 @@ def serve(
         if settings.explain:
             _refuse_strangers(listening)
         logs.begin(settings.log_format)
+        tell_warnings(keyroom, time.time())
         if counts is None:
             work(0, lambda: announce(listening))
         else:
@@ -120,6 +141,16 @@ def bind(host: str, port: int) -> socket.socket:
             f"can't listen on {host}:{port}: {problem.strerror}: name another with --host and --port"
         ) from None
     return listening
+
+
+def _refuse_known_hashes() -> None:
+    """Raises Misconfigured: the hashes of Python's tables are known, so a merchant could choose texts that collide."""
+    seed = "" if sys.flags.ignore_environment else os.environ.get("PYTHONHASHSEED", "")
+    if seed not in ("", "random"):
+        raise Misconfigured(
+            "PYTHONHASHSEED is set, so the order of the tables in memory could be foreseen, and one of them filled in "
+            "a way that makes every look-up slow: unset it, or set it to random"
+        )
 
 
 def _refuse_strangers(listening: socket.socket) -> None:
@@ -153,7 +184,34 @@ def run(
     # Each connection is a file: what the system lets a process raise by itself is raised.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    uvloop.run(_run(app, listening, ready, place))
+    force = Force()
+    try:
+        uvloop.run(_run(app, listening, ready, place, force))
+    finally:
+        force.cancel()
+
+
+class Force:
+    """The end of this process, whatever in it does not end: what was acknowledged is durable, as at a kill -9."""
+
+    def __init__(self) -> None:
+        self._timer: threading.Timer | None = None
+
+    def come_in(self, seconds: float) -> None:
+        """Unless it is cancelled. A later call replaces an earlier one."""
+        self.cancel()
+        self._timer = threading.Timer(seconds, self._come)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    @staticmethod
+    def _come() -> None:
+        log.warning("ended by force: something did not end by itself")
+        os._exit(0)
 
 
 async def _run(
@@ -161,6 +219,7 @@ async def _run(
     listening: socket.socket,
     ready: Callable[[socket.socket], None],
     place: tuple[Counts, int] | None,
+    force: Force,
 ) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(logs.on_loop_error)
@@ -186,6 +245,8 @@ async def _run(
         door.open()
     ready(listening)
     await stopping.wait()
+    told_at = loop.time()
+    force.come_in(DRAIN_SECONDS + FORCE_SECONDS)
     log.info("ending: no new connections are taken, what was asked is answered")
     app.drain()
     serving.drain()
@@ -194,6 +255,7 @@ async def _run(
     if serving.under_way:
         log.warning("ending with %d requests unanswered", len(serving.under_way))
     serving.stop()
+    force.come_in(max(FORCE_SECONDS, DRAIN_SECONDS - (loop.time() - told_at)))
     await app.stop()
     log.info("ended")
 

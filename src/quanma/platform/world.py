@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import Misconfigured
+from ..storage import private
 from ..wire import keys
 
 MCHID_DEFAULT = "1900000001"
@@ -31,7 +32,7 @@ def make_world(folder: Path, *, port: int, mchids: Sequence[str], now: datetime.
     if not 0 <= port <= 65535:
         raise Misconfigured(f"port {port} is not between 0 and 65535")
     for taken in ("platform.toml", "platform", "merchants"):
-        if (folder / taken).exists():
+        if os.path.lexists(folder / taken):
             raise Misconfigured(f"{folder / taken} is there already: a world is never overwritten, name another folder")
     try:
         _write(folder, port, mchids, now)
@@ -90,6 +91,7 @@ database = "sqlite:///quanma.db"
 # warmup_seconds = 60               # how long a new stock is not ready for uploads
 # log_format = "json"               # a line of JSON for each event, instead of text
 # allow_private_callbacks = true    # for tests: callback addresses that are not https or not public
+# refused_callback_networks = ["168.63.129.16/32"]    # events are never posted there, though it is public
 
 public_key_id = "{public_key_id}"
 public_key_private = "platform/public_key_private.pem"
@@ -106,5 +108,5 @@ def _random_key() -> str:
 def write_private(path: Path, content: bytes) -> None:
     """Write a new file that only its owner can read. Raises OSError: it is there already, or can't be made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    with open(private.make(path), "wb") as file:
         file.write(content)

@@ -35,6 +35,18 @@ def origin(text: str) -> str | Wrong:
     return _normal(parts)
 
 
+def is_open(address: str) -> bool:
+    """Whether what is sent to it can be read on the way: http, and not to this machine itself."""
+    parts = urlsplit(address)
+    host = (parts.hostname or "").partition("%")[0]
+    if parts.scheme != "http" or host == "localhost" or host.endswith(".localhost"):
+        return False
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return True
+
+
 def page(text: str) -> str | Wrong:
     """Return the address of a page, `http(s)://host[:port]/path`, host and scheme in their one form."""
     parts = _read(text, ("http", "https"), "http(s)://host[:port]/path")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Misconfigured
+from ..storage.private import OTHERS
 from .shape import path_or_shape, shape
 
 KEY_BYTES_MAX = 256 * 1024
@@ -61,7 +62,7 @@ def refuse_open(path: Path, what: str, otherwise: str) -> None:
     """
     try:
         found = path.stat()
-        if not (mode := stat.S_IMODE(found.st_mode)) & 0o077 or path.is_dir():
+        if not (mode := stat.S_IMODE(found.st_mode)) & OTHERS or path.is_dir():
             return
         fixed = not mode & 0o222 or found.st_uid != os.geteuid() or bool(os.statvfs(path).f_flag & os.ST_RDONLY)
     except (OSError, ValueError):

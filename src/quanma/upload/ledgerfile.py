@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import secrets
 from collections.abc import Generator
 from importlib.resources import files
@@ -14,6 +13,7 @@ from typing import IO
 import apsw
 
 from ..errors import LedgerBusy, LedgerRefused, StoreUnavailable
+from ..storage import private
 
 APPLICATION_ID = 0x716D6C67  # "qmlg"
 VERSION = 1
@@ -30,20 +30,17 @@ def lock(path: Path, *, create: bool) -> IO[bytes]:
     """
     # The ledger itself: SQLite locks byte ranges of it, this is a lock on the whole, and neither sees the other.
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
+        descriptor = private.keep(path, "the codes", create=create)
         held = open(descriptor, "r+b", buffering=0)  # noqa: SIM115  # Open as long as the ledger.
+    except private.NotPrivate as problem:
+        raise LedgerRefused(f"{path} {problem.why}") from None
     except OSError as problem:
         raise LedgerRefused(f"{path} can't be opened: {problem.strerror}: name another with --ledger") from None
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if (mode := os.fstat(descriptor).st_mode & 0o777) & 0o077:
-            raise LedgerRefused(f"{path} has mode {mode:04o}, so others can read the codes: chmod 600 {path}")
     except BlockingIOError:
         held.close()
         raise LedgerBusy(f"{path} is being run by another process: wait for it, or stop it") from None
-    except LedgerRefused:
-        held.close()
-        raise
     return held
 
 

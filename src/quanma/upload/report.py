@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import datetime
 import heapq
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -17,13 +16,15 @@ from typing import IO, NamedTuple
 import msgspec
 
 from ..errors import LedgerRefused
+from ..storage import private as private_file
 from .ledger import AnsweredBatch, Ledger
 from .rows import input_and_row, rows_of
 from .source.columns import CODE_NAMES
 
 REPORT, REJECTED, LEFTOVER = "report.csv", "rejected.jsonl", "leftover.txt"
 FIELDS = ("row", "code", "outcome", "reason", "upload_request_no", "attempts", "evidence", "settled_at")
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""The wide ones begin a formula too in a spreadsheet of East Asia. Source: reported."""
 
 
 class Line(NamedTuple):
@@ -143,8 +144,6 @@ def _time(at: float | None) -> str:
     return "" if at is None else datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="seconds")
 
 
-def private(path: Path) -> IO[str]:
-    """Open a file to write that only its owner can read: it holds codes."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.fchmod(descriptor, 0o600)
-    return open(descriptor, "w", encoding="utf-8", newline="")
+def private(path: Path, *, links: bool = True) -> IO[str]:
+    """Open a new file, in place of an earlier one, that only its owner can read. `links`: see `make_anew`."""
+    return open(private_file.make_anew(path, links=links), "w", encoding="utf-8", newline="")

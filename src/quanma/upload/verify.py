@@ -13,6 +13,7 @@ from typing import NamedTuple
 import apsw
 
 from ..errors import NoAuth, ResourceNotExists
+from ..storage import private
 from .ledger import Ledger
 from .report import lines
 from .target import ListedCode, Sender, StockFacts, Target
@@ -114,11 +115,10 @@ class _There:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / ".quanma-verify.tmp"
-        self._path.unlink(missing_ok=True)
+        private.make_database_anew(self._path)
         self._db = apsw.Connection(str(self._path))
         self._db.execute("PRAGMA journal_mode = off; PRAGMA synchronous = off")
         self._db.execute("CREATE TABLE there (code TEXT PRIMARY KEY, given INTEGER, mine INTEGER) WITHOUT ROWID")
-        self._path.chmod(0o600)
 
     def __len__(self) -> int:
         return int(str(self._db.execute("SELECT count(*) FROM there").get))

@@ -235,6 +235,7 @@ def test_a_full_disk_gets_well_again_without_a_request(
     pool.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_c2_power_loss_at_any_moment_loses_nothing_acknowledged(
     disk: Disk, opened: Opened, tmp_path: Path, seed: int

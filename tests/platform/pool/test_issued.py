@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +11,7 @@ from quanma.platform.pool.issued import Issued
 USERS = st.sampled_from([f"o{number}" for number in range(12)])
 
 
+@pytest.mark.slow
 @given(first=st.lists(USERS, max_size=40), later=st.lists(USERS, max_size=40))
 def test_a_users_coupons_are_named_and_only_those_of_users_with_the_same_hash(
     first: list[str], later: list[str]

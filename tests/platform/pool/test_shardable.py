@@ -18,6 +18,8 @@ from quanma.platform.pool.postgres import schema
 
 PACKAGE = Path(schema.__file__).parent
 ACROSS = {  # Start of the statement: why it may look at more than one stock. None is on a request's path.
+    "SELECT c.mchid, c.notify_url FROM callback c CROSS JOIN": "the outbox looks for merchants with due events",
+    "SELECT DISTINCT mchid FROM event": "the same, where the tables are spread over nodes",
     "SELECT DISTINCT stock_id FROM ( (SELECT stock_id FROM event": "the outbox looks for stocks with due events",
 }
 MODULES = {  # Module: why its statements are not a request's.

@@ -136,7 +136,7 @@ class ShelfModel(RuleBasedStateMachine):
 
 
 ShelfModel.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
-TestShelfAgainstItsModel = ShelfModel.TestCase
+TestShelfAgainstItsModel = pytest.mark.slow(ShelfModel.TestCase)
 
 
 def shelf_of(codes: list[str]) -> Shelf:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +41,7 @@ class Stored:
         return self.moves.get(slot, slot + self.extents[first])
 
 
+@pytest.mark.slow
 @given(st.lists(st.one_of(st.integers(1, 12), st.tuples(st.integers(0, 5), st.integers(0, 5))), max_size=30))
 def test_every_position_is_drawn_once_and_the_rest_stays(steps: list[int | tuple[int, int]]) -> None:
     stored = Stored()

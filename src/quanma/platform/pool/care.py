@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import IO
 
 from ...errors import Misconfigured
+from ...storage import private
 from ...wire.times import rfc3339
 from . import file_of, ground, is_postgres
 from .house import House, Reading, Sum, differences, sums_of, write
@@ -54,6 +55,16 @@ def standing(url: str, folder: Path) -> Standing:
     return found
 
 
+def fence(url: str, folder: Path, now: int) -> None:
+    """Let a pool give nothing out until it is reconciled. A SQLite pool must be stopped; a PostgreSQL one may run."""
+    why = f"it was declared a copy at {rfc3339(now)}, and may lack coupons"
+    if (path := file_of(url, folder)) is not None:
+        with sqlite_reconcile.stopped(path) as pool:
+            pool.fence(why)
+    else:
+        asyncio.run(_postgres(url).fence(url, why))
+
+
 def reconcile(
     url: str,
     folder: Path,
@@ -71,7 +82,8 @@ def reconcile(
     if (path := file_of(url, folder)) is not None:
         with sqlite_reconcile.stopped(path) as pool:
             return pool.reconcile(issued, now, accept_short=accept_short, dry_run=dry_run)
-    done: Decision = asyncio.run(_postgres(url).reconcile(url, issued, now, accept_short=accept_short, dry_run=dry_run))
+    work = _postgres(url).reconcile(url, folder, issued, now, accept_short=accept_short, dry_run=dry_run)
+    done: Decision = asyncio.run(work)
     return done
 
 
@@ -84,7 +96,7 @@ def export(url: str, folder: Path, to: Path, now: int) -> list[Sum]:
     """
     if (path := file_of(url, folder)) is not None and not path.exists():
         raise Misconfigured(f"there is no {path}: name the pool with --database")
-    if to.exists():
+    if os.path.lexists(to):
         raise Misconfigured(f"{to} is there already, and an export replaces nothing: name another file")
     return asyncio.run(_exported(url, folder, to, now))
 
@@ -125,7 +137,7 @@ async def _taken_in(url: str, folder: Path, source: Path) -> tuple[list[Sum], li
 @contextlib.contextmanager
 def _private(path: Path) -> Generator[IO[bytes], None, None]:
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        descriptor = private.make_anew(path)
     except OSError as problem:
         raise Misconfigured(f"{path} can't be written: {problem.strerror}") from None
     try:

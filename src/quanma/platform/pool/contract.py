@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from ...api.couponcodes import (
@@ -77,6 +78,13 @@ class Retries(NamedTuple):
 RETRIES = Retries()
 STOCKS_PER_MERCHANT = 10_000
 """How many stocks a merchant may create. The platform publishes no maximum; this is our choice, and a setting."""
+
+
+class Waiting(NamedTuple):
+    """A merchant with events that are due, and where they are to be posted."""
+
+    mchid: str
+    notify_url: str
 
 
 class DueEvent(NamedTuple):
@@ -258,8 +266,20 @@ class CodePool(Protocol):
         """Return what the caller has set. Raises ResourceNotExists: nothing."""
         ...
 
-    async def take_due_events(self, now: int, limit: int) -> list[DueEvent]:
-        """Take events to be delivered. Each is due again `Retries.seconds` later, whatever becomes of the taker."""
+    async def merchants_waiting(self, now: int) -> list[Waiting]:
+        """Return the merchants that have events due, in no order. What it costs does not grow with their events."""
+        ...
+
+    async def take_due_events(self, now: int, limit: int, shares: Mapping[str, int] | None = None) -> list[DueEvent]:
+        """Take events to be delivered. Each is due again `Retries.seconds` later, whatever becomes of the taker.
+
+        At most so many in all, and of each merchant as many as `shares` says, the longest due first. Without shares,
+        of whoever has some.
+        """
+        ...
+
+    async def event_not_tried(self, event: DueEvent, now: int) -> None:
+        """Note that an event was taken and nothing was tried: it is due at once, and the attempt does not count."""
         ...
 
     async def event_delivered(self, event: DueEvent, now: int) -> None:

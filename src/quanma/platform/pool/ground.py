@@ -9,13 +9,13 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import stat
 from pathlib import Path
 from typing import IO
 
 import apsw
 
 from ...errors import StoreUnavailable
+from ...storage import private
 
 _NETWORK = (
     "nfs",
@@ -45,7 +45,7 @@ def lock(path: Path) -> IO[bytes]:
     # A file of its own: closing any descriptor of the database itself would drop SQLite's locks.
     lock_path = path.with_name(path.name + ".lock")
     try:
-        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = private.keep(lock_path, "it")
         held = open(descriptor, "r+b", buffering=0)  # noqa: SIM115  # Open as long as the pool.
     except OSError as problem:
         raise StoreUnavailable(
@@ -103,12 +103,11 @@ def check_file_system(path: Path, mounts: str | None = None) -> None:
 def make_private(path: Path) -> None:
     """Make the file, if it is not there, for its owner alone. Raises StoreUnavailable: others can read it."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        mode = stat.S_IMODE(path.stat().st_mode)
+        os.close(private.keep(path, "codes and users", links=True))
+    except private.NotPrivate as problem:
+        raise StoreUnavailable(f"{path} {problem.why}") from None
     except OSError as problem:
         raise StoreUnavailable(f"{path} can't be opened: {problem.strerror}: correct the folder or its mode") from None
-    if mode & 0o077:
-        raise StoreUnavailable(f"{path} has mode {mode:04o}, so others can read codes and users: chmod 600 {path}")
 
 
 def settle(db: apsw.Connection) -> None:

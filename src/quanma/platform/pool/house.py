@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
@@ -18,6 +19,14 @@ import zstandard
 from ...errors import SourceUnreadable
 
 VERSION = 1
+LINE_BYTES_MAX = 16 * 1024 * 1024
+"""Of a record. A request, the largest part of one, has 1 MiB at most; in JSON it may have three times as many."""
+SUM_BYTES_MAX = 256
+WINDOW_BYTES_MAX = 8 * 1024 * 1024
+"""How far back a packed file may refer, and so how much memory it takes. Ours refer 2 MiB back."""
+RATIO_MAX = 500
+RATIO_FROM_BYTES = 64 * 1024 * 1024
+"""A larger one that is packed more tightly is not ours: 10 to 60 times is usual."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="is"):
@@ -216,6 +225,9 @@ class Sums:
         digest = hashlib.blake2b(line, digest_size=8).digest()
         sums[2] = (sums[2] + int.from_bytes(digest)) % 2**63
 
+    def __len__(self) -> int:
+        return len(self._sums)
+
     def all(self) -> list[Sum]:
         return [Sum(*key, *sums) for key, sums in sorted(self._sums.items())]
 
@@ -291,7 +303,7 @@ class Reading:
         running = Sums()
         try:
             with self._path.open("rb") as file:
-                lines = io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file), 2**20)
+                lines = self._lines(file, running)
                 head, ended = _decode(next(lines, b"")), False
                 if not isinstance(head, _Head):
                     raise ValueError("it has no head")
@@ -310,8 +322,22 @@ class Reading:
                     raise ValueError("it is cut off")
                 if running.all() != self.sums:
                     raise ValueError("its records are not those that were written")
-        except (OSError, ValueError, zstandard.ZstdError) as problem:
+        except (OSError, ValueError, RecursionError, zstandard.ZstdError) as problem:
             raise SourceUnreadable(f"{self._path} can't be read: {problem}: nothing was imported") from None
+
+    def _lines(self, file: IO[bytes], running: Sums) -> Iterator[bytes]:
+        """Raises ValueError: the file would unpack to more than our own ever do."""
+        unpacking = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES_MAX)
+        unpacked = io.BufferedReader(unpacking.stream_reader(file), 2**20)
+        packed_bytes, unpacked_bytes = os.fstat(file.fileno()).st_size, 0
+        # The end tells the sums of what came before it.
+        while line := unpacked.readline(limit := LINE_BYTES_MAX + SUM_BYTES_MAX * len(running)):
+            if len(line) == limit:
+                raise ValueError(f"a line of it is longer than {limit:,} bytes")
+            unpacked_bytes += len(line)
+            if unpacked_bytes > RATIO_FROM_BYTES and unpacked_bytes > RATIO_MAX * packed_bytes:
+                raise ValueError(f"it unpacks to more than {RATIO_MAX:,} times its size")
+            yield line
 
 
 async def sums_of(records: AsyncIterator[AnyRecord]) -> list[Sum]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import stat
 import struct
 import time
 import zlib
@@ -29,8 +28,10 @@ from typing import NamedTuple
 import msgspec
 
 from ...errors import StoreUnavailable
+from ...storage import private
 
 SYNC_SECONDS = 1.0
+_HOLDS = "or change what was given out last"
 _MAGIC = b"quanma\x02m"
 _FORMAT = struct.Struct("<8s16sQQQ16sQ16sQ16sQ224s")
 _MAGIC_1 = b"quanma\x01m"
@@ -101,21 +102,17 @@ class MarkFile:
     def read(self) -> Mark | None:
         """Raises MarkDamaged; StoreUnavailable: it can't be read, or others can write or read it."""
         try:
-            # Without waiting: something else may stand there.
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            # It may be on another disk: a link of ours is followed.
+            descriptor = private.read(self.path, _HOLDS, links=True)
         except FileNotFoundError:
             return None
+        except private.NotPrivate as problem:
+            raise StoreUnavailable(f"{self.path} {problem.why}") from None
         except OSError as problem:
+            if problem.errno == errno.ENXIO:
+                raise StoreUnavailable(f"{self.path} is no file: remove it, and run `quanma reconcile`") from None
             raise StoreUnavailable(f"{self.path} can't be read: {problem.strerror}: correct its mode") from None
         try:
-            mode = os.fstat(descriptor).st_mode
-            if not stat.S_ISREG(mode):
-                raise StoreUnavailable(f"{self.path} is no file: remove it, and run `quanma reconcile`")
-            if mode & 0o077:
-                raise StoreUnavailable(
-                    f"{self.path} has mode {stat.S_IMODE(mode):04o}, so others can change or read what was given out "
-                    f"last: chmod 600 {self.path}"
-                )
             return _read(os.pread(descriptor, _BYTES + 1, 0))
         except OSError as problem:
             raise StoreUnavailable(f"{self.path} can't be read: {problem.strerror}: look at its disk") from None
@@ -126,11 +123,10 @@ class MarkFile:
         """Write a mark in place of any other, durably. Raises StoreUnavailable: the folder does not let us."""
         self.close()
         try:
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._descriptor = private.keep(self.path, _HOLDS, links=True)
             # In this order: killed in between, there is one of the two marks.
             os.pwrite(self._descriptor, _packed(mark), 0)
             os.ftruncate(self._descriptor, _BYTES)
-            os.fchmod(self._descriptor, 0o600)
             os.fsync(self._descriptor)
             folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
             try:
@@ -144,7 +140,7 @@ class MarkFile:
         """Before something is done that must be marked. Raises StoreUnavailable."""
         try:
             # Where there was none, an empty one is damaged, which is a fence as well.
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            os.close(private.keep(self.path, _HOLDS, links=True))
         except OSError as problem:
             raise StoreUnavailable(_unwritable(self.path, problem)) from None
 

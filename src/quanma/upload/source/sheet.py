@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import warnings
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from ...errors import SourceUnreadable
+from .archive import look_into
 from .block import ROWS_PER_BLOCK, Block
 from .columns import Column, choose
 from .content import Content
@@ -82,34 +83,40 @@ def open_sheet(path: str, sheet: str | None, *, column: str | None, trim: bool) 
 
 
 _SAMPLE_ROWS: Final = 100
+ROWS_MAX: Final = 1_048_576
+"""Of a sheet. Source: documented, as a limit of Excel."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def _opened(name: str, path: str) -> Generator[Workbook]:
     from openpyxl import load_workbook  # Here: it takes longer to import than all else together.
 
-    try:
-        with warnings.catch_warnings():
-            # It warns of styles and extensions that it drops; we only read values.
-            warnings.simplefilter("ignore")
-            # data_only: the text that a formula has come to, not the formula.
-            workbook = load_workbook(path, read_only=True, data_only=True)
-    # It raises whatever its zip and XML readers do.
-    except Exception as cause:
-        raise SourceUnreadable(
-            f"{name} is no readable .xlsx workbook ({cause}); save it as .xlsx without a password"
-        ) from cause
-    try:
+    with contextlib.ExitStack() as opened:
+        try:
+            # What was looked at is what is read, whatever comes to stand at the path.
+            file = opened.enter_context(open(path, "rb"))
+            look_into(name, file)
+            with warnings.catch_warnings():
+                # It warns of styles and extensions that it drops; we only read values.
+                warnings.simplefilter("ignore")
+                # data_only: the text that a formula has come to, not the formula. keep_links: of other workbooks.
+                workbook = load_workbook(file, read_only=True, data_only=True, keep_links=False)
+        except SourceUnreadable:
+            raise
+        # It raises whatever its zip and XML readers do.
+        except Exception as cause:
+            raise SourceUnreadable(
+                f"{name} is no readable .xlsx workbook ({cause}); save it as .xlsx without a password"
+            ) from cause
+        opened.callback(workbook.close)
         yield workbook
-    finally:
-        workbook.close()
 
 
 def _table(name: str, workbook: Workbook, sheet: str) -> Iterator[tuple[object, ...]]:
     worksheet = workbook[sheet]
     # The size that the file claims can be a million empty rows of 16,384 cells.
     worksheet.reset_dimensions()
-    rows = worksheet.iter_rows(values_only=True)
+    rows, rows_read = worksheet.iter_rows(values_only=True), 0
     while True:
         try:
             cells = next(rows, None)
@@ -117,6 +124,9 @@ def _table(name: str, workbook: Workbook, sheet: str) -> Iterator[tuple[object, 
             raise SourceUnreadable(f"{name}: sheet '{sheet}' is damaged: {cause}") from cause
         if cells is None:
             return
+        rows_read += 1
+        if rows_read > ROWS_MAX:  # A row may claim any number, and all before it are given as empty ones.
+            raise SourceUnreadable(f"{name}: sheet '{sheet}' is damaged: a row has a number above {ROWS_MAX:,}")
         yield cells
 
 

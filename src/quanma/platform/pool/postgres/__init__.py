@@ -9,7 +9,7 @@ that breaks is no answer: the group is done again over a new one, and each numbe
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,7 +56,7 @@ from ....errors import ResourceNotExists
 from ...life import CouponFacts
 from ...rules import Product
 from .. import answers
-from ..contract import RETRIES, STOCKS_PER_MERCHANT, CallbackAddress, DueEvent, EventState, Issue, Retries
+from ..contract import RETRIES, STOCKS_PER_MERCHANT, CallbackAddress, DueEvent, EventState, Issue, Retries, Waiting
 from ..nonces import Nonces
 from . import codes, coupons, outbox, stocks, subsidies
 from .epochs import Seen
@@ -253,8 +253,14 @@ class PostgresPool:
     async def callback(self, caller: str, mchid: str) -> CallbackAddress:
         return await self._link.call(lambda open_: outbox.callback(open_, caller, mchid))
 
-    async def take_due_events(self, now: int, limit: int) -> list[DueEvent]:
-        return await outbox.take_due(self._link, now, limit, self._retries.seconds)
+    async def merchants_waiting(self, now: int) -> list[Waiting]:
+        return await outbox.waiting(self._link, now, self._retries.seconds)
+
+    async def take_due_events(self, now: int, limit: int, shares: Mapping[str, int] | None = None) -> list[DueEvent]:
+        return await outbox.take_due(self._link, now, limit, shares, self._retries.seconds)
+
+    async def event_not_tried(self, event: DueEvent, now: int) -> None:
+        await self._link.call(lambda open_: outbox.not_tried(open_, event, now), writes=True)
 
     async def event_delivered(self, event: DueEvent, now: int) -> None:
         await self._link.call(lambda open_: outbox.delivered(open_, event, now), writes=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import asyncpg
@@ -15,11 +15,12 @@ from .. import reconciling
 from ..issued_codes import IssuedFile
 from ..reconciling import Decision, Fate, Pair
 from ..standing import Standing
-from . import schema
+from . import between, schema
 from .address import addresses_of
-from .link import CONNECT_SECONDS, Connection
+from .epochs import lineage, until_hosts_have_spoken
+from .link import Connection, cause_of
 from .missing import lacking, missing_marks, note_missing, told
-from .session import begin_session
+from .session import NO_SESSION, begin_session, look_closely
 from .turn import stock_of
 from .witness import FOLDER as WITNESS
 from .witness import Witness
@@ -66,12 +67,8 @@ async def standing(url: str, folder: Path) -> Standing:
 
 async def _compare(connection: Connection, folder: Path) -> None:
     """Compare the pool with this host's witness, if it has one: what is missing is noted, and fences the pool."""
-    pool_id = await schema.pool_id(connection)
-    if not pool_id or not (folder / WITNESS / pool_id).is_dir():
-        return
-    witness = Witness(folder, pool_id)
-    try:
-        if witness.host.history != await schema.history(connection):
+    with _witness(folder, await schema.pool_id(connection)) as witness:
+        if witness is None or witness.host.history != await schema.history(connection):
             return  # It was reconciled since, or goes back to before an earlier time that it was.
         many_nodes = await schema.has_many_nodes(connection)
         if missing := await missing_marks(connection, witness, witness.host.history, many_nodes=many_nodes):
@@ -79,47 +76,84 @@ async def _compare(connection: Connection, folder: Path) -> None:
                 if await schema.fence(connection) is None:
                     await schema.raise_fence(connection, told(missing))
                 await note_missing(connection, witness, missing)
-    finally:
-        witness.close()
 
 
-async def reconcile(
-    url: str, issued: IssuedFile | None, now: int, *, accept_short: int | None, dry_run: bool
-) -> Decision:
-    """Take codes that were given out elsewhere out of the pool, then lift the fence: all of it, or nothing."""
+@contextlib.contextmanager
+def _witness(folder: Path, pool_id: str | None) -> Generator[Witness | None, None, None]:
+    """This host's, if it has one of the pool."""
+    if not pool_id or not (folder / WITNESS / pool_id).is_dir():
+        yield None
+        return
+    with contextlib.closing(Witness(folder, pool_id)) as witness:
+        yield witness
+
+
+async def fence(url: str, why: str) -> None:
     async with connected(url) as connection:
         await schema.check(connection)
         async with connection.transaction():
-            fenced = await schema.fence(connection) is not None
-            lacks = await lacking(connection) if fenced else reconciling.NOT_KNOWN
-            codes: dict[str, list[str]] = defaultdict(list)
-            for stock_id, coupon_code in sorted(reconciling.pairs(issued, lacks)):
-                codes[stock_id].append(coupon_code)
-            stocks = {str(stock_id) for (stock_id,) in await connection.fetch("SELECT stock_id FROM stock")}
-            fates: dict[Pair, Fate] = {}
-            positions: dict[Pair, int] = {}
-            for stock_id, of_stock in codes.items():
-                if stock_id not in stocks:
-                    fates.update(((stock_id, coupon_code), Fate.NO_STOCK) for coupon_code in of_stock)
-                    continue
-                # As a turn of the stock: none comes between.
-                await connection.fetchval("SELECT 1 FROM turn WHERE stock_id = $1 FOR UPDATE", stock_id)
-                facts = await stock_of(connection, stock_id)
-                for coupon_code, position, given, barred in await connection.fetch(_FATES, stock_id, of_stock):
-                    absent = Fate.ABSENT if facts.takes_uploads else Fate.OPEN
-                    free = Fate.FREE if position is not None else Fate.KEPT_OUT if barred else absent
-                    fates[stock_id, coupon_code] = Fate.GIVEN if given else free
-                    if position is not None:
-                        positions[stock_id, coupon_code] = int(position)
-            decision = reconciling.decide(issued, lacks, fates, stocks, fenced=fenced, accept_short=accept_short)
-            if decision.refused or dry_run:
-                return decision
-            for stock_id in codes:
-                if stock_id in stocks:
-                    await _take_out(connection, stock_id, decision, positions, now)
-            if fenced:
-                await schema.lift_fence(connection)
+            if await schema.fence(connection) is None:
+                await schema.raise_fence(connection, why)
+
+
+async def reconcile(
+    url: str, folder: Path, issued: IssuedFile | None, now: int, *, accept_short: int | None, dry_run: bool
+) -> Decision:
+    """Take codes that were given out elsewhere out of the pool, then lift the fence: all of it, or nothing.
+
+    Raises:
+        StoreUnavailable: a host that serves the pool has not said yet what it knows to be missing.
+    """
+    async with connected(url) as connection:
+        await schema.check(connection)
+        if await schema.fence(connection) is not None:
+            await until_hosts_have_spoken(connection)
+        decision = await _reconciled(connection, issued, now, accept_short=accept_short, dry_run=dry_run)
+        if not decision.refused and not dry_run:
+            # Also where no host of it serves: a copy of before is known for one, though nothing was drawn since.
+            with _witness(folder, await schema.pool_id(connection)) as witness:
+                history = await schema.history(connection)
+                if witness is not None and 0 < lineage(witness.host.history) < lineage(history):
+                    witness.change_host(history=history)
+        return decision
+
+
+async def _reconciled(
+    connection: Connection, issued: IssuedFile | None, now: int, *, accept_short: int | None, dry_run: bool
+) -> Decision:
+    async with connection.transaction():
+        # From here on, nobody notes that anything more is missing.
+        await connection.fetchval("SELECT 1 FROM about WHERE name = 'fenced' FOR UPDATE")
+        fenced = await schema.fence(connection) is not None
+        lacks = await lacking(connection) if fenced else reconciling.NOT_KNOWN
+        codes: dict[str, list[str]] = defaultdict(list)
+        for stock_id, coupon_code in sorted(reconciling.pairs(issued, lacks)):
+            codes[stock_id].append(coupon_code)
+        stocks = {str(stock_id) for (stock_id,) in await connection.fetch("SELECT stock_id FROM stock")}
+        fates: dict[Pair, Fate] = {}
+        positions: dict[Pair, int] = {}
+        for stock_id, of_stock in codes.items():
+            if stock_id not in stocks:
+                fates.update(((stock_id, coupon_code), Fate.NO_STOCK) for coupon_code in of_stock)
+                continue
+            # As a turn of the stock: none comes between.
+            await connection.fetchval("SELECT 1 FROM turn WHERE stock_id = $1 FOR UPDATE", stock_id)
+            facts = await stock_of(connection, stock_id)
+            for coupon_code, position, given, barred in await connection.fetch(_FATES, stock_id, of_stock):
+                absent = Fate.ABSENT if facts.takes_uploads else Fate.OPEN
+                free = Fate.FREE if position is not None else Fate.KEPT_OUT if barred else absent
+                fates[stock_id, coupon_code] = Fate.GIVEN if given else free
+                if position is not None:
+                    positions[stock_id, coupon_code] = int(position)
+        decision = reconciling.decide(issued, lacks, fates, stocks, fenced=fenced, accept_short=accept_short)
+        if decision.refused or dry_run:
             return decision
+        for stock_id in codes:
+            if stock_id in stocks:
+                await _take_out(connection, stock_id, decision, positions, now)
+        if fenced:
+            await schema.lift_fence(connection)
+        return decision
 
 
 async def _take_out(
@@ -169,16 +203,19 @@ async def connected(url: str) -> AsyncGenerator[Connection, None]:
     problem: BaseException = OSError()
     for address in addresses_of(url):
         try:
-            connection = await begin_session(address, CONNECT_SECONDS, None)
+            connection = await begin_session(address, None)
             break
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failed:
+        except NO_SESSION as failed:
             problem = failed
     else:
-        raise Misconfigured(f"the database can't be reached ({type(problem).__name__}): correct the URL") from None
+        raise Misconfigured(f"the database can't be reached ({cause_of(problem)}): correct the URL") from None
     try:
-        # A step may take long, and what it reads is all of a table.
-        await connection.execute("SET statement_timeout = 0; SET enable_seqscan = on")
-        yield connection
+        with between.told():
+            if connection.is_led:
+                await look_closely(connection, address)
+            # A step may take long, and what it reads is all of a table.
+            await connection.execute("SET statement_timeout = 0; SET enable_seqscan = on")
+            yield connection
     except asyncpg.PostgresError as failed:
         raise StoreUnavailable(f"the database refused ({type(failed).__name__}: {failed})") from None
     finally:

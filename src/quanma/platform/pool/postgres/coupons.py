@@ -97,6 +97,8 @@ async def send(turn: Turn, asks: Sequence[Asked[Issue]]) -> list[CouponFacts | Q
         turn.gave(coupons)
         if turn.notifies:
             await outbox.add(turn, coupons)
+    elif repeated := [outcome for outcome in outcomes if isinstance(outcome, CouponFacts)]:
+        await turn.gave_before(max(repeated, key=lambda coupon: coupon.coupon_id))
     return outcomes
 
 

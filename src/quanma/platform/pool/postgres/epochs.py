@@ -18,11 +18,12 @@ import logging
 import socket
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
 from ....errors import StoreUnavailable
 from ...traces import trace_of
+from .between import WHERE, check_where
 from .missing import missing_marks, note_missing, told
 from .witness import Host, Mark, Witness
 
@@ -33,6 +34,13 @@ log = logging.getLogger(__name__)
 BEAT_SECONDS = 1.0
 LEASE_SECONDS = 10
 """From a host's last beat on. Longer than a transaction may stand idle: what a paused host began is over by then."""
+WORD_SECONDS = 5
+"""For a host whose lease is over, as the database has it, to say that it lives all the same: in a copy of long ago, and
+after an outage, every lease is over. A living host sees a new epoch with its next beat."""
+REMEMBERED_SECONDS = 60
+"""A host that has not renewed its lease for so long is forgotten: what follows proves all that it did."""
+SPOKE_UNDER_FENCE = "fenced"
+"""What a host has confirmed that has noted what it knows to be missing: no epoch."""
 COMMIT_OVERDUE_SECONDS = 3.0
 """A beat that takes longer: nothing can be committed."""
 
@@ -46,6 +54,8 @@ SEEN = (
 """What is read of the epoch, from `epoch e`: the fields of Seen."""
 IDENTITY = "e.tableoid::bigint || '.' || e.xmin::text"
 """Other where the row was loaded anew, be it the same. On Citus each node has a copy, and each another identity."""
+
+_POLL_SECONDS = 0.1
 
 
 class Seen(NamedTuple):
@@ -107,8 +117,9 @@ class Epochs:
         self._waits = False
         self._proving: asyncio.Task[None] | None = None
         self._proving_next: asyncio.Task[None] | None = None
-        self._has_told_fence = False
-        self._has_noted_missing = False
+        self._told_in: str | None = None
+        self._noted_in: str | None = None
+        """In which history of this host's a fence was told, and what is missing noted."""
         self._settling: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
         self._loop_task: asyncio.Task[None] | None = None
@@ -123,7 +134,8 @@ class Epochs:
         if not seen.is_settled or seen.server != server or seen.epoch != self._witness.host.epoch:
             raise Unconfirmed
         if (seen.beat or 0) < known_beat:
-            raise Unconfirmed(seen.key)
+            # A host that starts may have been forgotten since; one that serves has not.
+            raise Unconfirmed(seen.key if self._has_begun or seen.beat is not None else None)
 
     async def enter(self, connection: Connection) -> Seen:
         """As a turn does, for what is no stock's turn. Raises Unconfirmed."""
@@ -145,7 +157,7 @@ class Epochs:
         """
         self._went_back_in = went_back_in or self._went_back_in
         if self._settling is None or self._settling.done():
-            self._settling = asyncio.create_task(self._settle())
+            self._settling = _started(self._settle())
         await _within(
             self._settling, seconds, "the database was started anew or restored: every host is asked what it knows"
         )
@@ -153,12 +165,13 @@ class Epochs:
     async def beat(self, seconds: float = COMMIT_OVERDUE_SECONDS) -> None:
         """Renew this host's lease, which takes a COMMIT. Raises StoreUnavailable: it takes longer."""
         if self._beating is None or self._beating.done():
-            self._beating = asyncio.create_task(self._beat())
+            self._beating = _started(self._beat())
         await _within(self._beating, seconds, "nothing can be committed: does PostgreSQL wait for a standby?")
 
     async def check_commits(self) -> None:
         """Raises StoreUnavailable: nothing can be committed."""
-        if time.monotonic_ns() - self._witness.host.renewed_at > 2 * BEAT_SECONDS * 1e9:
+        # The clock begins anew with the machine.
+        if not 0 <= time.monotonic_ns() - self._witness.host.renewed_at <= 2 * BEAT_SECONDS * 1e9:
             await self.beat()
 
     async def close(self) -> None:
@@ -215,6 +228,9 @@ class Epochs:
                 done = await connection.execute(
                     "UPDATE host SET beat = $2, beat_at = now() WHERE host_id = $1", self._witness.host.host_id, beat
                 )
+                await connection.execute(
+                    "DELETE FROM host WHERE beat_at < now() - make_interval(secs => $1::integer)", REMEMBERED_SECONDS
+                )
             if done == "UPDATE 1":
                 self._witness.change_host(beat=beat, renewed_at=time.monotonic_ns())
                 await asyncio.to_thread(self._witness.sync)
@@ -250,7 +266,7 @@ class Epochs:
         if not self._waits:
             return
         if self._proving_next is None:
-            self._proving_next = asyncio.create_task(self._prove_next(self._proving))
+            self._proving_next = _started(self._prove_next(self._proving))
         await _within(self._proving_next, seconds, "nothing can be committed: does PostgreSQL wait for a standby?")
 
     async def _prove_next(self, before: asyncio.Task[None] | None) -> None:
@@ -261,10 +277,14 @@ class Epochs:
             await self.prove(connection)
 
     async def _look(self, connection: Connection) -> Seen:
+        # On Citus the epoch is read from any node, where our session is another.
+        where = "'', 'off'" if self._many_nodes else WHERE
         row = await connection.fetchrow(
-            f"SELECT {SEEN.format(identity=self.identity, host='$1')} FROM epoch e", self._witness.host.host_id
+            f"SELECT {SEEN.format(identity=self.identity, host='$1')}, {where} FROM epoch e", self._witness.host.host_id
         )
-        seen = Seen(*row)
+        if not self._many_nodes:
+            check_where(connection, *row[SEEN_FIELDS:])
+        seen = Seen(*row[:SEEN_FIELDS])
         self._waits = seen.waits
         return seen
 
@@ -281,12 +301,14 @@ class Epochs:
                     host.host_id,
                     LEASE_SECONDS,
                 )
+                # It may have slept through a restore that others have settled. So it looks for all of its marks. No
+                # epoch begins, in which others would be asked: one that was killed shortly before would not answer.
                 was_away = not self._has_begun and (own is None or own[1]) and not self._witness.others_serve()
                 self._has_begun = True
                 is_older = seen.key == self._went_back_in or _went_back(seen, host)
-                if was_away or seen.server != connection.server or is_older:
+                if seen.server != connection.server or is_older:
                     await self._begin(connection, seen)
-                elif own is None or own[0] != seen.key or host.epoch != seen.epoch:
+                elif was_away or own is None or own[0] != seen.key or host.epoch != seen.epoch:
                     await self._confirm(connection, seen, None if own is None else own[2])
                 elif not (silent := await self._silent(connection, seen)):
                     await connection.execute(
@@ -327,8 +349,8 @@ class Epochs:
         is_reconciled = seen.number >= before.epoch_number and lineage(seen.history) > lineage(before.history)
         if before.history and not is_reconciled:
             missing = await missing_marks(connection, self._witness, before.history, many_nodes=self._many_nodes)
-            if missing:
-                await self._fence(connection, seen, told(missing), missing)
+            if missing or seen.history != before.history:
+                await self._fence(connection, seen, told(missing) if missing else _UNRECONCILED, missing)
                 return
         beat = max(seen.beat or 0, before.beat) + 1
         async with self._transaction(connection):
@@ -346,15 +368,20 @@ class Epochs:
         self._witness.change_host(beat=beat, history=seen.history, renewed_at=time.monotonic_ns())
 
     async def _silent(self, connection: Connection, seen: Seen) -> list[tuple[str, bool]]:
-        """Hosts that must confirm and have not: their names, and whether they had their time."""
+        """Hosts that must confirm and have not: their names, and whether they had their time.
+
+        One whose lease was over when the epoch began has a few seconds to say that it lives.
+        """
         rows = await connection.fetch(
             "SELECT h.name, now() > e.began_at + make_interval(secs => $2::integer)"
             " FROM host h, epoch e WHERE h.confirmed <> $1"
-            " AND h.beat_at > e.began_at - make_interval(secs => $2::integer)"
+            " AND (h.beat_at > e.began_at - make_interval(secs => $2::integer)"
+            " OR now() < e.began_at + make_interval(secs => $3::integer))"
             " AND NOT EXISTS (SELECT 1 FROM host g WHERE g.confirmed = $1"
             " AND g.proven_at > h.beat_at + make_interval(secs => $2::integer))",
             seen.key,
             LEASE_SECONDS,
+            WORD_SECONDS,
         )
         return [(str(name), bool(is_late)) for name, is_late in rows]
 
@@ -371,27 +398,48 @@ class Epochs:
         """In a transaction of its own, for all hosts."""
         async with self._transaction(connection):
             await connection.execute("INSERT INTO about VALUES ('fenced', $1) ON CONFLICT (name) DO NOTHING", why)
-            await note_missing(connection, self._witness, missing)
+            await self._note_missing(connection, missing)
         self.tell_fence(why)
+        self._noted_in = self._witness.host.history
 
     def tell_fence(self, why: str) -> None:
-        """In the log, once."""
-        if not self._has_told_fence:
-            self._has_told_fence = True
+        """In the log, once: with each fence that is lifted, another history begins."""
+        if self._told_in != (history := self._witness.host.history):
+            self._told_in = history
             log.critical("nothing is given out: %s: run `quanma reconcile`", why)
-
-    def fence_is_lifted(self) -> None:
-        self._has_told_fence = self._has_noted_missing = False
 
     async def _under_fence(self, connection: Connection, seen: Seen) -> None:
         """Tell of it, and note, once, what this host knows to be missing, for whoever reconciles."""
         self.tell_fence(str(await connection.fetchval("SELECT value FROM about WHERE name = 'fenced'")))
-        if self._has_noted_missing:
+        history = self._witness.host.history
+        if self._noted_in == history:
             return
-        if (history := self._witness.host.history) and history == seen.history:
+        missing: list[tuple[str, Mark]] = []
+        if history and lineage(seen.history) <= lineage(history):
             missing = await missing_marks(connection, self._witness, history, many_nodes=self._many_nodes)
-            await note_missing(connection, self._witness, missing)
-        self._has_noted_missing = True
+        async with self._transaction(connection):
+            # Whoever lifts the fence has its row, and has read what is noted.
+            if await connection.fetchval("SELECT 1 FROM about WHERE name = 'fenced' FOR UPDATE"):
+                await self._note_missing(connection, missing)
+        self._noted_in = history
+
+    async def _note_missing(self, connection: Connection, missing: Sequence[tuple[str, Mark]]) -> None:
+        """And that this host has spoken."""
+        await note_missing(connection, self._witness, missing)
+        host = self._witness.host
+        await connection.execute(
+            "INSERT INTO host (host_id, name, beat, beat_at, confirmed) VALUES ($1, $2, $3, now(), $4)"
+            " ON CONFLICT (host_id) DO UPDATE SET beat_at = excluded.beat_at, confirmed = excluded.confirmed",
+            host.host_id,
+            socket.gethostname(),
+            host.beat,
+            SPOKE_UNDER_FENCE,
+        )
+
+
+_UNRECONCILED = (
+    "this database is a copy of before the last `quanma reconcile`: what was taken out then would be given out again"
+)
 
 
 def _went_back(seen: Seen, host: Host) -> bool:
@@ -399,13 +447,42 @@ def _went_back(seen: Seen, host: Host) -> bool:
     if not host.epoch:
         return False
     if seen.number == host.epoch_number:
-        return seen.epoch != host.epoch or (seen.beat or 0) < host.beat
+        return seen.epoch != host.epoch or (seen.beat is not None and seen.beat < host.beat)
     return seen.number < host.epoch_number
 
 
 def lineage(history: str) -> int:
     """A later history has a larger one: see `schema.lift_fence`."""
     return int(history.partition(".")[0] or 0)
+
+
+async def until_hosts_have_spoken(connection: Connection) -> None:
+    """Wait until each living host has noted what it knows to be missing of a fenced pool.
+
+    Raises:
+        StoreUnavailable: one lives, and has not.
+    """
+    for _ in range(round(WORD_SECONDS / _POLL_SECONDS)):
+        if not await connection.fetchval("SELECT EXISTS (SELECT FROM host WHERE confirmed <> $1)", SPOKE_UNDER_FENCE):
+            return
+        await asyncio.sleep(_POLL_SECONDS)
+    rows = await connection.fetch(
+        "SELECT name FROM host WHERE confirmed <> $1 AND beat_at > now() - make_interval(secs => $2::integer)",
+        SPOKE_UNDER_FENCE,
+        LEASE_SECONDS,
+    )
+    if rows:
+        raise StoreUnavailable(
+            f"the host {rows[0][0]} serves the pool, and has not said yet what it knows to be missing: try again in a "
+            "few seconds, or stop it"
+        )
+
+
+def _started(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """A task that goes on by itself: its error is told to whoever waits for it, and to nobody where none does."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
 
 
 async def _within(task: asyncio.Task[None], seconds: float, why: str) -> None:

@@ -112,9 +112,10 @@ class PostgresHouse:
         async for row in connection.cursor(
             f"SELECT {', '.join(HouseDeletion.__struct_fields__)} FROM deletion", prefetch=BATCH
         ):
-            taken_out = row["delete_request_no"] is None
-            number = reconciling.delete_request_no(row["coupon_code"]) if taken_out else row["delete_request_no"]
-            yield HouseDeletion(**{**dict(row), "delete_request_no": number})
+            deletion: dict[str, Any] = dict(row)
+            if deletion["delete_request_no"] is None:
+                deletion["delete_request_no"] = reconciling.delete_request_no(deletion["coupon_code"])
+            yield HouseDeletion(**deletion)
         async for row in connection.cursor(
             "SELECT u.stock_id, u.upload_request_no, CASE WHEN u.code_count > 0 THEN u.first_position ELSE 0 END"
             " AS first_position, coalesce(p.codes, '') AS codes, u.others, u.success_at"
@@ -155,7 +156,7 @@ class PostgresHouse:
             raise StoreUnavailable("the database is not empty: import into a new one, with --database")
         try:
             await self._fill(records)
-        except asyncpg.PostgresError as problem:
+        except (asyncpg.PostgresError, asyncpg.DataError, OverflowError) as problem:
             raise StoreUnavailable(f"the database refused ({type(problem).__name__}): nothing was imported") from None
 
     async def _fill(self, records: Iterable[AnyRecord]) -> None:

@@ -101,7 +101,9 @@ class Lanes:
             return outcomes
 
         try:
-            return await self._link.transaction(in_turn, lambda: turn.acknowledge())
+            return await self._link.transaction(
+                in_turn, lambda: turn.acknowledge(), lambda: turn.acknowledge_what_was_read()
+            )
         except QuanmaError as problem:
             return [problem] * len(group)
         except Exception as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,10 +13,22 @@ import asyncpg
 
 from ....errors import Misconfigured, PoolFenced, QuanmaError, StoreUnavailable
 from ...traces import trace_of
-from . import schema
+from . import between, schema
 from .address import Address, addresses_of
+from .between import Astray
 from .epochs import Epochs, Missing, Unconfirmed, lineage
-from .session import ServerConnection, UnsureCommit, WrongServer, begin_session, check_ground, give_up, transaction
+from .session import (
+    CONNECT_SECONDS,
+    NO_SESSION,
+    ServerConnection,
+    UnsureCommit,
+    WrongServer,
+    begin_session,
+    check_ground,
+    give_up,
+    look_closely,
+    transaction,
+)
 from .witness import EpochPassed, Witness, known_pools
 
 T = TypeVar("T")
@@ -26,14 +38,17 @@ Connection = Any
 log = logging.getLogger(__name__)
 
 CONNECTIONS_MAX = 8
-CONNECT_SECONDS = 5.0
 WAIT_SECONDS = 8.0
 """For a connection, when all are in use."""
 KEEP_TRYING_SECONDS = 5.0
 """How long a call is tried again over new connections: a server that restarts is back by then."""
+LOOK_SECONDS = 1.0
+"""How long ago a connection that was only read over may have been seen to lead to the primary."""
 KEEP_ASKING_SECONDS = 5.0
 """How long a call waits until all hosts have confirmed an epoch."""
 ASKS_MAX = 10
+ASTRAY_SECONDS = 30.0
+"""How long the probe says that a connection led elsewhere: another one may lead right by chance."""
 
 # The connection is of no use any more, or never came about; what was asked over it may have been done or not.
 _LOST = (
@@ -56,7 +71,6 @@ _SETTINGS_WRONG = (
     asyncpg.InsufficientPrivilegeError,
     asyncpg.ClientConfigurationError,
     asyncpg.CantChangeRuntimeParamError,
-    asyncpg.ProtocolViolationError,  # A pooler's word for what it does not take.
 )
 _AGAIN = (
     asyncpg.SerializationError,
@@ -90,6 +104,8 @@ class Link:
         self._epochs: Epochs | None = None
         self.many_nodes = False
         """It is a Citus cluster."""
+        self._astray: tuple[str, float] | None = None
+        """What was last said of a connection that led elsewhere, and when, on the loop's clock."""
 
     @property
     def witness(self) -> Witness:
@@ -105,13 +121,15 @@ class Link:
         self,
         work: Callable[[Connection], Awaitable[T]],
         acknowledge: Callable[[], bool] | None = None,
+        acknowledge_what_was_read: Callable[[], None] | None = None,
         *,
         writes: bool = False,
     ) -> T:
         """Run `work` on a connection, and again on another one if that breaks: `work` must be fit to be repeated.
 
         `acknowledge`: writes down what was done, before it is told to anyone, and says whether `work` wrote anything;
-        `writes`: it does. What was only read is told when a later COMMIT is sure.
+        `writes`: it does. What was only read is told when a later COMMIT is sure; `acknowledge_what_was_read` then
+        writes that down.
 
         Raises:
             Misconfigured: the database does not let us in.
@@ -126,8 +144,13 @@ class Link:
                         await self._prove(connection)
                     done = await work(connection)
                     wrote = acknowledge() if acknowledge is not None else writes
+                    if not wrote and loop.time() - connection.looked_at > LOOK_SECONDS:
+                        await between.look_where(connection)
+                        connection.note_look()
                 if not wrote:
                     await self._lost_is_unavailable(self.epochs.prove_what_was_read(WAIT_SECONDS))
+                    if acknowledge_what_was_read is not None:
+                        acknowledge_what_was_read()
                 return done
             except QuanmaError:
                 raise
@@ -136,6 +159,8 @@ class Link:
                     raise StoreUnavailable("the database changes again and again: try again later") from None
                 await self._lost_is_unavailable(self.epochs.settle(KEEP_ASKING_SECONDS, reason.went_back_in))
             except Missing:
+                if not (asks := asks - 1):
+                    raise StoreUnavailable("something that was acknowledged is missing: try again later") from None
                 await self._lost_is_unavailable(self.epochs.fence_missing())
             except _SETTINGS_WRONG as problem:
                 raise Misconfigured(f"the database refuses us ({problem}): correct the database URL") from None
@@ -151,7 +176,10 @@ class Link:
                 raise StoreUnavailable(f"the database refused ({type(problem).__name__}): try again later") from None
 
     async def transaction(
-        self, work: Callable[[Connection], Awaitable[T]], acknowledge: Callable[[], bool] | None = None
+        self,
+        work: Callable[[Connection], Awaitable[T]],
+        acknowledge: Callable[[], bool] | None = None,
+        acknowledge_what_was_read: Callable[[], None] | None = None,
     ) -> T:
         """As `call`, in one transaction."""
 
@@ -159,7 +187,7 @@ class Link:
             async with self.transacted(connection):
                 return await work(connection)
 
-        return await self.call(in_one, acknowledge, writes=True)
+        return await self.call(in_one, acknowledge, acknowledge_what_was_read, writes=True)
 
     @contextlib.asynccontextmanager
     async def transacted(self, connection: Connection) -> AsyncGenerator[None, None]:
@@ -181,6 +209,8 @@ class Link:
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 await self.call(ask, writes=True)
+                if self._astray and asyncio.get_running_loop().time() - self._astray[1] < ASTRAY_SECONDS:
+                    raise StoreUnavailable(self._astray[0])
                 await self._lost_is_unavailable(self.epochs.check_commits())
         except TimeoutError:
             raise StoreUnavailable("the database does not answer") from None
@@ -208,9 +238,14 @@ class Link:
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection, None]:
         pool = await self._opened()
-        connection = await pool.acquire(timeout=WAIT_SECONDS)
+        with self._noted():
+            connection = await pool.acquire(timeout=WAIT_SECONDS)
         try:
-            yield connection
+            with self._noted():
+                yield connection
+        except Astray:
+            connection.terminate()
+            raise
         except (asyncpg.ReadOnlySQLTransactionError, asyncpg.TargetServerAttributeNotMatched):
             await pool.expire_connections()
             raise
@@ -219,6 +254,19 @@ class Link:
             raise
         finally:
             await _released(pool, connection)
+
+    @contextlib.contextmanager
+    def _noted(self) -> Generator[None, None, None]:
+        """Notes for the probe, and in the log, that a connection led elsewhere."""
+        try:
+            with between.told():
+                yield
+        except Astray as problem:
+            now = asyncio.get_running_loop().time()
+            if self._astray is None or now - self._astray[1] > ASTRAY_SECONDS:
+                log.critical("%s", problem)
+            self._astray = str(problem), now
+            raise
 
     async def _prove(self, connection: Connection) -> None:
         """Nothing is told while a COMMIT has no sure outcome: a later one that is sure makes all before it sure."""
@@ -233,8 +281,6 @@ class Link:
 
     async def _note_fence(self, connection: Connection) -> None:
         fenced = await schema.fence(connection)
-        if fenced is None and self.fenced is not None:
-            self.epochs.fence_is_lifted()
         if fenced is not None and self.fenced is None:
             self.epochs.tell_fence(fenced)
         self.fenced = fenced
@@ -257,11 +303,13 @@ class Link:
         problem: BaseException = OSError("no address")
         for address in self._addresses:
             try:
-                connection = await begin_session(address, CONNECT_SECONDS, WAIT_SECONDS * 2)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failed:
+                connection = await begin_session(address, WAIT_SECONDS * 2)
+            except NO_SESSION as failed:
                 problem = failed
                 continue
             try:
+                if connection.is_led and self._witness is None:
+                    await look_closely(connection, address)
                 await self._look(connection, address)
             except WrongServer as failed:
                 await give_up(connection, failed)
@@ -300,7 +348,7 @@ class Link:
             await self._note_fence(connection)
             self.epochs.start()
 
-    async def _begin(self, connection: ServerConnection, address: Address, pool_id: str) -> None:
+    async def _begin(self, connection: Connection, address: Address, pool_id: str) -> None:
         """What is done once, at the first connection of this process."""
         is_alone = not await connection.fetchval("SHOW synchronous_standby_names")
         if is_alone and len(self._addresses) > 1:
@@ -334,7 +382,16 @@ def _unreachable(problem: BaseException) -> StoreUnavailable:
         return StoreUnavailable(str(problem))
     if isinstance(problem, UnsureCommit):
         return StoreUnavailable(f"{problem}: send the same request again, under the same number")
-    return StoreUnavailable(f"the database can't be reached ({type(problem).__name__})")
+    return StoreUnavailable(f"the database can't be reached ({cause_of(problem)})")
+
+
+def cause_of(problem: BaseException) -> str:
+    """The kind of an error; in its own words if it is a pooler's, or that only standbys answer."""
+    if isinstance(problem, asyncpg.ProtocolViolationError):
+        return f"what is in front of it says: {problem}"
+    if isinstance(problem, asyncpg.TargetServerAttributeNotMatched):
+        return "what answers is a standby, or a proxy leads to one"
+    return type(problem).__name__
 
 
 async def _nothing(connection: Connection) -> None:

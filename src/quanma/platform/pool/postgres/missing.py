@@ -47,6 +47,11 @@ def moment(microseconds: int) -> datetime.datetime:
     return _BEGINNING + datetime.timedelta(microseconds=microseconds)
 
 
+def microseconds(at: datetime.datetime) -> int:
+    """The other way round."""
+    return (at - _BEGINNING) // datetime.timedelta(microseconds=1)
+
+
 async def missing_marks(
     connection: Connection, witness: Witness, history: str, *, many_nodes: bool
 ) -> list[tuple[str, Mark]]:

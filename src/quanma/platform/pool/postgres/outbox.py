@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ....errors import ResourceNotExists
 from ...life import CouponFacts
-from ..contract import CallbackAddress, DueEvent, EventState
+from ..contract import CallbackAddress, DueEvent, EventState, Waiting
 from .codes import coupons_by_code
 from .link import Connection, Link
 from .turn import Turn, stock_of
@@ -53,31 +53,69 @@ async def add(turn: Turn, coupons: Sequence[CouponFacts]) -> None:
     )
 
 
-async def take_due(link: Link, now: int, limit: int, retry_seconds: int) -> list[DueEvent]:
-    """Take events to be delivered now. Each is due again later, whatever becomes of this attempt or this process.
+async def waiting(link: Link, now: int, retry_seconds: int) -> list[Waiting]:
+    """Return the merchants that have events due. No request waits for it."""
+    ahead = _too_far_ahead(now, retry_seconds)
 
-    Nothing is ever due further ahead than one retry, but for what a host took whose clock is a little ahead of ours:
-    what is, was taken before the clock was set back.
-    """
+    async def look(connection: Connection) -> list[Waiting]:
+        if link.many_nodes:
+            # Over nodes, no look for each merchant can be sent with the merchants: each node looks through its events.
+            due = [mchid for (mchid,) in await connection.fetch(_WAITING_ON_NODES, now, ahead)]
+            rows = await connection.fetch(
+                "SELECT mchid, notify_url FROM callback WHERE caller = mchid AND mchid = ANY($1)", due
+            )
+        else:
+            rows = await connection.fetch(_WAITING, now, ahead)
+        return [Waiting(*row) for row in rows]
 
-    async def waiting(connection: Connection) -> list[str]:
-        # The one statement that looks at all stocks. No request waits for it.
-        rows = await connection.fetch(_WAITING, now, now + retry_seconds + CLOCKS_APART_SECONDS, limit)
+    return await link.call(look)
+
+
+# These look at all stocks.
+_WAITING = (
+    "SELECT c.mchid, c.notify_url FROM callback c CROSS JOIN LATERAL ("
+    # In order, so that it is looked for in the index, and not in the whole table for who has none.
+    " (SELECT FROM event e WHERE e.mchid = c.mchid AND e.due_at <= $1 ORDER BY e.due_at LIMIT 1)"
+    " UNION ALL (SELECT FROM event e WHERE e.mchid = c.mchid AND e.due_at > $2 ORDER BY e.due_at LIMIT 1) LIMIT 1) due"
+    " WHERE c.caller = c.mchid"
+)
+_WAITING_ON_NODES = "SELECT DISTINCT mchid FROM event WHERE due_at <= $1 OR due_at > $2"
+_STOCKS_WAITING = (
+    "SELECT DISTINCT stock_id FROM ("
+    " (SELECT stock_id FROM event WHERE mchid = $1 AND due_at <= $2 ORDER BY due_at LIMIT $4)"
+    " UNION ALL (SELECT stock_id FROM event WHERE mchid = $1 AND due_at > $3 ORDER BY due_at DESC LIMIT $4)) waiting"
+)
+
+
+def _too_far_ahead(now: int, retry_seconds: int) -> int:
+    """Nothing is ever due further ahead, but for what a host took whose clock is a little ahead of ours: what is, was
+    taken before the clock was set back."""
+    return now + retry_seconds + CLOCKS_APART_SECONDS
+
+
+async def take_due(
+    link: Link, now: int, limit: int, shares: Mapping[str, int] | None, retry_seconds: int
+) -> list[DueEvent]:
+    """Take events to be delivered now. Each is due again later, whatever becomes of this attempt or this process."""
+    if shares is None:
+        shares = {one.mchid: limit for one in await waiting(link, now, retry_seconds)}
+    due: list[DueEvent] = []
+    for mchid, share in shares.items():
+        due += await _take_of_merchant(link, mchid, now, min(share, limit - len(due)), retry_seconds)
+    return due
+
+
+async def _take_of_merchant(link: Link, mchid: str, now: int, limit: int, retry_seconds: int) -> list[DueEvent]:
+    async def look(connection: Connection) -> list[str]:
+        rows = await connection.fetch(_STOCKS_WAITING, mchid, now, _too_far_ahead(now, retry_seconds), limit)
         return [stock_id for (stock_id,) in rows]
 
     due: list[DueEvent] = []
-    for stock_id in await link.call(waiting):
+    for stock_id in await link.call(look) if limit else []:
         if len(due) >= limit:
             break
         due += await _take_of(link, stock_id, now, limit - len(due), retry_seconds)
     return due
-
-
-_WAITING = (
-    "SELECT DISTINCT stock_id FROM ("
-    " (SELECT stock_id FROM event WHERE due_at <= $1 ORDER BY due_at LIMIT $3)"
-    " UNION ALL (SELECT stock_id FROM event WHERE due_at > $2 ORDER BY due_at DESC LIMIT $3)) waiting"
-)
 
 
 async def _take_of(link: Link, stock_id: str, now: int, limit: int, retry_seconds: int) -> list[DueEvent]:
@@ -85,16 +123,10 @@ async def _take_of(link: Link, stock_id: str, now: int, limit: int, retry_second
 
     async def take(connection: Connection) -> list[DueEvent]:
         facts = await stock_of(connection, stock_id)
-        taken = await connection.fetch(
-            "WITH due AS MATERIALIZED (SELECT id FROM event WHERE stock_id = $1 AND (due_at <= $2 OR due_at > $5)"
-            " ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED)"
-            " UPDATE event e SET attempts = attempts + 1, due_at = $3 FROM due WHERE e.stock_id = $1 AND e.id = due.id"
-            " RETURNING e.id, e.created_at, e.attempts, e.coupon_code",
-            stock_id,
-            now,
-            now + retry_seconds,
-            limit,
-            now + retry_seconds + CLOCKS_APART_SECONDS,
+        again_at = now + retry_seconds
+        taken = await connection.fetch(_TAKE_DUE, stock_id, facts.mchid, again_at, limit, now)
+        taken = taken or await connection.fetch(
+            _TAKE_AHEAD, stock_id, facts.mchid, again_at, limit, _too_far_ahead(now, retry_seconds)
         )
         if not taken:
             return []
@@ -110,9 +142,27 @@ async def _take_of(link: Link, stock_id: str, now: int, limit: int, retry_second
     return await link.transaction(take)
 
 
+_TAKE_DUE, _TAKE_AHEAD = (
+    f"WITH due AS MATERIALIZED (SELECT id FROM event WHERE stock_id = $1 AND mchid = $2 AND due_at {which} $5"
+    " ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED)"
+    " UPDATE event e SET attempts = attempts + 1, due_at = $3 FROM due WHERE e.stock_id = $1 AND e.id = due.id"
+    " RETURNING e.id, e.created_at, e.attempts, e.coupon_code"
+    for which in ("<=", ">")
+)
+
+
 async def delivered(connection: Connection, event: DueEvent, now: int) -> None:
     await connection.execute(
         "UPDATE event SET due_at = NULL, delivered_at = $3, last_error = NULL WHERE stock_id = $1 AND id = $2",
+        event.coupon.stock_id,
+        event.id,
+        now,
+    )
+
+
+async def not_tried(connection: Connection, event: DueEvent, now: int) -> None:
+    await connection.execute(
+        "UPDATE event SET attempts = greatest(0, attempts - 1), due_at = $3 WHERE stock_id = $1 AND id = $2",
         event.coupon.stock_id,
         event.id,
         now,

@@ -11,10 +11,12 @@ from typing import Any
 import asyncpg
 
 from ....errors import Misconfigured, StoreUnavailable
+from . import between
 from .address import Address
 
 Connection = Any
 
+CONNECT_SECONDS = 5
 COMMIT_SECONDS = 16.0
 """How long a COMMIT may wait, for a synchronous standby perhaps. Then the connection is given up, and not cancelled:
 a COMMIT that is cancelled is shown to all, replicated or not; one that is left alone goes on waiting, and shows
@@ -34,6 +36,8 @@ SETTINGS = {
     "plan_cache_mode": "force_custom_plan",
     "jit": "off",
 }
+NO_SESSION = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.TargetServerAttributeNotMatched)
+"""Why an address may give none: it is another one's turn."""
 _NAME = "quanma"
 _FOR_EVER = 86400.0
 _CLOSE_SECONDS = 1.0
@@ -48,6 +52,18 @@ class ServerConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg tel
     """System identifier, timeline and start of the server: another one, and the database may have gone back."""
     session = ""
     """Noted in the session itself: a pooler that leads us to another one is noticed by it."""
+    is_led = False
+    """Something is between us and the server: a pooler, a proxy, an address translation."""
+    looked_at = 0.0
+    """When it was last seen to lead to its own session on the primary, on the loop's clock."""
+
+    def note_look(self) -> None:
+        self.looked_at = asyncio.get_running_loop().time()
+
+    def own_port(self) -> int | None:
+        """On this side of a TCP connection."""
+        name = self._transport.get_extra_info("sockname")
+        return int(name[1]) if isinstance(name, tuple) else None
 
 
 class WrongServer(Exception):
@@ -58,34 +74,49 @@ class UnsureCommit(Exception):
     """A COMMIT was sent, and whether it is durable is not known."""
 
 
-async def begin_session(address: Address, connect_seconds: float, command_seconds: float | None) -> ServerConnection:
+async def begin_session(address: Address, command_seconds: float | None) -> ServerConnection:
     """Connect, and make sure that our settings hold there.
 
     Raises:
-        Misconfigured: the settings do not hold, and why.
-        StoreUnavailable: the server can lose what it said it keeps.
+        Misconfigured: the settings do not hold, and why; a pooler in front of the server refuses us.
+        StoreUnavailable: the server can lose what it said it keeps; Astray: see `between`.
     """
-    connection: ServerConnection = await asyncpg.connect(
-        address.url,
-        timeout=connect_seconds,
-        command_timeout=command_seconds,
-        # The others are set afterwards: a pooler takes no others, or drops them in silence.
-        server_settings={"application_name": _NAME},
-        connection_class=ServerConnection,
-    )
-    try:
-        await set_settings(connection)
-        system, timeline, started_at, *ground = await connection.fetchrow(
-            "SELECT system_identifier, ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint,"
-            f" (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint, {GROUND} FROM pg_control_system()"
+    with between.told():
+        connect: Any = asyncpg.connect  # Its types take whole seconds only.
+        connection: ServerConnection = await connect(
+            address.url,
+            timeout=CONNECT_SECONDS,
+            command_timeout=command_seconds,
+            # The others are set afterwards: a pooler takes no others, or drops them in silence.
+            server_settings={"application_name": _NAME},
+            connection_class=ServerConnection,
         )
-        check_durable(*ground)
-    except BaseException as problem:
-        await give_up(connection, problem)
-        raise
+        try:
+            # A pooler takes whom it has no place for, and lets the first statement wait.
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await set_settings(connection)
+                row: Any = await connection.fetchrow(
+                    "SELECT system_identifier,"
+                    " ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint,"
+                    " (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,"
+                    f" pg_backend_pid(), inet_client_port(), {GROUND} FROM pg_control_system()"
+                )
+            system, timeline, started_at, pid, port, *ground = row
+            check_durable(*ground)
+        except BaseException as problem:
+            await give_up(connection, problem)
+            raise
     connection.system, connection.timeline = system, timeline
     connection.server = f"{system}/{timeline}/{started_at}"
+    connection.is_led = pid != connection.get_server_pid() or port != connection.own_port()
+    connection.note_look()
     return connection
+
+
+async def look_closely(connection: ServerConnection, address: Address) -> None:
+    """Where something is in between, make sure that it is not by luck that all is well. Raises as `between` says."""
+    with between.told():
+        await between.look_closely(connection, lambda: begin_session(address, CONNECT_SECONDS))
 
 
 async def give_up(connection: ServerConnection, problem: BaseException) -> None:
@@ -113,13 +144,14 @@ async def set_settings(connection: ServerConnection) -> None:
     )
     # In a statement of its own: a pooler that shares its sessions out leads us to another one.
     hold = await connection.fetch(
-        "SELECT name, current_setting(name, true) FROM unnest($1::text[]) AS s(name)", list(wanted)
+        f"SELECT name, current_setting(name, true), {between.WHERE} FROM unnest($1::text[]) AS s(name)", list(wanted)
     )
-    for (name, was_set), (_, holds) in zip(were_set, hold, strict=True):
+    between.check_where(connection, *hold[0][2:])
+    for (name, was_set), (_, holds, *_) in zip(were_set, hold, strict=True):
         if holds != was_set:
             raise Misconfigured(
-                f"the setting {name} does not hold in our sessions: a pooler in front of PostgreSQL must pool by "
-                "session (pool_mode = session), not by transaction; or connect to PostgreSQL itself"
+                f"the setting {name} does not hold in our sessions, something in front of PostgreSQL changes it: "
+                f"connect to PostgreSQL itself; {between.PAGE}"
             )
 
 
@@ -127,8 +159,10 @@ GROUND = "current_setting('fsync'), current_setting('full_page_writes'), current
 
 
 async def check_ground(connection: Connection) -> None:
-    """Raises StoreUnavailable: the server can lose what it said it keeps."""
-    check_durable(*await connection.fetchrow(f"SELECT {GROUND}"))
+    """Raises StoreUnavailable: the server can lose what it said it keeps, or it is not our session there."""
+    *ground, session, read_only = await connection.fetchrow(f"SELECT {GROUND}, {between.WHERE}")
+    between.check_where(connection, session, read_only)
+    check_durable(*ground)
 
 
 def check_durable(fsync: str, full_page_writes: str, synchronous_commit: str) -> None:

@@ -15,15 +15,16 @@ from typing import Any, Never, TypeVar
 
 import msgspec
 
-from ....errors import RequestRefused, StoreUnavailable
+from ....errors import RequestRefused
 from ....wire.times import beijing_day
 from ... import rules
 from ...life import CouponFacts
 from ...rules import Product, StockFacts
 from .. import answers
+from .between import SHARED_OUT, Astray
 from .epochs import SEEN, SEEN_FIELDS, Missing, Seen
 from .link import Connection, Link
-from .missing import PROOFS, word_of
+from .missing import PROOFS, microseconds, word_of
 from .session import GROUND, check_durable
 from .witness import IssuedCoupon, Mark
 
@@ -71,6 +72,7 @@ class Turn:
         notifies: bool,
         turn_no: int,
         tally: Tally,
+        known: Mark | None,
     ) -> None:
         self.connection = connection
         self._link = link
@@ -87,6 +89,8 @@ class Turn:
         self._turn_no = turn_no
         self._mark: Mark | None = None
         self._issued: list[IssuedCoupon] = []
+        self._repeat: Mark | None = None
+        self._known = known
 
     @property
     def stock_id(self) -> str:
@@ -101,6 +105,7 @@ class Turn:
             StoreUnavailable: the server may lose what it commits, or its settings do not hold.
             Unconfirmed: the database may have gone back.
             Missing: it has.
+            PoolFenced: that was found already, and the stock may be among what is missing.
         """
         witness = link.witness
         if not await connection.fetchval("SELECT 1 FROM turn WHERE stock_id = $1 FOR UPDATE", stock_id):
@@ -121,17 +126,15 @@ class Turn:
         seen, rest = Seen(*row[:SEEN_FIELDS]), row[SEEN_FIELDS:]
         session, is_proven, *ground = rest[:5]
         if session != connection.session and not link.many_nodes:
-            raise StoreUnavailable(
-                "a pooler leads one session to several of the server's: it must pool by session "
-                "(pool_mode = session), not by transaction"
-            )
+            raise Astray(SHARED_OUT)
+        connection.note_look()
         check_durable(*ground)
         if not seen.is_fenced:
             link.epochs.check(seen, connection.server, known_beat)
             if not is_proven:
                 raise Missing
         facts, notifies, turn_no = facts_of(rest[5:11]), rest[11], rest[12]
-        return cls(connection, link, seen, facts, notifies, turn_no, Tally(*rest[13:]))
+        return cls(connection, link, seen, facts, notifies, turn_no, Tally(*rest[13:]), mark)
 
     def wrote(self, kind: str, key: str, number: int = 0) -> None:
         """Note a row that proves this turn."""
@@ -142,6 +145,23 @@ class Turn:
         last = coupons[-1]
         self.wrote("coupon", last.coupon_code, last.coupon_id)
         self._issued += [IssuedCoupon(it.stock_id, it.coupon_id, it.coupon_code, it.out_request_no) for it in coupons]
+
+    async def gave_before(self, coupon: CouponFacts) -> None:
+        """Note a coupon that is told again. Its first answer may never have left, and then no mark knows of it."""
+        known = self._known
+        if known is not None and (known.number >= coupon.coupon_id or known.turn_no >= self._turn_no):
+            return  # Each mark has the number of the last coupon before it, of whatever kind it is.
+        written_at = await self.connection.fetchval(
+            "SELECT written_at FROM coupon WHERE stock_id = $1 AND coupon_code = $2", self.stock_id, coupon.coupon_code
+        )
+        self._repeat = Mark(
+            "coupon",
+            coupon.coupon_code,
+            coupon.coupon_id,
+            microseconds(written_at),
+            # It was in a later turn than the mark's: this one at least.
+            known.turn_no + 1 if known else 1,
+        )
 
     async def end(self) -> None:
         """Write the counters. Each turn that writes anything has a number of its own, and a key that no other has."""
@@ -171,8 +191,14 @@ class Turn:
         """
         # Under a fence, the marks stay as they are: they know what is missing.
         if self._mark is not None and not self._seen.is_fenced:
-            self._link.witness.note(self._seen.epoch, self._seen.history, self.stock_id, self._mark, self._issued)
+            mark = self._mark if self._mark.kind == "coupon" else self._mark._replace(number=self.tally.sent)
+            self._link.witness.note(self._seen.epoch, self._seen.history, self.stock_id, mark, self._issued)
         return self._mark is not None
+
+    def acknowledge_what_was_read(self) -> None:
+        """As `acknowledge`, of what an earlier turn wrote; after it is sure."""
+        if self._repeat is not None and not self._seen.is_fenced:
+            self._link.witness.note(self._seen.epoch, self._seen.history, self.stock_id, self._repeat)
 
     async def check_fence(self) -> None:
         """Raises PoolFenced: nothing new may be given out. Asked again each time, for it may have been lifted."""
@@ -287,9 +313,9 @@ async def refuse(connection: Connection, link: Link, stock_id: str, *, is_there:
     """
     seen = await link.epochs.enter(connection)
     mark = link.witness.mark_of(stock_id, seen.history)
-    if mark and not is_there:
-        if seen.is_fenced:
-            await link.look_at_fence(connection)
+    if seen.is_fenced:
+        await link.look_at_fence(connection)
+    elif mark and not is_there:
         raise Missing
     raise answers.no_stock(stock_id)
 

@@ -19,7 +19,7 @@ import os
 import secrets
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +28,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ....errors import Misconfigured, StoreUnavailable
+from ....storage import private
 
 FOLDER = "witness"
 ISSUED_KEPT = 1024
@@ -42,9 +43,11 @@ _CHECKSUM = struct.Struct("<I")
 _LENGTH = struct.Struct("<I")
 _HEAD = struct.Struct("<8sQQ32x")
 _MAGIC = b"quanmaW1"
-_MARK = struct.Struct("<32s8sQB3xqqH180s")
+_STOCK_BYTES = 40
+_KEY_BYTES = 172
+_MARK = struct.Struct(f"<{_STOCK_BYTES}s8sQB3xqqH{_KEY_BYTES}s")
 _MARK_BYTES = 256
-_ISSUED = struct.Struct("<32s8sqH40s148s")
+_ISSUED = struct.Struct(f"<{_STOCK_BYTES}s8sqH40s148s")
 _ISSUED_BYTES = 256
 _MARKS_AT = _HEAD_BYTES + ISSUED_KEPT * _ISSUED_BYTES
 
@@ -59,7 +62,7 @@ class Mark(NamedTuple):
     key: str
     """What the row is found by: a code, a number; of `done`, operation and number, a line each."""
     number: int
-    """Of a coupon, its number in the stock; else 0."""
+    """Of a coupon, its number in the stock; else that of the last coupon before."""
     word: int
     """Random, or the microsecond of writing: a row that was written again in another history has another one."""
     turn_no: int = 0
@@ -109,8 +112,8 @@ class Witness:
         """`address`: None leaves it as it is noted. Raises Misconfigured: the folder can't be written."""
         self.folder = folder / FOLDER / pool_id
         try:
-            (folder / FOLDER).mkdir(mode=0o700, exist_ok=True)
-            self.folder.mkdir(mode=0o700, exist_ok=True)
+            private.make_folder(folder / FOLDER)
+            private.make_folder(self.folder)
             self._host = _HostFile(self.folder / "host", address)
             self._own = self._take_a_file()
         except OSError as problem:
@@ -267,7 +270,7 @@ class _HostFile:
         os.pwrite(self._descriptor, content + _CHECKSUM.pack(zlib.crc32(content)), 0)
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> Generator[None, None, None]:
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         try:
             yield
@@ -395,7 +398,7 @@ class _MarkFile:
                 if not content[at]:
                     return
                 # By its name alone: a mark that is torn keeps its place.
-                self._places[content[at : at + 32].rstrip(b"\0").decode(errors="replace")] = self._marks
+                self._places[content[at : at + _STOCK_BYTES].rstrip(b"\0").decode(errors="replace")] = self._marks
                 self._marks += 1
 
     def _new_place(self) -> int:
@@ -420,7 +423,7 @@ def digest(history: str) -> bytes:
 def _packed(stock_id: str, history: str, mark: Mark) -> bytes | None:
     """None: the number is too long to be written down. The older mark stays, and proves less."""
     key = mark.key.encode()
-    if len(key) > 180:
+    if len(key) > _KEY_BYTES:
         return None
     fields = _MARK.pack(
         stock_id.encode(),
@@ -475,19 +478,17 @@ def _issued_in(content: bytes, history: bytes) -> IssuedCoupon | None:
 
 def _open(path: Path) -> int:
     """A private file that this user owns, and no link. Raises OSError."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    status = os.fstat(descriptor)
-    if status.st_uid != os.geteuid() or status.st_mode & 0o077:
-        os.close(descriptor)
+    try:
+        return private.keep(path, "codes")
+    except private.NotPrivate:
         raise Misconfigured(
             f"{path} is another user's, or open to others: it holds codes; remove it, or chmod 600 and chown it"
-        )
-    return descriptor
+        ) from None
 
 
 def _is_free(path: Path) -> bool:
     """Whether a worker's file has no living owner."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    descriptor = _open(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -8,7 +8,7 @@ a group, and neither touches a page that depends on the code: the cost does not 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -55,7 +55,7 @@ from ....api.subsidy import (
 from ...life import CouponFacts
 from ...rules import Product
 from .. import ground
-from ..contract import RETRIES, STOCKS_PER_MERCHANT, CallbackAddress, DueEvent, EventState, Issue, Retries
+from ..contract import RETRIES, STOCKS_PER_MERCHANT, CallbackAddress, DueEvent, EventState, Issue, Retries, Waiting
 from ..journal import Journal
 from ..nonces import MemoryNonces, Nonces
 from . import codes, coupons, fence, outbox, schema, stocks, subsidies
@@ -187,8 +187,14 @@ class SqlitePool:
     async def callback(self, caller: str, mchid: str) -> CallbackAddress:
         return await self._do(outbox.callback, caller, mchid)
 
-    async def take_due_events(self, now: int, limit: int) -> list[DueEvent]:
-        return await self._do(outbox.take_due, now, limit)
+    async def merchants_waiting(self, now: int) -> list[Waiting]:
+        return await self._do(outbox.waiting, now)
+
+    async def take_due_events(self, now: int, limit: int, shares: Mapping[str, int] | None = None) -> list[DueEvent]:
+        return await self._do(outbox.take_due, now, limit, shares)
+
+    async def event_not_tried(self, event: DueEvent, now: int) -> None:
+        await self._do(outbox.not_tried, event, now)
 
     async def event_delivered(self, event: DueEvent, now: int) -> None:
         await self._do(outbox.delivered, event, now)

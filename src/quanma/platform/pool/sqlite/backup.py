@@ -9,6 +9,7 @@ from pathlib import Path
 import apsw
 
 from ....errors import Misconfigured, StoreUnavailable
+from ....storage import private
 from ....wire.times import rfc3339
 from .. import ground
 from . import schema
@@ -27,15 +28,14 @@ def backup(path: Path, to: Path, now: int) -> int:
     """
     if not path.exists():
         raise Misconfigured(f"there is no {path}: name the pool with --database")
-    if to.exists():
+    if os.path.lexists(to):
         raise Misconfigured(f"{to} is there already, and a backup replaces nothing: name another file")
     part = to.with_name(to.name + ".part")
     try:
         with contextlib.ExitStack() as opened:
-            opened.callback(lambda: part.unlink(missing_ok=True))
+            opened.callback(lambda: private.remove_database(part))
             # Private from the first byte on.
-            os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
-            part.chmod(0o600)
+            private.make_database_anew(part)
             with schema.readable(path):
                 _copy(path, part)
                 _finish(part, f"it is a backup of {rfc3339(now)}")

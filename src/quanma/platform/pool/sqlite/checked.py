@@ -98,6 +98,19 @@ class Rows:
             yield row
         self.tide.commit_no = max(self.tide.commit_no, latest + 1)
 
+    def values(self, table: Table[Any], column: str, where: str) -> list[Any]:
+        """Return each value of a column among the rows of a condition, once: one look at an index for each value.
+
+        The index must begin with the column and be of that condition. It has no checksum: read the rows themselves.
+        """
+        found: list[Any] = []
+        least = f"SELECT min({column}) FROM {table.name} WHERE {where}"
+        value = self._db.execute(least).get
+        while value is not None:
+            found.append(value)
+            value = self._db.execute(f"{least} AND {column} > ?", (value,)).get
+        return found
+
     def number(self, table: Table[Any]) -> int:
         """Take the next number of a table whose rows are numbered from 1. What is undone leaves a gap."""
         number = self._next.get(table.name)

@@ -12,6 +12,7 @@ from typing import Any
 import apsw
 
 from ....errors import StoreUnavailable
+from ....storage import private
 from .. import ground
 from ..contract import RETRIES
 from ..house import (
@@ -75,8 +76,7 @@ class SqliteHouse:
     async def close(self) -> None:
         if self._db is not None:
             self._db.close()
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            self._part.with_name(self._part.name + suffix).unlink(missing_ok=True)
+        private.remove_database(self._part)
         self._opened.close()
 
     async def dump(self) -> AsyncIterator[AnyRecord]:
@@ -97,7 +97,7 @@ class SqliteHouse:
 
     async def fill(self, records: Iterable[AnyRecord]) -> None:
         self._check_empty()
-        self._part.unlink(missing_ok=True)
+        private.remove_database(self._part)
         self._db = db = schema.connect(self._part)
         # Until it is put in its place, nobody misses it.
         db.execute("PRAGMA journal_mode = delete; PRAGMA synchronous = off").fetchall()

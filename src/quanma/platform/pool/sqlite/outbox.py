@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from ....errors import ResourceNotExists
-from ..contract import CallbackAddress, DueEvent, EventState
+from ..contract import CallbackAddress, DueEvent, EventState, Waiting
 from .store import Store
-from .tables import CALLBACK, EVENT, CallbackRow
+from .tables import CALLBACK, EVENT, CallbackRow, EventRow
 
 ERROR_CHARACTERS = 200
 
@@ -38,21 +38,42 @@ def add(store: Store, mchid: str, coupon_ids: Sequence[int], now: int) -> None:
         )
 
 
-def take_due(store: Store, now: int, limit: int) -> list[DueEvent]:
-    """Take events to be delivered now. Each is due again later, whatever becomes of this attempt or this process.
+def waiting(store: Store, now: int) -> list[Waiting]:
+    """Return the merchants that have events due. One look at the index for each that has any that are not delivered."""
+    pending = store.rows.values(EVENT, "mchid", "due_at IS NOT NULL")
+    return [Waiting(mchid, callback(store, mchid, mchid).notify_url) for mchid in pending if _due(store, mchid, now, 1)]
+
+
+def _due(store: Store, mchid: str, now: int, limit: int) -> list[EventRow]:
+    """Return a merchant's events that are due, the longest due first.
 
     Nothing is ever due further ahead than one retry: what is, was taken before the clock was set back.
     """
-    again_at = now + store.retries.seconds
+    ahead = now + store.retries.seconds
+    due = store.rows.read(EVENT, "mchid = ? AND due_at <= ? ORDER BY due_at LIMIT ?", mchid, now, limit)
+    return due or store.rows.read(EVENT, "mchid = ? AND due_at > ? ORDER BY due_at LIMIT ?", mchid, ahead, limit)
+
+
+def take_due(store: Store, now: int, limit: int, shares: Mapping[str, int] | None) -> list[DueEvent]:
+    """Take events to be delivered now. Each is due again later, whatever becomes of this attempt or this process."""
+    if shares is None:
+        shares = {one.mchid: limit for one in waiting(store, now)}
     due: list[DueEvent] = []
-    for event in store.rows.read(EVENT, "due_at <= ? OR due_at > ? ORDER BY due_at LIMIT ?", now, again_at, limit):
-        taken = store.rows.change(EVENT, event, attempts=event.attempts + 1, due_at=again_at)
-        coupon = store.coupon(taken.coupon_id)
-        stock = store.stocks[coupon.stock_id].facts.request
-        notify_appid = stock.notify_config.notify_appid if stock.notify_config else None
-        notify_url = callback(store, taken.mchid, taken.mchid).notify_url
-        due.append(DueEvent(taken.id, taken.mchid, taken.created_at, taken.attempts, notify_url, coupon, notify_appid))
+    for mchid, share in shares.items():
+        for event in _due(store, mchid, now, min(share, limit - len(due))):
+            attempts, due_at = event.attempts + 1, now + store.retries.seconds
+            taken = store.rows.change(EVENT, event, attempts=attempts, due_at=due_at)
+            coupon = store.coupon(taken.coupon_id)
+            stock = store.stocks[coupon.stock_id].facts.request
+            notify_appid = stock.notify_config.notify_appid if stock.notify_config else None
+            notify_url = callback(store, mchid, mchid).notify_url
+            due.append(DueEvent(taken.id, mchid, taken.created_at, attempts, notify_url, coupon, notify_appid))
     return due
+
+
+def not_tried(store: Store, event: DueEvent, now: int) -> None:
+    for row in store.rows.read(EVENT, "id = ?", event.id):
+        store.rows.change(EVENT, row, attempts=max(0, row.attempts - 1), due_at=now)
 
 
 def delivered(store: Store, event: DueEvent, now: int) -> None:

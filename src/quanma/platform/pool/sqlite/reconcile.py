@@ -82,6 +82,12 @@ class Stopped:
         self._file.close()
         return decision
 
+    def fence(self, why: str) -> None:
+        """Let nothing be given out from here."""
+        if not self._fenced:
+            schema.note(self._store.db, "fenced", why)
+            self._fenced = why
+
     def _fate(self, stock_id: str, coupon_code: str) -> Fate:
         held = self._store.stocks.get(stock_id)
         if held is None:

@@ -1,0 +1,147 @@
+"""What all connections of one process share: the application, the places, the memory, the turns, the clock."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from email.utils import formatdate
+from typing import Protocol
+
+from .http import Application, Outcome, Reply, Request
+from .places import PLACES, Places
+from .traces import trace_of
+
+log = logging.getLogger(__name__)
+
+SIGNED_AT_ONCE = 16
+"""Answers that are signed before new requests are looked at: 4 ms."""
+READ_AT_ONCE = 32
+"""Connections that go on with what was sent ahead on them, before new requests are looked at: 8 ms."""
+LOOK_SECONDS = 0.25
+"""How often deadlines are looked at."""
+
+
+class Connected(Protocol):
+    """A connection, as far as it is known here."""
+
+    deadline: float
+
+    @property
+    def idle(self) -> bool: ...
+    def too_late(self) -> None:
+        """Called at its deadline."""
+        ...
+
+    def its_turn(self) -> None:
+        """Called after `Serving.read_soon`."""
+        ...
+
+    def answered(self, request: Request, reply: Reply) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class Serving:
+    def __init__(self, app: Application) -> None:
+        self.app = app
+        self.verbs = app.verbs
+        self.connections: set[Connected] = set()
+        self.under_way = Places(PLACES)
+        self.large_bodies_bytes = 0
+        self.large_heads_bytes = 0
+        self.draining = False
+        self._to_sign: deque[tuple[Connected, Request, Outcome]] = deque()
+        self._signing_soon = False
+        self._to_read: deque[Connected] = deque()
+        self._reading_soon = False
+        self._looking: asyncio.TimerHandle | None = None
+        self.now = 0.0
+        """By the clock of the loop, at the last look."""
+        self.date = ""
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._look()
+
+    def stop(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+        for connection in list(self.connections):
+            connection.abort()
+
+    def _look(self) -> None:
+        # First: whatever goes wrong with one connection, all are looked at again.
+        self._looking = self.loop.call_later(LOOK_SECONDS, self._look)
+        self.now = self.loop.time()
+        self.date = f"Date: {formatdate(time.time(), usegmt=True)}\r\n"
+        for connection in [one for one in self.connections if 0.0 < one.deadline <= self.now]:
+            try:
+                connection.too_late()
+            except Exception as error:
+                self.give_up(connection, error)
+        try:
+            self.app.note(under_way=len(self.under_way), connections=len(self.connections))
+        except Exception as error:
+            log.error("the figures can't be noted: %s", trace_of(error))
+
+    def give_up(self, connection: Connected, error: BaseException) -> None:
+        """Let one connection go, with its place: what went wrong there must not reach the others."""
+        log.error("a connection is given up: %s", trace_of(error))
+        self.under_way.give_back(connection)
+        connection.abort()
+
+    def drain(self) -> None:
+        """From here on each answer is its connection's last."""
+        self.draining = True
+
+    def close_idle(self) -> None:
+        for connection in [one for one in self.connections if one.idle]:
+            connection.close()
+
+    def sign_soon(self, connection: Connected, request: Request, outcome: Outcome) -> None:
+        self._to_sign.append((connection, request, outcome))
+        self._go_on_signing()
+
+    def _go_on_signing(self) -> None:
+        if self._to_sign and not self._signing_soon:
+            self._signing_soon = True
+            self.loop.call_soon(self._sign_some)
+
+    def _sign_some(self) -> None:
+        self._signing_soon = False
+        try:
+            for _ in range(min(SIGNED_AT_ONCE, len(self._to_sign))):
+                self._sign(*self._to_sign.popleft())
+        finally:
+            self._go_on_signing()
+
+    def read_soon(self, connection: Connected) -> None:
+        """Let a connection go on with what was sent ahead on it, after those that asked before."""
+        self._to_read.append(connection)
+        self._go_on_reading()
+
+    def _go_on_reading(self) -> None:
+        if self._to_read and not self._reading_soon:
+            self._reading_soon = True
+            self.loop.call_soon(self._read_some)
+
+    def _read_some(self) -> None:
+        self._reading_soon = False
+        for _ in range(min(READ_AT_ONCE, len(self._to_read))):
+            connection = self._to_read.popleft()
+            try:
+                connection.its_turn()
+            except Exception as error:
+                self.give_up(connection, error)
+        self._go_on_reading()
+
+    def _sign(self, connection: Connected, request: Request, outcome: Outcome) -> None:
+        """Whatever goes wrong with one answer, its place is given back and the others are signed."""
+        try:
+            reply = self.app.finish(request, outcome)
+            self.under_way.give_back(connection)
+            connection.answered(request, reply)
+        except Exception as error:
+            self.give_up(connection, error)

@@ -1,0 +1,1 @@
+"""What several floors need of a file."""

@@ -1,0 +1,205 @@
+"""Hosts that come, go and stay idle while a database moves: who is asked before anything is given out, who need not be.
+
+A restore is all rows put back at one moment (`OldCopy`), which is what `pg_restore` in place is to those connected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from quanma.errors import PoolFenced, StoreUnavailable
+from quanma.platform.pool import care
+from quanma.platform.pool.issued_codes import read_issued
+from quanma.platform.pool.postgres import schema
+from tests.contract.driver import NOW
+from tests.support.judge import GOES_ON_WITHIN_SECONDS, Host, Judge, patiently
+from tests.support.oldcopy import OldCopy
+from tests.support.postgres import execute, query
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+Hosts = Callable[..., list[Host]]
+
+
+@pytest.fixture
+def hosts(postgres_url: str, made_world: Path, tmp_path: Path) -> Iterator[Hosts]:
+    """Makes machines that serve the pool, each with its own world; the first call's first one is `a`."""
+    with contextlib.ExitStack() as serving:
+        names = iter("abcd")
+
+        def open_hosts(count: int = 2, **options: Any) -> list[Host]:
+            opened: list[Host] = []
+            for _ in range(count):
+                folder = tmp_path / next(names)
+                shutil.copytree(made_world, folder)
+                opened.append(Host(postgres_url, folder, **options))
+                serving.callback(opened[-1].close)
+            return opened
+
+        yield open_hosts
+
+
+def test_a_copy_of_long_ago_gives_nothing_out_before_a_living_host_has_spoken(postgres_url: str, hosts: Hosts) -> None:
+    """In the copy, every host's lease is over. The one that knows what is missing lives all the same."""
+    judge = Judge(hosts(), codes=40)
+    busy, idle = judge.hosts
+    judge.draw(2, busy)
+    judge.draw(2, idle)
+    execute(postgres_url, "UPDATE host SET beat_at = beat_at - interval '1 hour'")
+    copy = OldCopy.of(postgres_url)
+    judge.draw(20, busy)
+    copy.put_back(postgres_url)
+    refusal = patiently(lambda: judge.draw(1, idle))
+    assert isinstance(refusal, PoolFenced), "it was given out, and may be somebody's"
+    judge.assert_fenced()
+    judge.settle()
+
+
+def test_a_host_is_killed_and_another_one_started_and_the_pool_goes_on(
+    postgres_url: str, hosts: Hosts, made_world: Path, tmp_path: Path
+) -> None:
+    """The database stays where it is: so nobody waits for the word of the dead one."""
+    judge = Judge(hosts(1), codes=200)
+    judge.draw(3)
+    shutil.copytree(made_world, tmp_path / "killed")
+    command = [sys.executable, "-m", "tests.support.dyinghost", postgres_url, str(tmp_path / "killed"), judge.stock_id]
+    done = subprocess.run([*command, "after", "1"], capture_output=True, text=True, check=True, timeout=60)
+    for line in done.stdout.splitlines():
+        judge.noted(*line.split(" "))
+    judge.hosts = [*judge.hosts, *hosts(1)]
+    with judge.drawing(1) as load:
+        load.more(3, GOES_ON_WITHIN_SECONDS)
+    judge.hosts[0].restart()
+    with judge.drawing(1) as load:
+        load.more(3, GOES_ON_WITHIN_SECONDS)
+    judge.settle_whole()
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["while they serve", "while they are stopped"])
+def test_a_copy_of_before_a_reconcile_gives_nothing_out(
+    postgres_url: str, hosts: Hosts, tmp_path: Path, stopped: bool
+) -> None:
+    """What was taken out is in it again. Nothing was drawn since, so no mark tells."""
+    judge = Judge(hosts(), codes=40)
+    judge.draw(2)
+    judge.draw(2, judge.hosts[1])
+    copy = OldCopy.of(postgres_url)
+    (given_elsewhere,) = judge.pool.codes(judge.stock_id, status="AVAILABLE")[:1]
+    execute(postgres_url, "INSERT INTO about VALUES ('fenced', 'yes')")
+    issued = tmp_path / "issued.csv"
+    issued.write_text(f"{judge.stock_id},{given_elsewhere}\n")
+    if stopped:
+        for host in judge.hosts:
+            host.stop()
+    decision = care.reconcile(
+        postgres_url, judge.hosts[0].folder, read_issued(issued), NOW, accept_short=None, dry_run=False
+    )
+    assert [code for _, code in decision.take_out] == [given_elsewhere]
+    if not stopped:
+        until_confirmed(postgres_url, 2)
+    copy.put_back(postgres_url)
+    if stopped:
+        for host in judge.hosts:
+            host.start()
+    for host in judge.hosts:
+        assert isinstance(patiently(lambda host=host: judge.draw(1, host)), PoolFenced)  # type: ignore[misc]
+    judge.assert_fenced()
+
+
+def until_confirmed(url: str, hosts: int) -> None:
+    """Until so many hosts have confirmed the epoch."""
+    deadline = time.monotonic() + GOES_ON_WITHIN_SECONDS
+    question = "SELECT count(*) FROM host h, epoch e WHERE h.confirmed = e.number || '.' || e.token"
+    while query(url, question) != [(hosts,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_stock_that_a_fenced_copy_does_not_hold_is_refused_at_once(postgres_url: str, hosts: Hosts) -> None:
+    host, other = hosts()
+    host.worker.create()
+    copy = OldCopy.of(postgres_url)
+    judge = Judge([host, other], codes=10)
+    judge.draw(2)
+    copy.put_back(postgres_url)
+    for _ in range(2):
+        for each in judge.hosts:
+            refusal = patiently(lambda each=each: judge.draw(1, each))  # type: ignore[misc]
+            assert isinstance(refusal, PoolFenced)
+
+
+def test_what_was_committed_and_told_only_when_it_was_asked_again_is_missed_too(
+    postgres_url: str, hosts: Hosts, made_world: Path, tmp_path: Path
+) -> None:
+    """The host was killed between COMMIT and mark, so its mark does not know of it; the repeat's does."""
+    judge = Judge(hosts(1), codes=40)
+    judge.draw(3)
+    copy = OldCopy.of(postgres_url)
+    number = unacknowledged_draw(judge)
+    judge.noted(number, judge.pool.send(judge.stock_id, f"o{number}", number))
+    copy.put_back(postgres_url)
+    judge.assert_fenced()
+    judge.settle()
+
+
+def unacknowledged_draw(judge: Judge) -> str:
+    """A draw that is committed, of a host that died before it could say so."""
+    number = judge.fresh("lost")
+    witness = judge.pool.pool._link.witness  # type: ignore[attr-defined]
+    note, witness.note = witness.note, died
+    try:
+        with pytest.raises(StoreUnavailable):
+            judge.pool.send(judge.stock_id, f"o{number}", number)
+    finally:
+        witness.note = note
+    return number
+
+
+def died(*_: object) -> None:
+    raise RuntimeError("it is dead")
+
+
+def test_what_a_host_that_stands_still_knows_to_be_missing_is_waited_for_by_reconcile(
+    postgres_url: str, hosts: Hosts
+) -> None:
+    """Each living host says what it misses. Whoever reconciles at once would not hear of the second one's."""
+    judge = Judge(hosts(), codes=40)
+    one, other = judge.hosts
+    judge.draw(2, one)
+    judge.draw(2, other)
+    copy = OldCopy.of(postgres_url)
+    judge.draw(2, one)
+    judge.draw(2, other)
+    copy.put_back(postgres_url)
+    assert isinstance(patiently(lambda: judge.draw(1, one)), PoolFenced)
+    decision = care.reconcile(postgres_url, one.folder, None, NOW, accept_short=None, dry_run=False)
+    assert not decision.refused
+    judge.reconciled(postgres_url)
+    for host in judge.hosts:
+        patiently(lambda host=host: judge.draw(1, host))  # type: ignore[misc]
+    judge.settle()
+
+
+def test_workers_that_start_together_on_an_empty_database_see_none_of_its_tables_or_all(postgres_url: str) -> None:
+    async def together() -> None:
+        connections = [await asyncpg.connect(postgres_url) for _ in range(4)]
+        try:
+            for _ in range(5):
+                await connections[0].execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+                await asyncio.gather(*(schema.check(connection) for connection in connections))
+        finally:
+            for connection in connections:
+                await connection.close()
+
+    asyncio.run(together())
