@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from cryptography import x509
@@ -22,7 +25,7 @@ from quanma.platform import config
 from quanma.platform.keyroom import KeyRoom
 from quanma.platform.keywatch import AGAIN_SECONDS, LOOK_SECONDS, WARN_SECONDS, KeyWatch
 from quanma.wire.keys import Certified, make_certified
-from tests.support.platform import MCHID, OTHER_MCHID, InProcess, merchant_config
+from tests.support.platform import MCHID, OTHER_MCHID, InProcess, Served, merchant_config
 
 NOW = datetime.datetime.now(datetime.UTC)
 YEAR = datetime.timedelta(days=365)
@@ -294,3 +297,22 @@ def test_the_merchants_settings_are_not_part_of_it(platform: InProcess, watch: K
     before = watch._marks()
     merchant_config(platform.world).touch()
     assert watch._marks() == before
+
+
+@pytest.mark.slow
+def test_served_a_revoked_key_is_refused_and_it_is_shown_since_when(serving: Served, second: Certified) -> None:
+    old = serving.wechatpay()
+    assert old.v3.security.echo.post(echo_message="hi").echo_message == "hi"
+    (serving.world / CERTIFICATE).write_bytes(second.certificate)
+    revoked_at, until = time.time(), time.monotonic() + 60
+    with contextlib.suppress(SignError):
+        while time.monotonic() < until:
+            old.v3.security.echo.post(echo_message="hi")
+            time.sleep(0.5)
+    assert time.monotonic() < until
+    time.sleep(0.5)  # Figures are a quarter of a second old at most.
+    figures, ready = (urlopen(f"{serving.url}/{page}").read().decode() for page in ("metrics", "readyz"))
+    shown = re.search(r"^quanma_settings_as_of_timestamp_seconds (\S+)$", figures, re.MULTILINE)
+    assert shown is not None
+    assert float(shown[1]) >= revoked_at
+    assert re.fullmatch(r"ready\nsettings as of \S+\n", ready)
