@@ -41,6 +41,9 @@ REMEMBERED_SECONDS = 60
 """A host that has not renewed its lease for so long is forgotten: what follows proves all that it did."""
 SPOKE_UNDER_FENCE = "fenced"
 """What a host has confirmed that has noted what it knows to be missing: no epoch."""
+NOTICED_SECONDS = 3.0
+"""How long a new host waits to be noticed. One that does not beat meanwhile is as good as dead."""
+PEERS_MAX, _NAME_CHARACTERS = 32, 40
 COMMIT_OVERDUE_SECONDS = 3.0
 """A beat that takes longer: nothing can be committed."""
 
@@ -232,8 +235,20 @@ class Epochs:
                     "DELETE FROM host WHERE beat_at < now() - make_interval(secs => $1::integer)", REMEMBERED_SECONDS
                 )
             if done == "UPDATE 1":
-                self._witness.change_host(beat=beat, renewed_at=time.monotonic_ns())
+                peers = await self._peers(connection)
+                self._witness.change_host(beat=beat, renewed_at=time.monotonic_ns(), peers=peers)
                 await asyncio.to_thread(self._witness.sync)
+
+    async def _peers(self, connection: Connection) -> dict[str, str]:
+        """The other hosts with a live lease, as many as there is room for."""
+        rows = await connection.fetch(
+            "SELECT host_id, name FROM host WHERE host_id <> $1"
+            " AND beat_at > now() - make_interval(secs => $2::integer) ORDER BY host_id LIMIT $3",
+            self._witness.host.host_id,
+            LEASE_SECONDS,
+            PEERS_MAX,
+        )
+        return {str(host_id): str(name)[:_NAME_CHARACTERS] for host_id, name in rows}
 
     async def _a_node_was_started_anew(self, connection: Connection) -> bool:
         """Whether a node of the cluster was, since the last look: it may have been restored by itself."""
@@ -309,7 +324,8 @@ class Epochs:
                 if seen.server != connection.server or is_older:
                     await self._begin(connection, seen)
                 elif was_away or own is None or own[0] != seen.key or host.epoch != seen.epoch:
-                    await self._confirm(connection, seen, None if own is None else own[2])
+                    is_new = own is None or own[1]
+                    await self._confirm(connection, seen, None if own is None else own[2], is_new=is_new)
                 elif not (silent := await self._silent(connection, seen)):
                     await connection.execute(
                         "INSERT INTO about VALUES ('settled', $1)"
@@ -330,19 +346,34 @@ class Epochs:
                     await asyncio.sleep(0.05)
 
     async def _begin(self, connection: Connection, seen: Seen) -> None:
-        """Begin an epoch, if no other host has done so since."""
-        await connection.execute(
+        """Begin an epoch, if no other host has done so since.
+
+        Hosts that lived a moment ago, and that this database does not know of, must confirm it too.
+        """
+        host = self._witness.host
+        begun = await connection.execute(
             "UPDATE epoch SET number = greatest(number, $1) + 1, token = $2, server = $3, began_at = now()"
             " WHERE place = 1 AND number = $4 AND number || '.' || token = $5",
-            self._witness.host.epoch_number,
+            host.epoch_number,
             uuid.uuid4().hex,
             connection.server,
             seen.number,
             seen.key,
         )
+        if begun == "UPDATE 1" and 0 <= time.monotonic_ns() - host.renewed_at < LEASE_SECONDS * 1e9:
+            await connection.executemany(
+                "INSERT INTO host (host_id, name, beat, beat_at, confirmed) VALUES ($1, $2, 0, now(), '')"
+                " ON CONFLICT (host_id) DO NOTHING",
+                list(host.peers.items()),
+            )
 
-    async def _confirm(self, connection: Connection, seen: Seen, beat_at: datetime.datetime | None) -> None:
-        """Look whether all that this host acknowledged is there, and say so, or fence the pool."""
+    async def _confirm(
+        self, connection: Connection, seen: Seen, beat_at: datetime.datetime | None, *, is_new: bool
+    ) -> None:
+        """Look whether all that this host acknowledged is there, and say so, or fence the pool.
+
+        `beat_at`: its last beat that the database has. `is_new`: it had no live lease.
+        """
         before = self._witness.host
         # From now on, no worker of this host acknowledges what it began in an older epoch. All marks until now count.
         self._witness.change_host(epoch=seen.epoch, epoch_number=seen.number)
@@ -365,7 +396,27 @@ class Epochs:
                 seen.key,
                 beat_at,
             )
-        self._witness.change_host(beat=beat, history=seen.history, renewed_at=time.monotonic_ns())
+        if is_new:
+            await self._be_noticed(connection)
+        peers = await self._peers(connection)
+        self._witness.change_host(beat=beat, history=seen.history, renewed_at=time.monotonic_ns(), peers=peers)
+
+    async def _be_noticed(self, connection: Connection) -> None:
+        """A host that is new here gives nothing out before the others have seen it, with their next beat.
+
+        Else a database that goes back to before it came would be taken for whole by those that know nothing of it.
+        """
+        until = time.monotonic() + NOTICED_SECONDS
+        while time.monotonic() < until:
+            unaware = await connection.fetchval(
+                "SELECT count(*) FROM host h, host own WHERE own.host_id = $1 AND h.host_id <> $1"
+                " AND h.beat_at > own.beat_at - make_interval(secs => $2::integer) AND h.beat_at < own.beat_at",
+                self._witness.host.host_id,
+                int(2 * BEAT_SECONDS),
+            )
+            if not unaware:
+                return
+            await asyncio.sleep(0.05)
 
     async def _silent(self, connection: Connection, seen: Seen) -> list[tuple[str, bool]]:
         """Hosts that must confirm and have not: their names, and whether they had their time.

@@ -99,6 +99,9 @@ class Host(msgspec.Struct, frozen=True):
     renewed_at: int = 0
     address: str = ""
     """The database's, without user and password."""
+    peers: dict[str, str] = {}
+    """The other hosts that had a live lease when this one last renewed its own, by id: their names. A database that
+    went back to before one of them came does not know of it."""
 
 
 class EpochPassed(Exception):
@@ -230,7 +233,7 @@ def known_pools(folder: Path, address: str) -> list[str]:
 class _HostFile:
     """A small file that any worker may write, one at a time."""
 
-    BYTES = 1024
+    BYTES = 4096
 
     def __init__(self, path: Path, address: str | None) -> None:
         self._path = path
