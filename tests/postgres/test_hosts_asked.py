@@ -66,6 +66,23 @@ def test_a_copy_of_long_ago_gives_nothing_out_before_a_living_host_has_spoken(po
     judge.settle()
 
 
+def test_a_copy_of_before_a_host_came_gives_nothing_out_before_that_host_has_spoken(
+    postgres_url: str, hosts: Hosts
+) -> None:
+    """The copy does not know of the host; the other host does."""
+    judge = Judge(hosts(1), codes=40)
+    first = judge.hosts[0]
+    judge.draw(2, first)
+    copy = OldCopy.of(postgres_url)
+    judge.hosts = [first, *hosts(1)]
+    judge.draw(20, judge.hosts[1])
+    copy.put_back(postgres_url)
+    refusal = patiently(lambda: judge.draw(1, first))
+    assert isinstance(refusal, PoolFenced), "it was given out, and may be somebody's"
+    judge.assert_fenced()
+    judge.settle()
+
+
 def test_a_host_is_killed_and_another_one_started_and_the_pool_goes_on(
     postgres_url: str, hosts: Hosts, made_world: Path, tmp_path: Path
 ) -> None:
