@@ -213,7 +213,7 @@ class Playing:
                     assert step.over.done(), "nobody would end this wait"
                 step = None
         except StopIteration as over:
-            message: str = over.value.data.message
+            message: str = over.value.data.echo_message
             return message
 
     def cancel(self) -> None:
@@ -372,7 +372,7 @@ def at_once(count: int, call: Callable[[], str]) -> list[str]:
 
 async def tasks(wxpay: Any, count: int) -> list[str]:
     answers = await asyncio.gather(*[wxpay.v3.security.echo.post(echo_message="hi") for _ in range(count)])
-    return [answer.message for answer in answers]
+    return [answer.echo_message for answer in answers]
 
 
 KNOWN = pytest.mark.parametrize("known", [(), (OLD,)], ids=["first calls", "the signer changed"])

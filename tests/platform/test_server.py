@@ -171,6 +171,7 @@ from quanma.platform import connection, server
 
 class Hanging:
     metrics = None
+    verbs = frozenset()
     async def start(self): ...
     def drain(self): ...
     async def stop(self): await asyncio.sleep(600)

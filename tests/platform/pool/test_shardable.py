@@ -17,10 +17,14 @@ from quanma.platform.pool import steps
 from quanma.platform.pool.postgres import schema
 
 PACKAGE = Path(schema.__file__).parent
-ACROSS = {  # Start of the statement: why it may look at more than one stock. None is on a request's path.
+ACROSS = {  # Start of the statement: why it may look at more than one stock. None is on a request's path
+    # where the tables are spread over nodes.
     "SELECT c.mchid, c.notify_url FROM callback c CROSS JOIN": "the outbox looks for merchants with due events",
     "SELECT DISTINCT mchid FROM event": "the same, where the tables are spread over nodes",
     "SELECT DISTINCT stock_id FROM ( (SELECT stock_id FROM event": "the outbox looks for stocks with due events",
+    "SELECT c.* FROM (…) s, LATERAL (SELECT written_at": "a user's list; where there are many nodes, stock by stock",
+    "SELECT e.stock_id FROM (…) s, LATERAL (SELECT stock_id": "one event; where there are many nodes, stock by stock",
+    "SELECT c.written_at, e.id, e.created_at": "a merchant's events; where there are many nodes, stock by stock",
 }
 MODULES = {  # Module: why its statements are not a request's.
     "schema.py": "it makes the tables",
