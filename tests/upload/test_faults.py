@@ -213,10 +213,10 @@ def _cut(codes: list[str]) -> list[list[str]]:
 @pytest.mark.parametrize(
     ("behaviour", "rows", "faulty_share"),
     [
-        (repeats.REPLAY, 40_000, 0.25),
-        (repeats.REEVALUATE, 20_000, 0.25),
-        (repeats.REFUSE, 20_000, 0.25),
-        (repeats.REFUSE_AS_INVALID, 20_000, 0.25),
+        (repeats.REPLAY, 24_000, 0.25),
+        (repeats.REEVALUATE, 12_000, 0.25),
+        (repeats.REFUSE, 12_000, 0.25),
+        (repeats.REFUSE_AS_INVALID, 12_000, 0.25),
     ],
 )
 def test_every_row_is_accounted_for_through_faults_and_kills(
