@@ -192,6 +192,7 @@ def test_large_bodies_share_a_bound_and_small_ones_are_taken_all_the_same(servin
     ]
 
 
+@pytest.mark.slow
 def test_one_merchant_with_many_connections_does_not_have_another_one_refused(
     world: Path, sender: Caller, record_property: Callable[[str, object], None]
 ) -> None:

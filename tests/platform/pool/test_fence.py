@@ -318,6 +318,7 @@ def test_what_the_mark_does_not_know_is_not_acknowledged(
     assert fence_of(tmp_path) is None
 
 
+@pytest.mark.slow
 def test_a_mark_can_be_written_again_without_anyone_asking(pool: DrivenPool, tmp_path: Path) -> None:
     stock_id = stocked(pool)
     with no_room_for_the_mark(tmp_path), pytest.raises(StoreUnavailable):
