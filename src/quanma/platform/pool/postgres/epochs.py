@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from ....errors import StoreUnavailable
 from ...traces import trace_of
+from ..contract import HostsAsked
 from .between import WHERE, check_where
 from .missing import missing_marks, note_missing, told
 from .witness import Host, Mark, Witness
@@ -37,6 +38,9 @@ LEASE_SECONDS = 10
 WORD_SECONDS = 5
 """For a host whose lease is over, as the database has it, to say that it lives all the same: in a copy of long ago, and
 after an outage, every lease is over. A living host sees a new epoch with its next beat."""
+UNKNOWN_SECONDS = 2.5
+"""For hosts that nobody knows of to say that they live, where none who is asked knows who served a moment ago: a host
+that starts, on a copy of before they came. As `WORD_SECONDS`, but it is waited for at each such start."""
 REMEMBERED_SECONDS = 60
 """A host that has not renewed its lease for so long is forgotten: what follows proves all that it did."""
 SPOKE_UNDER_FENCE = "fenced"
@@ -49,7 +53,7 @@ COMMIT_OVERDUE_SECONDS = 3.0
 
 SEEN = (
     "e.history, e.number, e.number || '.' || e.token, e.server, {identity},"
-    " EXISTS (SELECT 1 FROM about WHERE name = 'settled' AND value = e.number || '.' || e.token),"
+    " EXISTS (SELECT 1 FROM about WHERE name = 'settled' AND value = e.number || '.' || e.token || '.' || {identity}),"
     " EXISTS (SELECT 1 FROM about WHERE name = 'fenced'),"
     " (SELECT h.beat FROM host h WHERE h.host_id = {host}),"
     " current_setting('synchronous_standby_names') <> ''"
@@ -156,20 +160,23 @@ class Epochs:
         """Have the epoch confirmed, by this host and by all; first, let another begin if this one is `went_back_in`.
 
         Raises:
-            StoreUnavailable: that takes longer. It goes on meanwhile.
+            HostsAsked: that takes longer. It goes on meanwhile.
         """
         self._went_back_in = went_back_in or self._went_back_in
         if self._settling is None or self._settling.done():
             self._settling = _started(self._settle())
-        await _within(
-            self._settling, seconds, "the database was started anew or restored: every host is asked what it knows"
-        )
+        await _within(self._settling, seconds, HostsAsked())
 
     async def beat(self, seconds: float = COMMIT_OVERDUE_SECONDS) -> None:
-        """Renew this host's lease, which takes a COMMIT. Raises StoreUnavailable: it takes longer."""
+        """Renew this host's lease, which takes a COMMIT. Raises StoreUnavailable: it takes longer; HostsAsked."""
         if self._beating is None or self._beating.done():
             self._beating = _started(self._beat())
-        await _within(self._beating, seconds, "nothing can be committed: does PostgreSQL wait for a standby?")
+        try:
+            await _within(self._beating, seconds, StoreUnavailable(_NOTHING_COMMITTED))
+        except StoreUnavailable:
+            if self._settling is not None and not self._settling.done():
+                raise HostsAsked from None
+            raise
 
     async def check_commits(self) -> None:
         """Raises StoreUnavailable: nothing can be committed."""
@@ -191,10 +198,14 @@ class Epochs:
             return
         with contextlib.suppress(Exception):
             async with asyncio.timeout(COMMIT_OVERDUE_SECONDS), self._connections() as connection:
-                seen = await self._look(connection)
+                seen, host = await self._look(connection), self._witness.host
+                if not seen.is_fenced and (_went_back(seen, host) or seen.beat is None):
+                    # The only one who knows that something is missing may be the one that ends.
+                    await self._settle()
+                    seen = await self._look(connection)
                 if seen.beat is not None and seen.beat >= self._witness.host.beat:
-                    self._witness.change_host(beat=0, claimed_at=0)
-                    await connection.execute("DELETE FROM host WHERE host_id = $1", self._witness.host.host_id)
+                    self._witness.change_host(beat=0, claimed_at=0, peers={})
+                    await connection.execute("DELETE FROM host WHERE host_id = $1", host.host_id)
 
     async def _run(self) -> None:
         while True:
@@ -282,7 +293,7 @@ class Epochs:
             return
         if self._proving_next is None:
             self._proving_next = _started(self._prove_next(self._proving))
-        await _within(self._proving_next, seconds, "nothing can be committed: does PostgreSQL wait for a standby?")
+        await _within(self._proving_next, seconds, StoreUnavailable(_NOTHING_COMMITTED))
 
     async def _prove_next(self, before: asyncio.Task[None] | None) -> None:
         if before is not None and not before.done():
@@ -304,6 +315,7 @@ class Epochs:
         return seen
 
     async def _settle(self) -> None:
+        peers = self._peers_of_late()
         async with self._connections() as connection:
             while True:
                 seen, host = await self._look(connection), self._witness.host
@@ -320,17 +332,21 @@ class Epochs:
                 # epoch begins, in which others would be asked: one that was killed shortly before would not answer.
                 was_away = not self._has_begun and (own is None or own[1]) and not self._witness.others_serve()
                 self._has_begun = True
+                settled = str(await connection.fetchval("SELECT value FROM about WHERE name = 'settled'") or "")
+                was_loaded = settled.startswith(f"{seen.key}.") and settled != seen.epoch
                 is_older = seen.key == self._went_back_in or _went_back(seen, host)
-                if seen.server != connection.server or is_older:
+                if seen.server != connection.server or is_older or was_loaded:
                     await self._begin(connection, seen)
                 elif was_away or own is None or own[0] != seen.key or host.epoch != seen.epoch:
                     is_new = own is None or own[1]
                     await self._confirm(connection, seen, None if own is None else own[2], is_new=is_new)
+                elif not seen.is_settled and await self._strangers_may_come(connection, settled, peers):
+                    await asyncio.sleep(0.05)
                 elif not (silent := await self._silent(connection, seen)):
                     await connection.execute(
                         "INSERT INTO about VALUES ('settled', $1)"
                         " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                        seen.key,
+                        seen.epoch,
                     )
                     return
                 elif any(is_late for _, is_late in silent):
@@ -345,27 +361,44 @@ class Epochs:
                 else:
                     await asyncio.sleep(0.05)
 
-    async def _begin(self, connection: Connection, seen: Seen) -> None:
-        """Begin an epoch, if no other host has done so since.
-
-        Hosts that lived a moment ago, and that this database does not know of, must confirm it too.
-        """
+    def _peers_of_late(self) -> dict[str, str] | None:
+        """Who else served a moment ago. None: this host does not know, for it only starts, or could not look."""
         host = self._witness.host
-        begun = await connection.execute(
+        served = self._has_begun or self._witness.others_serve()
+        is_of_late = 0 <= time.monotonic_ns() - host.renewed_at < LEASE_SECONDS * 1e9
+        return host.peers if served and is_of_late else None
+
+    async def _begin(self, connection: Connection, seen: Seen) -> None:
+        """Begin an epoch, if no other host has done so since."""
+        await connection.execute(
             "UPDATE epoch SET number = greatest(number, $1) + 1, token = $2, server = $3, began_at = now()"
             " WHERE place = 1 AND number = $4 AND number || '.' || token = $5",
-            host.epoch_number,
+            self._witness.host.epoch_number,
             uuid.uuid4().hex,
             connection.server,
             seen.number,
             seen.key,
         )
-        if begun == "UPDATE 1" and 0 <= time.monotonic_ns() - host.renewed_at < LEASE_SECONDS * 1e9:
+
+    async def _strangers_may_come(self, connection: Connection, settled: str, peers: dict[str, str] | None) -> bool:
+        """Whether hosts that this database does not know of may still say that they live.
+
+        One who knows who served a moment ago need not wait: `peers` must confirm the epoch too. Where none was ever
+        settled, nobody has served.
+        """
+        if peers:
             await connection.executemany(
                 "INSERT INTO host (host_id, name, beat, beat_at, confirmed) VALUES ($1, $2, 0, now(), '')"
                 " ON CONFLICT (host_id) DO NOTHING",
-                list(host.peers.items()),
+                list(peers.items()),
             )
+        return bool(
+            settled
+            and peers is None
+            and await connection.fetchval(
+                "SELECT now() < began_at + make_interval(secs => $1) FROM epoch", UNKNOWN_SECONDS
+            )
+        )
 
     async def _confirm(
         self, connection: Connection, seen: Seen, beat_at: datetime.datetime | None, *, is_new: bool
@@ -407,11 +440,14 @@ class Epochs:
         Else a database that goes back to before it came would be taken for whole by those that know nothing of it.
         """
         until = time.monotonic() + NOTICED_SECONDS
+        # Whoever beats after now sees this host's row. When that row was begun says nothing: theirs may overlap.
+        since = await connection.fetchval("SELECT clock_timestamp()")
         while time.monotonic() < until:
             unaware = await connection.fetchval(
-                "SELECT count(*) FROM host h, host own WHERE own.host_id = $1 AND h.host_id <> $1"
-                " AND h.beat_at > own.beat_at - make_interval(secs => $2::integer) AND h.beat_at < own.beat_at",
+                "SELECT count(*) FROM host WHERE host_id <> $1"
+                " AND beat_at > $2::timestamptz - make_interval(secs => $3::integer) AND beat_at < $2",
                 self._witness.host.host_id,
+                since,
                 int(2 * BEAT_SECONDS),
             )
             if not unaware:
@@ -463,7 +499,7 @@ class Epochs:
         """Tell of it, and note, once, what this host knows to be missing, for whoever reconciles."""
         self.tell_fence(str(await connection.fetchval("SELECT value FROM about WHERE name = 'fenced'")))
         history = self._witness.host.history
-        if self._noted_in == history:
+        if self._noted_in == history and await self._has_spoken(connection):
             return
         missing: list[tuple[str, Mark]] = []
         if history and lineage(seen.history) <= lineage(history):
@@ -473,6 +509,13 @@ class Epochs:
             if await connection.fetchval("SELECT 1 FROM about WHERE name = 'fenced' FOR UPDATE"):
                 await self._note_missing(connection, missing)
         self._noted_in = history
+
+    async def _has_spoken(self, connection: Connection) -> bool:
+        """By this database: one that went back once more has another fence, and knows nothing of that."""
+        confirmed = await connection.fetchval(
+            "SELECT confirmed FROM host WHERE host_id = $1", self._witness.host.host_id
+        )
+        return bool(confirmed == SPOKE_UNDER_FENCE)
 
     async def _note_missing(self, connection: Connection, missing: Sequence[tuple[str, Mark]]) -> None:
         """And that this host has spoken."""
@@ -488,6 +531,7 @@ class Epochs:
         )
 
 
+_NOTHING_COMMITTED = "nothing can be committed: does PostgreSQL wait for a standby?: try again later"
 _UNRECONCILED = (
     "this database is a copy of before the last `quanma reconcile`: what was taken out then would be given out again"
 )
@@ -536,11 +580,9 @@ def _started(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     return task
 
 
-async def _within(task: asyncio.Task[None], seconds: float, why: str) -> None:
-    """Wait for a task that goes on by itself. Raises StoreUnavailable, or what the task raised."""
+async def _within(task: asyncio.Task[None], seconds: float, otherwise: StoreUnavailable) -> None:
+    """Wait for a task that goes on by itself. Raises `otherwise`, or what the task raised."""
     done, _ = await asyncio.wait({task}, timeout=seconds)
-    if not done:
-        raise StoreUnavailable(f"{why}: try again later")
-    if task.cancelled():
-        raise StoreUnavailable(f"{why}: try again later")
+    if not done or task.cancelled():
+        raise otherwise
     task.result()
