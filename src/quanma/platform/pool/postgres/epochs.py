@@ -135,21 +135,21 @@ class Epochs:
     def identity(self) -> str:
         return "''" if self._many_nodes else IDENTITY
 
-    def check(self, seen: Seen, server: str, known_beat: int) -> None:
-        """Raises Unconfirmed: nothing may be done. `known_beat`: what this host remembered before `seen` was read."""
+    def check(self, seen: Seen, server: str, host: Host) -> None:
+        """Raises Unconfirmed: nothing may be done. `host`: what this host remembered before `seen` was read."""
         self._waits = seen.waits
-        if not seen.is_settled or seen.server != server or seen.epoch != self._witness.host.epoch:
+        if not seen.is_settled or seen.server != server or seen.epoch != host.epoch:
             raise Unconfirmed
-        if (seen.beat or 0) < known_beat:
+        if (seen.beat or 0) < host.beat:
             # A host that starts may have been forgotten since; one that serves has not.
             raise Unconfirmed(seen.key if self._has_begun or seen.beat is not None else None)
 
     async def enter(self, connection: Connection) -> Seen:
         """As a turn does, for what is no stock's turn. Raises Unconfirmed."""
-        known_beat = self._witness.host.beat
+        host = self._witness.host
         seen = await self._look(connection)
         if not seen.is_fenced:
-            self.check(seen, connection.server, known_beat)
+            self.check(seen, connection.server, host)
         return seen
 
     def start(self) -> None:
@@ -221,7 +221,7 @@ class Epochs:
 
     async def _beat(self) -> None:
         async with self._connections() as connection:
-            known_beat = self._witness.host.beat
+            host = self._witness.host
             seen = await self._look(connection)
             if seen.is_fenced:
                 await self._under_fence(connection, seen)
@@ -229,7 +229,7 @@ class Epochs:
                 if self._many_nodes and await self._a_node_was_started_anew(connection):
                     self._went_back_in = seen.key
                 try:
-                    self.check(seen, connection.server, known_beat)
+                    self.check(seen, connection.server, host)
                     is_in_order = self._went_back_in != seen.key and seen.beat is not None
                 except Unconfirmed as reason:
                     self._went_back_in = reason.went_back_in or self._went_back_in
@@ -237,10 +237,10 @@ class Epochs:
                 if not is_in_order:
                     await self.settle(2 * LEASE_SECONDS)
                     return
-            beat = max(seen.beat or 0, known_beat) + 1
+            beat = max(seen.beat or 0, host.beat) + 1
             async with self._transaction(connection):
                 done = await connection.execute(
-                    "UPDATE host SET beat = $2, beat_at = now() WHERE host_id = $1", self._witness.host.host_id, beat
+                    "UPDATE host SET beat = $2, beat_at = now() WHERE host_id = $1", host.host_id, beat
                 )
                 await connection.execute(
                     "DELETE FROM host WHERE beat_at < now() - make_interval(secs => $1::integer)", REMEMBERED_SECONDS

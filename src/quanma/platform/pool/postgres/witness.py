@@ -20,6 +20,7 @@ import secrets
 import struct
 import zlib
 from collections.abc import Generator, Iterator, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -114,6 +115,7 @@ class Witness:
     def __init__(self, folder: Path, pool_id: str, address: str | None = None) -> None:
         """`address`: None leaves it as it is noted. Raises Misconfigured: the folder can't be written."""
         self.folder = folder / FOLDER / pool_id
+        self._prefix = f"{self.folder}/worker-"
         try:
             private.make_folder(folder / FOLDER)
             private.make_folder(self.folder)
@@ -124,14 +126,16 @@ class Witness:
                 f"{self.folder} can't be written ({problem.strerror}): it keeps what this host acknowledged; "
                 "let the platform write beside platform.toml"
             ) from None
-        self._files: dict[Path, _MarkFile] = {}
+        self._others: list[_MarkFile] = []
+        self._next_place = 0
+        """Whose file is looked for next: they are made in the order of their places."""
         self.is_new = self.host.beat == 0 and not any(True for _ in self.marks())
 
     def _take_a_file(self) -> _MarkFile:
         """One that no living worker has, with the marks in it."""
         for number in range(WORKERS_MAX):
             with contextlib.suppress(BlockingIOError):
-                return _MarkFile(self.folder / f"worker-{number:02}", owned=True)
+                return _MarkFile(Path(f"{self._prefix}{number:02}"), owned=True)
         raise Misconfigured(f"more than {WORKERS_MAX} workers serve one pool from {self.folder}")
 
     @property
@@ -180,7 +184,7 @@ class Witness:
     @property
     def doubts(self) -> int:
         """How many such commits the workers of this host have not proven yet."""
-        return sum(file.read_doubts() for file in self._all())
+        return self._own.doubts + sum(file.read_doubts() for file in self._found())
 
     def clear_doubts(self) -> None:
         """A later commit of this worker is sure, so all before it are."""
@@ -193,29 +197,27 @@ class Witness:
 
     def others_serve(self) -> bool:
         """Whether another worker of this host is alive."""
-        return any(not _is_free(path) for path in self._paths() if path != self._own.path)
+        return any(not _is_free(file.path) for file in self._found())
 
     def close(self) -> None:
         self.sync()
         self._own.close()
         self._host.close()
-        for file in self._files.values():
+        for file in self._others:
             file.close()
 
     def _all(self) -> Iterator[_MarkFile]:
         yield self._own
-        for path in self._paths():
-            if path == self._own.path:
-                continue
-            if path not in self._files:
-                self._files[path] = _MarkFile(path, owned=False)
-            yield self._files[path]
+        yield from self._found()
 
-    def _paths(self) -> Iterator[Path]:
-        number = 0
-        while (path := self.folder / f"worker-{number:02}").exists():
-            yield path
-            number += 1
+    def _found(self) -> list[_MarkFile]:
+        """The files of the other workers, those that came meanwhile too."""
+        # Looked for in each turn: text and one call of the system, where a Path would cost more than the rest.
+        while os.path.exists(path := f"{self._prefix}{self._next_place:02}"):
+            if path != str(self._own.path):
+                self._others.append(_MarkFile(Path(path), owned=False))
+            self._next_place += 1
+        return self._others
 
 
 def known_pools(folder: Path, address: str) -> list[str]:
@@ -418,6 +420,7 @@ class _MarkFile:
         return place
 
 
+@lru_cache(16)
 def digest(history: str) -> bytes:
     """How a history is known in the marks."""
     return blake2b(history.encode(), digest_size=8).digest()
