@@ -46,7 +46,8 @@ TRANSIENT: Final[Mapping[str, int]] = {
     LIMITED: 1,
     LIMITED_UNTIL: 1,
 }
-"""A deck; the first one that is dealt has one card of each. Left out: a stock still being created makes everything wait for a minute, refusals stop it all."""
+"""A deck; the first one that is dealt has one card of each. Left out: a stock still being created makes everything wait
+for a minute, refusals stop it all."""
 
 
 class Message(NamedTuple):
