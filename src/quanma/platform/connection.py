@@ -27,8 +27,12 @@ LARGE_HEAD_BYTES = 4 * 1024
 LARGE_HEADS_BYTES_MAX = 16 * 1024 * 1024
 """Of all large heads that are arriving or wait, and of what was sent ahead behind them."""
 TOGETHER_BYTES = 16 * 1024
-"""What arrives together is read at once up to this, if it holds no more than one whole request. Else it is read up to
-where each request ends, so that of what was sent ahead no more is unpacked than is answered next."""
+"""What arrives together is read at once up to this, if it holds one whole request of a common form and no more. All
+else is read in turn, up to where each request ends, so that of what was sent ahead no more is unpacked than is answered
+next, and what strangers begin and do not end holds nobody up."""
+HEAD_BYTES_AT_ONCE = 4 * 1024
+HEAD_LINES_AT_ONCE = 32
+"""A head is of a common form up to these: a signed request's has 1 kB, and some twelve lines."""
 REQUEST_BYTES_MIN = len(b"GET / HTTP/1.1\r\n\r\n")
 CHUNKS_BYTES_MIN = 128
 """Of a body in chunks so much is read at once, at the least: what is looked for as its end can stand in it often."""
@@ -90,6 +94,7 @@ class Connection(asyncio.Protocol):
         "_piece",
         "_queued",
         "_reading",
+        "_sent_all",
         "_serving",
         "_target",
         "_task",
@@ -158,6 +163,8 @@ class Connection(asyncio.Protocol):
         self._why_broken = _ANOTHER_FRAMING
         self._cut = False
         """The last request did not arrive whole."""
+        self._sent_all = False
+        """The other side sends no more. What it has sent is perhaps not read yet."""
         self._paused = False
         self._writable = True
         self._closing = False
@@ -183,6 +190,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Whoever sends no more may still read what it asked for."""
+        self._sent_all = True
         if not self._ahead:
             self._reading = False
         return self._current is not None or bool(self._waiting or self._ahead)
@@ -203,7 +211,10 @@ class Connection(asyncio.Protocol):
             self._wait(HEAD_SECONDS)  # The first byte of a head.
         if self._ahead or self._waiting or not self._can_be_read_at_once(data):
             self._ahead, self._ahead_at = self._ahead[self._ahead_at :] + data, 0
-            self._read_on(1)  # The others in turn.
+            self._look_at_size()
+            if self._current is None:
+                self._in_turn()
+            self._pause_or_resume()
             return
         self._framing_bytes += len(data)
         self._feed(data)
@@ -213,12 +224,14 @@ class Connection(asyncio.Protocol):
                 self._pause_or_resume()
 
     def _can_be_read_at_once(self, data: bytes) -> bool:
-        """Whether at most one whole request is in it, and the rest of another one: nearly always."""
-        if len(data) > TOGETHER_BYTES or self._framing_bytes > TOGETHER_BYTES:
-            return self._arriving is not None and len(data) <= _said_length(self._arriving) - len(self._body)
+        """Whether one whole request is in it, or a part of its body, and the rest of no other: nearly always."""
+        if self._arriving is not None:
+            return len(data) <= _said_length(self._arriving) - len(self._body)
+        if self._begun or len(data) > TOGETHER_BYTES:
+            return False
         # A head ends in an empty line, and a body in JSON has no line that ends so.
-        end = data.find(b"\r\n\r\n")
-        return end < 0 or data.find(b"\r", end + 4) < 0
+        end = data.find(b"\r\n\r\n", 0, HEAD_BYTES_AT_ONCE)
+        return end >= 0 and data.find(b"\r", end + 4) < 0 and data.count(b"\n", 0, end) < HEAD_LINES_AT_ONCE
 
     def _read_on(self, requests: int) -> None:
         """Read what was sent ahead, until a request waits, or so many were refused."""
@@ -231,8 +244,12 @@ class Connection(asyncio.Protocol):
                 self._break()
         self._look_at_size()
         self._feeding = False
+        if self._sent_all and not self._ahead:
+            self._reading = False
         if not self._reading:
             self._ahead = b""
+            if self._sent_all and self._current is None and not (self._waiting or self._closing or self._broken):
+                self.close()
         if (self._waiting or self._ahead) and self._current is None and not self._closing:
             self._in_turn()
         self._pause_or_resume()
@@ -255,7 +272,7 @@ class Connection(asyncio.Protocol):
         """Let the system keep what is sent ahead while something is still to be read, or to be answered before."""
         if self._closing:
             return
-        if (self._waiting or self._ahead) and not self._paused:
+        if (self._waiting or len(self._ahead) - self._ahead_at > TOGETHER_BYTES) and not self._paused:
             self._paused = True
             self._transport.pause_reading()
         elif self._paused and self._current is None and not self._waiting and not self._ahead and self._writable:
@@ -416,7 +433,13 @@ class Connection(asyncio.Protocol):
         if cut:
             self._stop_reading()
         self._took += 1
-        if self._current is None and self._writable and not self._waiting and not self._closing:
+        if cut:  # Many may be cut at one moment: each is answered in its turn.
+            self._waiting.append(request)
+            if self._current is None and not self._closing:
+                if self._writable:
+                    self.deadline = 0.0
+                self._in_turn()
+        elif self._current is None and self._writable and not self._waiting and not self._closing:
             self._begin(request)
             if self._current is None:
                 self._go_on()

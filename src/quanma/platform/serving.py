@@ -17,8 +17,9 @@ log = logging.getLogger(__name__)
 
 SIGNED_AT_ONCE = 16
 """Answers that are signed before new requests are looked at: 4 ms."""
-READ_AT_ONCE = 32
-"""Connections that go on with what was sent ahead on them, before new requests are looked at: 8 ms."""
+READ_SECONDS = 0.001
+"""So long what came in parts, or was sent ahead, is read before new requests are looked at. A connection that has begun
+ends its own turn: a head, or eight refusals."""
 LOOK_SECONDS = 0.25
 """How often deadlines are looked at."""
 
@@ -129,12 +130,15 @@ class Serving:
 
     def _read_some(self) -> None:
         self._reading_soon = False
-        for _ in range(min(READ_AT_ONCE, len(self._to_read))):
+        until = time.perf_counter() + READ_SECONDS
+        for _ in range(len(self._to_read)):
             connection = self._to_read.popleft()
             try:
                 connection.its_turn()
             except Exception as error:
                 self.give_up(connection, error)
+            if time.perf_counter() >= until:
+                break
         self._go_on_reading()
 
     def _sign(self, connection: Connected, request: Request, outcome: Outcome) -> None:
