@@ -23,8 +23,8 @@ LEAVE_SECONDS = 0.002
 LEFT_AT_MOST = 5
 """Times, until it takes one itself: the one with fewer connections may be busy, or stuck."""
 TAKE_SECONDS = 0.002
-"""So long connections are taken before all else is looked at. Left to uvloop it is one in a turn of the loop: behind 500
-others a newcomer waits for 500 turns, and while strangers ask for much, each of them takes 10 ms."""
+"""So long connections are taken before all else is looked at. Left to uvloop it is one in a turn of the loop: behind
+500 others a newcomer waits for 500 turns, and while strangers ask for much, each of them takes 10 ms."""
 PAUSE_SECONDS = 0.1
 """After the system refused a connection: there are too many files."""
 BACKLOG = 2048
