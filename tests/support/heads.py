@@ -12,5 +12,6 @@ UNFINISHED = {
     "a long name": _START + b"a" * 32_000,
     "a long target": b"GET /" + b"x" * 32_000,
     "a whole head and no body": b"POST /x HTTP/1.1\r\nContent-Length: 9\r\n" + _FIELDS + b"\r\n",
+    "many small chunks": b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 5400,
     "a chunk's long extension": b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"x" * 32_000,
 }
