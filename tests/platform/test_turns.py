@@ -120,6 +120,18 @@ def test_bodies_that_are_all_too_late_at_one_moment_are_answered_in_turn() -> No
     with_serving(story)
 
 
+def test_connections_whose_time_is_over_at_one_moment_are_closed_in_turn() -> None:
+    async def story(serving: Serving) -> None:
+        idle = [Wire(serving) for _ in range(20_000)]
+        for one in idle:
+            one.connection.deadline = serving.now
+        serving._look()
+        assert not all(one.closed for one in idle)
+        await until(lambda: all(one.closed for one in idle))
+
+    with_serving(story)
+
+
 def test_a_head_that_came_with_the_end_of_its_sender_is_read_and_then_closed() -> None:
     async def story(serving: Serving) -> None:
         half, whole = Wire(serving), Wire(serving)
