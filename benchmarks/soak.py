@@ -160,7 +160,7 @@ class _Soak:
     async def be_quiet(self, seconds: float) -> None:
         began = time.monotonic()
         await asyncio.sleep(seconds)
-        self.windows.append(Window(False, began, time.monotonic()))
+        self._end_window(Window(False, began, time.monotonic()))
 
     async def be_hostile(self, seconds: float, *, kill: bool) -> None:
         with hostile.strangers(self._running.port):
@@ -170,9 +170,20 @@ class _Soak:
             if kill:
                 await asyncio.to_thread(self._kill)
             await asyncio.sleep(max(0.0, began + seconds - time.monotonic()))
-            self.windows.append(Window(True, began, time.monotonic()))
+            self._end_window(Window(True, began, time.monotonic()))
             await asyncio.gather(*unreachable)
         await asyncio.sleep(BETWEEN_SECONDS)
+
+    def _end_window(self, window: Window) -> None:
+        self.windows.append(window)
+        calls = sorted(call.seconds for one in self.honest for call in one.calls if window.holds(call.due_at))
+        memory = sum(samples[-1][1] for samples in self.memory.values() if samples[-1][0] >= window.ended - 2)
+        print(
+            f"{'hostile' if window.is_hostile else 'quiet':8}{len(calls):7,} calls answered, "
+            f"p50 {1000 * _at(calls, 0.5):.1f} ms, p99 {1000 * _at(calls, 0.99):.1f} ms; {_mb(memory)} MB; "
+            f"{os.getloadavg()[0]:.1f} programs want the {os.cpu_count()} cores",
+            flush=True,
+        )
 
     def _kill(self) -> None:
         self.killed += 1

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 
 import pytest
+from httptools import HttpRequestParser
 
 from quanma.platform.connection import Connection
 from quanma.platform.http import Outcome, Reply, Request
@@ -130,6 +132,29 @@ def test_connections_whose_time_is_over_at_one_moment_are_closed_in_turn() -> No
         await until(lambda: all(one.closed for one in idle))
 
     with_serving(story)
+
+
+@pytest.mark.parametrize("name", UNFINISHED)
+def test_nothing_is_left_of_a_connection_that_ended_without_a_look_for_cycles(name: str) -> None:
+    """Such a look at what is old comes hardly ever: see COLLECT_EVERY."""
+
+    async def story(serving: Serving) -> None:
+        for _ in range(10):
+            stranger = Wire(serving)
+            stranger.connection.data_received(UNFINISHED[name])
+            for _ in range(10):
+                await asyncio.sleep(0)
+            stranger.connection.connection_lost(None)
+            del stranger.connection  # A real transport forgets it likewise.
+        await asyncio.sleep(0)
+        assert sum(isinstance(one, (Connection, HttpRequestParser)) for one in gc.get_objects()) == 0
+
+    gc.collect()
+    gc.disable()
+    try:
+        with_serving(story)
+    finally:
+        gc.enable()
 
 
 def test_a_head_that_came_with_the_end_of_its_sender_is_read_and_then_closed() -> None:

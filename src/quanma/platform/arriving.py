@@ -197,6 +197,12 @@ class Arriving:
         self._headers, self._line = [], b""
         self._drop_body()
 
+    def end(self) -> None:
+        """The connection is gone. Parser and taker hold this, as it holds them: they would be kept until cycles are
+        looked for, with up to 32 kB of a head."""
+        self.stop()
+        del self._parser, self._taker
+
     def _break(self) -> None:
         if not self.reading:
             return  # Behind the last request.

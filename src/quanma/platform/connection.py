@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
         # What is under way is finished all the same, and its answer dropped.
         self._serving.connections.discard(self)
         self._closing = True
-        self._arriving.stop()
+        self._arriving.end()
         self._waiting.clear()
         self._ahead = b""
         self._count_heads(0)
