@@ -10,18 +10,22 @@ import secrets
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from quanma import AsyncWechatpay
 from quanma.api.couponcodes import Code
 from quanma.api.events import CouponSent
 from quanma.client.events import Receiver
-from quanma.errors import QuanmaError, SignatureInvalid
+from quanma.errors import OutcomeUnknown, QuanmaError, SignatureInvalid, TryAgain
 from tests.support.platform import APPID, Served, create_stock, merchant_config
+
+T = TypeVar("T")
 
 CODES_PER_UPLOAD = 20
 CODES_BEFORE = 2_000
 """In each stock before anything is drawn: draws and uploads of codes then go on at rates of 1 to 5."""
+AGAIN_SECONDS, AGAIN_UNTIL_SECONDS = 1.0, 90.0
+"""How soon a call is made again, under its number, that the client has given up and whose error says so; how long."""
 PAGE = 20
 LAST_PAGE = 1000
 """Rows of a page when all of them are read in the end."""
@@ -99,6 +103,8 @@ class Honest:
         self.used: list[Drawn] = []
         self.uploaded: set[str] = set()
         self.calls: list[Call] = []
+        self.again = 0
+        """Calls that were made again after the client had given them up."""
         self.failures: list[str] = []
         # In ten calls: four draws, two uses, and one each of what else a merchant's systems do all day.
         draw, use = ("draw", self._draw), ("use", self._use)
@@ -135,46 +141,66 @@ class Honest:
         else:
             self.calls.append(Call(kind, due_at, time.monotonic()))
 
+    async def _until_answered(self, call: Callable[[], Awaitable[T]]) -> T:
+        """As the error says: the same request, with the same number."""
+        until = time.monotonic() + AGAIN_UNTIL_SECONDS
+        while True:
+            try:
+                return await call()
+            except (TryAgain, OutcomeUnknown):
+                if time.monotonic() > until:
+                    raise
+            self.again += 1
+            await asyncio.sleep(AGAIN_SECONDS)
+
     async def _upload(self, count: int = CODES_PER_UPLOAD) -> None:
         number = next(self._numbers)
         codes = [f"S{number:08}{line:03}" for line in range(count)]
-        answer = await self._stock.couponcodes.post(coupon_code_list=codes, upload_request_no=f"u{number}")
+        post = self._stock.couponcodes.post
+        answer = await self._until_answered(lambda: post(coupon_code_list=codes, upload_request_no=f"u{number}"))
         assert answer.success_codes == codes, answer
         self.uploaded.update(codes)
 
     async def _draw(self) -> None:
-        openid = f"o{secrets.token_urlsafe(20)}"
-        answer = await self._busifavor.coupons.send.post(
-            stock_id=self.stock_id, openid=openid, appid=APPID, out_request_no=f"d{next(self._numbers)}"
+        openid, number = f"o{secrets.token_urlsafe(20)}", f"d{next(self._numbers)}"
+        post = self._busifavor.coupons.send.post
+        answer = await self._until_answered(
+            lambda: post(stock_id=self.stock_id, openid=openid, appid=APPID, out_request_no=number)
         )
         drawn = Drawn(openid, answer.send_coupon_result.coupon_code, time.monotonic())
         self.drawn.append(drawn)
         self._unused.append(drawn)
 
     async def _use(self) -> None:
-        drawn = self._unused.popleft()
-        await self._busifavor.coupons.use.post(
-            stock_id=self.stock_id,
-            coupon_code=drawn.coupon_code,
-            openid=drawn.openid,
-            appid=APPID,
-            use_time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            use_request_no=f"v{next(self._numbers)}",
+        drawn, number = self._unused.popleft(), f"v{next(self._numbers)}"
+        use_time = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        await self._until_answered(
+            lambda: self._busifavor.coupons.use.post(
+                stock_id=self.stock_id,
+                coupon_code=drawn.coupon_code,
+                openid=drawn.openid,
+                appid=APPID,
+                use_time=use_time,
+                use_request_no=number,
+            )
         )
         self.used.append(drawn)
 
     async def _list_codes(self) -> None:
-        page = await self._stock.couponcodes.get(limit=PAGE, offset=secrets.randbelow(len(self.uploaded) - PAGE))
+        offset = secrets.randbelow(len(self.uploaded) - PAGE)
+        page = await self._until_answered(lambda: self._stock.couponcodes.get(limit=PAGE, offset=offset))
         assert len(page.data) == PAGE
 
     async def _list_user(self) -> None:
         one = secrets.choice(self.drawn)
-        page = await self._busifavor.users[one.openid].coupons.get(appid=APPID, creator_merchant=self.mchid)
+        coupons = self._busifavor.users[one.openid].coupons
+        page = await self._until_answered(lambda: coupons.get(appid=APPID, creator_merchant=self.mchid))
         assert [coupon.coupon_code for coupon in page.data] == [one.coupon_code]
 
     async def _show(self) -> None:
         one = secrets.choice(self.drawn)
-        await self._busifavor.users[one.openid].coupons[one.coupon_code].appids[APPID].get()
+        coupon = self._busifavor.users[one.openid].coupons[one.coupon_code].appids[APPID]
+        await self._until_answered(coupon.get)
 
     # Afterwards.
 

@@ -145,5 +145,6 @@ async def _strangers(port: int) -> None:
 
 
 if __name__ == "__main__":
+    os.nice(5)  # A stranger has cores of its own, and does not take the platform's.
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(_strangers(int(sys.argv[1])))

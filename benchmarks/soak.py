@@ -31,7 +31,7 @@ from . import hostile, machine
 from .honest import Call, Honest, Inbox
 from .table import Table
 
-CALLS_PER_SECOND = 100.0
+CALLS_PER_SECOND = 50.0
 """Of both honest merchants together."""
 SILENT_MCHID, DEAD_MCHID = "1900000003", "1900000004"
 ROUNDS_MAX = 10
@@ -118,6 +118,7 @@ async def _soak(running: Served, several: bool, seconds: float, bounds: Bounds) 
         ended.set()
         await asyncio.gather(*honest)
         watching.cancel()
+        soak.settle()
         await soak.wait_for_events()
         missing = [await one.missing() for one in soak.honest]
     accounts = {name: sum(one[name] for one in missing) for name in missing[0]}
@@ -136,7 +137,7 @@ class _Soak:
         self.most_bytes = 0
         """Of all processes that served at once. What several share counts for each."""
         self.absent: list[Window] = []
-        """When no process served: from the kill of the only one until the next one listened."""
+        """When no process served: from the kill of the only one until the next one had answered what waited for it."""
         self.killed = 0
 
     @staticmethod
@@ -214,6 +215,10 @@ class _Soak:
                 return
             await asyncio.sleep(0.2)
 
+    def settle(self) -> None:
+        """Called once all calls are answered."""
+        self.absent = [self._until_all_of_it_is_answered(absent) for absent in self.absent]
+
     def calls(self, *, hostile: bool) -> list[Call]:
         windows = [window for window in self.windows if window.is_hostile == hostile]
         return [
@@ -228,6 +233,11 @@ class _Soak:
 
     def _waited_for_a_start(self, call: Call) -> bool:
         return any(call.due_at < absent.ended and call.answered_at > absent.began for absent in self.absent)
+
+    def _until_all_of_it_is_answered(self, absent: Window) -> Window:
+        """What waited for a start comes at once then, and others wait behind it."""
+        waited = [call.answered_at for one in self.honest for call in one.calls if absent.holds(call.due_at)]
+        return absent._replace(ended=max([absent.ended, *waited]))
 
 
 def _judge(soak: _Soak, accounts: dict[str, int], bounds: Bounds) -> Found:
@@ -268,6 +278,8 @@ def _judge(soak: _Soak, accounts: dict[str, int], bounds: Bounds) -> Found:
     held.add("from a draw's answer to its event: p50, p99, most", said, "", "")
     for name, count in accounts.items():
         held.add(name, count, "0", must(not count, f"{name}: {count}"))
+    again = sum(one.again for one in soak.honest)
+    held.add("calls that their merchant made again under their number", again, "", "")
     held.add("processes killed", soak.killed, "1", must(soak.killed == 1, "no process was killed"))
     if waited := soak.waited_for_a_start():
         said = f"{len(waited)} calls, {max(call.seconds for call in waited):.1f} s at most"
