@@ -134,14 +134,14 @@ def test_connections_whose_time_is_over_at_one_moment_are_closed_in_turn() -> No
     with_serving(story)
 
 
-@pytest.mark.parametrize("name", UNFINISHED)
-def test_nothing_is_left_of_a_connection_that_ended_without_a_look_for_cycles(name: str) -> None:
+@pytest.mark.parametrize("sent", [*UNFINISHED.values(), WHOLE, WHOLE * 3], ids=[*UNFINISHED, "one", "three"])
+def test_nothing_is_left_of_a_connection_that_ended_without_a_look_for_cycles(sent: bytes) -> None:
     """Such a look at what is old comes hardly ever: see COLLECT_EVERY."""
 
     async def story(serving: Serving) -> None:
         for _ in range(10):
             stranger = Wire(serving)
-            stranger.connection.data_received(UNFINISHED[name])
+            stranger.connection.data_received(sent)
             for _ in range(10):
                 await asyncio.sleep(0)
             stranger.connection.connection_lost(None)
