@@ -145,6 +145,8 @@ async def _strangers(port: int) -> None:
 
 
 if __name__ == "__main__":
-    os.nice(5)  # A stranger has cores of its own, and does not take the platform's.
+    # A stranger has cores of its own, and does not take the platform's, whatever priority that has.
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    os.nice(5)
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(_strangers(int(sys.argv[1])))

@@ -5,6 +5,9 @@ its own. Quiet windows and hostile ones take turns, so that what else the machin
 a callback address is silent, the name of another is not answered, and a stranger holds 500 connections with heads that
 do not end. After a third of the hostile time a process that serves is killed: on PostgreSQL one worker of two, on
 SQLite the one there is, and started again. In the end each bound is checked, and exit 1 says that one is missed.
+
+On a machine with other work, run it before that: `chrt -r 1 python -m benchmarks.soak`. It takes a third of a core, and
+what it waits for others' sake would else be all that it measures. The stranger stays behind all others.
 """
 
 from __future__ import annotations
