@@ -13,15 +13,16 @@ import quanma
 FLOORS = {  # Package: what it may import, besides itself.
     "errors": set[str](),
     "storage": {"errors"},
+    "extras": {"errors"},
     "api": {"errors"},
     "settings": {"errors", "storage"},
     "wire": {"errors", "api", "settings"},
     "client": {"errors", "api", "wire", "settings"},
-    "platform": {"errors", "storage", "api", "wire", "settings"},
-    "upload": {"errors", "storage", "api", "client", "settings"},
-    "cli": {"errors", "storage", "api", "client", "platform", "upload", "settings"},
+    "platform": {"errors", "extras", "storage", "api", "wire", "settings"},
+    "upload": {"errors", "extras", "storage", "api", "client", "settings"},
+    "cli": {"errors", "extras", "storage", "api", "client", "platform", "upload", "settings"},
     "console": {"errors", "api", "platform"},
-    "__init__": {"errors", "client"},
+    "__init__": {"errors", "events", "client"},
     "events": {"api", "client"},
     "__main__": {"cli"},
 }
@@ -48,9 +49,10 @@ ABROAD = {  # Module: why it imports a library of another floor.
 }
 LATE = {  # Module: why it may import when it runs, and not when it is loaded.
     "cli.main": "a command's module is loaded when the command runs, so that --help is quick",
-    "platform.pool.__init__": "PostgreSQL's package may be absent, and its absence is told by name",
+    "platform.pool.__init__": "PostgreSQL's package is an extra",
     "platform.pool.care": "PostgreSQL's package is an extra",
-    "upload.source.extras": "an extra may be absent, and its absence is told by name",
+    "extras": "an extra may be absent, and its absence is told by name",
+    "__init__": "a name is imported when it is first asked for, so that `import quanma` is quick",
     "upload.source.sheet": "openpyxl takes longer to import than all else together",
 }
 ROOT = Path(quanma.__file__).parent

@@ -5,34 +5,48 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from typing import Never
+from typing import NamedTuple, Never
 
 import click
 
 from ..errors import QuanmaError
+from ..extras import need
 
 DONE, FAILED, USAGE, REJECTED, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
-# Command: the module it is in, loaded when the command runs, so that --help is quick; and its line in the list.
+
+class Place(NamedTuple):
+    """Where a command is: its module, loaded when the command runs, so that --help is quick."""
+
+    module: str
+    line: str
+    """In the list of commands."""
+    extras: tuple[str, ...] = ()
+    """What it needs beside the base install."""
+
+
+UPLOAD, PLATFORM = ("upload",), ("platform",)
 COMMANDS = {
-    "demo": ("demo", "The whole story on an embedded platform: upload, issue, redeem, reconcile."),
-    "init": ("platform", "Make a whole local world, keys included."),
-    "serve": ("platform", "Serve the platform."),
-    "migrate": ("care", "Bring the database's tables up to this version."),
-    "backup": ("care", "Copy a SQLite pool while it is served."),
-    "fence": ("care", "Let a pool give nothing out until it is reconciled."),
-    "reconcile": ("care", "Look at a restored copy, and let it give out codes again."),
-    "export": ("care", "Write all that a pool holds to a file, to move house."),
-    "import": ("care", "Fill an empty pool with what was exported."),
-    "upload": ("upload", "Upload files of codes into a stock."),
-    "upload-status": ("upload", "Show where an upload stands."),
-    "report": ("upload", "Write what became of every row of an upload."),
-    "listen": ("listen", "Receive events, verify them, and keep which user got which code."),
-    "platform": ("keys", "Look after a platform: rotate its keys."),
-    "verify": ("upload", "Compare an upload's ledger with the platform."),
-    "codes": ("codes", "Make codes, or check a file of them."),
-    "api": ("api", "Call any declared operation."),
-    "request": ("api", "Send any signed request."),
+    "demo": Place(
+        "demo", "The whole story on an embedded platform: upload, issue, redeem, reconcile.", (*UPLOAD, *PLATFORM)
+    ),
+    "init": Place("platform", "Make a whole local world, keys included.", PLATFORM),
+    "serve": Place("platform", "Serve the platform.", PLATFORM),
+    "migrate": Place("care", "Bring the database's tables up to this version.", PLATFORM),
+    "backup": Place("care", "Copy a SQLite pool while it is served.", PLATFORM),
+    "fence": Place("care", "Let a pool give nothing out until it is reconciled.", PLATFORM),
+    "reconcile": Place("care", "Look at a restored copy, and let it give out codes again.", PLATFORM),
+    "export": Place("care", "Write all that a pool holds to a file, to move house.", PLATFORM),
+    "import": Place("care", "Fill an empty pool with what was exported.", PLATFORM),
+    "upload": Place("upload", "Upload files of codes into a stock.", UPLOAD),
+    "upload-status": Place("upload", "Show where an upload stands.", UPLOAD),
+    "report": Place("upload", "Write what became of every row of an upload.", UPLOAD),
+    "listen": Place("listen", "Receive events, verify them, and keep which user got which code.", PLATFORM),
+    "platform": Place("keys", "Look after a platform: rotate its keys.", PLATFORM),
+    "verify": Place("upload", "Compare an upload's ledger with the platform.", UPLOAD),
+    "codes": Place("codes", "Make codes, or check a file of them.", UPLOAD),
+    "api": Place("api", "Call any declared operation."),
+    "request": Place("api", "Send any signed request."),
 }
 
 
@@ -43,7 +57,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f".{COMMANDS[cmd_name][0]}", __package__)
+        need(f"quanma {cmd_name}", *COMMANDS[cmd_name].extras)
+        module = importlib.import_module(f".{COMMANDS[cmd_name].module}", __package__)
         found = [
             value for value in vars(module).values() if isinstance(value, click.Command) and value.name == cmd_name
         ]
@@ -51,7 +66,7 @@ class Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+            formatter.write_dl([(name, place.line) for name, place in COMMANDS.items()])
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

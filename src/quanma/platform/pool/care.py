@@ -161,8 +161,6 @@ async def _house(url: str, folder: Path) -> AsyncGenerator[House, None]:
 def _postgres(url: str, module: str = "care") -> ModuleType:
     if not is_postgres(url):
         raise Misconfigured("the database is not sqlite:///relative.db, sqlite:////absolute.db or postgresql://…")
-    try:
-        from .postgres import care, house
-    except ModuleNotFoundError as absent:
-        raise Misconfigured(f"PostgreSQL needs `pip install quanma[postgres]` ({absent.name} is absent)") from None
+    from .postgres import care, house
+
     return {"care": care, "house": house}[module]
