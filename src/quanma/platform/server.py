@@ -7,8 +7,6 @@ import gc
 import ipaddress
 import logging
 import os
-import resource
-import signal
 import socket
 import sys
 import threading
@@ -16,10 +14,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import uvloop
-
+from .. import signals
 from ..errors import Misconfigured
-from . import config, logs
+from . import config, logs, loops, openfiles
 from .app import App
 from .doorway import Counts, Doorway
 from .handlers import HANDLERS
@@ -31,7 +28,7 @@ from .notifier import Notifier
 from .pool import open_pool
 from .pool.contract import Retries
 from .serving import Serving
-from .workers import run_workers
+from .workers import CAN_FORK, run_workers
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +61,8 @@ def serve(
     url = database or settings.database
     if workers > 1 and url.startswith("sqlite:"):
         raise Misconfigured(f"--workers {workers}: a SQLite pool is served by one process")
+    if workers > 1 and not CAN_FORK:
+        raise Misconfigured(f"--workers {workers}: this system has no fork, so one process serves: leave --workers out")
     keyroom = KeyRoom.load(settings, folder)
     keywatch = KeyWatch(config_path, keyroom)
     retries = Retries(settings.callback_retry_seconds, settings.callback_attempts_max)
@@ -132,7 +131,9 @@ def bind(host: str, port: int) -> socket.socket:
     """Raises Misconfigured: the address can't be listened on."""
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # On Windows SO_REUSEADDR would let another process take our place.
+        ours = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
+        listening.setsockopt(socket.SOL_SOCKET, ours, 1)
         listening.bind((host, port))
     except OSError as problem:
         listening.close()
@@ -180,12 +181,10 @@ def run(
 
     `ready` is called once it can answer. `place`: which of several processes on the socket this is.
     """
-    # Each connection is a file: what the system lets a process raise by itself is raised.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    openfiles.allow_as_many_as_possible()
     force = Force()
     try:
-        uvloop.run(_run(app, listening, ready, place, force))
+        loops.run(_run(app, listening, ready, place, force))
     finally:
         force.cancel()
 
@@ -227,8 +226,7 @@ async def _run(
     def stop() -> None:
         (hurrying if stopping.is_set() else stopping).set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+    signals.on_ending(loop, stop)
     serving = Serving(app)
     serving.start(loop)
     await app.start()
