@@ -39,9 +39,9 @@ def uv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def resolved(uv: Path, requirements: Path, system: str, python: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Resolve with wheels alone, for another system and Python."""
     command = [str(uv), "--no-config", "--quiet", "--no-python-downloads", "pip", "compile", "--only-binary", ":all:"]
+    command += ["--no-header", "--no-annotate", "--python-platform", system, "--python-version", python]
     return subprocess.run(
-        [*command, "--python-platform", system, "--python-version", python]
-        + ["--no-header", "--no-annotate", *options, str(requirements)],
+        [*command, *options, str(requirements)],
         capture_output=True,
         text=True,
         check=False,
