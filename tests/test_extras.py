@@ -8,11 +8,14 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from quanma.cli import main
+from quanma.cli.commands import COMMANDS, listing
 from quanma.errors import ExtraMissing, QuanmaError
 from quanma.extras import EXTRAS, need
 from tests.support import wheels
@@ -68,17 +71,17 @@ def test_each_command_says_which_extra_it_needs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hide(monkeypatch, *(module for modules in EXTRAS.values() for module in modules))
-    assert {command for command, place in main.COMMANDS.items() if not place.extras} == {"api", "request"}
-    for command, place in main.COMMANDS.items():
-        if place.extras:
-            monkeypatch.setattr(sys, "argv", ["quanma", command, "--help"])
+    assert {name for name, command in COMMANDS.items() if not command.extras} == {"api", "request"}
+    for name, command in COMMANDS.items():
+        if command.extras:
+            monkeypatch.setattr(sys, "argv", ["quanma", name, "--help"])
             with pytest.raises(SystemExit) as ended:
                 main.main()
             said = capsys.readouterr()
             assert ended.value.code == main.FAILED
             assert said.err.startswith(
-                f'quanma: quanma {command} needs more than the base install: pip install "quanma['
-                f'{",".join(place.extras)}]" ('
+                f'quanma: quanma {name} needs more than the base install: pip install "quanma['
+                f'{",".join(command.extras)}]" ('
             )
             assert said.err.count("\n") == 1
             assert said.out == ""
@@ -97,13 +100,28 @@ def test_importing_the_package_imports_nothing() -> None:
 
 
 def test_the_list_of_commands_loads_no_command_and_no_client() -> None:
-    loaded = loaded_by("from quanma.cli.main import group; group.main(['--help'], standalone_mode=False)")
-    assert {name for name in loaded if name.startswith("quanma.")} == {
+    loaded = loaded_by("import sys; sys.argv = ['quanma', '--help']; from quanma.cli import start; start.main()")
+    assert {name for name in loaded if name.startswith(("quanma.", "click", "typing"))} == {
         "quanma.cli",
-        "quanma.cli.main",
-        "quanma.errors",
-        "quanma.extras",
+        "quanma.cli.commands",
+        "quanma.cli.start",
     }
+
+
+def test_the_list_of_commands_is_the_same_on_every_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    for arguments in (["--help"], ["-h"]):
+        assert CliRunner().invoke(main.group, arguments).output == listing() + "\n"
+    started = subprocess.run([sys.executable, "-m", "quanma", "--help"], capture_output=True, check=True)
+    assert started.stdout.decode() == listing() + "\n"
+
+
+def test_each_command_is_in_its_module_and_says_what_it_does() -> None:
+    context = click.Context(main.group)
+    for name, command in COMMANDS.items():
+        found = main.group.get_command(context, name)
+        assert found is not None
+        assert found.name == name
+        assert command.line.endswith(".")
 
 
 def test_the_package_offers_its_names_and_no_others() -> None:

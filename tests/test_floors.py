@@ -49,6 +49,7 @@ ABROAD = {  # Module: why it imports a library of another floor.
     "platform.addresses": "an address is read by the parser of the library that will connect to it",
 }
 LATE = {  # Module: why it may import when it runs, and not when it is loaded.
+    "cli.start": "the list of commands is printed without loading what runs them",
     "cli.main": "a command's module is loaded when the command runs, so that --help is quick",
     "platform.pool.__init__": "PostgreSQL's package is an extra",
     "platform.pool.care": "PostgreSQL's package is an extra",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -22,20 +23,22 @@ _moving = threading.Lock()
 _ZEROS: Final = bytes(65536)
 
 
-def read_at(descriptor: int, count: int, offset: int) -> bytes:
-    if hasattr(os, "pread"):
-        return os.pread(descriptor, count, offset)
+def _read_after_moving(descriptor: int, count: int, offset: int) -> bytes:
     with _moving:
         os.lseek(descriptor, offset, os.SEEK_SET)
         return os.read(descriptor, count)
 
 
-def write_at(descriptor: int, content: bytes, offset: int) -> int:
-    if hasattr(os, "pwrite"):
-        return os.pwrite(descriptor, content, offset)
+def _write_after_moving(descriptor: int, content: bytes, offset: int) -> int:
     with _moving:
         os.lseek(descriptor, offset, os.SEEK_SET)
         return os.write(descriptor, content)
+
+
+read_at: Callable[[int, int, int], bytes] = getattr(os, "pread", _read_after_moving)
+"""Read so many bytes at an offset."""
+write_at: Callable[[int, bytes, int], int] = getattr(os, "pwrite", _write_after_moving)
+"""Write at an offset. Returns how many bytes were written."""
 
 
 def make_room(descriptor: int, offset: int, length: int) -> None:
