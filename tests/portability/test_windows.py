@@ -192,9 +192,9 @@ def test_a_world_an_upload_that_stops_and_goes_on_a_backup_and_a_move(tmp_path: 
         with served.wechatpay() as wxpay:
             stock_id = create_stock(wxpay, "windows-1")
         ledger = f"{codes}.{stock_id}.quanma"
-        assert run("codes", "generate", "1200", "--out", str(codes))[0] == 0
+        assert run("codes", "generate", "4000", "--out", str(codes))[0] == 0
         upload = ("upload", str(codes), "--stock", stock_id)
-        with windows("-m", "quanma", *upload, "--rate", "4", **merchant) as stopped:
+        with windows("-m", "quanma", *upload, "--rate", "1", **merchant) as stopped:
             assert stopped.stderr is not None
             for line in stopped.stderr:
                 if "req/s" in line:  # It has begun to send.
@@ -208,7 +208,7 @@ def test_a_world_an_upload_that_stops_and_goes_on_a_backup_and_a_move(tmp_path: 
         assert "is being run by another process" in busy[2]
         resumed = run(*upload, "--resume")
         assert resumed[0] == 0, resumed
-        assert "stored 1,200 " in resumed[1]
+        assert "stored 4,000 " in resumed[1]
         assert run("verify", ledger)[0] == 0
         assert run("report", ledger, "--out", str(tmp_path / "report"))[0] == 0
         assert run("backup", *platform_toml, str(tmp_path / "copy.db"))[0] == 0
