@@ -1,4 +1,4 @@
-"""The client on either library: the same calls over real sockets, sync and async, so that one can be left for the other."""
+"""The client on either library: the same calls over real sockets, sync and async. One can be left for the other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class Calling:
 
 
 @asynccontextmanager
-async def calling(transport: Any, world: Path, url: str) -> AsyncIterator[Calling]:
+async def calling(transport: Any, world: Path, url: str) -> AsyncGenerator[Calling]:
     merchant = config.load(merchant_config(world), base_url=url)
     if inspect.iscoroutinefunction(transport.send):
         async with AsyncWechatpay(merchant, transport=transport) as client:
