@@ -9,13 +9,21 @@ from .commands import listing
 
 def main() -> None:
     """Run the command line and exit with its status."""
+    _escape_what_cant_be_shown()
     if sys.argv[1:] in (["--help"], ["-h"]):
         try:
             print(listing(), flush=True)
-        except (BrokenPipeError, UnicodeEncodeError):
-            pass  # Nobody reads it, or it can't be shown as it is: below, both are seen to.
+        except BrokenPipeError:
+            pass  # Nobody reads it: below, that is seen to.
         else:
             return
     from .main import main as run
 
     run()
+
+
+def _escape_what_cant_be_shown() -> None:
+    """Where an output's encoding has no Chinese, as on a western Windows, escapes are better than no output."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
