@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 from .commands import listing
@@ -25,5 +26,5 @@ def main() -> None:
 def _escape_what_cant_be_shown() -> None:
     """Where an output's encoding has no Chinese, as on a western Windows, escapes are better than no output."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -15,6 +15,8 @@ import msgspec
 from msgspec.structs import replace
 
 from ....errors import StoreUnavailable
+from ....storage import locks
+from ....storage.descriptors import read_at, write_at
 from .mark_file import open_private
 
 _CHECKSUM = struct.Struct("<I")
