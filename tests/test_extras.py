@@ -184,6 +184,7 @@ def test_the_base_install_is_a_client_and_names_the_rest(serving: Served, tmp_pa
         ("import quanma.upload.source", "upload"),
         ("from quanma.platform import server", "platform"),
         ("import quanma.platform.pool", "platform"),
+        ("from quanma.serving import asgi", "platform"),
     ):
         imported = run("-c", f"try:\n    {program}\nexcept ImportError as absent:\n    print(absent)")
         assert f'pip install "quanma[{extra}]"' in imported.stdout, imported.stderr

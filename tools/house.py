@@ -29,11 +29,11 @@ from benchmarks.table import Table
 from quanma import AsyncWechatpay, Wechatpay
 from quanma.platform import config
 from quanma.platform.app import App
-from quanma.platform.connection import Connection
 from quanma.platform.handlers import HANDLERS
 from quanma.platform.keyroom import KeyRoom
 from quanma.platform.pool import open_pool
-from quanma.platform.serving import Serving
+from quanma.serving.http1 import Connection
+from quanma.serving.shared import Serving
 from quanma.upload import BUSIFAVOR, ONE_ATTEMPT, Ledger, Uploader, make_plan, open_source
 from tests.support import postgres, wheels
 from tests.support.platform import APPID, build_world, create_stock, merchant_config, served

@@ -25,20 +25,21 @@ STAND_IN = Path(__file__).parent / "windowslike"
 MODULES = {  # A module that not every system has: the one that imports it, if there is one, and has what stands in.
     "fcntl": "storage.locks",
     "msvcrt": "storage.locks",
-    "resource": "platform.openfiles",
-    "uvloop": "platform.loops",
+    "resource": "serving.openfiles",
+    "uvloop": "serving.loops",
     **dict.fromkeys(["grp", "pwd", "readline", "syslog", "termios", "winreg"], ""),
 }
 NAMES = {  # A function or constant that not every system has: who may name it, and sees whether it is there.
     "add_signal_handler": "signals",
+    "add_reader": "serving.acceptor",
     "register_at_fork": "client.process",
-    **dict.fromkeys(["SO_EXCLUSIVEADDRUSE", "SO_REUSEADDR"], "platform.server"),
+    **dict.fromkeys(["SO_EXCLUSIVEADDRUSE", "SO_REUSEADDR"], "serving.server"),
     **dict.fromkeys(["SO_REUSEPORT", "AF_UNIX"], ""),
     **dict.fromkeys(["madvise", "MAP_PRIVATE", "MAP_ANONYMOUS"], "platform.pool.buckets"),
     **dict.fromkeys(["geteuid", "fchmod", "fchown"], "storage.private settings.files"),
     **dict.fromkeys(["statvfs", "ST_RDONLY"], "settings.files"),
-    **dict.fromkeys(["fork", "setpgid", "SIGCHLD", "SIGKILL", "WNOHANG", "waitpid"], "platform.workers"),
-    **dict.fromkeys(["pthread_sigmask", "SIG_BLOCK", "SIG_UNBLOCK"], "platform.workers"),
+    **dict.fromkeys(["fork", "setpgid", "SIGCHLD", "SIGKILL", "WNOHANG", "waitpid"], "serving.supervisor"),
+    **dict.fromkeys(["pthread_sigmask", "SIG_BLOCK", "SIG_UNBLOCK"], "serving.supervisor"),
     **dict.fromkeys(["O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK", "O_DIRECTORY"], "storage.descriptors"),
     **dict.fromkeys(["pread", "pwrite", "posix_fallocate", "fdatasync"], "storage.descriptors"),
 }

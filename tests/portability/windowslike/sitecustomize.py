@@ -2,6 +2,7 @@
 
 Modules and functions are taken away; those that Windows has in another way behave as there:
 
+- A loop knows no signals, and watches no socket for others.
 - `msvcrt.locking` stands on the locks of this system, for byte ranges.
 - A file that is open can't be removed or replaced. (SQLite's can: it opens them so that they may be.)
 - A folder can't be opened, and only what is open to write can be synced.
@@ -100,6 +101,7 @@ for module in ("fcntl", "resource", "pwd", "grp", "termios", "syslog", "uvloop")
     sys.modules[module] = None  # type: ignore[assignment]
 
 asyncio.unix_events._UnixSelectorEventLoop.add_signal_handler = _without_handlers  # type: ignore[method-assign,assignment]
+asyncio.unix_events._UnixSelectorEventLoop.add_reader = _without_handlers  # type: ignore[method-assign,assignment]
 
 for owner, names in (
     (os, "fork forkpty pread pwrite preadv pwritev posix_fallocate posix_fadvise fdatasync fchmod fchown chown lchown"),

@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator
 from typing import NoReturn
 
 from ..errors import Misconfigured, QuanmaError, StoreUnavailable
-from .traces import trace_of
+from .redact import trace_of
 
 log = logging.getLogger(__name__)
 
