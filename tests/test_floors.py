@@ -13,15 +13,18 @@ import quanma
 FLOORS = {  # Package: what it may import, besides itself.
     "errors": set[str](),
     "storage": {"errors"},
+    "extras": {"errors"},
+    "signals": set[str](),
     "api": {"errors"},
     "settings": {"errors", "storage"},
     "wire": {"errors", "api", "settings"},
     "client": {"errors", "api", "wire", "settings"},
-    "platform": {"errors", "storage", "api", "wire", "settings"},
-    "upload": {"errors", "storage", "api", "client", "settings"},
-    "cli": {"errors", "storage", "api", "client", "platform", "upload", "settings"},
+    "serving": {"errors", "extras", "signals"},
+    "platform": {"errors", "extras", "serving", "storage", "api", "wire", "settings"},
+    "upload": {"errors", "extras", "storage", "api", "client", "settings"},
+    "cli": {"errors", "extras", "signals", "serving", "storage", "api", "client", "platform", "upload", "settings"},
     "console": {"errors", "api", "platform"},
-    "__init__": {"errors", "client"},
+    "__init__": {"errors", "events", "client"},
     "events": {"api", "client"},
     "__main__": {"cli"},
 }
@@ -30,8 +33,8 @@ LIBRARIES = {  # Library: the packages that may import it, or the one module, fo
     "cryptography": ("wire",),
     "apsw": ("platform", "upload"),
     "numpy": ("platform", "upload"),
-    "uvloop": ("platform",),
-    "httptools": ("platform",),
+    "uvloop": ("serving",),
+    "httptools": ("serving",),
     "prometheus_client": ("platform",),
     "opentelemetry": ("platform",),
     "sqlite3": ("upload.source",),
@@ -47,10 +50,12 @@ ABROAD = {  # Module: why it imports a library of another floor.
     "platform.addresses": "an address is read by the parser of the library that will connect to it",
 }
 LATE = {  # Module: why it may import when it runs, and not when it is loaded.
+    "cli.start": "the list of commands is printed without loading what runs them",
     "cli.main": "a command's module is loaded when the command runs, so that --help is quick",
-    "platform.pool.__init__": "PostgreSQL's package may be absent, and its absence is told by name",
+    "platform.pool.__init__": "PostgreSQL's package is an extra",
     "platform.pool.care": "PostgreSQL's package is an extra",
-    "upload.source.extras": "an extra may be absent, and its absence is told by name",
+    "extras": "an extra may be absent, and its absence is told by name",
+    "__init__": "a name is imported when it is first asked for, so that `import quanma` is quick",
     "upload.source.sheet": "openpyxl takes longer to import than all else together",
 }
 ROOT = Path(quanma.__file__).parent

@@ -13,8 +13,8 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from quanma.platform.http import Request
 from quanma.platform.metrics import Figures, Metrics
+from quanma.serving.messages import Request
 from tests.platform.caller import Caller
 from tests.platform.test_framing import CLOSE, raw, statuses, talk
 from tests.support.platform import InProcess, Served, served

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 from httptools import HttpRequestParser
 
-from quanma.platform.connection import Connection
-from quanma.platform.http import Outcome, Reply, Request
-from quanma.platform.serving import Serving
+from quanma.serving.http1 import Connection
+from quanma.serving.messages import Outcome, Reply, Request
+from quanma.serving.shared import Serving
 from tests.support.heads import UNFINISHED
 
 MANY = 600

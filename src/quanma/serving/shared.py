@@ -9,9 +9,9 @@ from collections import deque
 from email.utils import formatdate
 from typing import Protocol
 
-from .http import Application, Outcome, Reply, Request
+from .messages import Application, Outcome, Reply, Request
 from .places import PLACES, Places
-from .traces import trace_of
+from .redact import trace_of
 
 log = logging.getLogger(__name__)
 
