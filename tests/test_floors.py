@@ -128,7 +128,8 @@ def breaches(module: str, source: str) -> Iterator[str]:
     """What a module's source imports against the rules."""
     tree = ast.parse(source)
     floor = module.split(".")[0]
-    for name in imported(module, tree):
+    nodes = list(ast.walk(tree))
+    for name in imported(module, nodes):
         package, _, rest = name.partition(".")
         if package == "quanma":
             below = rest.partition(".")[0]
@@ -137,14 +138,14 @@ def breaches(module: str, source: str) -> Iterator[str]:
         elif not any(f"{module}.".startswith(f"{home}.") for home in LIBRARIES.get(package, [module])):
             yield f"{module} imports {package}, which belongs in {', '.join(LIBRARIES[package])}"
     if module not in LATE:
-        yield from (f"{module} imports {name} late" for name in late(tree))
-        if by_name(tree):
+        yield from (f"{module} imports {name} late" for name in late(nodes))
+        if by_name(nodes):
             yield f"{module} imports by name"
 
 
-def imported(module: str, tree: ast.AST) -> Iterator[str]:
+def imported(module: str, nodes: list[ast.AST]) -> Iterator[str]:
     """The absolute names of what is imported."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -154,15 +155,15 @@ def imported(module: str, tree: ast.AST) -> Iterator[str]:
             yield from (f"quanma.{alias.name}" for alias in node.names) if base == "quanma" else [base]
 
 
-def late(tree: ast.Module) -> Iterator[str]:
-    for function in ast.walk(tree):
+def late(nodes: list[ast.AST]) -> Iterator[str]:
+    for function in nodes:
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             for node in ast.walk(function):
                 if isinstance(node, ast.Import | ast.ImportFrom):
                     yield getattr(node, "module", None) or node.names[0].name
 
 
-def by_name(tree: ast.Module) -> bool:
-    called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+def by_name(nodes: list[ast.AST]) -> bool:
+    called = [node.func for node in nodes if isinstance(node, ast.Call)]
     names = {getattr(function, "id", None) or getattr(function, "attr", None) for function in called}
     return bool(names & {"__import__", "import_module"})

@@ -87,6 +87,7 @@ def test_memory_and_cpu_are_each_workers_own_by_pid_where_there_are_several() ->
     assert b"quanma_connections" in metrics.text()
 
 
+@pytest.mark.slow
 def test_more_series_than_there_is_memory_for_are_not_shown_and_stop_nothing() -> None:
     metrics = Metrics()
     for status in range(2100):
