@@ -71,7 +71,7 @@ class Wire(asyncio.Transport):
 @pytest.fixture
 def one_in_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """How many there are in a turn is a matter of time, but for this."""
-    monkeypatch.setattr("quanma.platform.serving.READ_SECONDS", 0.0)
+    monkeypatch.setattr("quanma.serving.shared.READ_SECONDS", 0.0)
 
 
 def with_serving(story: Callable[[Serving], Awaitable[None]]) -> None:
