@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -38,6 +39,12 @@ def row(coupon_id: int, number: int) -> CouponRow:
     return CouponRow._make((coupon_id, STOCK_ID, *sent(number), *WHEN, *sendings.NOT_YET))
 
 
+def move(rows: Rows, decided_on: CouponRow, **changes: Any) -> None:
+    """Any step that starts from SENDED or USED."""
+    coupon = decided_on.facts
+    sendings.move(rows, ("SENDED", "USED"), coupon, coupon._replace(**changes), WHEN[0])
+
+
 def test_each_of_many_is_read_as_it_was_given_out(rows: Rows) -> None:
     count = 2 * TOGETHER_MAX + 3
     sendings.add(rows, 1, STOCK_ID, [sent(number) for number in range(count)], WHEN)
@@ -54,10 +61,10 @@ def test_each_of_many_is_read_as_it_was_given_out(rows: Rows) -> None:
 def test_a_step_gives_a_coupon_a_row_of_its_own_and_the_next_one_changes_that(rows: Rows) -> None:
     sendings.add(rows, 1, STOCK_ID, [sent(number) for number in range(5)], WHEN)
     before = rows.read(SENDING, "1")
-    sendings.change(rows, row(3, 2).facts, coupon_state="USED", used_at=7)
+    move(rows, row(3, 2), coupon_state="USED", used_at=7)
     used = row(3, 2)._replace(coupon_state="USED", used_at=7)
     assert sendings.coupon(rows, 3) == used
-    sendings.change(rows, used.facts, coupon_state="SENDED", returned_at=8)
+    move(rows, used, coupon_state="SENDED", returned_at=8)
     returned = used._replace(coupon_state="SENDED", returned_at=8)
     assert sendings.coupon(rows, 3) == returned
     assert rows.read(COUPON, "1") == [returned]
@@ -69,16 +76,16 @@ def test_a_step_that_was_decided_on_something_else_is_a_fault(rows: Rows) -> Non
     sendings.add(rows, 1, STOCK_ID, [sent(0)], WHEN)
     for _ in range(2):  # As it was given out, and in a row of its own.
         with pytest.raises(AssertionError, match="did not stand"):
-            sendings.change(rows, row(1, 0)._replace(openid="oOther").facts, coupon_state="USED")
-        sendings.change(rows, sendings.coupon(rows, 1).facts, associate_out_trade_no="t1")
+            move(rows, row(1, 0)._replace(openid="oOther"), coupon_state="USED")
+        move(rows, sendings.coupon(rows, 1), associate_out_trade_no="t1")
 
 
 def test_coupons_from_before_stand_alone_beside_later_ones(rows: Rows) -> None:
     for number in range(3):
         rows.add(COUPON, row(number + 1, number))
     sendings.add(rows, 4, STOCK_ID, [sent(3), sent(4)], WHEN)
-    sendings.change(rows, row(2, 1).facts, associate_out_trade_no="t1")
-    sendings.change(rows, row(5, 4).facts, associate_out_trade_no="t2")
+    move(rows, row(2, 1), associate_out_trade_no="t1")
+    move(rows, row(5, 4), associate_out_trade_no="t2")
     wanted = [row(number + 1, number) for number in range(5)]
     wanted[1] = wanted[1]._replace(associate_out_trade_no="t1")
     wanted[4] = wanted[4]._replace(associate_out_trade_no="t2")

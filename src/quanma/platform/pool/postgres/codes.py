@@ -19,11 +19,11 @@ from ....api.couponcodes import (
 )
 from ....errors import QuanmaError, RequestRefused
 from ....wire.times import rfc3339
-from ... import rules
-from ...life import CouponFacts
-from ...rules import Product, SortedCodes
-from .. import answers
-from ..answers import Others
+from ...coupons import responses, uploads
+from ...coupons.coupon import CouponFacts
+from ...coupons.responses import Others
+from ...coupons.stocks import Product
+from ...coupons.uploads import SortedCodes
 from .lanes import Asked, singly
 from .link import Connection
 from .stocks import TALLY
@@ -40,7 +40,7 @@ class Upload(NamedTuple):
 
 async def upload(turn: Turn, asks: Sequence[Asked[Upload]]) -> list[UploadedCodes | QuanmaError]:
     """Take in the codes of many requests: those of one that come in another's too are the first one's."""
-    sorted_codes = [rules.sort_codes(ask.request.request, turn.facts.code_rule) for ask in asks]
+    sorted_codes = [uploads.sort_codes(ask.request.request, turn.facts.code_rule) for ask in asks]
     known = await _first_answers(turn, [ask.request.request.upload_request_no for ask in asks])
     there = await taken_among(turn, {code for one in sorted_codes for code in one.acceptable})
     added: list[tuple[str, int, int]] = []
@@ -52,7 +52,7 @@ async def upload(turn: Turn, asks: Sequence[Asked[Upload]]) -> list[UploadedCode
             number = ask.request.request.upload_request_no
             check_creator(turn.facts, ask.mchid, ask.request.product)
             if (first := known.get(number)) is not None:
-                rules.check_same_upload(first, codes)
+                uploads.check_same_upload(first, codes)
                 outcomes.append(first)
                 continue
             fresh, others = _sort_out(turn, ask, codes, there, len(added))
@@ -64,7 +64,7 @@ async def upload(turn: Turn, asks: Sequence[Asked[Upload]]) -> list[UploadedCode
         told = msgspec.json.encode(others).decode() if others != Others() else None
         rows.append((number, position, fresh, told, ask.now))
         position += len(fresh)
-        known[number] = answers.uploaded(turn.stock_id, fresh, others, ask.now)
+        known[number] = responses.uploaded(turn.stock_id, fresh, others, ask.now)
         outcomes.append(known[number])
     if rows:
         await _write(turn, added, rows)
@@ -82,7 +82,7 @@ async def _first_answers(turn: Turn, numbers: Sequence[str]) -> dict[str, Upload
         numbers,
     )
     return {
-        number: answers.uploaded(
+        number: responses.uploaded(
             turn.stock_id,
             codes.split("\n") if codes else [],
             msgspec.json.decode(others, type=Others) if others else Others(),
@@ -110,9 +110,9 @@ def _sort_out(
     turn: Turn, ask: Asked[Upload], codes: SortedCodes, there: set[str], others_added: int
 ) -> tuple[list[str], Others]:
     """Divide a request's codes. Raises RequestRefused: the stock takes none, or not so many."""
-    rules.check_takes_uploads(turn.facts, ask.now, ask.request.warmup_seconds)
+    uploads.check_takes_uploads(turn.facts, ask.now, ask.request.warmup_seconds)
     fresh = [code for code in codes.acceptable if code not in there]
-    rules.check_room(turn.facts, turn.tally.total + others_added, len(fresh))
+    uploads.check_room(turn.facts, turn.tally.total + others_added, len(fresh))
     exist = [code for code in codes.acceptable if code in there]
     return fresh, Others(fail_codes=codes.failed, exist_codes=exist, duplicate_codes=codes.duplicates)
 
@@ -177,7 +177,7 @@ async def list_page(connection: Connection, mchid: str, request: ListCodes) -> C
         found = await _page(connection, request, tally.uploaded)
     else:
         found = await _page_by_status(connection, request)
-    data = answers.page_of(answers.code(*one) for one in found)
+    data = responses.page_of(responses.code(*one) for one in found)
     return CodePage(
         stock_id=request.stock_id,
         total_count=tally.total,
@@ -279,11 +279,11 @@ async def show(connection: Connection, mchid: str, request: ShowCode, now: int) 
         request.coupon_code,
     )
     if row is None:
-        raise answers.no_code(request.stock_id, request.coupon_code)
+        raise responses.no_code(request.stock_id, request.coupon_code)
     coupon = None if row[1] is None else CouponFacts(*row[1:])
     return CodeDetail(
-        code_information=answers.code(request.coupon_code, row[0], coupon),
-        coupon_information=None if coupon is None else answers.coupon(facts, coupon, now),
+        code_information=responses.code(request.coupon_code, row[0], coupon),
+        coupon_information=None if coupon is None else responses.coupon(facts, coupon, now),
     )
 
 
@@ -308,10 +308,10 @@ async def delete(turn: Turn, asked: Asked[DeleteCode]) -> DeletedCode:
         request.coupon_code,
     )
     if found is None:
-        raise answers.no_code(turn.stock_id, request.coupon_code)
+        raise responses.no_code(turn.stock_id, request.coupon_code)
     position, given = found
     if given:
-        raise answers.code_is_given(request.coupon_code)
+        raise responses.code_is_given(request.coupon_code)
     await turn.connection.execute(
         "WITH gone AS (DELETE FROM code WHERE stock_id = $1 AND coupon_code = $4)"
         " INSERT INTO deletion (stock_id, delete_request_no, position, coupon_code, deleted_at, word)"

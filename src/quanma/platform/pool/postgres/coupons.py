@@ -1,4 +1,4 @@
-"""Coupons in the PostgreSQL pool: send, use, return, deactivate, associate, show, list. States: platform/life.py."""
+"""Coupons in the PostgreSQL pool: given out, and a user's listed."""
 
 from __future__ import annotations
 
@@ -6,41 +6,21 @@ import datetime
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ....api.coupons import (
-    AssociatedOrder,
-    AssociateOrder,
-    Coupon,
-    CouponPage,
-    DeactivateCoupon,
-    DeactivatedCoupon,
-    DisassociatedOrder,
-    DisassociateOrder,
-    ListCoupons,
-    ReturnCoupon,
-    ReturnedCoupon,
-    SendCard,
-    SentCard,
-    ShowCoupon,
-    UseCoupon,
-    UsedCoupon,
-)
+from ....api.coupons import CardSend, SendCard, SentCard
 from ....errors import QuanmaError, StoreUnavailable
-from ....wire.times import rfc3339
-from ... import life, rules
-from ...life import CouponFacts
-from ...rules import SentFacts
-from .. import answers
-from ..answers import Owned
-from ..contract import Issue
+from ...coupons import draws
+from ...coupons.coupon import LATER, CouponFacts
+from ...coupons.draws import Issue, SentFacts
+from ...coupons.repeats import Numbered
+from ...coupons.responses import Owned
 from . import codes, outbox
-from .lanes import Asked, singly
+from .lanes import Asked
 from .link import Connection, Link
 from .missing import moment
 from .slots import Slots
-from .turn import COUPON_FIELDS, STOCK_FIELDS, Turn, check_creator, check_shared, facts_of, once
+from .turn import COUPON_FIELDS, STOCK_FIELDS, Turn, check_creator, facts_of, once
 
-_SENT = CouponFacts._fields.index("coupon_state")
-_SENT_FIELDS = CouponFacts._fields[:_SENT]
+_SENT_FIELDS = CouponFacts._fields[: -len(LATER)]
 _TYPES = {"coupon_id": "bigint", "sent_at": "bigint", "starts_at": "bigint", "expires_at": "bigint"}
 _COLUMNS = [field for field in _SENT_FIELDS if field != "stock_id"]
 _ARRAYS = ", ".join(f"${number}::{_TYPES.get(field, 'text')}[]" for number, field in enumerate(_COLUMNS, 6))
@@ -128,22 +108,22 @@ async def _decide(
     check_creator(facts, mchid)
     for coupon in mine:
         if coupon.out_request_no == issue.out_request_no:
-            answers.check_same_issue(coupon, issue)
+            draws.check_same_issue(coupon, issue)
             return coupon
     await turn.check_fence()
-    rules.check_sends(facts, issue.coupon_code, now)
+    draws.check_sends(facts, issue.coupon_code, now)
     await turn.enter_day(now)
-    rules.check_limits(facts, SentFacts(tally.sent, tally.sent_on_day, len(mine)))
+    draws.check_limits(facts, SentFacts(tally.sent, tally.sent_on_day, len(mine)))
     code = ""
     if facts.takes_uploads:
         if tally.available <= others:
-            raise rules.pool_empty(facts)
+            raise draws.pool_empty(facts)
     else:
-        code = issue.coupon_code or answers.new_code()
+        code = issue.coupon_code or draws.new_code()
         if code in taken:
-            raise answers.code_was_given(code)
+            raise draws.code_was_given(code)
         taken.add(code)
-    starts_at, expires_at = life.validity(facts, now)
+    starts_at, expires_at = draws.validity(facts, now)
     return CouponFacts(
         coupon_id=tally.sent + 1,
         stock_id=turn.stock_id,
@@ -151,7 +131,7 @@ async def _decide(
         openid=issue.openid,
         appid=issue.appid,
         out_request_no=issue.out_request_no,
-        request=answers.other_fields(issue.coupon_code, issue.also),
+        request=draws.other_fields(issue.coupon_code, issue.also),
         send_merchant=issue.send_merchant,
         send_channel=issue.send_channel,
         sent_at=now,
@@ -208,116 +188,12 @@ _SLOTS = (
 
 def _columns(coupons: Sequence[CouponFacts]) -> list[list[object]]:
     """The coupons' fields as `unnest` takes them."""
-    columns = dict(zip(_SENT_FIELDS, map(list, zip(*(coupon[:_SENT] for coupon in coupons), strict=True)), strict=True))
+    columns = dict(
+        zip(
+            _SENT_FIELDS, map(list, zip(*(coupon[: len(_SENT_FIELDS)] for coupon in coupons), strict=True)), strict=True
+        )
+    )
     return [columns[field] for field in _COLUMNS]
-
-
-async def use(turn: Turn, asked: Asked[UseCoupon]) -> UsedCoupon:
-    mchid, request, now = asked
-    check_shared(turn.facts, mchid)
-
-    async def work() -> UsedCoupon:
-        coupon = await turn.coupon_of(request.coupon_code)
-        life.check_usable(turn.facts, coupon, request.openid, now)
-        await _move(
-            turn,
-            "UPDATE coupon SET coupon_state = 'USED', use_request_no = $3, use_time = $4, used_at = $5"
-            " WHERE stock_id = $1 AND coupon_code = $2 AND coupon_state = 'SENDED' AND expires_at > $5",
-            coupon.coupon_code,
-            request.use_request_no,
-            request.use_time,
-            now,
-        )
-        return UsedCoupon(stock_id=coupon.stock_id, openid=coupon.openid, wechatpay_use_time=rfc3339(now))
-
-    rules.check_time("use_time", request.use_time)
-    return await turn.once("use_request_no", request, UsedCoupon, work)
-
-
-async def give_back(turn: Turn, asked: Asked[ReturnCoupon]) -> ReturnedCoupon:
-    mchid, request, now = asked
-    check_shared(turn.facts, mchid)
-
-    async def work() -> ReturnedCoupon:
-        coupon = await turn.coupon_of(request.coupon_code)
-        life.check_returnable(coupon, now)
-        await _move(
-            turn,
-            "UPDATE coupon SET coupon_state = 'SENDED', return_request_no = $3, returned_at = $4"
-            " WHERE stock_id = $1 AND coupon_code = $2 AND coupon_state = 'USED'",
-            coupon.coupon_code,
-            request.return_request_no,
-            now,
-        )
-        return ReturnedCoupon(wechatpay_return_time=rfc3339(now))
-
-    return await turn.once("return_request_no", request, ReturnedCoupon, work)
-
-
-async def deactivate(turn: Turn, asked: Asked[DeactivateCoupon]) -> DeactivatedCoupon:
-    mchid, request, now = asked
-    check_shared(turn.facts, mchid)
-
-    async def work() -> DeactivatedCoupon:
-        coupon = await turn.coupon_of(request.coupon_code)
-        life.check_unused(coupon, now)
-        await _move(
-            turn,
-            "UPDATE coupon SET coupon_state = 'DEACTIVATED', deactivate_request_no = $3, deactivate_reason = $4,"
-            " deactivated_at = $5"
-            " WHERE stock_id = $1 AND coupon_code = $2 AND coupon_state = 'SENDED' AND expires_at > $5",
-            coupon.coupon_code,
-            request.deactivate_request_no,
-            request.deactivate_reason,
-            now,
-        )
-        return DeactivatedCoupon(wechatpay_deactivate_time=rfc3339(now))
-
-    return await turn.once("deactivate_request_no", request, DeactivatedCoupon, work)
-
-
-async def associate(turn: Turn, asked: Asked[AssociateOrder]) -> AssociatedOrder:
-    mchid, request, now = asked
-    check_shared(turn.facts, mchid)
-
-    async def work() -> AssociatedOrder:
-        coupon = await turn.coupon_of(request.coupon_code)
-        life.check_unused(coupon, now)
-        await _move(
-            turn,
-            "UPDATE coupon SET associate_out_trade_no = $3"
-            " WHERE stock_id = $1 AND coupon_code = $2 AND coupon_state = 'SENDED'",
-            coupon.coupon_code,
-            request.out_trade_no,
-        )
-        return AssociatedOrder(wechatpay_associate_time=rfc3339(now))
-
-    return await turn.once("out_request_no", request, AssociatedOrder, work)
-
-
-async def disassociate(turn: Turn, asked: Asked[DisassociateOrder]) -> DisassociatedOrder:
-    mchid, request, now = asked
-    check_shared(turn.facts, mchid)
-
-    async def work() -> DisassociatedOrder:
-        coupon = await turn.coupon_of(request.coupon_code)
-        life.check_associated(coupon, request.out_trade_no)
-        await _move(
-            turn,
-            "UPDATE coupon SET associate_out_trade_no = NULL"
-            " WHERE stock_id = $1 AND coupon_code = $2 AND associate_out_trade_no = $3",
-            coupon.coupon_code,
-            request.out_trade_no,
-        )
-        return DisassociatedOrder(wechatpay_disassociate_time=rfc3339(now))
-
-    return await turn.once("out_request_no", request, DisassociatedOrder, work)
-
-
-async def _move(turn: Turn, statement: str, coupon_code: str, *values: object) -> None:
-    """Change the one row of a step. The decision before it and this are one turn: anything else is a fault of ours."""
-    if await turn.connection.execute(statement, turn.stock_id, coupon_code, *values) != "UPDATE 1":
-        raise AssertionError("a coupon did not stand where the decision saw it")
 
 
 async def send_card(connection: Connection, link: Link, mchid: str, request: SendCard) -> SentCard:
@@ -325,30 +201,21 @@ async def send_card(connection: Connection, link: Link, mchid: str, request: Sen
 
     async def work() -> SentCard:
         await link.look_at_fence(connection)
-        return SentCard(card_code=answers.new_code())
+        return SentCard(card_code=draws.new_code())
 
     # Source: the number is unique together with its send_time (documented).
     key = f"card\n{mchid}\n{request.card_id}\n{request.send_time}"
     # Two of one number at a time: the second waits, and then reads what the first wrote.
     await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", key)
-    return await once(connection, key, "out_request_no", request, SentCard, work)
-
-
-async def show(connection: Connection, link: Link, mchid: str, request: ShowCoupon, now: int) -> Coupon:
-    owned = await _all_of(connection, link, mchid, request.openid)
-    return answers.latest_coupon(owned, request.coupon_code, mchid, now)
-
-
-async def list_page(connection: Connection, link: Link, mchid: str, request: ListCoupons, now: int) -> CouponPage:
-    return answers.coupon_page(await _all_of(connection, link, mchid, request.openid), request, mchid, now)
+    return await once(connection, key, Numbered(CardSend.post, request), work)
 
 
 Written = tuple[datetime.datetime, CouponFacts]
 """A coupon, and when it was written."""
 
 
-async def _all_of(connection: Connection, link: Link, mchid: str, openid: str) -> list[Owned]:
-    """A user's coupons of the merchant's stocks, the latest first. Nobody else's are read."""
+async def of_user(connection: Connection, link: Link, mchid: str, openid: str) -> list[Owned]:
+    """Return a user's coupons of the merchant's stocks, the latest first. Nobody else's are read."""
     found = await (_one_by_one if link.many_nodes else _at_once)(connection, mchid, openid)
     stocks = await connection.fetch(_STOCKS, list({coupon.stock_id for _, coupon in found})) if found else []
     facts = {stock.stock_id: stock for stock in map(facts_of, stocks)}
@@ -382,10 +249,3 @@ _STOCKS = (
     "SELECT s.* FROM unnest($1::text[]) AS o(stock_id), LATERAL ("
     f"SELECT {STOCK_FIELDS} FROM stock s WHERE s.stock_id = o.stock_id OFFSET 0) s"
 )
-
-
-USE = singly(use)
-RETURN = singly(give_back)
-DEACTIVATE = singly(deactivate)
-ASSOCIATE = singly(associate)
-DISASSOCIATE = singly(disassociate)

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 
 from ....errors import ResourceNotExists
-from ...life import CouponFacts
+from ...coupons.coupon import CouponFacts
 from ..contract import CallbackAddress, DueEvent, EventState, Waiting
 from .codes import coupons_by_code
 from .link import Connection, Link

@@ -1,14 +1,15 @@
-"""Stocks in the PostgreSQL pool: create, declare, show, modify, budget."""
+"""Stocks in the PostgreSQL pool: create, declare, show, change."""
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import msgspec
 
-from ....api.stocks import ChangeBudget, ChangedBudget, CreatedStock, CreateStock, ModifyStock, Stock
+from ....api.stocks import CreatedStock, CreateStock, Stock
 from ....wire.times import beijing_day, rfc3339
-from ... import rules
-from ...rules import Product
-from .. import answers
+from ...coupons import responses, stocks
+from ...coupons.stocks import Change, OfStock, Product
 from .lanes import Asked, singly
 from .link import Connection
 from .turn import NEW, STOCK_FIELDS, TALLY_FIELDS, Tally, Turn, check_creator, facts_of, sent_on, stock_of
@@ -20,7 +21,7 @@ async def create(
     connection: Connection, stock_id: str, mchid: str, request: CreateStock, now: int, stocks_max: int
 ) -> CreatedStock:
     """Make a stock of this id, new to this request: done twice, it is the same."""
-    rules.check_new_stock(request)
+    stocks.check_new_stock(request)
     # One at a time of a merchant: two could each find room for the last one.
     await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"stocks\n{mchid}")
     await _add(connection, stock_id, mchid, request, now, None)
@@ -33,8 +34,8 @@ async def create(
         stocks_max,
     )
     if made != stock_id:
-        raise answers.stock_made_before(made)
-    rules.check_stock_count(before, stocks_max)  # What was added goes with the transaction.
+        raise responses.stock_made_before(made)
+    stocks.check_stock_count(before, stocks_max)  # What was added goes with the transaction.
     return CreatedStock(stock_id=stock_id, create_time=rfc3339(now))
 
 
@@ -44,7 +45,7 @@ async def declare(
     await _add(connection, stock_id, mchid, request, now, product)
     row = await connection.fetchrow(f"SELECT {STOCK_FIELDS} FROM stock s WHERE s.stock_id = $1", stock_id)
     if row is None or (facts_of(row).mchid, facts_of(row).product) != (mchid, product):
-        raise answers.another_ones_stock(stock_id)
+        raise responses.another_ones_stock(stock_id)
 
 
 async def _add(
@@ -78,38 +79,28 @@ async def show(connection: Connection, mchid: str, stock_id: str, now: int, prod
     tally = Tally(*await connection.fetchrow(TALLY, stock_id))
     day = beijing_day(now)
     today = tally.sent_on_day if day == tally.day else await sent_on(connection, stock_id, day)
-    return answers.stock(facts, answers.Counts(tally.total, tally.available, tally.sent, today), now)
+    return responses.stock(facts, responses.Counts(tally.total, tally.available, tally.sent, today), now)
 
 
-async def modify(turn: Turn, asked: Asked[ModifyStock]) -> None:
-    mchid, request, now = asked
+class Changing(NamedTuple):
+    """A request, and how it changes its stock."""
+
+    change: Change[Any, Any]
+    request: OfStock
+
+
+async def change(turn: Turn, asked: Asked[Changing]) -> Any:
+    mchid, (change, request), now = asked
     check_creator(turn.facts, mchid)
 
-    async def work() -> None:
-        rules.check_open(turn.facts, now)
-        await _replace(turn, rules.modified(turn.facts.request, request))
+    async def work() -> Any:
+        facts, answer = change.decide(turn.facts, request, turn.tally.sent, now)
+        text = msgspec.json.encode(facts.request).decode()
+        await turn.connection.execute("UPDATE stock SET request = $2 WHERE stock_id = $1", turn.stock_id, text)
+        turn.facts = facts
+        return answer
 
-    await turn.once("out_request_no", request, type(None), work)
-
-
-async def change_budget(turn: Turn, asked: Asked[ChangeBudget]) -> ChangedBudget:
-    mchid, request, now = asked
-    check_creator(turn.facts, mchid)
-
-    async def work() -> ChangedBudget:
-        rules.check_open(turn.facts, now)
-        await _replace(turn, rules.budgeted(turn.facts, request, turn.tally.sent))
-        send_rule = turn.facts.request.stock_send_rule
-        return ChangedBudget(max_coupons=turn.facts.max_coupons, max_coupons_by_day=send_rule.max_coupons_by_day)
-
-    return await turn.once("modify_budget_request_no", request, ChangedBudget, work)
+    return await turn.once(change.numbered(request), work)
 
 
-async def _replace(turn: Turn, request: CreateStock) -> None:
-    text = msgspec.json.encode(request).decode()
-    await turn.connection.execute("UPDATE stock SET request = $2 WHERE stock_id = $1", turn.stock_id, text)
-    turn.facts = turn.facts._replace(request=request)
-
-
-MODIFY = singly(modify)
-CHANGE_BUDGET = singly(change_budget)
+CHANGE = singly(change)

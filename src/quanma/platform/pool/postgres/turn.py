@@ -13,14 +13,11 @@ from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from typing import Any, Never, TypeVar
 
-import msgspec
-
-from ....errors import RequestRefused
 from ....wire.times import beijing_day
-from ... import rules
-from ...life import CouponFacts
-from ...rules import Product, StockFacts
-from .. import answers
+from ...coupons import responses, stocks
+from ...coupons.coupon import CouponFacts
+from ...coupons.repeats import Numbered
+from ...coupons.stocks import Product, StockFacts
 from .between import SHARED_OUT, Astray
 from .link import Connection, Link
 from .mark_file import IssuedCoupon, Mark
@@ -28,7 +25,7 @@ from .missing import PROOFS, microseconds, word_of
 from .seen import SEEN, SEEN_FIELDS, Missing, Seen
 from .session import GROUND, check_durable
 
-Answer = TypeVar("Answer", bound=msgspec.Struct | None)
+Answer = TypeVar("Answer")
 
 TALLIES_KEPT = 256
 
@@ -226,24 +223,18 @@ class Turn:
             f"SELECT {COUPON_FIELDS} FROM coupon WHERE stock_id = $1 AND coupon_code = $2", self.stock_id, coupon_code
         )
         if row is None:
-            raise answers.no_coupon(self.stock_id, coupon_code)
+            raise responses.no_coupon(self.stock_id, coupon_code)
         return CouponFacts(*row)
 
-    async def once(
-        self,
-        number_field: str,
-        request: msgspec.Struct,
-        answer: type[Answer],
-        work: Callable[[], Awaitable[Answer]],
-    ) -> Answer:
+    async def once(self, asked: Numbered[Answer], work: Callable[[], Awaitable[Answer]]) -> Answer:
         """As `once`, under a number of this stock."""
 
         async def and_note() -> Answer:
             done = await work()
-            self.wrote("done", f"{type(request).__name__}\n{getattr(request, number_field)}")
+            self.wrote("done", f"{asked.name}\n{asked.number}")
             return done
 
-        return await once(self.connection, self.stock_id, number_field, request, answer, and_note, self.word)
+        return await once(self.connection, self.stock_id, asked, and_note, self.word)
 
 
 _BEGIN = (
@@ -266,41 +257,30 @@ _PROOF = {
 async def once(
     connection: Connection,
     stock_id: str,
-    number_field: str,
-    request: msgspec.Struct,
-    answer: type[Answer],
+    asked: Numbered[Answer],
     work: Callable[[], Awaitable[Answer]],
     word: int = 0,
 ) -> Answer:
-    """Do something once under the number in a field: a repeat of the request has the first answer, word for word.
-
-    Raises:
-        RequestRefused: the number was used with other fields.
-    """
-    operation, asked = type(request).__name__, msgspec.json.encode(request).decode()
-    number = getattr(request, number_field)
+    """Do something once under its number. Raises RequestRefused: the number was used with other fields."""
     known = await connection.fetchrow(
         "SELECT request, answer FROM done WHERE stock_id = $1 AND operation = $2 AND number = $3",
         stock_id,
-        operation,
-        number,
+        asked.name,
+        asked.number,
     )
     if known is not None:
-        first, told = known
-        if not answers.same_request(first, asked):
-            raise RequestRefused(f"same {number_field}, different request: nothing was changed, use a new number")
-        return msgspec.json.decode(told, type=answer)
-    result = await work()
+        return asked.again(*known)
+    answer = await work()
     await connection.execute(
         "INSERT INTO done (stock_id, operation, number, request, answer, word) VALUES ($1, $2, $3, $4, $5, $6)",
         stock_id,
-        operation,
-        number,
-        asked,
-        msgspec.json.encode(result).decode(),
+        asked.name,
+        asked.number,
+        asked.request,
+        asked.kept(answer),
         word,
     )
-    return result
+    return answer
 
 
 async def refuse(connection: Connection, link: Link, stock_id: str, *, is_there: bool) -> Never:
@@ -318,7 +298,7 @@ async def refuse(connection: Connection, link: Link, stock_id: str, *, is_there:
         await link.look_at_fence(connection)
     elif mark and not is_there:
         raise Missing
-    raise answers.no_stock(stock_id)
+    raise responses.no_stock(stock_id)
 
 
 async def sent_on(connection: Connection, stock_id: str, day: int) -> int:
@@ -331,7 +311,7 @@ async def stock_of(connection: Connection, stock_id: str) -> StockFacts:
     """Raises ResourceNotExists: there is no such stock."""
     row = await connection.fetchrow(f"SELECT {STOCK_FIELDS} FROM stock s WHERE s.stock_id = $1", stock_id)
     if row is None:
-        raise answers.no_stock(stock_id)
+        raise responses.no_stock(stock_id)
     return facts_of(row)
 
 
@@ -345,13 +325,13 @@ def _facts(
     stock_id: str, mchid: str, request: str, created_at: int, product_coupon_id: str | None, brand_id: str | None
 ) -> StockFacts:
     product = None if product_coupon_id is None or brand_id is None else Product(product_coupon_id, brand_id)
-    return rules.stock_facts(stock_id, mchid, rules.stored_stock(request), created_at, product)
+    return stocks.stock_facts(stock_id, mchid, stocks.stored_stock(request), created_at, product)
 
 
 def check_creator(facts: StockFacts, mchid: str, product: Product | None = None) -> None:
     """Raises ResourceNotExists: the stock is another merchant's, or of another kind."""
     if (facts.mchid, facts.product) != (mchid, product):
-        raise answers.no_stock(facts.stock_id)
+        raise responses.no_stock(facts.stock_id)
 
 
 def check_shared(facts: StockFacts, mchid: str) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ...rules import Product
-from .. import answers
+from ...coupons.responses import no_stock
+from ...coupons.stocks import Product
 from .link import Connection, Link
 from .turn import refuse
 
@@ -63,7 +63,7 @@ class Walls:
         if not self._is_known(entry):
             await self._find(connection, entry)
             if not self._is_known(entry):
-                raise answers.no_stock(entry.stock_id)
+                raise no_stock(entry.stock_id)
 
     def _is_known(self, entry: Entry) -> bool:
         """For another merchant it is as if nothing had been kept."""

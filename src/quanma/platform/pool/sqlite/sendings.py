@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from ...life import CouponFacts
+from ...coupons.coupon import LATER, CouponFacts
 from .checked import Rows, damaged
 from .tables import COUPON, SENDING, CouponRow, SendingRow
 
@@ -57,16 +57,20 @@ def coupon(rows: Rows, coupon_id: int) -> CouponRow:
     return changed(rows, coupon_id) or as_sent(rows, coupon_id)
 
 
-def change(rows: Rows, decided_on: CouponFacts, **values: Any) -> None:
-    """Change a coupon. The decision before it and this are one turn: anything else is a fault of ours."""
+def move(rows: Rows, starts: Sequence[str], decided_on: CouponFacts, after: CouponFacts, now: int) -> None:
+    """Write a coupon's step, which starts from these states.
+
+    The decision before it and this are one turn: a coupon that stands elsewhere is a fault of ours, and raised as one.
+    """
     alone = changed(rows, decided_on.coupon_id)
     row = alone or as_sent(rows, decided_on.coupon_id)
-    if row.facts != decided_on:
+    if row.facts != decided_on or decided_on.state(now) not in starts:
         raise AssertionError("a coupon did not stand where the decision saw it")
+    later = {field: getattr(after, field) for field in LATER}
     if alone is not None:
-        rows.change(COUPON, alone, **values)
+        rows.change(COUPON, alone, **later)
     else:
-        rows.add(COUPON, row._replace(**values))
+        rows.add(COUPON, row._replace(**later))
 
 
 def scan(rows: Rows) -> Iterator[CouponRow]:
