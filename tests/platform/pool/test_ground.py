@@ -108,8 +108,23 @@ def test_a_schema_from_tomorrow_that_says_that_today_runs_on_it_is_served(tmp_pa
     assert apsw.Connection(str(path)).execute("PRAGMA user_version").get == today + 1
 
 
+def test_an_older_file_gets_the_steps_that_it_lacks(tmp_path: Path) -> None:
+    pool = DrivenPool(lambda: open_pool("sqlite:///quanma.db", tmp_path))
+    stock_id = pool.create()
+    pool.upload(stock_id, ["A1"])
+    pool.close()
+    today = len(steps.all_steps("sqlite"))
+    path = _made(
+        tmp_path, f"-- runs from: {today}\nCREATE TABLE tomorrow (a)", f"-- runs from: {today}\nDROP TABLE tomorrow"
+    )
+    assert apsw.Connection(str(path)).execute("PRAGMA user_version").get == today + 2
+    pool = DrivenPool(lambda: open_pool("sqlite:///quanma.db", tmp_path))
+    assert pool.codes(stock_id) == ["A1"]
+    pool.close()
+
+
 def test_a_number_of_a_step_that_was_never_made_is_damage(tmp_path: Path) -> None:
-    path = _made(tmp_path)
+    path = _made(tmp_path, "CREATE TABLE tomorrow (a)")
     db = apsw.Connection(str(path))
     db.execute("PRAGMA user_version = 1")
     db.close()

@@ -10,11 +10,11 @@ import apsw
 import pytest
 
 from quanma.errors import StoreUnavailable
-from quanma.platform.pool import open_pool, steps
+from quanma.platform.pool import open_pool
 from quanma.platform.pool.sqlite import schema, sendings
 from quanma.platform.pool.sqlite.checked import Rows
 from quanma.platform.pool.sqlite.sendings import TOGETHER_MAX, Sent
-from quanma.platform.pool.sqlite.tables import COUPON, EVENT, SENDING, STOCK, CouponRow, EventRow, StockRow
+from quanma.platform.pool.sqlite.tables import COUPON, SENDING, STOCK, CouponRow, StockRow
 from tests.contract.driver import DrivenPool
 
 STOCK_ID = "98065001"
@@ -80,7 +80,7 @@ def test_a_step_that_was_decided_on_something_else_is_a_fault(rows: Rows) -> Non
         move(rows, sendings.coupon(rows, 1), associate_out_trade_no="t1")
 
 
-def test_coupons_from_before_stand_alone_beside_later_ones(rows: Rows) -> None:
+def test_coupons_that_were_imported_stand_alone_beside_later_ones(rows: Rows) -> None:
     for number in range(3):
         rows.add(COUPON, row(number + 1, number))
     sendings.add(rows, 4, STOCK_ID, [sent(3), sent(4)], WHEN)
@@ -93,32 +93,8 @@ def test_coupons_from_before_stand_alone_beside_later_ones(rows: Rows) -> None:
     assert [sendings.coupon(rows, one.coupon_id) for one in wanted] == wanted
 
 
-def test_a_file_from_before_keeps_its_coupons_and_their_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    every = steps.all_steps("sqlite")
-    monkeypatch.setattr(steps, "all_steps", lambda back_end: every[:3])
-    db = schema.connect(tmp_path / "quanma.db")
-    before = Rows(db)
-    before.add(STOCK, StockRow(STOCK_ID, "1900000001", "n1", "{}", 0, None, None))
-    coupons = [row(number + 1, number) for number in range(3)]
-    events = [
-        EventRow(one.coupon_id, f"e{one.coupon_id}", "1900000001", one.coupon_id, 0, 1, 60, None, None)
-        for one in coupons
-    ]
-    for coupon, event in zip(coupons, events, strict=True):
-        before.add(COUPON, coupon)
-        before.add(EVENT, event)
-    db.close()
-    monkeypatch.undo()
-    db = schema.connect(tmp_path / "quanma.db")
-    after = Rows(db)
-    assert list(sendings.scan(after)) == coupons
-    assert [one[:-2] for one in after.scan(EVENT)] == events
-    assert after.read(EVENT, "due_at <= ? ORDER BY due_at", 60) == events
-    db.close()
-
-
 def test_a_pool_whose_coupons_stand_alone_goes_on(tmp_path: Path) -> None:
-    """As one from before, or one that was imported."""
+    """As one that was imported."""
     pool = DrivenPool(lambda: open_pool("sqlite:///quanma.db", tmp_path))
     stock_id = pool.create(max_coupons_per_user=2)
     pool.upload(stock_id, [f"C{number}" for number in range(30)])

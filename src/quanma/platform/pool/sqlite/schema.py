@@ -18,8 +18,6 @@ from .checked import Rows, checksum, damaged
 from .tables import ABOUT, AboutRow
 
 APPLICATION_ID = 0x7175616E  # "quan"
-CHECKED_FROM = 2
-"""The step from which on rows have checksums."""
 
 
 def connect(path: Path) -> apsw.Connection:
@@ -79,7 +77,7 @@ def _check_pages(db: apsw.Connection) -> None:
 
 def _check_schema(db: apsw.Connection, version: int) -> None:
     """Whether the tables are still described as the last step left them: a changed default would be a wrong answer."""
-    if version >= CHECKED_FROM and noted(db, "schema") != f"{version} {_schema(db)}":
+    if version and noted(db, "schema") != f"{version} {_schema(db)}":
         raise damaged("its tables are not as they were made")
 
 
@@ -96,14 +94,13 @@ def migrate(db: apsw.Connection, lacking: Sequence[Step]) -> None:
             db.execute(step.sql)
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {step.number}")
-            if step.number >= CHECKED_FROM:
-                note(db, "runs_from", str(max(step.runs_from, int(noted(db, "runs_from") or 1))))
-                note(db, "schema", f"{step.number} {_schema(db)}")
+            note(db, "runs_from", str(max(step.runs_from, int(noted(db, "runs_from") or 1))))
+            note(db, "schema", f"{step.number} {_schema(db)}")
 
 
 def noted(db: apsw.Connection, name: str) -> str | None:
-    """Return what the file says about itself. Nothing, before rows had checksums."""
-    if not db.execute("SELECT count(*) FROM pragma_table_info('about') WHERE name = 'checksum'").get:
+    """Return what the file says about itself. Nothing, while it is empty."""
+    if not db.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'about'").get:
         return None
     for row in Rows(db).read(ABOUT, "name = ?", name):
         return row.value
