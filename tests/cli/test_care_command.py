@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from quanma.errors import Misconfigured, NotEnough, PoolFenced, SourceUnreadable, StoreUnavailable
-from quanma.platform.pool import open_pool, steps
+from quanma.platform.pool import migrations, open_pool
 from quanma.platform.pool.postgres import schema as postgres_schema
 from quanma.platform.pool.sqlite import schema
 from tests.cli.conftest import Run
@@ -210,10 +210,10 @@ _MIGRATING = """
 import os, sys
 from pathlib import Path
 import apsw
-from quanma.platform.pool import steps
+from quanma.platform.pool import migrations
 from quanma.platform.pool.sqlite import schema
-known = steps.all_steps("sqlite")
-steps.all_steps = lambda back_end: [*known, steps.Step(len(known) + 1, "", sys.argv[1])]
+known = migrations.all_migrations("sqlite")
+migrations.all_migrations = lambda back_end: [*known, migrations.Migration(len(known) + 1, "", sys.argv[1])]
 left = 0
 def exec_trace(cursor, statement, bindings):
     global left
@@ -241,7 +241,7 @@ def test_a_migration_killed_at_every_statement_is_finished_by_the_next_start(tmp
     # A step as a later version may have: that which is old goes on to run, and each of its statements is seen.
     tables = [f"CREATE TABLE shade{number} (name TEXT PRIMARY KEY)" for number in range(20)]
     rows = [f"INSERT INTO shade{number} VALUES (checksum('shade', {number}))" for number in range(20)]
-    step = f"-- runs from: {len(steps.all_steps('sqlite'))}\n" + ";\n".join([*tables, *rows])
+    step = f"-- runs from: {len(migrations.all_migrations('sqlite'))}\n" + ";\n".join([*tables, *rows])
     kills = 0
     migrating = subprocess.Popen(
         [sys.executable, "-c", _MIGRATING, step], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1

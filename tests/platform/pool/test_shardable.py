@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from quanma.platform.pool import steps
+from quanma.platform.pool import migrations
 from quanma.platform.pool.postgres import schema
 
 PACKAGE = Path(schema.__file__).parent
@@ -35,7 +35,7 @@ VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 
 
 def ddl() -> str:
-    text = "\n".join(step.sql for step in steps.all_steps(schema.BACK_END))
+    text = "\n".join(step.sql for step in migrations.all_migrations(schema.BACK_END))
     return re.sub(r"--[^\n]*", "", text)
 
 

@@ -96,7 +96,7 @@ def check_associated(seen: Seen[DisassociateOrder]) -> None:
 
 
 USE = Step(
-    operation=Use.post,
+    Use.post,
     starts=("SENDED",),
     ends="USED",
     check_request=lambda request: check_time("use_time", request.use_time),
@@ -111,14 +111,14 @@ USE = Step(
     ),
 )
 RETURN = Step(
-    operation=Return.post,
+    Return.post,
     starts=("USED",),
     ends="SENDED",
     changes=lambda seen: {"return_request_no": seen.request.return_request_no, "returned_at": seen.now},
     answer=lambda seen: ReturnedCoupon(wechatpay_return_time=rfc3339(seen.now)),
 )
 DEACTIVATE = Step(
-    operation=Deactivate.post,
+    Deactivate.post,
     starts=("SENDED",),
     ends="DEACTIVATED",
     changes=lambda seen: {
@@ -129,13 +129,13 @@ DEACTIVATE = Step(
     answer=lambda seen: DeactivatedCoupon(wechatpay_deactivate_time=rfc3339(seen.now)),
 )
 ASSOCIATE = Step(
-    operation=Associate.post,
+    Associate.post,
     starts=("SENDED",),
     changes=lambda seen: {"associate_out_trade_no": seen.request.out_trade_no},
     answer=lambda seen: AssociatedOrder(wechatpay_associate_time=rfc3339(seen.now)),
 )
 DISASSOCIATE = Step(
-    operation=Disassociate.post,
+    Disassociate.post,
     check=check_associated,
     changes=lambda seen: {"associate_out_trade_no": None},
     answer=lambda seen: DisassociatedOrder(wechatpay_disassociate_time=rfc3339(seen.now)),

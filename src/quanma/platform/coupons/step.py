@@ -7,7 +7,6 @@ back end does it in one function, for any step; the steps themselves stand in `s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypedDict, TypeVar
 
 from ...api.operation import Operation
@@ -92,24 +91,36 @@ def _no_receipts(seen: Any, answer: Any) -> Receipts:
     return Receipts()
 
 
-@dataclass(frozen=True, kw_only=True)
 class Step(Generic[Req, Resp]):
-    """One step. The operation says which field of the request is the number that a repeat is known by."""
+    """One step. Its operation says which field of the request is the number that a repeat is known by."""
 
-    operation: Operation[..., Any, Req, Resp]
-    answer: Callable[[Seen[Req]], Resp]
-    starts: Sequence[str] = STATES
-    """The states that it starts from."""
-    ends: str | None = None
-    """The state that it leads to. None: it leaves the state as it is."""
-    check_request: Callable[[Req], None] = _nothing
-    """Raises ParamError: the request is wrong, whatever the coupon is."""
-    check: Callable[[Seen[Req]], None] = _nothing
-    """Raises what is wrong with this coupon in words of its own; a state outside `starts` is refused without it."""
-    changes: Callable[[Seen[Req]], Changes] = _no_changes
-    of_payments: bool = False
-    """Whether it looks at the coupon's payments."""
-    receipts: Callable[[Seen[Req], Resp], Receipts] = _no_receipts
+    def __init__(
+        self,
+        operation: Operation[..., Any, Req, Resp],
+        *,
+        starts: Sequence[str] = STATES,
+        ends: str | None = None,
+        check_request: Callable[[Req], None] = _nothing,
+        check: Callable[[Seen[Req]], None] = _nothing,
+        changes: Callable[[Seen[Req]], Changes] = _no_changes,
+        answer: Callable[[Seen[Req]], Resp],
+        of_payments: bool = False,
+        receipts: Callable[[Seen[Req], Resp], Receipts] = _no_receipts,
+    ) -> None:
+        self.operation = operation
+        self.starts = starts
+        """The states that it starts from."""
+        self.ends = ends
+        """The state that it leads to. None: it leaves the state as it is."""
+        self.check_request = check_request
+        """Raises ParamError: the request is wrong, whatever the coupon is."""
+        self.check = check
+        """Raises what is wrong with this coupon in words of its own. A state outside `starts` is refused without it."""
+        self.changes = changes
+        self.answer = answer
+        self.of_payments = of_payments
+        """Whether it looks at the coupon's payments."""
+        self.receipts = receipts
 
     def stock_of(self, request: Req) -> str:
         """Return the stock that a request names. Raises ParamError: none, or the request is wrong otherwise."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -227,33 +226,45 @@ def _check_current(field: str, said: int | None, real: int | None) -> None:
         raise RequestRefused(f"预算已变更: {field} is {real}, not {said}: show the stock, and decide again")
 
 
-@dataclass(frozen=True, kw_only=True)
 class Change(Generic[Req, Resp]):
-    """One way to change a stock that is not past its end. The operation says which field is its number."""
+    """One way to change a stock that is not past its end. Its operation says which field of the request is its number.
 
-    operation: Operation[..., Any, Req, Resp]
-    changed: Callable[[StockFacts, Req, int], CreateStock]
-    """From the stock as it is, the request, and how many coupons were given out: what the stock's request then is."""
-    answer: Callable[[StockFacts], Resp]
-    """From the stock as it then is."""
+    `changed`: from the stock as it is, the request, and how many coupons were given out, to what the stock's request
+    then is. `answer`: from the stock as it then is.
+    """
+
+    def __init__(
+        self,
+        operation: Operation[..., Any, Req, Resp],
+        *,
+        changed: Callable[[StockFacts, Req, int], CreateStock],
+        answer: Callable[[StockFacts], Resp],
+    ) -> None:
+        self.operation = operation
+        self._changed = changed
+        self._answer = answer
 
     def numbered(self, request: Req) -> Numbered[Resp]:
         return Numbered(self.operation, request)
 
     def decide(self, stock: StockFacts, request: Req, sent: int, now: int) -> tuple[StockFacts, Resp]:
-        """Return the changed stock and the answer. Raises RequestRefused: it is past its end, or see `changed`."""
+        """Return the stock as it then is, and the answer.
+
+        Raises:
+            RequestRefused: it is past its end. ParamError too: what `changed` raises.
+        """
         check_open(stock, now)
-        after = stock._replace(request=self.changed(stock, request, sent))
-        return after, self.answer(after)
+        after = stock._replace(request=self._changed(stock, request, sent))
+        return after, self._answer(after)
 
 
 MODIFY = Change(
-    operation=StockNode.patch,
+    StockNode.patch,
     changed=lambda stock, request, sent: modified(stock.request, request),
     answer=lambda stock: None,
 )
 CHANGE_BUDGET = Change(
-    operation=Budget.patch,
+    Budget.patch,
     changed=budgeted,
     answer=lambda stock: ChangedBudget(
         max_coupons=stock.max_coupons, max_coupons_by_day=stock.request.stock_send_rule.max_coupons_by_day

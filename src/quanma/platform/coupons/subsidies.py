@@ -68,7 +68,7 @@ def pay_receipt(seen: Seen[PaySubsidy]) -> PayReceipt:
 
 
 PAY = Step(
-    operation=PayReceipts.post,
+    PayReceipts.post,
     starts=("USED",),
     of_payments=True,
     check=check_payable,
@@ -105,7 +105,7 @@ def taken_back(seen: Seen[ReturnSubsidy], receipt: ReturnReceipt) -> Receipts:
 
 
 TAKE_BACK = Step(
-    operation=ReturnReceipts.post,
+    ReturnReceipts.post,
     of_payments=True,
     check=check_left,
     answer=return_receipt,

@@ -12,8 +12,8 @@ from pathlib import Path
 import apsw
 
 from ....errors import StoreUnavailable
-from .. import ground, steps
-from ..steps import Step
+from .. import ground, migrations
+from ..migrations import Migration
 from .checked import Rows, checksum, damaged
 from .tables import ABOUT, AboutRow
 
@@ -35,7 +35,7 @@ def connect(path: Path) -> apsw.Connection:
         # Before anything is written: it may be another program's, or tomorrow's.
         version = version_of(db, path)
         runs_from = int(noted(db, "runs_from") or version)
-        lacking = steps.missing(steps.all_steps("sqlite"), version, runs_from, str(path))
+        lacking = migrations.missing(migrations.all_migrations("sqlite"), version, runs_from, str(path))
         ground.settle(db)
         _check_pages(db)
         _check_schema(db, version)
@@ -86,7 +86,7 @@ def _schema(db: apsw.Connection) -> str:
     return f"{checksum('sqlite_schema', *described):08x}"
 
 
-def migrate(db: apsw.Connection, lacking: Sequence[Step]) -> None:
+def migrate(db: apsw.Connection, lacking: Sequence[Migration]) -> None:
     """Apply each step in one transaction with its number: killed at any moment, a database is before it or after."""
     db.create_scalar_function("checksum", checksum, deterministic=True)
     for step in lacking:
