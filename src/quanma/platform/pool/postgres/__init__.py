@@ -55,11 +55,13 @@ from .lanes import Asked, Lanes, Together
 from .link import Connection, Link
 from .mark_file import Mark
 from .nonces import TableNonces
+from .queries import query
 from .seen import Seen
 from .walls import Entry, Merchants, Walls
 
 T = TypeVar("T")
 
+_RESERVE_NONCES = query("reserve_nonces")
 NONCES_AT_ONCE = 1000
 NONCES_A_SECOND_BITS = 16
 """A merchant's counter of nonces is never behind the clock times 2**16: a restored copy can't use one again."""
@@ -232,8 +234,7 @@ async def _reserve_nonces(connection: Connection, mchid: str) -> int:
     """Take a run of nonces for this process alone. What it does not use is never used."""
     floor = int(time.time()) << NONCES_A_SECOND_BITS
     first: int = await connection.fetchval(
-        "INSERT INTO nonce AS n (mchid, next) VALUES ($1, $2::bigint + $3::bigint)"
-        " ON CONFLICT (mchid) DO UPDATE SET next = greatest(n.next, $2) + $3 RETURNING n.next - $3",
+        _RESERVE_NONCES,
         mchid,
         floor,
         NONCES_AT_ONCE,

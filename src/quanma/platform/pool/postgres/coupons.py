@@ -17,22 +17,14 @@ from . import codes, outbox
 from .lanes import Asked
 from .link import Connection, Link
 from .missing import moment
+from .queries import query
 from .slots import Slots
-from .turn import COUPON_FIELDS, STOCK_FIELDS, Turn, check_creator, facts_of, once
+from .turn import Turn, check_creator, facts_of, once
 
-_SENT_FIELDS = CouponFacts._fields[: -len(LATER)]
-_TYPES = {"coupon_id": "bigint", "sent_at": "bigint", "starts_at": "bigint", "expires_at": "bigint"}
-_COLUMNS = [field for field in _SENT_FIELDS if field != "stock_id"]
-_ARRAYS = ", ".join(f"${number}::{_TYPES.get(field, 'text')}[]" for number, field in enumerate(_COLUMNS, 6))
-# One statement for all that a piece of draws writes: a slot that is gone is never one that another moved into.
-_GIVE = (
-    "WITH gone AS (DELETE FROM displaced WHERE stock_id = $1 AND slot >= $2 AND slot < $3),"
-    " moved AS (INSERT INTO displaced (stock_id, slot, position)"
-    " SELECT $1, * FROM unnest($4::bigint[], $5::bigint[])"
-    " ON CONFLICT (stock_id, slot) DO UPDATE SET position = excluded.position)"
-    f" INSERT INTO coupon (stock_id, {', '.join(_COLUMNS)}, written_at)"
-    f" SELECT $1, *, ${6 + len(_COLUMNS)}::timestamptz FROM unnest({_ARRAYS})"
-)
+_GIVE, _AT_SLOTS, _OF_USERS = query("give"), query("codes_at_slots"), query("coupons_of_users")
+_OF_USER, _AT_MERCHANT = query("coupons_of_user"), query("coupons_at_merchant")
+_OF_MERCHANT, _STOCKS = query("stocks_of_merchant"), query("stocks")
+_LOCK = query("lock")
 
 
 async def send(turn: Turn, asks: Sequence[Asked[Issue]]) -> list[CouponFacts | QuanmaError]:
@@ -84,8 +76,7 @@ async def send(turn: Turn, asks: Sequence[Asked[Issue]]) -> list[CouponFacts | Q
 
 async def _coupons_of(turn: Turn, openids: set[str]) -> dict[str, list[CouponFacts]]:
     rows = await turn.connection.fetch(
-        "SELECT c.* FROM unnest($2::text[]) AS u(openid), LATERAL ("
-        f"SELECT {COUPON_FIELDS} FROM coupon WHERE stock_id = $1 AND openid = u.openid OFFSET 0) c",
+        _OF_USERS,
         turn.stock_id,
         list(openids),
     )
@@ -157,7 +148,7 @@ async def _draw(turn: Turn, count: int, slots: Slots) -> list[str]:
     drawn: list[str] = []
     texts: dict[int, str] = {}
     while len(drawn) < count:
-        rows = await turn.connection.fetch(_SLOTS, turn.stock_id, slots.choose(count - len(drawn)))
+        rows = await turn.connection.fetch(_AT_SLOTS, turn.stock_id, slots.choose(count - len(drawn)))
         slots.learn((row[0], row[1]) for row in rows)
         texts.update((row[1], row[2]) for row in rows)
         positions = slots.take()
@@ -173,27 +164,10 @@ async def _draw(turn: Turn, count: int, slots: Slots) -> list[str]:
     return drawn
 
 
-# Slot, position, and the code. Each is looked up by itself, here and wherever there are many: with `= ANY` or a join,
-# the plan would be the planner's choice, and while it knows too little of the table it thinks that reading all of the
-# stock is cheaper.
-_SLOTS = (
-    "SELECT slot, position, (SELECT split_part(p.codes, E'\\n', (h.position - p.first_position + 1)::integer)"
-    " FROM piece p WHERE p.stock_id = $1 AND p.first_position <= h.position ORDER BY p.first_position DESC LIMIT 1)"
-    " FROM (SELECT slot, coalesce(moved_in, slot + (SELECT e.shift FROM extent e WHERE e.stock_id = $1"
-    " AND e.first_slot <= slot ORDER BY e.first_slot DESC LIMIT 1)) AS position"
-    " FROM (SELECT slot, (SELECT d.position FROM displaced d WHERE d.stock_id = $1 AND d.slot = s.slot) AS moved_in"
-    " FROM unnest($2::bigint[]) AS s(slot) OFFSET 0) d OFFSET 0) h"
-)
-
-
 def _columns(coupons: Sequence[CouponFacts]) -> list[list[object]]:
-    """The coupons' fields as `unnest` takes them."""
-    columns = dict(
-        zip(
-            _SENT_FIELDS, map(list, zip(*(coupon[: len(_SENT_FIELDS)] for coupon in coupons), strict=True)), strict=True
-        )
-    )
-    return [columns[field] for field in _COLUMNS]
+    """The coupons' fields as `give` takes them: as they are when they are given out, but for their stock's id."""
+    coupon_ids, _, *rest = map(list, list(zip(*coupons, strict=True))[: -len(LATER)])
+    return [coupon_ids, *rest]
 
 
 async def send_card(connection: Connection, link: Link, mchid: str, request: SendCard) -> SentCard:
@@ -206,7 +180,7 @@ async def send_card(connection: Connection, link: Link, mchid: str, request: Sen
     # Source: the number is unique together with its send_time (documented).
     key = f"card\n{mchid}\n{request.card_id}\n{request.send_time}"
     # Two of one number at a time: the second waits, and then reads what the first wrote.
-    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", key)
+    await connection.execute(_LOCK, key)
     return await once(connection, key, Numbered(CardSend.post, request), work)
 
 
@@ -225,8 +199,7 @@ async def of_user(connection: Connection, link: Link, mchid: str, openid: str) -
 
 async def _at_once(connection: Connection, mchid: str, openid: str) -> list[Written]:
     rows = await connection.fetch(
-        f"SELECT c.* FROM ({OF_MERCHANT}) s, LATERAL (SELECT written_at, {COUPON_FIELDS} FROM coupon"
-        " WHERE stock_id = s.stock_id AND openid = $2 OFFSET 0) c",
+        _AT_MERCHANT,
         mchid,
         openid,
     )
@@ -236,16 +209,7 @@ async def _at_once(connection: Connection, mchid: str, openid: str) -> list[Writ
 async def _one_by_one(connection: Connection, mchid: str, openid: str) -> list[Written]:
     """A statement for each stock: none touches two, so each goes to the node that has it."""
     found: list[Written] = []
-    for (stock_id,) in await connection.fetch(OF_MERCHANT, mchid):
-        rows = await connection.fetch(
-            f"SELECT written_at, {COUPON_FIELDS} FROM coupon WHERE stock_id = $1 AND openid = $2", stock_id, openid
-        )
+    for (stock_id,) in await connection.fetch(_OF_MERCHANT, mchid):
+        rows = await connection.fetch(_OF_USER, stock_id, openid)
         found += [(row[0], CouponFacts(*row[1:])) for row in rows]
     return found
-
-
-OF_MERCHANT = "SELECT stock_id FROM stock WHERE mchid = $1 OR belong_merchant = $1"
-_STOCKS = (
-    "SELECT s.* FROM unnest($1::text[]) AS o(stock_id), LATERAL ("
-    f"SELECT {STOCK_FIELDS} FROM stock s WHERE s.stock_id = o.stock_id OFFSET 0) s"
-)

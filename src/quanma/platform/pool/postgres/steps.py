@@ -8,7 +8,10 @@ from ...coupons.coupon import LATER, CouponFacts
 from ...coupons.step import OfCoupon, Seen, Step
 from . import subsidies
 from .lanes import Asked, singly
+from .queries import query
 from .turn import Turn, check_shared
+
+_MOVE = query("move_coupon")
 
 
 class Stepping(NamedTuple):
@@ -47,12 +50,5 @@ async def _move(turn: Turn, step: Step[Any, Any], after: CouponFacts, now: int) 
     if moved != "UPDATE 1":
         raise AssertionError("a coupon did not stand where the decision saw it")
 
-
-# The state is `CouponFacts.state`, by the time too.
-_MOVE = (
-    f"UPDATE coupon SET {', '.join(f'{field} = ${number}' for number, field in enumerate(LATER, 5))}"
-    " WHERE stock_id = $1 AND coupon_code = $2"
-    " AND CASE WHEN coupon_state = 'SENDED' AND expires_at <= $3 THEN 'EXPIRED' ELSE coupon_state END = ANY($4::text[])"
-)
 
 STEP = singly(step)

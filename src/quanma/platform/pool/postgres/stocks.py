@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple, replace
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,9 +13,13 @@ from ...coupons import responses, stocks
 from ...coupons.stocks import Change, OfStock, Product
 from .lanes import Asked, singly
 from .link import Connection
-from .turn import NEW, STOCK_FIELDS, TALLY_FIELDS, Tally, Turn, check_creator, facts_of, sent_on, stock_of
+from .queries import query
+from .turn import ADD_TALLY, NEW, TALLY, Tally, Turn, check_creator, facts_of, sent_on, stock_of
 
-TALLY = f"SELECT {TALLY_FIELDS} FROM tally WHERE stock_id = $1 ORDER BY turn_no DESC LIMIT 1"
+_LOCK = query("lock")
+_ADD_STOCK, _ADD_TURN = query("add_stock"), query("add_turn")
+_MADE_UNDER = query("stock_made_under")
+_STOCK, _CHANGE = query("stock"), query("change_stock")
 
 
 async def create(
@@ -23,11 +28,10 @@ async def create(
     """Make a stock of this id, new to this request: done twice, it is the same."""
     stocks.check_new_stock(request)
     # One at a time of a merchant: two could each find room for the last one.
-    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"stocks\n{mchid}")
+    await connection.execute(_LOCK, f"stocks\n{mchid}")
     await _add(connection, stock_id, mchid, request, now, None)
     made, before = await connection.fetchrow(
-        "SELECT (SELECT stock_id FROM stock WHERE mchid = $1 AND out_request_no = $2), (SELECT count(*) FROM"
-        " (SELECT FROM stock WHERE mchid = $1 AND product_coupon_id IS NULL AND stock_id <> $3 LIMIT $4) s)",
+        _MADE_UNDER,
         mchid,
         request.out_request_no,
         stock_id,
@@ -43,7 +47,7 @@ async def declare(
     connection: Connection, mchid: str, stock_id: str, product: Product, request: CreateStock, now: int
 ) -> None:
     await _add(connection, stock_id, mchid, request, now, product)
-    row = await connection.fetchrow(f"SELECT {STOCK_FIELDS} FROM stock s WHERE s.stock_id = $1", stock_id)
+    row = await connection.fetchrow(_STOCK, stock_id)
     if row is None or (facts_of(row).mchid, facts_of(row).product) != (mchid, product):
         raise responses.another_ones_stock(stock_id)
 
@@ -53,8 +57,7 @@ async def _add(
 ) -> None:
     """Write a stock, if neither its id nor its number was used before."""
     added = await connection.fetchval(
-        "INSERT INTO stock (stock_id, mchid, belong_merchant, out_request_no, request, created_at, product_coupon_id,"
-        " brand_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING stock_id",
+        _ADD_STOCK,
         stock_id,
         mchid,
         request.belong_merchant,
@@ -65,12 +68,8 @@ async def _add(
     )
     if added is None:
         return
-    await connection.execute("INSERT INTO turn (stock_id) VALUES ($1)", stock_id)
-    await connection.execute(
-        f"INSERT INTO tally (stock_id, turn_no, {TALLY_FIELDS}) VALUES ($1, 0, 0, 0, 0, 0, {NEW.shift}, 0, $2, 0)",
-        stock_id,
-        beijing_day(now),
-    )
+    await connection.execute(_ADD_TURN, stock_id)
+    await connection.execute(ADD_TALLY, stock_id, 0, *astuple(replace(NEW, day=beijing_day(now))))
 
 
 async def show(connection: Connection, mchid: str, stock_id: str, now: int, product: Product | None) -> Stock:
@@ -96,7 +95,7 @@ async def change(turn: Turn, asked: Asked[Changing]) -> Any:
     async def work() -> Any:
         facts, answer = change.decide(turn.facts, request, turn.tally.sent, now)
         text = msgspec.json.encode(facts.request).decode()
-        await turn.connection.execute("UPDATE stock SET request = $2 WHERE stock_id = $1", turn.stock_id, text)
+        await turn.connection.execute(_CHANGE, turn.stock_id, text)
         turn.facts = facts
         return answer
 

@@ -10,17 +10,15 @@ from ....api.subsidy import PayReceipt, ReturnReceipt
 from ...coupons.step import Payment, Receipts
 from ...coupons.subsidies import no_receipt, stock_of_receipt
 from .link import Connection
+from .queries import query
 from .turn import Turn, check_shared, stock_of
 
 Receipt = TypeVar("Receipt", PayReceipt, ReturnReceipt)
 
-_PAYMENTS = (
-    "SELECT receipt, returned_amount FROM pay_receipt WHERE stock_id = $1 AND coupon_code = $2"
-    " ORDER BY subsidy_receipt_id"
-)
+_PAYMENTS, _WRITE_PAYMENT, _ADD_RETURN = query("payments"), query("write_payment"), query("add_return")
 _RECEIPT: dict[type[Any], str] = {
-    PayReceipt: "SELECT receipt FROM pay_receipt WHERE stock_id = $1 AND subsidy_receipt_id = $2",
-    ReturnReceipt: "SELECT receipt FROM return_receipt WHERE stock_id = $1 AND subsidy_return_receipt_id = $2",
+    PayReceipt: query("pay_receipt"),
+    ReturnReceipt: query("return_receipt"),
 }
 
 
@@ -43,10 +41,7 @@ async def write(turn: Turn, receipts: Receipts) -> None:
     if receipts.payment is not None:
         receipt, returned_amount = receipts.payment
         await turn.connection.execute(
-            "INSERT INTO pay_receipt (stock_id, subsidy_receipt_id, coupon_code, transaction_id, amount,"
-            " returned_amount, receipt) VALUES ($1, $2, $3, $4, $5, $6, $7)"
-            " ON CONFLICT (stock_id, subsidy_receipt_id)"
-            " DO UPDATE SET returned_amount = excluded.returned_amount, receipt = excluded.receipt",
+            _WRITE_PAYMENT,
             turn.stock_id,
             receipt.subsidy_receipt_id,
             receipt.coupon_code,
@@ -58,8 +53,7 @@ async def write(turn: Turn, receipts: Receipts) -> None:
     if receipts.returned is not None:
         returned = receipts.returned
         await turn.connection.execute(
-            "INSERT INTO return_receipt (stock_id, subsidy_return_receipt_id, subsidy_receipt_id, receipt)"
-            " VALUES ($1, $2, $3, $4)",
+            _ADD_RETURN,
             turn.stock_id,
             returned.subsidy_return_receipt_id,
             returned.subsidy_receipt_id,
