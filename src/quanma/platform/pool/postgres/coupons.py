@@ -25,6 +25,8 @@ _GIVE, _AT_SLOTS, _OF_USERS = query("give"), query("codes_at_slots"), query("cou
 _OF_USER, _AT_MERCHANT = query("coupons_of_user"), query("coupons_at_merchant")
 _OF_MERCHANT, _STOCKS = query("stocks_of_merchant"), query("stocks")
 _LOCK = query("lock")
+_SENT = len(CouponFacts._fields) - len(LATER)
+"""How many fields a coupon has from its beginning."""
 
 
 async def send(turn: Turn, asks: Sequence[Asked[Issue]]) -> list[CouponFacts | QuanmaError]:
@@ -166,8 +168,8 @@ async def _draw(turn: Turn, count: int, slots: Slots) -> list[str]:
 
 def _columns(coupons: Sequence[CouponFacts]) -> list[list[object]]:
     """The coupons' fields as `give` takes them: as they are when they are given out, but for their stock's id."""
-    coupon_ids, _, *rest = map(list, list(zip(*coupons, strict=True))[: -len(LATER)])
-    return [coupon_ids, *rest]
+    coupon_ids, _, *rest = zip(*(coupon[:_SENT] for coupon in coupons), strict=True)
+    return [list(coupon_ids), *map(list, rest)]
 
 
 async def send_card(connection: Connection, link: Link, mchid: str, request: SendCard) -> SentCard:
