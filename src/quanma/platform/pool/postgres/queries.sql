@@ -7,7 +7,7 @@
 -- the plan would be the planner's choice, and while it knows too little of the table it thinks that reading all of the
 -- stock is cheaper.
 --
--- The statements of what a host acknowledged stand with it: epochs.py, witness.py, missing.py, and the beginning of a
+-- The statements of what a host acknowledged stand with it: epochs.py, seen.py, missing.py, and the beginning of a
 -- turn in turn.py.
 
 
