@@ -44,4 +44,4 @@ def _named(found: re.Match[str]) -> str:
     return columns(found[2], found[1] or "")
 
 
-_QUERIES = read((files(__package__) / "queries.sql").read_text("utf-8"))
+_QUERIES = read((files("quanma.platform.pool.postgres") / "queries.sql").read_text("utf-8"))
