@@ -71,6 +71,9 @@ class Receipts(NamedTuple):
     returned: ReturnReceipt | None = None
 
 
+_NONE = Receipts()
+
+
 class Decision(NamedTuple, Generic[Resp]):
     """What a step does: the coupon as it is afterwards, the answer, and the receipts to be written."""
 
@@ -88,7 +91,7 @@ def _no_changes(seen: Any) -> Changes:
 
 
 def _no_receipts(seen: Any, answer: Any) -> Receipts:
-    return Receipts()
+    return _NONE
 
 
 class Step(Generic[Req, Resp]):

@@ -66,11 +66,10 @@ def move(rows: Rows, starts: Sequence[str], decided_on: CouponFacts, after: Coup
     row = alone or as_sent(rows, decided_on.coupon_id)
     if row.facts != decided_on or decided_on.state(now) not in starts:
         raise AssertionError("a coupon did not stand where the decision saw it")
-    later = {field: getattr(after, field) for field in LATER}
     if alone is not None:
-        rows.change(COUPON, alone, **later)
+        rows.change(COUPON, alone, **dict(zip(LATER, after[-len(LATER) :], strict=True)))
     else:
-        rows.add(COUPON, row._replace(**later))
+        rows.add(COUPON, CouponRow._make((*after[:2], row.position, *after[2:])))
 
 
 def scan(rows: Rows) -> Iterator[CouponRow]:
