@@ -39,10 +39,10 @@ def row(coupon_id: int, number: int) -> CouponRow:
     return CouponRow._make((coupon_id, STOCK_ID, *sent(number), *WHEN, *sendings.NOT_YET))
 
 
-def move(rows: Rows, decided_on: CouponRow, **changes: Any) -> None:
+def move(rows: Rows, coupon_id: int, **changes: Any) -> None:
     """Any step that starts from SENDED or USED."""
-    coupon = decided_on.facts
-    sendings.move(rows, ("SENDED", "USED"), coupon, coupon._replace(**changes), WHEN[0])
+    found = sendings.find(rows, coupon_id)
+    sendings.move(rows, ("SENDED", "USED"), found, found.row.facts._replace(**changes), WHEN[0])
 
 
 def test_each_of_many_is_read_as_it_was_given_out(rows: Rows) -> None:
@@ -61,10 +61,10 @@ def test_each_of_many_is_read_as_it_was_given_out(rows: Rows) -> None:
 def test_a_step_gives_a_coupon_a_row_of_its_own_and_the_next_one_changes_that(rows: Rows) -> None:
     sendings.add(rows, 1, STOCK_ID, [sent(number) for number in range(5)], WHEN)
     before = rows.read(SENDING, "1")
-    move(rows, row(3, 2), coupon_state="USED", used_at=7)
+    move(rows, 3, coupon_state="USED", used_at=7)
     used = row(3, 2)._replace(coupon_state="USED", used_at=7)
     assert sendings.coupon(rows, 3) == used
-    move(rows, used, coupon_state="SENDED", returned_at=8)
+    move(rows, 3, coupon_state="SENDED", returned_at=8)
     returned = used._replace(coupon_state="SENDED", returned_at=8)
     assert sendings.coupon(rows, 3) == returned
     assert rows.read(COUPON, "1") == [returned]
@@ -72,20 +72,31 @@ def test_a_step_gives_a_coupon_a_row_of_its_own_and_the_next_one_changes_that(ro
     assert list(sendings.scan(rows)) == [row(1, 0), row(2, 1), returned, row(4, 3), row(5, 4)]
 
 
-def test_a_step_that_was_decided_on_something_else_is_a_fault(rows: Rows) -> None:
+def test_a_step_of_a_coupon_that_moved_since_it_was_found_is_a_fault(rows: Rows) -> None:
     sendings.add(rows, 1, STOCK_ID, [sent(0)], WHEN)
-    for _ in range(2):  # As it was given out, and in a row of its own.
+    for state in ("USED", "SENDED"):  # First as it was given out, then in a row of its own.
+        before = sendings.find(rows, 1)
+        move(rows, 1, coupon_state=state)
         with pytest.raises(AssertionError, match="did not stand"):
-            move(rows, row(1, 0)._replace(openid="oOther"), coupon_state="USED")
-        move(rows, sendings.coupon(rows, 1), associate_out_trade_no="t1")
+            sendings.move(rows, ("SENDED", "USED"), before, before.row.facts._replace(used_at=7), WHEN[0])
+        assert sendings.coupon(rows, 1) == row(1, 0)._replace(coupon_state=state)
+
+
+def test_a_step_that_does_not_start_from_where_its_coupon_stands_is_a_fault(rows: Rows) -> None:
+    sendings.add(rows, 1, STOCK_ID, [sent(0)], WHEN)
+    for starts, now in [(("USED",), WHEN[0]), (("SENDED",), WHEN[2])]:
+        found = sendings.find(rows, 1)
+        with pytest.raises(AssertionError, match="did not stand"):
+            sendings.move(rows, starts, found, found.row.facts._replace(used_at=7), now)
+    assert rows.read(COUPON, "1") == []
 
 
 def test_coupons_that_were_imported_stand_alone_beside_later_ones(rows: Rows) -> None:
     for number in range(3):
         rows.add(COUPON, row(number + 1, number))
     sendings.add(rows, 4, STOCK_ID, [sent(3), sent(4)], WHEN)
-    move(rows, row(2, 1), associate_out_trade_no="t1")
-    move(rows, row(5, 4), associate_out_trade_no="t2")
+    move(rows, 2, associate_out_trade_no="t1")
+    move(rows, 5, associate_out_trade_no="t2")
     wanted = [row(number + 1, number) for number in range(5)]
     wanted[1] = wanted[1]._replace(associate_out_trade_no="t1")
     wanted[4] = wanted[4]._replace(associate_out_trade_no="t2")

@@ -17,11 +17,12 @@ def step(store: Store, mchid: str, step: Step[Req, Resp], request: Req, now: int
     held = store.shared(mchid, stock_id)
 
     def work() -> Resp:
-        coupon = store.coupon_of(held, request.coupon_code)
+        found = store.coupon_of(held, request.coupon_code)
+        coupon = found.row.facts
         payments = subsidies.payments_for(store.rows, stock_id, coupon.coupon_code) if step.of_payments else []
         decision = step.decide(Seen(held.facts, coupon, payments, request, now))
         if decision.after != coupon:
-            sendings.move(store.rows, step.starts, coupon, decision.after, now)
+            sendings.move(store.rows, step.starts, found, decision.after, now)
         subsidies.write(store.rows, decision.receipts)
         return decision.answer
 

@@ -26,6 +26,7 @@ from . import sendings
 from .checked import Rows
 from .held import Held as Held
 from .held import Merchant
+from .sendings import Found
 from .tables import (
     ABOUT,
     BARRED,
@@ -134,13 +135,13 @@ class Store:
         coupons = [] if merchant is None else [self.coupon(coupon_id) for coupon_id in merchant.coupons_of(openid)]
         return [coupon for coupon in coupons if coupon.openid == openid]
 
-    def coupon_of(self, held: Held, coupon_code: str) -> CouponFacts:
+    def coupon_of(self, held: Held, coupon_code: str) -> Found:
         """Return the coupon that carries a code. Raises ResourceNotExists: nobody was given it."""
         position = held.shelf.find(coupon_code)
         fate = 0 if position is None else held.shelf.fate(position)
         if not fate:
             raise responses.no_coupon(held.facts.stock_id, coupon_code)
-        return self.coupon(fate)
+        return sendings.find(self.rows, fate)
 
     def once(self, stock_id: str, asked: Numbered[Answer], work: Callable[[], Answer]) -> Answer:
         """Do something once under its number. Raises RequestRefused: the number was used with other fields."""
