@@ -14,7 +14,7 @@ from ...api.subsidy import PayReceipt, ReturnReceipt
 from ...errors import ParamError, RequestRefused, masked
 from .coupon import CouponFacts
 from .repeats import Numbered
-from .stocks import StockFacts
+from .stocks import Product, StockFacts
 
 STATES = ("SENDED", "USED", "EXPIRED", "DEACTIVATED")
 
@@ -86,6 +86,10 @@ def _nothing(of: Any) -> None:
     """No more to check."""
 
 
+def _no_product(request: Any) -> Product | None:
+    return None
+
+
 def _no_changes(seen: Any) -> Changes:
     return {}
 
@@ -104,6 +108,7 @@ class Step(Generic[Req, Resp]):
         starts: Sequence[str] = STATES,
         ends: str | None = None,
         check_request: Callable[[Req], None] = _nothing,
+        product: Callable[[Req], Product | None] = _no_product,
         check: Callable[[Seen[Req]], None] = _nothing,
         changes: Callable[[Seen[Req]], Changes] = _no_changes,
         answer: Callable[[Seen[Req]], Resp],
@@ -117,6 +122,8 @@ class Step(Generic[Req, Resp]):
         """The state that it leads to. None: it leaves the state as it is."""
         self.check_request = check_request
         """Raises ParamError: the request is wrong, whatever the coupon is."""
+        self.product = product
+        """The product that a request addresses a 商品券 stock by: its creator's alone. None: a busifavor stock."""
         self.check = check
         """Raises what is wrong with this coupon in words of its own. A state outside `starts` is refused without it."""
         self.changes = changes

@@ -171,7 +171,8 @@ class PostgresPool:
         return coupon
 
     async def step(self, mchid: str, step: Step[OfCouponT, Resp], request: OfCouponT, now: int) -> Resp:
-        entry = Entry(mchid, step.stock_of(request), by_owner=True)
+        product = step.product(request)
+        entry = Entry(mchid, step.stock_of(request), product, by_owner=product is None)
         answer: Resp = await self._turn(entry, steps.STEP, steps.Stepping(step, request), now)
         return answer
 

@@ -9,7 +9,7 @@ from ...coupons.step import OfCoupon, Seen, Step
 from . import subsidies
 from .lanes import Asked, singly
 from .queries import query
-from .turn import Turn, check_shared
+from .turn import Turn, check_creator, check_shared
 
 _MOVE = query("move_coupon")
 
@@ -23,7 +23,10 @@ class Stepping(NamedTuple):
 
 async def step(turn: Turn, asked: Asked[Stepping]) -> Any:
     mchid, (step, request), now = asked
-    check_shared(turn.facts, mchid)
+    if (product := step.product(request)) is None:
+        check_shared(turn.facts, mchid)
+    else:
+        check_creator(turn.facts, mchid, product)
 
     async def work() -> Any:
         coupon = await turn.coupon_of(request.coupon_code)

@@ -14,7 +14,8 @@ Resp = TypeVar("Resp")
 
 def step(store: Store, mchid: str, step: Step[Req, Resp], request: Req, now: int) -> Resp:
     stock_id = step.stock_of(request)
-    held = store.shared(mchid, stock_id)
+    product = step.product(request)
+    held = store.shared(mchid, stock_id) if product is None else store.held(mchid, stock_id, product)
 
     def work() -> Resp:
         found = store.coupon_of(held, request.coupon_code)
