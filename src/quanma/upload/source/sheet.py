@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import datetime
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ...errors import SourceUnreadable
 from .archive import look_into
 from .block import ROWS_PER_BLOCK, Block
-from .columns import Column, choose
 from .content import Content
+from .layout import find
+from .reading import Reading
+from .table import Cell, Fields, Table
 
 if TYPE_CHECKING:
     from openpyxl import Workbook
@@ -22,44 +24,38 @@ if TYPE_CHECKING:
 class Sheet:
     """The rows of one sheet. Only a cell that holds text is a code: a number has lost its leading zeros."""
 
-    def __init__(self, content: Content, path: str, sheet: str, column: Column, *, trim: bool = False) -> None:
+    def __init__(self, content: Content, path: str, sheet: str, table: Table) -> None:
         self.name = content.name
-        self.notes = [f"Excel, sheet '{sheet}', {column.told()}"]
+        self.notes = [f"Excel, sheet '{sheet}', {table.layout.told()}"]
         self._content = content
         self._path = path
         self._sheet = sheet
-        self._column = column
-        self._trim = trim
+        self._table = table
 
     def blocks(self) -> Iterator[Block]:
-        header = self._column.header is not None
-        rows: list[int] = []
-        codes: list[str] = []
-        problems: dict[int, str] = {}
+        numbers: list[int] = []
+        rows: list[list[Cell]] = []
         with _opened(self.name, self._path) as workbook:
             for row, cells in enumerate(_table(self.name, workbook, self._sheet), 1):
                 if not _is_filled(cells):
                     continue
-                if header:
-                    header = False
-                    continue
-                cell = cells[self._column.place] if self._column.place < len(cells) else None
-                code = _text(cell)
-                if problem := _why_not_text(cell, self._column.place):
-                    problems[len(codes)] = problem
-                rows.append(row)
-                codes.append(code.strip() if self._trim else code)
-                if len(codes) == ROWS_PER_BLOCK:
-                    yield Block(rows, codes, problems)
-                    rows, codes, problems = [], [], {}
-        if codes:
-            yield Block(rows, codes, problems)
+                numbers.append(row)
+                rows.append(list(map(_cell, cells)))
+                if len(rows) == ROWS_PER_BLOCK:
+                    yield self._table.block(Fields(numbers, rows))
+                    numbers, rows = [], []
+        if rows:
+            yield self._table.block(Fields(numbers, rows))
+
+    @property
+    def values_seen(self) -> Mapping[str, Sequence[str]]:
+        return self._table.values_seen
 
     def fingerprint(self) -> str:
         return self._content.fingerprint()
 
 
-def open_sheet(path: str, sheet: str | None, *, column: str | None, trim: bool) -> Sheet:
+def open_sheet(path: str, sheet: str | None, reading: Reading) -> Sheet:
     """Open one sheet of a workbook, the first unless named.
 
     Raises:
@@ -77,9 +73,11 @@ def open_sheet(path: str, sheet: str | None, *, column: str | None, trim: bool) 
                 f"{content.name} has no sheet '{sheet}', only " + ", ".join(f"'{name}'" for name in names)
             )
         chosen = sheet or names[0]
-        filled = filter(_is_filled, _table(content.name, workbook, chosen))
-        first_rows = [[_text(cell) for cell in cells] for cells in islice(filled, _SAMPLE_ROWS)]
-    return Sheet(content, path, chosen, choose(content.name, first_rows, column), trim=trim)
+        filled = (
+            (row, cells) for row, cells in enumerate(_table(content.name, workbook, chosen), 1) if _is_filled(cells)
+        )
+        first_rows = [(row, [_text(cell) for cell in cells]) for row, cells in islice(filled, _SAMPLE_ROWS)]
+    return Sheet(content, path, chosen, Table(find(content.name, first_rows, reading), reading, typed=True))
 
 
 _SAMPLE_ROWS: Final = 100
@@ -134,21 +132,31 @@ def _is_filled(cells: tuple[object, ...]) -> bool:
     return any(cell is not None and not (isinstance(cell, str) and not cell.strip()) for cell in cells)
 
 
+class _NoText(NamedTuple):
+    """A cell that holds something else than a text."""
+
+    kind: str
+    text: str
+
+
+def _cell(cell: object) -> Cell:
+    if cell is None or (isinstance(cell, str) and not cell.startswith("#")):
+        return cell
+    if isinstance(cell, str):
+        return _NoText("error", cell) if cell in _ERRORS else cell
+    if isinstance(cell, bool):
+        return _NoText("boolean", str(cell))
+    if isinstance(cell, int | float):
+        return _NoText("number", _text(cell))
+    if isinstance(cell, datetime.datetime | datetime.date | datetime.time | datetime.timedelta):
+        return _NoText("date", str(cell))
+    return _NoText(type(cell).__name__, str(cell))
+
+
+_ERRORS: Final = ("#N/A", "#NAME?", "#VALUE!", "#REF!", "#DIV/0!", "#NUM!", "#NULL!")
+
+
 def _text(cell: object) -> str:
     if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e21:
         return f"{cell:.0f}"
     return "" if cell is None else str(cell)
-
-
-def _why_not_text(cell: object, place: int) -> str | None:
-    if isinstance(cell, str):
-        return None if cell.strip() else f"column {place + 1} is empty in this row"
-    if cell is None:
-        return f"column {place + 1} is empty in this row"
-    if isinstance(cell, bool):
-        return "the cell holds true or false, not a text"
-    if isinstance(cell, int | float):
-        return "the cell holds a number, leading zeros may be lost: format the column as text and export again"
-    if isinstance(cell, datetime.datetime | datetime.date | datetime.time | datetime.timedelta):
-        return "the cell holds a date or time: format the column as text and export again"
-    return f"the cell holds a {type(cell).__name__}, not a text"
