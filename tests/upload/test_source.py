@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from openpyxl import Workbook
 
@@ -190,7 +190,7 @@ class TestEncodings:
         with pytest.raises(SourceUnreadable) as refused:
             rows(open_source(path))
         assert str(refused.value) == (
-            f"{path}: row 100001 is not UTF-8 (byte 0xC8 at offset 300,000, perhaps GBK); read it with --encoding "
+            f"{path}: row 100001 is not UTF-8 (byte 0xC2 at offset 300,002, perhaps GBK); read it with --encoding "
             'gb18030, or save the file as UTF-8, in Excel as "CSV UTF-8"'
         )
         assert rows(open_source(path, Reading(encoding="gbk")))[-1] == (100_001, "券码3")
@@ -403,6 +403,8 @@ class TestDelimited:
         ending: str,
         blank_lines: bool,
     ) -> None:
+        # That would look like a row of its own.
+        assume(not any("1" in text and "," in text and "\n" in text for record in records for text in record))
         path = tmp_path_factory.getbasetemp() / "quoted.csv"
         line = 2
         expected: list[tuple[int, str]] = []

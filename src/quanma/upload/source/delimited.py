@@ -16,7 +16,7 @@ from .. import odd
 from ..reasons import Reason
 from .block import ROWS_PER_BLOCK, Block
 from .encoding import Text
-from .layout import HEADER_ROWS, NumberedRows, filled_columns, find
+from .layout import HEADER_ROWS, NumberedRows, filled_columns, find, looks_like_a_code
 from .reading import PLAIN, Reading
 from .table import Fields, Table
 from .text import whole_lines
@@ -131,14 +131,14 @@ class Delimited:
     def _joined(self, fields: Sequence[str]) -> list[str]:
         """The lines of a row that a quote may have made of several, else none.
 
-        A line break in a text is allowed. A line behind it that has as many delimiters as a row is suspicious, and so
-        is every line break where a row has only one field.
+        A line break in a text is allowed. A line behind it that has as many delimiters as a row, and what looks like
+        a code where the codes are, is no text.
         """
         if not any("\n" in field for field in fields):
             return []
-        delimiter, width = self._dialect.delimiter, self._table.layout.width
-        continued = [line for field in fields for line in field.split("\n")[1:]]
-        if not any(line.strip() and line.count(delimiter) >= width - 1 for line in continued):
+        delimiter, width, place = self._dialect.delimiter, self._table.layout.width, self._table.layout.place
+        continued = [line.split(delimiter) for field in fields for line in field.split("\n")[1:]]
+        if not any(len(line) >= width and looks_like_a_code(line[place]) for line in continued):
             return []
         return delimiter.join(fields).replace("\r\n", "\n").split("\n")
 

@@ -153,8 +153,8 @@ def _header_at(name: str, first_rows: NumberedRows, reading: Reading) -> int | N
     if candidates := named or known:
         # A title may hold the word alone.
         at = max(candidates, key=lambda at: (min(_filled(looked_at[at]), 2), -at))
-        # In one column, a name below codes is a row like them, and is told as one.
-        if max(map(len, looked_at)) > 1 or not any(_may_be_a_code(cells[0]) for cells in looked_at[:at]):
+        # In one column, a name below codes, good or bad, is a row like them, and is told as one.
+        if max(map(len, looked_at)) > 1 or all(_CHINESE.search(cells[0]) for cells in looked_at[:at]):
             return at
         return None
     widest = max(map(_filled, looked_at))
@@ -297,4 +297,7 @@ def _shown(cells: Sequence[str]) -> str:
 def _shown_cell(cell: str) -> str:
     """A cell that may be a code is masked. A code has no Chinese characters."""
     text = re.sub(r"\s+", " ", cell.strip())
-    return masked(text) if text and re.search("[一-鿿]", text) is None else text[:24]
+    return masked(text) if text and _CHINESE.search(text) is None else text[:24]
+
+
+_CHINESE: Final = re.compile("[一-鿿]")
