@@ -198,7 +198,7 @@ class TestEncodings:
     @pytest.mark.parametrize(
         ("content", "what"),
         [
-            (b"PK\x03\x04rest", "a zip archive or an Excel workbook"),
+            (b"PK\x03\x04rest", "a zip file that is cut off or damaged"),
             (b"PAR1rest", "Parquet"),
             (b"\xd0\xcf\x11\xe0rest", "an old Excel workbook"),
         ],
@@ -624,8 +624,9 @@ class TestSheet:
     def test_rows_come_in_blocks(self, tmp_path: Path) -> None:
         path = _workbook(tmp_path, [[f"A{number}"] for number in range(1, 20_002)])
         blocks = list(open_source(path).blocks())
-        assert [len(block.codes) for block in blocks] == [10_000, 10_000, 1]
-        assert blocks[-1] == Block([20_001], ["A20001"])
+        assert len(blocks) > 1
+        assert [code for block in blocks for code in block.codes] == [f"A{number}" for number in range(1, 20_002)]
+        assert [row for block in blocks for row in block.rows] == list(range(1, 20_002))
 
     def test_an_empty_sheet_has_no_rows(self, tmp_path: Path) -> None:
         assert rows(open_source(_workbook(tmp_path, []))) == []

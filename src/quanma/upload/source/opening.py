@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,13 +14,32 @@ from .content import Content
 from .delimited import looks_delimited, open_delimited
 from .jsonlines import open_json_lines
 from .parquet import open_parquet
-from .sheet import open_sheet
+from .kinds import holds_workbook, other_kind
+from .sheet import open_sheets
 from .text import PlainText, beginning, notes_on
 
 SHEETS: Final = (".xlsx", ".xlsm")
 PARQUET: Final = (".parquet", ".pq")
 DELIMITED: Final = (".csv", ".tsv", ".tab")
 JSON_LINES: Final = (".jsonl", ".ndjson", ".json")
+
+
+def open_sources(
+    path: str, *, sheets: Sequence[str] = (), column: str | None = None, trim: bool = False
+) -> list[Source]:
+    """Open a file as `open_source` does; of a workbook the named sheets, `*` for all that have rows.
+
+    Raises:
+        SourceUnreadable: as `open_source`; or sheets are named and it is no workbook.
+    """
+    file, sheet = _sheet_of(path)
+    if sheet is not None:
+        return [*open_sheets(file, [sheet], column=column, trim=trim)]
+    if _is_workbook(file):
+        return [*open_sheets(file, sheets, column=column, trim=trim)]
+    if sheets:
+        raise SourceUnreadable(f"{path} is no Excel workbook, and has no sheets for --sheet")
+    return [open_source(path, column=column, trim=trim)]
 
 
 def open_source(path: str, *, column: str | None = None, trim: bool = False) -> Source:
@@ -35,12 +56,12 @@ def open_source(path: str, *, column: str | None = None, trim: bool = False) -> 
     """
     file, sheet = _sheet_of(path)
     ending = Path(file).suffix.lower()
-    if ending in SHEETS:
-        return open_sheet(file, sheet, column=column, trim=trim)
+    if _is_workbook(file):
+        (opened,) = open_sheets(file, [] if sheet is None else [sheet], column=column, trim=trim)
+        return opened
     if ending in PARQUET:
         return open_parquet(path, column=column, trim=trim)
-    if ending == ".xls":
-        raise SourceUnreadable(f"{path} is an old Excel workbook; save it as .xlsx")
+    _refuse_other_kinds(path)
     content = Content(path)
     sample = beginning(content)
     if ending in (".gz", ".zst"):
@@ -63,7 +84,37 @@ def _open_plain_text(content: Content, sample: str, *, trim: bool) -> PlainText:
 
 
 def _sheet_of(path: str) -> tuple[str, str | None]:
-    file, mark, sheet = path.rpartition("#")
-    if mark and file.lower().endswith(SHEETS) and not Path(path).exists():
-        return file, sheet
+    """Take `book.xlsx#Sheet` apart. A name may hold the mark itself, on either side."""
+    marks = [at for at, letter in enumerate(path) if letter == "#"] if not os.path.lexists(path) else []
+    for at in marks:
+        if os.path.isfile(path[:at]):
+            return path[:at], path[at + 1 :]
+    for at in marks:
+        if path[:at].lower().endswith(SHEETS):
+            return path[:at], path[at + 1 :]
     return path, None
+
+
+def _is_workbook(path: str) -> bool:
+    """By its name, or else by what is in it."""
+    if Path(path).suffix.lower() in SHEETS:
+        return True
+    if not os.path.isfile(path):
+        return False
+    try:
+        with open(path, "rb") as file:
+            return holds_workbook(file)
+    except OSError:  # Told when it is opened.
+        return False
+
+
+def _refuse_other_kinds(path: str) -> None:
+    if not os.path.isfile(path):
+        return
+    try:
+        with open(path, "rb") as file:
+            other = other_kind(file)
+    except OSError as cause:
+        raise SourceUnreadable(f"{path} cannot be read: {cause.strerror}") from cause
+    if other is not None:
+        raise SourceUnreadable(f"{path} is {other}")

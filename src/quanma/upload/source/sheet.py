@@ -1,30 +1,31 @@
-"""Excel workbooks (.xlsx), one sheet, row by row."""
+"""Sheets of Excel workbooks (.xlsx, .xlsm): which of them are read, and their rows as codes."""
 
 from __future__ import annotations
 
 import contextlib
-import datetime
-import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ...errors import SourceUnreadable
 from .archive import look_into
 from .block import ROWS_PER_BLOCK, Block
 from .columns import Column, choose
 from .content import Content
+from .kinds import no_workbook
+from .workbook import Cell, Damaged, NoText, Rows, SheetPart, Workbook
 
-if TYPE_CHECKING:
-    from openpyxl import Workbook
+ALL_SHEETS: Final = "*"
 
 
 class Sheet:
     """The rows of one sheet. Only a cell that holds text is a code: a number has lost its leading zeros."""
 
-    def __init__(self, content: Content, path: str, sheet: str, column: Column, *, trim: bool = False) -> None:
-        self.name = content.name
-        self.notes = [f"Excel, sheet '{sheet}', {column.told()}"]
+    def __init__(
+        self, content: Content, name: str, path: str, sheet: SheetPart, column: Column, *, trim: bool = False
+    ) -> None:
+        self.name = name
+        self.notes = [f"Excel, sheet '{sheet.name}'{', which is hidden' if sheet.hidden else ''}, {column.told()}"]
         self._content = content
         self._path = path
         self._sheet = sheet
@@ -33,34 +34,53 @@ class Sheet:
 
     def blocks(self) -> Iterator[Block]:
         header = self._column.header is not None
-        rows: list[int] = []
-        codes: list[str] = []
-        problems: dict[int, str] = {}
-        with _opened(self.name, self._path) as workbook:
-            for row, cells in enumerate(_table(self.name, workbook, self._sheet), 1):
-                if not _is_filled(cells):
-                    continue
-                if header:
-                    header = False
-                    continue
-                cell = cells[self._column.place] if self._column.place < len(cells) else None
-                code = _text(cell)
-                if problem := _why_not_text(cell, self._column.place):
-                    problems[len(codes)] = problem
-                rows.append(row)
-                codes.append(code.strip() if self._trim else code)
-                if len(codes) == ROWS_PER_BLOCK:
-                    yield Block(rows, codes, problems)
-                    rows, codes, problems = [], [], {}
-        if codes:
-            yield Block(rows, codes, problems)
+        with _opened(self._content.name, self._path) as workbook:
+            for rows in in_order(self._content.name, workbook, self._sheet):
+                block = self._block(rows, header)
+                header = header and not block.codes and not any(map(_is_filled, rows.by_row()))
+                if block.codes:
+                    yield block
 
     def fingerprint(self) -> str:
         return self._content.fingerprint()
 
+    def _block(self, rows: Rows, header: bool) -> Block:
+        codes = rows.column(self._column.place)
+        if not header and max(rows.places) < self._column.width and set(map(type, codes)) == {str}:
+            stripped = list(map(str.strip, codes))  # type: ignore[arg-type]
+            if all(stripped):
+                return Block(rows.numbers, stripped if self._trim else list(codes))  # type: ignore[arg-type]
+        return self._uneven_block(rows, header)
 
-def open_sheet(path: str, sheet: str | None, *, column: str | None, trim: bool) -> Sheet:
-    """Open one sheet of a workbook, the first unless named.
+    def _uneven_block(self, rows: Rows, header: bool) -> Block:
+        place, width, _ = self._column
+        kept: list[int] = []
+        codes: list[str] = []
+        problems: dict[int, str] = {}
+        for number, cells in zip(rows.numbers, rows.by_row(), strict=True):
+            if not _is_filled(cells):
+                continue
+            if header:
+                header = False
+                continue
+            cell = cells.get(place)
+            code = text_of(cell)
+            if beyond := [at for at, other in cells.items() if at >= width and _stands_there(other)]:
+                problems[len(codes)] = f"the row has {max(beyond) + 1} fields, {width} are expected"
+            elif isinstance(cell, NoText):
+                problems[len(codes)] = cell.why()
+            elif not code.strip():
+                problems[len(codes)] = f"column {place + 1} is empty in this row"
+            kept.append(number)
+            codes.append(code.strip() if self._trim else code)
+        return Block(kept, codes, problems)
+
+
+def open_sheets(path: str, names: Sequence[str] = (), *, column: str | None = None, trim: bool = False) -> list[Sheet]:
+    """Open the sheets of a workbook that are named, ALL_SHEETS for each with rows; else the first to be seen with rows.
+
+    Sheets that are not read are told in the notes of the first one. A sheet that was named has its name behind the
+    workbook's: `codes.xlsx#Sheet2`.
 
     Raises:
         SourceUnreadable: no workbook, no such sheet, no such column; or several columns and none chosen.
@@ -69,86 +89,130 @@ def open_sheet(path: str, sheet: str | None, *, column: str | None, trim: bool) 
     if not content.repeatable:
         raise SourceUnreadable(f"{content.name} is a pipe, and a workbook can be read only from a file")
     with _opened(content.name, path) as workbook:
-        names = [worksheet.title for worksheet in workbook.worksheets]
-        if not names:
+        if not workbook.sheets:
             raise SourceUnreadable(f"{content.name} has no sheet with cells")
-        if sheet is not None and sheet not in names:
-            raise SourceUnreadable(
-                f"{content.name} has no sheet '{sheet}', only " + ", ".join(f"'{name}'" for name in names)
-            )
-        chosen = sheet or names[0]
-        filled = filter(_is_filled, _table(content.name, workbook, chosen))
-        first_rows = [[_text(cell) for cell in cells] for cells in islice(filled, _SAMPLE_ROWS)]
-    return Sheet(content, path, chosen, choose(content.name, first_rows, column), trim=trim)
+        filled = {sheet.name: _has_rows(content.name, workbook, sheet) for sheet in workbook.sheets}
+        chosen = _chosen(content.name, workbook.sheets, filled, names)
+        opened: list[Sheet] = []
+        for sheet in chosen:
+            name = f"{path}#{sheet.name}" if names else path
+            sample = _first_rows(content.name, workbook, sheet)
+            opened.append(Sheet(content, name, path, sheet, choose(name, sample, column), trim=trim))
+    opened[0].notes += _told([sheet for sheet in workbook.sheets if sheet not in chosen], filled)
+    return opened
 
 
 _SAMPLE_ROWS: Final = 100
-ROWS_MAX: Final = 1_048_576
-"""Of a sheet. Source: documented, as a limit of Excel."""
+
+
+def _chosen(name: str, sheets: Sequence[SheetPart], filled: dict[str, bool], names: Sequence[str]) -> list[SheetPart]:
+    known = {sheet.name: sheet for sheet in sheets}
+    chosen: dict[str, SheetPart] = {}
+    for wanted in names:
+        if wanted in known:
+            chosen[wanted] = known[wanted]
+        elif wanted == ALL_SHEETS:
+            chosen.update((sheet.name, sheet) for sheet in sheets if filled[sheet.name])
+        else:
+            raise SourceUnreadable(f"{name} has no sheet '{wanted}', only " + ", ".join(f"'{one}'" for one in known))
+    if names:
+        return list(chosen.values()) or [sheets[0]]
+    # What a person sees on opening the workbook goes before what is hidden.
+    seen_first = sorted(sheets, key=lambda sheet: (not filled[sheet.name], sheet.hidden))
+    return seen_first[:1]
+
+
+def _told(left: Sequence[SheetPart], filled: dict[str, bool]) -> list[str]:
+    """Say what is not read."""
+    told: list[str] = []
+    for hidden, what in ((False, ""), (True, "hidden ")):
+        names = [f"'{sheet.name}'" for sheet in left if sheet.hidden == hidden and filled[sheet.name]]
+        if names:
+            shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+            sheets, have = ("sheets", "have") if len(names) > 1 else ("sheet", "has")
+            told.append(
+                f"the {what}{sheets} {shown} {have} rows too, and {'are' if len(names) > 1 else 'is'} not read: "
+                f"--sheet NAME reads one, --sheet '{ALL_SHEETS}' all"
+            )
+    return told
 
 
 @contextlib.contextmanager
 def _opened(name: str, path: str) -> Generator[Workbook]:
-    from openpyxl import load_workbook  # Here: it takes longer to import than all else together.
-
-    with contextlib.ExitStack() as opened:
-        try:
-            # What was looked at is what is read, whatever comes to stand at the path.
-            file = opened.enter_context(open(path, "rb"))
-            look_into(name, file)
-            with warnings.catch_warnings():
-                # It warns of styles and extensions that it drops; we only read values.
-                warnings.simplefilter("ignore")
-                # data_only: the text that a formula has come to, not the formula. keep_links: of other workbooks.
-                workbook = load_workbook(file, read_only=True, data_only=True, keep_links=False)
-        except SourceUnreadable:
-            raise
-        # It raises whatever its zip and XML readers do.
-        except Exception as cause:
-            raise SourceUnreadable(
-                f"{name} is no readable .xlsx workbook ({cause}); save it as .xlsx without a password"
-            ) from cause
-        opened.callback(workbook.close)
-        yield workbook
+    try:
+        # What was looked at is what is read, whatever comes to stand at the path.
+        with open(path, "rb") as file:
+            if other := no_workbook(file):
+                raise SourceUnreadable(f"{name} is no readable .xlsx workbook: it is {other}")
+            try:
+                look_into(name, file)
+                yield Workbook(file)
+            except Damaged as cause:
+                raise SourceUnreadable(
+                    f"{name} is no readable .xlsx workbook: {cause}; open it in a spreadsheet program and save it as "
+                    ".xlsx"
+                ) from cause
+    except OSError as cause:
+        raise SourceUnreadable(f"{name} cannot be read: {cause.strerror}") from cause
 
 
-def _table(name: str, workbook: Workbook, sheet: str) -> Iterator[tuple[object, ...]]:
-    worksheet = workbook[sheet]
-    # The size that the file claims can be a million empty rows of 16,384 cells.
-    worksheet.reset_dimensions()
-    rows, rows_read = worksheet.iter_rows(values_only=True), 0
-    while True:
-        try:
-            cells = next(rows, None)
-        except Exception as cause:
-            raise SourceUnreadable(f"{name}: sheet '{sheet}' is damaged: {cause}") from cause
-        if cells is None:
-            return
-        rows_read += 1
-        if rows_read > ROWS_MAX:  # A row may claim any number, and all before it are given as empty ones.
-            raise SourceUnreadable(f"{name}: sheet '{sheet}' is damaged: a row has a number above {ROWS_MAX:,}")
-        yield cells
+def in_order(name: str, workbook: Workbook, sheet: SheetPart, pieces_max: int | None = None) -> Iterator[Rows]:
+    """The rows of a sheet in which something stands.
+
+    Raises:
+        SourceUnreadable: the sheet is damaged, or a row stands behind one with a higher number.
+    """
+    last = 0
+    try:
+        for rows in workbook.rows(sheet, pieces_max):
+            for number in rows.numbers if not _ascend(rows.numbers) or rows.numbers[0] <= last else ():
+                if number <= last:
+                    what = "comes twice" if number == last else f"stands behind row {last:,}"
+                    raise Damaged(f"row {number:,} {what}")
+                last = number
+            last = rows.numbers[-1]
+            yield rows
+    except Damaged as cause:
+        raise SourceUnreadable(
+            f"{name}: sheet '{sheet.name}' is damaged: {cause}; open it in a spreadsheet program and save it as .xlsx"
+        ) from cause
 
 
-def _is_filled(cells: tuple[object, ...]) -> bool:
-    return any(cell is not None and not (isinstance(cell, str) and not cell.strip()) for cell in cells)
+def _ascend(numbers: Sequence[int]) -> bool:
+    return isinstance(numbers, range) or all(map(int.__lt__, numbers, islice(numbers, 1, None)))
 
 
-def _text(cell: object) -> str:
-    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e21:
-        return f"{cell:.0f}"
-    return "" if cell is None else str(cell)
+_LOOK_PIECES: Final = 16
 
 
-def _why_not_text(cell: object, place: int) -> str | None:
-    if isinstance(cell, str):
-        return None if cell.strip() else f"column {place + 1} is empty in this row"
-    if cell is None:
-        return f"column {place + 1} is empty in this row"
-    if isinstance(cell, bool):
-        return "the cell holds true or false, not a text"
-    if isinstance(cell, int | float):
-        return "the cell holds a number, leading zeros may be lost: format the column as text and export again"
-    if isinstance(cell, datetime.datetime | datetime.date | datetime.time | datetime.timedelta):
-        return "the cell holds a date or time: format the column as text and export again"
-    return f"the cell holds a {type(cell).__name__}, not a text"
+def _has_rows(name: str, workbook: Workbook, sheet: SheetPart) -> bool:
+    """Say whether anything stands in a sheet, at its beginning."""
+    return any(any(map(_is_filled, rows.by_row())) for rows in in_order(name, workbook, sheet, _LOOK_PIECES))
+
+
+def _first_rows(name: str, workbook: Workbook, sheet: SheetPart) -> list[list[str]]:
+    sample: list[list[str]] = []
+    for rows in in_order(name, workbook, sheet):
+        for cells in filter(_is_filled, rows.by_row()):
+            sample.append([text_of(cells.get(place)) for place in range(max(cells) + 1)])
+            if len(sample) == _SAMPLE_ROWS:
+                return sample
+    return sample
+
+
+def text_of(cell: Cell) -> str:
+    """What is known of a cell, for reports."""
+    if isinstance(cell, NoText):
+        return cell.text
+    return cell or ""
+
+
+def _is_filled(cells: dict[int, Cell]) -> bool:
+    return any(map(_stands_there, cells.values()))
+
+
+def _stands_there(cell: Cell) -> bool:
+    return isinstance(cell, NoText) or bool(cell and cell.strip())
+
+
+__all__ = ["ALL_SHEETS", "ROWS_PER_BLOCK", "Sheet", "open_sheets"]
