@@ -18,7 +18,7 @@ from ..upload import prepare, report
 from ..upload import verify as comparing
 from ..upload.ledger import Ledger
 from ..upload.plan import Duplicate, Planned, PlannedBatch, Rejected, plan
-from ..upload.source import Source, open_query, open_source
+from ..upload.source import Source, open_query, open_sources
 from ..upload.target import BUSIFAVOR, TARGETS, StockFacts, Target
 from ..upload.uploader import CONCURRENCY, ONE_ATTEMPT, Ending, Result, Uploader
 from . import output
@@ -52,6 +52,7 @@ class Wishes(NamedTuple):
     help="商家券, or 商品券 as service provider: --stock BRAND_ID/PRODUCT_COUPON_ID/STOCK_ID.",
 )
 @click.option("--column", help="The column with the codes, by name or number from 1.")
+@click.option("--sheet", "sheets", multiple=True, help="The sheet of a workbook; may be repeated. '*': all with rows.")
 @click.option("--trim", is_flag=True, help="Take blanks off both ends of each code. Nothing else is ever changed.")
 @click.option("--sql", nargs=2, metavar="URL QUERY", help="Take the codes from a query: sqlite:///… or postgresql://…")
 @click.option("--ledger", type=click.Path(path_type=Path), help="The ledger. [default: FILE.STOCK.quanma]")
@@ -69,6 +70,7 @@ def upload(
     stock_id: str,
     target_name: str,
     column: str | None,
+    sheets: tuple[str, ...],
     trim: bool,
     sql: tuple[str, str] | None,
     ledger: Path | None,
@@ -90,7 +92,9 @@ def upload(
     target.check_stock_form(stock_id)
     if not files and sql is None:
         raise click.UsageError("name a FILE, or - for standard input, or --sql URL QUERY")
-    sources: list[Source] = [open_source(name, column=column, trim=trim) for name in files]
+    sources: list[Source] = []
+    for name in files:
+        sources += open_sources(name, sheets=sheets, column=column, trim=trim)
     if sql is not None:
         sources.append(open_query(*sql, column=column, trim=trim))
     first = files[0] if files else "query"

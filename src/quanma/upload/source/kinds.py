@@ -29,7 +29,9 @@ _ZIPPED: Final = (
     ("word/document.xml", "a Word document: copy its table into a spreadsheet, as text, and save it as .xlsx"),
     ("ppt/presentation.xml", "a PowerPoint document: ask for the codes as .xlsx or .csv"),
 )
-_HTML: Final = re.compile(rb"\s*(?:<!--.{0,500}?-->\s*)?<(?:!doctype\s+html|html|head|body|table|meta)\b", re.I | re.S)
+_HTML: Final = re.compile(
+    rb"\s*(?:<!--.{0,500}?-->\s*)?<(?:!doctype\s+html|html|head|body|table|meta)\b", re.IGNORECASE | re.DOTALL
+)
 _XML_2003: Final = b"urn:schemas-microsoft-com:office:spreadsheet"
 
 

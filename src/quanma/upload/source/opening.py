@@ -13,8 +13,8 @@ from .columns import CODE_NAMES
 from .content import Content
 from .delimited import looks_delimited, open_delimited
 from .jsonlines import open_json_lines
-from .parquet import open_parquet
 from .kinds import holds_workbook, other_kind
+from .parquet import open_parquet
 from .sheet import open_sheets
 from .text import PlainText, beginning, notes_on
 

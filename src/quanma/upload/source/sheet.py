@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Generator, Iterator, Sequence
 from itertools import islice
-from typing import Final
+from typing import IO, Final
 
 from ...errors import SourceUnreadable
 from .archive import look_into
@@ -13,7 +14,7 @@ from .block import ROWS_PER_BLOCK, Block
 from .columns import Column, choose
 from .content import Content
 from .kinds import no_workbook
-from .workbook import Cell, Damaged, NoText, Rows, SheetPart, Workbook
+from .workbook import Cell, Damaged, NoText, Rows, SheetPart, Strings, Workbook
 
 ALL_SHEETS: Final = "*"
 
@@ -22,24 +23,25 @@ class Sheet:
     """The rows of one sheet. Only a cell that holds text is a code: a number has lost its leading zeros."""
 
     def __init__(
-        self, content: Content, name: str, path: str, sheet: SheetPart, column: Column, *, trim: bool = False
+        self, content: Content, name: str, kept: _Kept, sheet: SheetPart, column: Column, *, trim: bool = False
     ) -> None:
         self.name = name
         self.notes = [f"Excel, sheet '{sheet.name}'{', which is hidden' if sheet.hidden else ''}, {column.told()}"]
         self._content = content
-        self._path = path
+        self._kept = kept
         self._sheet = sheet
         self._column = column
         self._trim = trim
 
     def blocks(self) -> Iterator[Block]:
         header = self._column.header is not None
-        with _opened(self._content.name, self._path) as workbook:
+        with _opened(self._content.name, self._kept) as workbook:
             for rows in in_order(self._content.name, workbook, self._sheet):
                 block = self._block(rows, header)
                 header = header and not block.codes and not any(map(_is_filled, rows.by_row()))
                 if block.codes:
                     yield block
+        self._kept.let_go(self._sheet.name)
 
     def fingerprint(self) -> str:
         return self._content.fingerprint()
@@ -88,7 +90,8 @@ def open_sheets(path: str, names: Sequence[str] = (), *, column: str | None = No
     content = Content(path)
     if not content.repeatable:
         raise SourceUnreadable(f"{content.name} is a pipe, and a workbook can be read only from a file")
-    with _opened(content.name, path) as workbook:
+    kept = _Kept(path)
+    with _opened(content.name, kept) as workbook:
         if not workbook.sheets:
             raise SourceUnreadable(f"{content.name} has no sheet with cells")
         filled = {sheet.name: _has_rows(content.name, workbook, sheet) for sheet in workbook.sheets}
@@ -97,7 +100,8 @@ def open_sheets(path: str, names: Sequence[str] = (), *, column: str | None = No
         for sheet in chosen:
             name = f"{path}#{sheet.name}" if names else path
             sample = _first_rows(content.name, workbook, sheet)
-            opened.append(Sheet(content, name, path, sheet, choose(name, sample, column), trim=trim))
+            opened.append(Sheet(content, name, kept, sheet, choose(name, sample, column), trim=trim))
+    kept.wanted = {sheet.name for sheet in chosen}
     opened[0].notes += _told([sheet for sheet in workbook.sheets if sheet not in chosen], filled)
     return opened
 
@@ -137,16 +141,39 @@ def _told(left: Sequence[SheetPart], filled: dict[str, bool]) -> list[str]:
     return told
 
 
+class _Kept:
+    """What the sheets of one workbook share: its texts, from the first look until each of them was read."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.wanted: set[str] = set()
+        self._strings: Strings | None = None
+        self._state: tuple[int, ...] = ()
+
+    def workbook(self, file: IO[bytes]) -> Workbook:
+        """Raises Damaged: it is none."""
+        found = os.fstat(file.fileno())
+        state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        workbook = Workbook(file, self._strings if state == self._state else None)
+        self._strings, self._state = workbook.texts(), state
+        return workbook
+
+    def let_go(self, sheet: str) -> None:
+        self.wanted.discard(sheet)
+        if not self.wanted:
+            self._strings = None
+
+
 @contextlib.contextmanager
-def _opened(name: str, path: str) -> Generator[Workbook]:
+def _opened(name: str, kept: _Kept) -> Generator[Workbook]:
     try:
         # What was looked at is what is read, whatever comes to stand at the path.
-        with open(path, "rb") as file:
+        with open(kept.path, "rb") as file:
             if other := no_workbook(file):
                 raise SourceUnreadable(f"{name} is no readable .xlsx workbook: it is {other}")
             try:
                 look_into(name, file)
-                yield Workbook(file)
+                yield kept.workbook(file)
             except Damaged as cause:
                 raise SourceUnreadable(
                     f"{name} is no readable .xlsx workbook: {cause}; open it in a spreadsheet program and save it as "

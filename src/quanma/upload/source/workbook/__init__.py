@@ -19,7 +19,7 @@ from .sheetmarkup import Place, Shapes, SheetMarkup
 from .strings import Strings
 from .styles import date_styles
 
-__all__ = ["Cell", "Damaged", "NoText", "Rows", "SheetPart", "Workbook"]
+__all__ = ["Cell", "Damaged", "NoText", "Rows", "SheetPart", "Strings", "Workbook"]
 
 SHEETS_MAX = 1000
 """Our choice; Excel's own limit is the memory."""
@@ -36,14 +36,17 @@ class SheetPart(NamedTuple):
 class Workbook:
     """An open workbook."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        """Raises Damaged: it is no workbook, or its parts do not name each other as they should."""
+    def __init__(self, file: IO[bytes], strings: Strings | None = None) -> None:
+        """strings are the texts of the same file, if they were read before.
+
+        Raises Damaged: it is no workbook, or its parts do not name each other as they should.
+        """
         self._package = Package(file)
         part = _main_part(self._package)
         self._relations = self._package.relations(part)
         self._from_1904 = False
         self.sheets = list(self._listed(part))
-        self._strings: Strings | None = None
+        self._strings = strings
         self._dates: Dates | None = None
 
     def rows(self, sheet: SheetPart, pieces_max: int | None = None) -> Iterator[Rows]:
@@ -51,7 +54,7 @@ class Workbook:
 
         Raises Damaged: the sheet can't be read to its end.
         """
-        reader = _SheetReader(self._texts(), self._styles())
+        reader = _SheetReader(self.texts(), self._styles())
         # A first look takes a few rows; these are quickly there.
         pieces = _Pieces(self._package.pieces(sheet.part, first_bytes=_FIRST_BYTES), pieces_max)
         try:
@@ -82,7 +85,8 @@ class Workbook:
             if relation.kind == "worksheet":
                 yield SheetPart(name, hidden, relation.part)
 
-    def _texts(self) -> Strings:
+    def texts(self) -> Strings:
+        """The texts that cells name by number. Raises Damaged."""
         if self._strings is None:
             self._strings = Strings()
             part = self._related("sharedStrings")

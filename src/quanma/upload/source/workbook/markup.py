@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 from xml.parsers import expat
 
@@ -20,7 +21,9 @@ class Damaged(Exception):
 
 
 class Markup:
-    """A parser that is fed in pieces. Names that a workbook's readers ask for come without their namespace, others as `ns name`.
+    """A parser that is fed in pieces.
+
+    Names that a workbook's readers ask for come without their namespace, others as `ns name`.
 
     Raises Damaged: it is not well-formed, has a document type, or a tag longer than TOKEN_BYTES_MAX.
     """
@@ -35,10 +38,9 @@ class Markup:
         parser.buffer_text = True
         # A workbook's parts have none (documented, ECMA-376 part 2); entities are how a small file grows large.
         parser.StartDoctypeDeclHandler = _refuse_document_type
-        plain = _PLAIN.get
-        parser.StartElementHandler = lambda name, attributes: start(plain(name, name), attributes)
+        parser.StartElementHandler = lambda name, attributes: start(_PLAIN.get(name, name), attributes)
         if end is not None:
-            parser.EndElementHandler = lambda name: end(plain(name, name))
+            parser.EndElementHandler = partial(_end, end)
         if text is not None:
             parser.CharacterDataHandler = text
         self._parser = parser
@@ -54,7 +56,7 @@ class Markup:
         try:
             self._parser.Parse(data, last)
         except expat.ExpatError as cause:
-            raise Damaged(f"{expat.ErrorString(cause.code)}, in line {cause.lineno:,}") from cause
+            raise Damaged(f"{str(cause).partition(':')[0]}, in line {cause.lineno:,}") from cause
         if not last and self._fed - max(self._parser.CurrentByteIndex, 0) > TOKEN_BYTES_MAX:
             raise Damaged(f"a tag in it is longer than {TOKEN_BYTES_MAX:,} bytes")
 
@@ -72,6 +74,10 @@ _PLAIN: Final = {
         *("workbook", "workbookPr", "sheets", "sheet", "styleSheet", "numFmt", "cellXfs", "cellStyleXfs", "xf"),
     )
 }
+
+
+def _end(end: Callable[[str], None], name: str) -> None:
+    end(_PLAIN.get(name, name))
 
 
 def _refuse_document_type(*_: object) -> None:

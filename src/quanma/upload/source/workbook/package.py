@@ -60,7 +60,7 @@ class Package:
                     yield piece
                     size = PIECE_BYTES
         except _ZIP_ERRORS as cause:
-            raise Damaged(f"the part {part!r} can't be unpacked ({cause or 'it is cut off'})") from cause
+            raise Damaged(f"the part {part!r} can't be unpacked ({str(cause) or 'it is cut off'})") from cause
 
     def relations(self, part: str) -> dict[str, Relation]:
         """What a part names, by the id that it uses; "" is the package itself. External targets are left out."""

@@ -29,12 +29,14 @@ class _Kind(NamedTuple):
     tags: int
 
 
+_STYLE: Final = rb'(?: s="[0-9]{1,5}")?'
+_STYLE_KEPT: Final = rb'(?: s="([0-9]{1,5})")?'
 _KINDS: Final[Mapping[str, _Kind]] = {
-    "s": _Kind(rb' t="s"(?: s="[0-9]{1,5}")?><v>([0-9]{1,9})</v></c>', 4),
+    "s": _Kind(rb' t="s"' + _STYLE + rb"><v>([0-9]{1,9})</v></c>", 4),
     "n": _Kind(rb'(?: t="n")?><v>([-+.0-9eE]+)</v></c>', 4),
-    "str": _Kind(rb' t="str"(?: s="[0-9]{1,5}")?><v>(' + TEXT + rb"+)</v></c>", 4),
+    "str": _Kind(rb' t="str"' + _STYLE + rb"><v>(" + TEXT + rb"+)</v></c>", 4),
     "inlineStr": _Kind(
-        rb' t="inlineStr"(?: s="[0-9]{1,5}")?><is><t(?: xml:space="preserve")?>(' + TEXT + rb"+)</t></is></c>", 6
+        rb' t="inlineStr"' + _STYLE + rb'><is><t(?: xml:space="preserve")?>(' + TEXT + rb"+)</t></is></c>", 6
     ),
     "empty": _Kind(rb"(/)>", 1),
 }
@@ -79,6 +81,7 @@ class RowPattern:
             return None
         self.last_row = numbers[-1]
         columns: dict[int, Callable[[], Sequence[Cell]]] = {
+            # Before a number's group stands its style's.
             column: partial(self._column, [(kind, groups[at], groups[at - 1]) for kind, at in kinds])
             for column, kinds in found.items()
         }
@@ -137,10 +140,9 @@ def _compiled(shapes: Shapes) -> tuple[re.Pattern[bytes] | None, list[tuple[int,
     for column in sorted(shapes.kinds):
         ways: list[bytes] = []
         for kind in sorted(shapes.kinds[column] & _KINDS.keys()):
-            # Two groups each: the style, and the value.
-            ways.append(rb'(?: s="([0-9]{1,5})")?' + _KINDS[kind].behind)
-            groups.append((column, kind, at + 1))
-            at += 2
+            ways.append((_STYLE_KEPT if kind == "n" else _STYLE) + _KINDS[kind].behind)
+            at += 2 if kind == "n" else 1
+            groups.append((column, kind, at - 1))
         if ways:
             parts.append(rb'(?:<c r="%s\1"(?:%s))?' % (column_letters(column).encode(), b"|".join(ways)))
     return re.compile(b"".join([*parts, b"</row>"])), groups

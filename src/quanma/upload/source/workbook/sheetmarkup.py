@@ -28,7 +28,7 @@ class Place:
 class Shapes:
     """Which kinds of cells were seen in which column: what a pattern has to know."""
 
-    kinds: dict[int, set[str]] = field(default_factory=lambda: {})
+    kinds: dict[int, set[str]] = field(default_factory=dict)
     rows: int = 0
 
 

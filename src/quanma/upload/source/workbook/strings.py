@@ -14,7 +14,10 @@ from .markup import Attributes, Damaged
 
 
 class Strings:
-    """All texts in one run of bytes, and where each begins: 4 bytes beside its own. A text of Python's takes 50 more."""
+    """All texts in one run of bytes, and where each begins: 4 bytes beside its own.
+
+    A text of Python's takes 50 more.
+    """
 
     def __init__(self) -> None:
         self._bytes = bytearray()
@@ -99,6 +102,8 @@ def plain(block: bytes) -> bool:
     """Say whether its texts may be taken as they stand: UTF-8, no entities, no `_xHHHH_`, no U+FFFE and its like."""
     if b"&" in block or b"_x" in block or b"\xef\xbf" in block:
         return False
+    if block.isascii():
+        return True
     try:
         block.decode()
     except UnicodeDecodeError:
