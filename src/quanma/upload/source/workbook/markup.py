@@ -38,7 +38,7 @@ class Markup:
         parser.buffer_text = True
         # A workbook's parts have none (documented, ECMA-376 part 2); entities are how a small file grows large.
         parser.StartDoctypeDeclHandler = _refuse_document_type
-        parser.StartElementHandler = lambda name, attributes: start(_PLAIN.get(name, name), attributes)
+        parser.StartElementHandler = partial(_start, start)
         if end is not None:
             parser.EndElementHandler = partial(_end, end)
         if text is not None:
@@ -74,6 +74,10 @@ _PLAIN: Final = {
         *("workbook", "workbookPr", "sheets", "sheet", "styleSheet", "numFmt", "cellXfs", "cellStyleXfs", "xf"),
     )
 }
+
+
+def _start(start: Callable[[str, Attributes], None], name: str, attributes: Attributes) -> None:
+    start(_PLAIN.get(name, name), attributes)
 
 
 def _end(end: Callable[[str], None], name: str) -> None:
