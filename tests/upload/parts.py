@@ -38,7 +38,7 @@ def parts(
     )
     made = {
         "[Content_Types].xml": f'<Types xmlns="{PACKAGE}/content-types">'
-        + f'<Override PartName="/xl/workbook.xml" ContentType="{_TYPE}.sheet.main+xml"/>'
+        f'<Override PartName="/xl/workbook.xml" ContentType="{_TYPE}.sheet.main+xml"/>'
         + "".join(
             f'<Override PartName="/xl/worksheets/sheet{number}.xml" ContentType="{_TYPE}.worksheet+xml"/>'
             for number in numbers

@@ -1,7 +1,8 @@
-"""Workbooks as programs write them, right and wrong: each cell is read as it was meant, or told, or the file refused."""
+"""Workbooks as programs write them: each cell is read as it was meant, or told, or the file is refused."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -271,7 +272,7 @@ def _utf_16(content: bytes) -> bytes:
     return b"\xff\xfe" + ('<?xml version="1.0" encoding="UTF-16"?>' + content.decode()).encode("utf-16-le")
 
 
-WRITTEN = {
+WRITTEN: dict[str, Callable[[bytes], bytes]] = {
     "prefixed": _prefixed,
     "in UTF-16": _utf_16,
     "with a byte order mark": lambda content: b"\xef\xbb\xbf" + content,
@@ -312,7 +313,10 @@ def _elsewhere(content: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def _with_backslashes(content: dict[str, bytes]) -> dict[str, bytes]:
-    return {name.replace("/", "\\"): part.replace(b"worksheets/sheet1.xml", b"worksheets\\sheet1.xml") for name, part in content.items()}  # fmt: skip
+    relations = content["xl/_rels/workbook.xml.rels"].replace(b"worksheets/", b"worksheets\\")
+    return {
+        name.replace("/", "\\"): part for name, part in (content | {"xl/_rels/workbook.xml.rels": relations}).items()
+    }
 
 
 def _without_root_relations(content: dict[str, bytes]) -> dict[str, bytes]:
@@ -320,8 +324,9 @@ def _without_root_relations(content: dict[str, bytes]) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("how", [_in_capitals, _absolute, _elsewhere, _with_backslashes, _without_root_relations])
-def test_parts_are_found_wherever_they_are_named(book: Path, how: object) -> None:
-    assert callable(how)
+def test_parts_are_found_wherever_they_are_named(
+    book: Path, how: Callable[[dict[str, bytes]], dict[str, bytes]]
+) -> None:
     content = how(parts('<row r="1"><c r="A1" t="s"><v>0</v></c></row>', strings="<si><t>QM</t></si>"))
     assert read(write(book, content)) == [(1, "QM")]
 
