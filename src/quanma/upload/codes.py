@@ -63,8 +63,9 @@ def _generated(count: int, drawn: int, prefix: str, *, check: bool) -> Iterator[
         while (wanted := count + len(repeats)) > made:
             while made < wanted:
                 codes = _drawn(min(_CHUNK, wanted - made), drawn, prefix, check=check)
-                spool.write("\n".join(codes) + "\n")
-                distinct.add(np.arange(made, made + len(codes)), codes)
+                lines = "\n".join(codes) + "\n"
+                spool.write(lines)
+                distinct.add(np.arange(made, made + len(codes)), lines.encode())
                 made += len(codes)
             repeats = distinct.repeats().rows
         spool.seek(0)

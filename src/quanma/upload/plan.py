@@ -165,10 +165,11 @@ class _Spool:
 
     def add(self, rows: Sequence[int], codes: list[str]) -> None:
         if codes:
-            self._codes.write(("\n".join(codes) + "\n").encode())
-            numbers = np.array(rows, np.int64)
+            lines = ("\n".join(codes) + "\n").encode()
+            self._codes.write(lines)
+            numbers = np.arange(rows.start, rows.stop) if isinstance(rows, range) else np.array(rows, np.int64)
             numbers.tofile(self._rows)
-            self._distinct.add(numbers, codes)
+            self._distinct.add(numbers, lines)
 
     def hand_over(self, keeper: Keeper, batch_codes_max: int) -> int:
         """Give the keeper batches of distinct codes, in input order, and the repeats. Returns how many repeat."""
