@@ -97,7 +97,8 @@ class _Codes:
 
     def _nth_words(self, number: int) -> _Words:
         places = np.minimum(self._begins + 8 * number, len(self._at) - 1)
-        return self._at[places] & _MASKS[np.clip(self.lengths - 8 * number, 0, 8)]
+        words: _Words = self._at[places] & _MASKS[np.clip(self.lengths - 8 * number, 0, 8)]
+        return words
 
 
 _LINE_FEED: Final = 10
