@@ -144,7 +144,7 @@ def test_calamine_and_openpyxl_read_the_same(writer: str, table: Table) -> None:
         for reader, texts in theirs.items():
             for place in ours.keys() | texts.keys():
                 one, other = ours.get(place, ""), texts.get(place, "")
-                # Neither undoes every escape in every place, openpyxl reads an error as text, calamine drops blanks alone.
+                # Neither undoes every escape, openpyxl reads an error as text, and calamine drops blanks alone.
                 if "_x" in one + other or "x005F" in one + other or other.startswith("#") or not one.strip():
                     continue
                 assert one == other, (reader, place)
