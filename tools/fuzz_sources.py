@@ -85,7 +85,7 @@ def _gzip(chance: random.Random, folder: Path) -> bytes:
 
 
 def _zstd(chance: random.Random, folder: Path) -> bytes:
-    options = {zstd.CompressionParameter.checksum_flag: chance.randrange(2)}
+    options: dict[int, int] = {zstd.CompressionParameter.checksum_flag: chance.randrange(2)}
     return changed(
         chance,
         zstd.compress(_text(chance, folder), options=options) + chance.choice((b"", b"\x50\x2a\x4d\x18\0\0\0\0")),
@@ -102,7 +102,10 @@ def _parts(chance: random.Random) -> dict[str, bytes]:
     return parts(shared, inline(*(f"QM{number}" for number in range(count))), strings=strings, styles=_STYLES)
 
 
-_STYLES = '<numFmts><numFmt numFmtId="164" formatCode="yyyy"/></numFmts><cellXfs><xf numFmtId="0"/><xf numFmtId="164"/></cellXfs>'
+_STYLES = (
+    '<numFmts><numFmt numFmtId="164" formatCode="yyyy"/></numFmts>'
+    '<cellXfs><xf numFmtId="0"/><xf numFmtId="164"/></cellXfs>'
+)
 
 
 def _workbook_parts(chance: random.Random, folder: Path) -> bytes:
@@ -207,15 +210,16 @@ def _place(chance: random.Random, content: bytes) -> int:
 
 _CHANGES = (_flip, _cut, _leave_out, _repeat, _put_in, _move_a_tag, _another_value)
 _VALUES = (
-    b"", b"0", b"-1", b"1048576", b"1048577", b"99999999999999999999", b"A0", b"XFD1", b"XFE1", b"ZZZZ9", b"1e400", b"nan",
-    b"inf", b"_x0000_", b"_xD800_", b"&#65;", b"&amp;", b"&x;", b"\xc2\x80", "券".encode(), b"s", b"inlineStr", b"str", b"b",
-    b"../../x", b"/", b"rId1", b"hidden", b"\xf0\x9f\x8e\x9f", b"\xed\xa0\x80", b"\xef\xbf\xbf",
+    b"", b"0", b"-1", b"1048576", b"1048577", b"99999999999999999999", b"A0", b"XFD1", b"XFE1", b"ZZZZ9", b"1e400",
+    b"nan", b"inf", b"_x0000_", b"_xD800_", b"&#65;", b"&amp;", b"&x;", b"\xc2\x80", "券".encode(), b"s", b"inlineStr",
+    b"str", b"b", b"../../x", b"/", b"rId1", b"hidden", b"\xf0\x9f\x8e\x9f", b"\xed\xa0\x80", b"\xef\xbf\xbf",
 )  # fmt: skip
 _PIECES = (
-    b"\0", b"\r", b"\n", b'"', b'""', b",", b"\\", b"{", b"[" * 2000, b"}", b"<", b">", b"&", b"<!--", b"-->", b"<![CDATA[", b"]]>",
-    b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>', b"<?xml version='1.0' encoding='UTF-16'?>",
-    b"\xff", b"\xef\xbb\xbf", b"\xff\xfe", b"\x80" * 9, b"A" * 2_000_000, b" " * 100_000, b"<c/>" * 20_000, b"<row/>" * 100_000,
-    b"<row r='1'>" * 2000, b"<r><t>A</t></r>" * 1000, b"<si/>" * 100_000, b'<c r="XFD1" t="str"><v>A</v></c>', b"\n" * 100_000,
+    b"\0", b"\r", b"\n", b'"', b'""', b",", b"\\", b"{", b"[" * 2000, b"}", b"<", b">", b"&", b"<!--", b"-->",
+    b"<![CDATA[", b"]]>", b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>',
+    b"<?xml version='1.0' encoding='UTF-16'?>", b"\xff", b"\xef\xbb\xbf", b"\xff\xfe", b"\x80" * 9, b"A" * 2_000_000,
+    b" " * 100_000, b"<c/>" * 20_000, b"<row/>" * 100_000, b"<row r='1'>" * 2000, b"<r><t>A</t></r>" * 1000,
+    b"<si/>" * 100_000, b'<c r="XFD1" t="str"><v>A</v></c>', b"\n" * 100_000,
 )  # fmt: skip
 
 

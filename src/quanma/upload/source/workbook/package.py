@@ -88,5 +88,5 @@ def key(part: str) -> str:
     return part.replace("\\", "/").lstrip("/").casefold()
 
 
-# RuntimeError: a part with a password. NotImplementedError: a zip file of a later version.
-_ZIP_ERRORS: Final = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError)
+# RuntimeError: a part with a password. NotImplementedError: a zip file of a later version. OSError: a wrong offset.
+_ZIP_ERRORS: Final = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError, OSError)
