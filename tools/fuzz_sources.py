@@ -24,7 +24,7 @@ from pathlib import Path
 
 from quanma.errors import QuanmaError
 from quanma.storage import zstd
-from quanma.upload.source import open_sources
+from quanma.upload.source import Reading, open_sources
 from tests.upload.parts import inline, parts, write
 
 SECONDS_MAX = 5
@@ -51,7 +51,7 @@ def fuzz(kind: str, seed: int, folder: Path) -> None:
 def read(path: str, column: str | None) -> int:
     """Read every row, as an upload does before its first request."""
     rows = 0
-    for source in open_sources(path, sheets=["*"] if path.endswith(".xlsx") else [], column=column):
+    for source in open_sources(path, Reading(sheet=("*",) if path.endswith(".xlsx") else (), column=column)):
         for block in source.blocks():
             assert len(block.rows) == len(block.codes)
             assert all(type(code) is str for code in block.codes)

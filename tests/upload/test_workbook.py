@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from quanma.errors import SourceUnreadable
-from quanma.upload.source import Source, open_source
+from quanma.upload.source import Reading, Source, open_source
 from quanma.upload.source.workbook import NoText, Workbook, rowpattern
 from tests.upload.parts import (
     MAIN,
@@ -111,6 +111,7 @@ CELLS = [
     ("<c r='A2' t='n'><v>1.2345E+17</v></c>", "number", "123450000000000000"),
     ("<c r='A2'><v>0.5</v></c>", "number", "0.5"),
     ("<c r='A2'><f>1+1</f><v>2</v></c>", "number", "2"),
+    ("<c r='A2'><f>1+1</f><v>0</v></c>", "formula", "0"),
     ("<c r='A2' s='1'><v>45720</v></c>", "date", "2025-03-04 00:00:00"),
     ("<c r='A2' s='2'><v>0.5</v></c>", "date", "1899-12-30 12:00:00"),
     ("<c r='A2' t='d'><v>2025-03-04</v></c>", "date", "2025-03-04"),
@@ -191,8 +192,8 @@ def test_cells_of_a_row_may_stand_in_any_order(book: Path) -> None:
         f'<c r="{letter}1" t="str"><v>{text}</v></c>' for letter, text in (("C", "x"), ("A", "QM"), ("B", "y"))
     )
     path = write(book, parts(f'<row r="1">{cells}</row>'))
-    assert [code for block in open_source(path, column="1").blocks() for code in block.codes] == ["QM"]
-    assert [code for block in open_source(path, column="3").blocks() for code in block.codes] == ["x"]
+    assert [code for block in open_source(path, Reading(column="1")).blocks() for code in block.codes] == ["QM"]
+    assert [code for block in open_source(path, Reading(column="3")).blocks() for code in block.codes] == ["x"]
 
 
 @pytest.mark.parametrize(
@@ -225,7 +226,9 @@ def test_a_cell_behind_the_last_column_of_the_header_is_told_as_in_csv(book: Pat
     )
     path = write(book, parts(rows))
     assert read(path) == [(2, "QM1"), (4, "QM3")]
-    assert problems(open_source(path)) == {3: "the row has 3 fields, 2 are expected"}
+    assert problems(open_source(path)) == {
+        3: "the row has 3 fields, 2 are expected: the code may stand in another column"
+    }
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..storage import paths
 from ..upload.ledger import Totals
 from ..upload.uploader import Progress as Sent
 
@@ -24,8 +25,8 @@ def say(line: str) -> None:
     click.echo(line, err=True)
 
 
-def result(stock_id: str, totals: Totals, ledger: Path, *, as_json: bool) -> None:
-    """Print the sums: one JSON object, or lines that add up."""
+def result(stock_id: str, totals: Totals, ledger: Path | None, *, as_json: bool) -> None:
+    """Print the sums: one JSON object, or lines that add up. `ledger`: None where none was kept."""
     if as_json:
         fields = {
             "stock_id": stock_id,
@@ -38,7 +39,7 @@ def result(stock_id: str, totals: Totals, ledger: Path, *, as_json: bool) -> Non
             "requests": totals.requests,
             "retries": totals.retries,
             "seconds": round(totals.seconds, 3),
-            "ledger": str(ledger),
+            "ledger": paths.shown(ledger) if ledger is not None else None,
         }
         click.echo(msgspec.json.encode(fields).decode())
         return
@@ -48,8 +49,8 @@ def result(stock_id: str, totals: Totals, ledger: Path, *, as_json: bool) -> Non
         f"rejected {totals.rejected:,}   pending {totals.pending:,}"
     )
     click.echo(
-        f"  {totals.requests:,} requests, {totals.retries:,} of them retries, in {duration(totals.seconds)}; "
-        f"ledger {ledger}"
+        f"  {totals.requests:,} requests, {totals.retries:,} of them retries, in {duration(totals.seconds)}"
+        + (f"; ledger {paths.shown(ledger)}" if ledger is not None else "")
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import sys
 import zlib
@@ -13,6 +14,7 @@ from itertools import chain
 from typing import IO, Final
 
 from ...errors import SourceUnreadable
+from ...storage import paths
 from ...storage.zstd import DecompressionParameter, ZstdDecompressor, ZstdError
 
 PIECE_BYTES: Final = 256 * 1024
@@ -28,7 +30,7 @@ class Content:
     """
 
     def __init__(self, path: str) -> None:
-        self.name = "standard input" if path == "-" else path
+        self.name = name_of(path)
         self.packing = ""
         self._path = path
         self._digest: str | None = None
@@ -89,11 +91,24 @@ class Content:
         return nullcontext(sys.stdin.buffer) if self._path == "-" else open(self._path, "rb")
 
 
+def name_of(path: str) -> str:
+    """Return what messages and the ledger call an input."""
+    if path == "-":
+        return STANDARD_INPUT
+    return PIPE if _DESCRIPTOR.match(path) else paths.shown(path)
+
+
+STANDARD_INPUT: Final = "standard input"
+PIPE: Final = "pipe"
+"""`<(…)` in a shell: its path is another one each time."""
+_DESCRIPTOR: Final = re.compile(r"/dev/fd/|/proc/(?:self|[0-9]+)/fd/")
+
+
 def _is_regular_file(path: str) -> bool:
     try:
         return stat.S_ISREG(os.stat(path).st_mode)
     except OSError as cause:
-        raise SourceUnreadable(f"{path} cannot be read: {cause.strerror}") from cause
+        raise SourceUnreadable(f"{name_of(path)} cannot be read: {cause.strerror}") from cause
 
 
 def _at_least(size_bytes: int, pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import IO, Final
+from typing import IO, Final, cast
 
 from ...errors import SourceUnreadable
+from ..odd import TOTAL_MARKS
+from ..reasons import Reason
 from .archive import look_into
-from .block import ROWS_PER_BLOCK, Block
-from .columns import Column, choose
+from .block import Block
 from .content import Content
 from .kinds import no_workbook
+from .layout import find
+from .reading import Reading
+from .table import Table
 from .workbook import Cell, Damaged, NoText, Rows, SheetPart, Strings, Workbook
 
 ALL_SHEETS: Final = "*"
@@ -23,62 +27,67 @@ class Sheet:
     """The rows of one sheet. Only a cell that holds text is a code: a number has lost its leading zeros."""
 
     def __init__(
-        self, content: Content, name: str, kept: _Kept, sheet: SheetPart, column: Column, *, trim: bool = False
+        self, content: Content, name: str, kept: _Kept, sheet: SheetPart, table: Table, reading: Reading
     ) -> None:
         self.name = name
-        self.notes = [f"Excel, sheet '{sheet.name}'{', which is hidden' if sheet.hidden else ''}, {column.told()}"]
+        hidden = ", which is hidden" if sheet.hidden else ""
+        self.notes = [f"Excel, sheet '{sheet.name}'{hidden}, {table.layout.told()}"]
         self._content = content
         self._kept = kept
         self._sheet = sheet
-        self._column = column
-        self._trim = trim
+        self._table = table
+        self._reading = reading
 
     def blocks(self) -> Iterator[Block]:
-        header = self._column.header is not None
         with _opened(self._content.name, self._kept) as workbook:
             for rows in in_order(self._content.name, workbook, self._sheet):
-                block = self._block(rows, header)
-                header = header and not block.codes and not any(map(_is_filled, rows.by_row()))
-                if block.codes:
+                block = self._block(rows)
+                if block.codes or block.left_out:
                     yield block
         self._kept.let_go(self._sheet.name)
+
+    @property
+    def values_seen(self) -> Mapping[str, Sequence[str]]:
+        return self._table.values_seen
 
     def fingerprint(self) -> str:
         return self._content.fingerprint()
 
-    def _block(self, rows: Rows, header: bool) -> Block:
-        codes = rows.column(self._column.place)
-        if not header and max(rows.places) < self._column.width and set(map(type, codes)) == {str}:
-            stripped = list(map(str.strip, codes))  # type: ignore[arg-type]
-            if all(stripped):
-                return Block(rows.numbers, stripped if self._trim else list(codes))  # type: ignore[arg-type]
-        return self._uneven_block(rows, header)
+    def _block(self, rows: Rows) -> Block:
+        layout = self._table.layout
+        totals = not self._reading.take_odd and rows.may_hold(TOTAL_MARKS)
+        if (
+            self._table.plain
+            and not totals
+            and not rows.hidden
+            and rows.numbers[0] > max(layout.header_row, layout.words_row)
+            and max(rows.places) < layout.width
+        ):
+            codes = rows.column(layout.place)
+            if set(map(type, codes)) == {str}:
+                texts = cast(list[str], list(codes))
+                stripped = list(map(str.strip, texts))
+                if all(stripped) and not (layout.header and layout.header[layout.place].strip() in stripped):
+                    return Block(rows.numbers, stripped if self._reading.trim else texts)
+        return self._table.block(rows, self._too_wide(rows), totals=totals)
 
-    def _uneven_block(self, rows: Rows, header: bool) -> Block:
-        place, width, _ = self._column
-        kept: list[int] = []
-        codes: list[str] = []
-        problems: dict[int, str] = {}
-        for number, cells in zip(rows.numbers, rows.by_row(), strict=True):
-            if not _is_filled(cells):
-                continue
-            if header:
-                header = False
-                continue
-            cell = cells.get(place)
-            code = text_of(cell)
-            if beyond := [at for at, other in cells.items() if at >= width and _stands_there(other)]:
-                problems[len(codes)] = f"the row has {max(beyond) + 1} fields, {width} are expected"
-            elif isinstance(cell, NoText):
-                problems[len(codes)] = cell.why()
-            elif not code.strip():
-                problems[len(codes)] = f"column {place + 1} is empty in this row"
-            kept.append(number)
-            codes.append(code.strip() if self._trim else code)
-        return Block(kept, codes, problems)
+    def _too_wide(self, rows: Rows) -> dict[int, Reason]:
+        """What stands behind the last column of the table may have moved the code there."""
+        width = self._table.layout.width
+        if max(rows.places) < width:
+            return {}
+        too_wide: dict[int, Reason] = {}
+        for index, cells in enumerate(rows.by_row()):
+            beyond = [place for place, cell in cells.items() if place >= width and _stands_there(cell)]
+            if beyond and rows.numbers[index] > self._table.layout.header_row:
+                too_wide[index] = Reason(
+                    "FIELDS",
+                    f"the row has {max(beyond) + 1} fields, {width} are expected: the code may stand in another column",
+                )
+        return too_wide
 
 
-def open_sheets(path: str, names: Sequence[str] = (), *, column: str | None = None, trim: bool = False) -> list[Sheet]:
+def open_sheets(path: str, names: Sequence[str], reading: Reading) -> list[Sheet]:
     """Open the sheets of a workbook that are named, ALL_SHEETS for each with rows; else the first to be seen with rows.
 
     Sheets that are not read are told in the notes of the first one. A sheet that was named has its name behind the
@@ -98,9 +107,9 @@ def open_sheets(path: str, names: Sequence[str] = (), *, column: str | None = No
         chosen = _chosen(content.name, workbook.sheets, filled, names)
         opened: list[Sheet] = []
         for sheet in chosen:
-            name = f"{path}#{sheet.name}" if names else path
-            sample = _first_rows(content.name, workbook, sheet)
-            opened.append(Sheet(content, name, kept, sheet, choose(name, sample, column), trim=trim))
+            name = f"{content.name}#{sheet.name}" if names else content.name
+            table = Table(find(name, _first_rows(content.name, workbook, sheet), reading), reading, typed=True)
+            opened.append(Sheet(content, name, kept, sheet, table, reading))
     kept.wanted = {sheet.name for sheet in chosen}
     opened[0].notes += _told([sheet for sheet in workbook.sheets if sheet not in chosen], filled)
     return opened
@@ -217,20 +226,20 @@ def _has_rows(name: str, workbook: Workbook, sheet: SheetPart) -> bool:
     return any(any(map(_is_filled, rows.by_row())) for rows in in_order(name, workbook, sheet, _LOOK_PIECES))
 
 
-def _first_rows(name: str, workbook: Workbook, sheet: SheetPart) -> list[list[str]]:
-    sample: list[list[str]] = []
+def _first_rows(name: str, workbook: Workbook, sheet: SheetPart) -> list[tuple[int, list[str]]]:
+    sample: list[tuple[int, list[str]]] = []
     for rows in in_order(name, workbook, sheet):
-        for cells in filter(_is_filled, rows.by_row()):
-            sample.append([text_of(cells.get(place)) for place in range(max(cells) + 1)])
-            if len(sample) == _SAMPLE_ROWS:
-                return sample
+        for number, cells in zip(rows.numbers, rows.by_row(), strict=True):
+            if _is_filled(cells):
+                sample.append((number, [_text_of(cells.get(place)) for place in range(max(cells) + 1)]))
+                if len(sample) == _SAMPLE_ROWS:
+                    return sample
     return sample
 
 
-def text_of(cell: Cell) -> str:
-    """What is known of a cell, for reports."""
+def _text_of(cell: Cell) -> str:
     if isinstance(cell, NoText):
-        return cell.text
+        return cell.text or cell.kind
     return cell or ""
 
 
@@ -240,6 +249,3 @@ def _is_filled(cells: dict[int, Cell]) -> bool:
 
 def _stands_there(cell: Cell) -> bool:
     return isinstance(cell, NoText) or bool(cell and cell.strip())
-
-
-__all__ = ["ALL_SHEETS", "ROWS_PER_BLOCK", "Sheet", "open_sheets"]

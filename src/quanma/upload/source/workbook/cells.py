@@ -14,34 +14,10 @@ class NoText(NamedTuple):
     """A cell that holds something else than a text, and so no code as it stands."""
 
     kind: str
-    """`number`, `date`, `boolean`, `error`, `formula` (without a stored result), or `unclear`."""
+    """`number`, `date`, `boolean`, `error`, `formula` (without a stored result), or `unclear`. Words: see `table`."""
     text: str
     """As far as it is known, for reports: digits of a number, the letters of an error."""
-    of_formula: bool = False
-    """It is the stored result of a formula."""
 
-    def why(self) -> str:
-        """Say why it is no code, and what to do."""
-        if self.kind == "number" and self.of_formula:
-            return (
-                "the formula's stored result is a number: open the workbook in a spreadsheet program, save it, "
-                "and make the result a text"
-            )
-        return _WHY[self.kind]
-
-
-_AGAIN: Final = "format the column as text and export again"
-_WHY: Final = {
-    "number": f"the cell holds a number, leading zeros may be lost: {_AGAIN}",
-    "date": f"the cell holds a date or time: {_AGAIN}",
-    "boolean": "the cell holds true or false, not a text",
-    "error": "the cell holds an error of a formula, not a text: correct the formula, or paste the codes as values",
-    "formula": (
-        "the cell holds a formula without a stored result: open the workbook in a spreadsheet program and save it, "
-        "or paste the codes as values"
-    ),
-    "unclear": "the cell can't be read for certain: save the workbook anew with a spreadsheet program",
-}
 
 Cell = str | NoText | None
 """None: nothing stands there."""
@@ -72,7 +48,7 @@ class Dates(NamedTuple):
 def number(text: str, style: str, dates: Dates, *, of_formula: bool = False) -> NoText:
     """A cell of a number, told as a spreadsheet shows it: a date, or without an exponent where it is whole."""
     if dates.styles and style.isascii() and style.isdigit() and int(style[:6]) in dates.styles:
-        return NoText("date", _date(text, dates), of_formula)
+        return NoText("date", _date(text, dates))
     if not _DIGITS.fullmatch(text):
         try:
             value = float(text)
@@ -80,7 +56,8 @@ def number(text: str, style: str, dates: Dates, *, of_formula: bool = False) -> 
             return NoText("unclear", text[:40])
         if value.is_integer() and abs(value) < 1e21:
             text = f"{value:.0f}"
-    return NoText("number", text[:40], of_formula)
+    # Where a library knows no result, it writes 0. Source: documented, by XlsxWriter.
+    return NoText("formula" if of_formula and text == "0" else "number", text[:40])
 
 
 _DIGITS: Final = re.compile("-?[0-9]{1,21}", re.ASCII)

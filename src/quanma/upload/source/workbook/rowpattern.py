@@ -86,7 +86,12 @@ class RowPattern:
             for column, kinds in found.items()
         }
         consecutive = numbers[-1] - numbers[0] == length - 1 and numbers == list(range(numbers[0], numbers[-1] + 1))
-        return _filled(Rows(range(numbers[0], numbers[-1] + 1) if consecutive else numbers, columns, hidden))
+        order = range(numbers[0], numbers[-1] + 1) if consecutive else numbers
+        return _filled(order, columns, hidden, partial(self._may_hold, block))
+
+    def _may_hold(self, block: bytes, words: Sequence[str]) -> bool:
+        # A plain block's own texts stand in it as they are.
+        return self._strings.may_hold(words) or any(word.encode() in block for word in words)
 
     def _learned(self) -> re.Pattern[bytes] | None:
         known = sum(map(len, self._shapes.kinds.values()))
@@ -148,18 +153,25 @@ def _compiled(shapes: Shapes) -> tuple[re.Pattern[bytes] | None, list[tuple[int,
     return re.compile(b"".join([*parts, b"</row>"])), groups
 
 
-def _filled(rows: Rows) -> Rows:
+def _filled(
+    numbers: Sequence[int],
+    columns: Mapping[int, Callable[[], Sequence[Cell]]],
+    hidden: Sequence[int],
+    may_hold: Callable[[Sequence[str]], bool],
+) -> Rows:
     """Leave out rows without a cell that holds anything: expat gives none of them."""
+    rows = Rows(numbers, columns, hidden, may_hold)
     if any(None not in rows.column(place) for place in rows.places):
         return rows
     kept = [index for index, row in enumerate(rows.by_row()) if row]
     if len(kept) == len(rows):
         return rows
-    hidden = set(rows.hidden)
+    unseen = set(hidden)
     return Rows(
-        [rows.numbers[index] for index in kept],
+        [numbers[index] for index in kept],
         {place: partial(_picked, rows, place, kept) for place in rows.places},
-        [at for at, index in enumerate(kept) if index in hidden],
+        [at for at, index in enumerate(kept) if index in unseen],
+        may_hold,
     )
 
 

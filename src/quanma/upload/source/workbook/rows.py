@@ -15,12 +15,17 @@ class Rows:
     """
 
     def __init__(
-        self, numbers: Sequence[int], columns: Mapping[int, Callable[[], Sequence[Cell]]], hidden: Sequence[int] = ()
+        self,
+        numbers: Sequence[int],
+        columns: Mapping[int, Callable[[], Sequence[Cell]]],
+        hidden: Sequence[int] = (),
+        may_hold: Callable[[Sequence[str]], bool] | None = None,
     ) -> None:
         self.numbers = numbers
         self.hidden = hidden
         self._columns = columns
         self._made: dict[int, Sequence[Cell]] = {}
+        self._may_hold = may_hold
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -37,16 +42,26 @@ class Rows:
             self._made[place] = make() if make is not None else Sparse({}, len(self.numbers))
         return self._made[place]
 
+    def may_hold(self, words: Sequence[str]) -> bool:
+        """Say whether a text of these rows may hold one of the words. Quick, and wrong only where it says yes."""
+        if self._may_hold is not None:
+            return self._may_hold(words)
+        texts = [cell for place in self.places for _, cell in self._filled(place) if isinstance(cell, str)]
+        text = "\n".join(texts)
+        return any(word in text for word in words)
+
     def by_row(self) -> list[dict[int, Cell]]:
         """Return each row's cells that hold anything, by column."""
         found: list[dict[int, Cell]] = [{} for _ in self.numbers]
         for place in sorted(self.places):
-            column = self.column(place)
-            filled = column.filled() if isinstance(column, Sparse) else enumerate(column)
-            for index, cell in filled:
+            for index, cell in self._filled(place):
                 if cell is not None:
                     found[index][place] = cell
         return found
+
+    def _filled(self, place: int) -> Iterable[tuple[int, Cell]]:
+        column = self.column(place)
+        return column.filled() if isinstance(column, Sparse) else enumerate(column)
 
 
 class Sparse(Sequence[Cell]):

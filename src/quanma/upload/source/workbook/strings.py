@@ -23,6 +23,7 @@ class Strings:
         self._bytes = bytearray()
         self._starts = array("I", (0,))
         self._with_nul: dict[int, str] = {}
+        self._searched: dict[str, bool] = {}
 
     def __len__(self) -> int:
         return len(self._starts) - 1
@@ -31,6 +32,13 @@ class Strings:
         """Add the texts of a part. Raises Damaged: it is none of shared texts."""
         for texts in batches(pieces, _Reader()):
             self._add(texts)
+
+    def may_hold(self, words: Sequence[str]) -> bool:
+        """Say whether one of the words stands in any of the texts. Looked for once; say it when all are read."""
+        for word in words:
+            if word not in self._searched:
+                self._searched[word] = word.encode() in self._bytes or bool(self._with_nul)
+        return any(self._searched[word] for word in words)
 
     def many(self, numbers: Sequence[int]) -> list[str | None]:
         """Return the texts of these numbers; None for one that is not there."""

@@ -1,0 +1,101 @@
+"""Legal texts that are hardly codes: totals, column names, words for nothing. They are sent only if asked for. Pure.
+
+Which ones they are is our choice, from exports seen. They are looked for in a whole block at a time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import product
+from typing import Final
+
+from ..storage import headers
+from .reasons import Reason
+
+WAY_OUT: Final = "leave the row out; --take-odd sends it as a code"
+
+
+def odd_ones(codes: Sequence[str]) -> dict[int, Reason]:
+    """Return why codes of a block are odd, by their index."""
+    text = "\n".join(codes)
+    if _WORDS.keys().isdisjoint(codes) and not any(mark in text for mark in _MARKS):
+        return {}
+    return {at: reason for at, code in enumerate(codes) if (reason := why_odd(code)) is not None}
+
+
+def why_odd(code: str) -> Reason | None:
+    """Return why a text is hardly a code, or None."""
+    if (kind := _WORDS.get(code)) is not None:
+        return Reason(kind, f"{_SAID[kind]}: {WAY_OUT}")
+    if is_total(code):
+        return total_row()
+    if _ROW_COUNT.fullmatch(code.strip()):
+        return Reason("ROW_COUNT", f"the line tells how many rows there are: {WAY_OUT}")
+    return None
+
+
+def is_total(cell: str) -> bool:
+    """Whether a cell says that its row is a total: 合计, 总计：, Total 60000."""
+    return _TOTAL.fullmatch(cell.strip()) is not None
+
+
+def has_total(text: str) -> bool:
+    """Whether a text may hold such a cell: a quick look."""
+    return any(word in text for word in TOTAL_MARKS)
+
+
+def total_row() -> Reason:
+    return Reason("TOTAL", f"the row is a total (合计, 总计, 小计, Total): {WAY_OUT}")
+
+
+def header_again() -> Reason:
+    return Reason("HEADER", f"{_SAID['HEADER']}: {WAY_OUT}")
+
+
+TOTAL_MARKS: Final = ("合计", "总计", "小计", "共计", "总和", "汇总", "累计", "otal", "OTAL")
+_MARKS: Final = ("otal", "OTAL", " row", " ROW", " Row", *TOTAL_MARKS[:7])
+_TOTAL: Final = re.compile(
+    r"(?:本页|本店|全部|全店|总)?(?:合计|总计|小计|共计|总和|汇总|累计)(?:[（(].*|[\s:：].*|[\d.,]+[张个条行枚元]?)?"
+    r"|(?:(?:grand|sub|page)[ _-]?)?totals?(?:\s*[:：].*|\s+[\d.,]+)?",
+    re.IGNORECASE | re.DOTALL,
+)
+_ROW_COUNT: Final = re.compile(
+    r"[-(]*\s*[\d,]+ rows?(?: (?:affected|selected|in set|returned|exported))?.*", re.IGNORECASE
+)
+
+_SAID: Final = {
+    "HEADER": "the text is the name of a column, and no code",
+    "NULL_WORD": "the text is a program's word for a missing value",
+    "TRUTH_WORD": "the text is a program's word for true or false",
+    "DATE_WORD": "the text is a date, as a spreadsheet makes one of a code like 9-2",
+    "NO_LETTER": "the text has neither a letter nor a digit",
+}
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def _spellings(*words: str) -> set[str]:
+    return {spelt for word in words for spelt in (word, word.lower(), word.upper(), word.title(), word.capitalize())}
+
+
+def _words() -> dict[str, str]:
+    names = [name for name in (*headers.CODE_NAMES, *headers.STOCK_NAMES) if name.isascii()]
+    joined = {separator.join(name.split("_")) for name in names for separator in ("_", " ", "-", "")}
+    dates = {f"{day}-{month}" for day, month in product((*range(1, 32), *(f"0{day}" for day in range(1, 10))), _MONTHS)}
+    dates |= {f"{month}-{number:02}" for number, month in product(range(100), _MONTHS)}
+    # Programs write the first as well for \\N: \N is what MySQL and PostgreSQL export for NULL.
+    null = _spellings(
+        "null", "nil", "nan", "none", "undefined", "n/a", "na", "NaN", "(null)", "void", "missing", "<NA>"
+    )
+    signs = {"".join(few) for count in (1, 2, 3) for few in product("-_\\/=| ", repeat=count)}
+    signs |= {sign * count for sign in "-_\\/=|" for count in range(4, 33)}
+    return {
+        **dict.fromkeys((sign for sign in signs if sign.strip()), "NO_LETTER"),
+        **dict.fromkeys(_spellings(*dates), "DATE_WORD"),
+        **dict.fromkeys(_spellings("true", "false"), "TRUTH_WORD"),
+        **dict.fromkeys(_spellings(*joined), "HEADER"),
+        **dict.fromkeys((*null, "\\N", "-nan", "-NaN", "NaT", "#N/A", "#NULL!"), "NULL_WORD"),
+    }
+
+
+_WORDS: Final = _words()
