@@ -87,11 +87,15 @@ class RowPattern:
         }
         consecutive = numbers[-1] - numbers[0] == length - 1 and numbers == list(range(numbers[0], numbers[-1] + 1))
         order = range(numbers[0], numbers[-1] + 1) if consecutive else numbers
-        return _filled(order, columns, hidden, partial(self._may_hold, block))
+        own_texts = any(kind in ("str", "inlineStr") for kinds in found.values() for kind, _ in kinds)
+        return _filled(order, columns, hidden, partial(self._may_hold, block if own_texts else b""))
 
     def _may_hold(self, block: bytes, words: Sequence[str]) -> bool:
+        if self._strings.may_hold(words):
+            return True
         # A plain block's own texts stand in it as they are.
-        return self._strings.may_hold(words) or any(word.encode() in block for word in words)
+        ascii_only = block.isascii()
+        return any(word.encode() in block for word in words if not ascii_only or word.isascii())
 
     def _learned(self) -> re.Pattern[bytes] | None:
         known = sum(map(len, self._shapes.kinds.values()))
