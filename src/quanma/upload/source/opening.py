@@ -83,7 +83,7 @@ def _sheet_of(path: str) -> tuple[str, str | None]:
     """Take `book.xlsx#Sheet` apart. A name may hold the mark itself, on either side."""
     marks = [at for at, letter in enumerate(path) if letter == "#"] if not os.path.lexists(path) else []
     for at in marks:
-        if os.path.isfile(path[:at]):
+        if os.path.isfile(path[:at]) and _is_workbook(path[:at]):
             return path[:at], path[at + 1 :]
     for at in marks:
         if path[:at].lower().endswith(SHEETS):
