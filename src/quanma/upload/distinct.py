@@ -25,6 +25,11 @@ _WAITING_ROWS: Final = 100_000
 """So many are written at a time: each file gets a piece that is worth a call."""
 
 
+def numbered(first: int, count: int) -> Rows:
+    """Rows from the first on."""
+    return np.arange(first, first + count)
+
+
 class Repeats(NamedTuple):
     """Rows that repeat an earlier one, ascending, and that one for each."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import Final
 
 from . import cells
@@ -17,19 +16,18 @@ ROW_CHARACTERS_MAX: Final = 8 * 1024 * 1024
 """Of all cells of one row. Our choice."""
 
 
-@dataclass
 class Place:
     """How far a sheet is read."""
 
-    row: int = 0
+    def __init__(self) -> None:
+        self.row = 0
 
 
-@dataclass
 class Shapes:
     """Which kinds of cells were seen in which column: what a pattern has to know."""
 
-    kinds: dict[int, set[str]] = field(default_factory=dict)
-    rows: int = 0
+    def __init__(self) -> None:
+        self.kinds: dict[int, set[str]] = {}
 
 
 class SheetMarkup:
