@@ -333,6 +333,7 @@ def _plan(ledger: Ledger, sources: Sequence[Source], wishes: Wishes, facts: Stoc
     """
 
     def check(planned: Planned) -> None:
+        shown.close()  # Else it would be drawn over the question.
         say_planned(planned, codes=False)
         _say_room(facts, planned)
         refused = prepare.objection(planned, wishes.limits)
@@ -350,7 +351,7 @@ def _plan(ledger: Ledger, sources: Sequence[Source], wishes: Wishes, facts: Stoc
             raise NotSent("nothing was sent", planned)
 
     try:
-        with output.reading() as progress:
+        with contextlib.ExitStack() as shown:
             prepare.make_plan(
                 ledger,
                 wishes.target,
@@ -358,7 +359,7 @@ def _plan(ledger: Ledger, sources: Sequence[Source], wishes: Wishes, facts: Stoc
                 wishes.reading,
                 command=wishes.command,
                 check=check,
-                progress=progress,
+                progress=shown.enter_context(output.reading()),
             )
     except StoreUnavailable:
         raise

@@ -80,10 +80,11 @@ def _spellings(*words: str) -> set[str]:
 
 def _words() -> dict[str, str]:
     names = [name for name in (*headers.CODE_NAMES, *headers.STOCK_NAMES) if name.isascii()]
-    joined = {separator.join(name.split("_")) for name in names for separator in ("_", " ", "-", "")}
+    spelt = [*names, *(name.title() for name in names)]
+    joined = {separator.join(name.split("_")) for name in spelt for separator in ("_", " ", "-", "")}
     dates = {f"{day}-{month}" for day, month in product((*range(1, 32), *(f"0{day}" for day in range(1, 10))), _MONTHS)}
     dates |= {f"{month}-{number:02}" for number, month in product(range(100), _MONTHS)}
-    # Programs write the first as well for \\N: \N is what MySQL and PostgreSQL export for NULL.
+    # \N is what MySQL and PostgreSQL export for NULL.
     null = _spellings(
         "null", "nil", "nan", "none", "undefined", "n/a", "na", "NaN", "(null)", "void", "missing", "<NA>"
     )

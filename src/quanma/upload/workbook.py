@@ -104,10 +104,16 @@ def _parts(names: Sequence[str]) -> dict[str, str]:
             f'{_XML}<Relationships xmlns="{_PACKAGE}/relationships">{relations}'
             f'<Relationship Id="rId{styles}" Type="{_RELATIONS}/styles" Target="styles.xml"/></Relationships>'
         ),
-        # 49 is the number format "text", @.
+        # 49 is the number format "text", @. The rest is what spreadsheet programs want to find.
         "xl/styles.xml": (
-            f'{_XML}<styleSheet xmlns="{_MAIN}"><fonts count="1"><font/></fonts><fills count="1"><fill/></fills>'
-            '<borders count="1"><border/></borders><cellStyleXfs count="1"><xf/></cellStyleXfs><cellXfs count="2"><xf/>'
-            '<xf numFmtId="49" applyNumberFormat="1"/></cellXfs></styleSheet>'
+            f'{_XML}<styleSheet xmlns="{_MAIN}">'
+            '<fonts count="1"><font><sz val="11"/><name val="Calibri"/></font></fonts>'
+            '<fills count="2"><fill><patternFill patternType="none"/></fill>'
+            '<fill><patternFill patternType="gray125"/></fill></fills>'
+            '<borders count="1"><border><left/><right/><top/><bottom/><diagonal/></border></borders>'
+            '<cellStyleXfs count="1"><xf numFmtId="0" fontId="0" fillId="0" borderId="0"/></cellStyleXfs>'
+            '<cellXfs count="2"><xf numFmtId="0" fontId="0" fillId="0" borderId="0" xfId="0"/>'
+            '<xf numFmtId="49" fontId="0" fillId="0" borderId="0" xfId="0" applyNumberFormat="1"/></cellXfs>'
+            '<cellStyles count="1"><cellStyle name="Normal" xfId="0" builtinId="0"/></cellStyles></styleSheet>'
         ),
     }

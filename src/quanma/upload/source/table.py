@@ -115,7 +115,9 @@ class Table:
         if self.layout.where:
             asked_for = self._asked_for(rows, kept)
             left_out, kept = len(kept) - len(asked_for), asked_for
-        is_total = self._totals(rows) if totals and not self._reading.take_odd else set[int]()
+        # In a file of rejected rows, the word stands in the reasons.
+        totals = totals and self.layout.corrections is None and not self._reading.take_odd
+        is_total = self._totals(rows) if totals else set[int]()
         hidden = set(rows.hidden)
         out_rows: list[int] = []
         codes: list[str] = []

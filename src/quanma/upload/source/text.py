@@ -133,7 +133,7 @@ def whole_lines(name: str, pieces: Iterable[bytes]) -> Iterator[tuple[int, str]]
 def beginning(text: Text) -> str:
     """Return the first lines of an input, to find out what it holds. At most HEAD_BYTES.
 
-    They are whole lines, unless the first one is longer than that.
+    They are whole lines, unless the first one that is not blank is longer than that.
 
     Raises:
         SourceUnreadable: the beginning shows that this is no text.
@@ -142,7 +142,8 @@ def beginning(text: Text) -> str:
     head = text.head
     if len(head) >= HEAD_BYTES:
         end = head.rfind(b"\n", 0, HEAD_BYTES) + 1
-        head = head[:end] if end else head[:HEAD_BYTES].decode("utf-8", "ignore").encode()
+        anything = head[:end].removeprefix(BOM).strip()
+        head = head[:end] if anything else head[:HEAD_BYTES].decode("utf-8", "ignore").encode()
     return "".join(lines for _, lines in whole_lines(text.name, [head]))
 
 
