@@ -38,9 +38,9 @@ LIBRARIES = {  # Library: the packages that may import it, or the one module, fo
     "click": ("cli",),
     "rich": ("cli",),
     "asyncpg": ("platform", "upload.source"),
-    "openpyxl": ("upload",),
     "pyarrow": ("upload",),
-    "zstandard": ("platform", "upload"),
+    "backports": ("storage",),
+    "compression": ("storage",),
 }
 ABROAD = {  # Module: why it imports a library of another floor.
     "platform.notifier": "the platform is a client too: it posts events",
@@ -50,8 +50,9 @@ LATE = {  # Module: why it may import when it runs, and not when it is loaded.
     "cli.main": "a command's module is loaded when the command runs, so that --help is quick",
     "platform.pool.__init__": "PostgreSQL's package may be absent, and its absence is told by name",
     "platform.pool.care": "PostgreSQL's package is an extra",
+    "upload.codes": "numpy takes long to import, and the other command on codes can do without",
+    "upload.spool": "numpy takes as long to import as a small file to read",
     "upload.source.extras": "an extra may be absent, and its absence is told by name",
-    "upload.source.sheet": "openpyxl takes longer to import than all else together",
 }
 ROOT = Path(quanma.__file__).parent
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from quanma.api import rules
 from quanma.errors import SourceUnreadable
-from quanma.upload import dirt, prepare
+from quanma.upload import dirt, prepare, spool
 from quanma.upload.ledger import Ledger
 from quanma.upload.plan import Duplicate, Planned, PlannedBatch, plan
 from quanma.upload.reasons import Reason
@@ -24,6 +24,13 @@ from quanma.upload.rows import input_and_row, row_id, rows_of
 from quanma.upload.sorting import Rejected
 from quanma.upload.source import Block, Source
 from quanma.upload.target import BUSIFAVOR
+
+
+@pytest.fixture(autouse=True, scope="module", params=[0, spool.FEW_ROWS], ids=["on disk", "in memory"])
+def _where_rows_wait(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spool, "FEW_ROWS", request.param)
+        yield
 
 
 class Rows:

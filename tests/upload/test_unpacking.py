@@ -14,7 +14,8 @@ import pytest
 from openpyxl import Workbook
 
 from quanma.errors import SourceUnreadable
-from quanma.upload.source import archive, open_source, pages, parquet, sheet
+from quanma.upload.source import archive, open_source, pages, parquet
+from quanma.upload.source.workbook import rowpattern, sheetmarkup
 
 OTHERS = "xl/theme/theme1.xml"
 SHEET = "xl/worksheets/sheet1.xml"
@@ -104,7 +105,8 @@ def test_a_workbook_of_too_many_parts_is_refused(workbook: Path, monkeypatch: py
 
 
 def test_a_row_that_claims_a_number_no_sheet_has_is_refused(workbook: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sheet, "ROWS_MAX", 299)
+    monkeypatch.setattr(sheetmarkup, "ROWS_MAX", 299)
+    monkeypatch.setattr(rowpattern, "ROWS_MAX", 299)
     with pytest.raises(SourceUnreadable, match="a row has a number above 299"):
         read(workbook)
 

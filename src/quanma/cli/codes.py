@@ -11,7 +11,7 @@ import click
 from ..storage import private
 from ..upload import codes as making
 from ..upload import prepare
-from ..upload.source import Block, open_source
+from ..upload.source import Block, Source, open_sources
 from ..upload.survey import Survey
 from ..upload.target import BUSIFAVOR, TARGETS
 from . import output
@@ -57,7 +57,9 @@ def check(files: tuple[str, ...], **options: Any) -> int:
     Nothing is sent, and no merchant is needed. Exit status: 0 an upload would take all of it; 3 it would not.
     """
     reading, limits = reading_of(options), limits_of(options)
-    sources = [open_source(name, reading) for name in files]
+    sources: list[Source] = []
+    for file in files:
+        sources += open_sources(file, reading)
     names = [source.name for source in sources]
     for source in sources:
         for note in source.notes:

@@ -49,6 +49,7 @@ class Wanted(click.ParamType[tuple[str, str]]):
 
 _OPTIONS = (
     click.option("--column", help="The column with the codes, by name or number from 1."),
+    click.option("--sheet", multiple=True, help="The sheet of a workbook; may be repeated. '*': all with rows."),
     click.option("--trim", is_flag=True, help="Take blanks off both ends of each code."),
     click.option(
         "--header-row", type=click.IntRange(0), help="The row of the header; 0: there is none. [default: found]"

@@ -23,7 +23,7 @@ from ..upload import verify as comparing
 from ..upload.ledger import Ledger, Totals
 from ..upload.plan import Planned
 from ..upload.prepare import Limits
-from ..upload.source import Reading, Source, open_query, open_source
+from ..upload.source import Reading, Source, open_query, open_sources
 from ..upload.source.content import PIPE, STANDARD_INPUT, name_of
 from ..upload.target import BUSIFAVOR, TARGETS, StockFacts, Target
 from ..upload.uploader import CONCURRENCY, ONE_ATTEMPT, Ending, Result, Uploader
@@ -110,7 +110,9 @@ def upload(
     if not files and sql is None:
         raise click.UsageError("name a FILE, or - for standard input, or --sql URL QUERY")
     reading, limits = reading_of(options), limits_of(options)
-    sources: list[Source] = [open_source(name, reading) for name in files]
+    sources: list[Source] = []
+    for name in files:
+        sources += open_sources(name, reading)
     if sql is not None:
         sources.append(open_query(*sql, reading))
     first = files[0] if files else "query"

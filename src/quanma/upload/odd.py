@@ -19,7 +19,7 @@ WAY_OUT: Final = "leave the row out; --take-odd sends it as a code"
 def odd_ones(codes: Sequence[str]) -> dict[int, Reason]:
     """Return why codes of a block are odd, by their index."""
     text = "\n".join(codes)
-    if _WORDS.keys().isdisjoint(codes) and not any(mark in text for mark in _MARKS):
+    if _WORDS.keys().isdisjoint(codes) and not has_total(text) and not _has_row_count(text):
         return {}
     return {at: reason for at, code in enumerate(codes) if (reason := why_odd(code)) is not None}
 
@@ -42,7 +42,13 @@ def is_total(cell: str) -> bool:
 
 def has_total(text: str) -> bool:
     """Whether a text may hold such a cell: a quick look."""
-    return any(word in text for word in _TOTAL_MARKS)
+    # One letter is found much quicker than a word, and most texts hold none of these.
+    letters = _ASCII_LETTERS if text.isascii() else _TOTAL_LETTERS
+    return any(letter in text for letter in letters) and any(word in text for word in TOTAL_MARKS)
+
+
+def _has_row_count(text: str) -> bool:
+    return " " in text and any(mark in text for mark in (" row", " ROW", " Row"))
 
 
 def total_row() -> Reason:
@@ -53,8 +59,9 @@ def header_again() -> Reason:
     return Reason("HEADER", f"{_SAID['HEADER']}: {WAY_OUT}")
 
 
-_TOTAL_MARKS: Final = ("合计", "总计", "小计", "共计", "总和", "汇总", "累计", "otal", "OTAL")
-_MARKS: Final = ("otal", "OTAL", " row", " ROW", " Row", *_TOTAL_MARKS[:7])
+_ASCII_LETTERS: Final = ("ota", "OTA")
+_TOTAL_LETTERS: Final = (*_ASCII_LETTERS, "计", "总")
+TOTAL_MARKS: Final = ("合计", "总计", "小计", "共计", "总和", "汇总", "累计", "otal", "OTAL")
 _TOTAL: Final = re.compile(
     r"(?:本页|本店|全部|全店|总)?(?:合计|总计|小计|共计|总和|汇总|累计)(?:[（(].*|[\s:：].*|[\d.,]+[张个条行枚元]?)?"
     r"|(?:(?:grand|sub|page)[ _-]?)?totals?(?:\s*[:：].*|\s+[\d.,]+)?",

@@ -7,22 +7,17 @@ wait in temporary files.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import compress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import numpy as np
-
 from ..api.rules import CodeRule
-from .distinct import Distinct
 from .rows import runs
 from .sorting import Rejected
 from .source import Block, Source
+from .spool import Spool
 from .survey import Survey
-
-_READ_BYTES = 1 << 20
 
 
 class PlannedBatch(NamedTuple):
@@ -88,7 +83,7 @@ def plan(
     """
     survey = Survey([source.name for source in sources], rule, take_odd=take_odd)
     empty: list[str] = []
-    with _Spool(folder) as spool:
+    with Spool(folder) as spool:
         for input_no, source in enumerate(sources):
             before = survey.rows
             for block in source.blocks():
@@ -100,7 +95,7 @@ def plan(
                 progress(survey.rows)
             if survey.rows == before:
                 empty.append(_why_empty(source))
-        duplicate = spool.hand_over(keeper, batch_codes_max)
+        duplicate = _hand_over(spool, keeper, batch_codes_max)
     warnings = survey.warnings(duplicate)
     return Planned(
         survey.rows,
@@ -127,69 +122,26 @@ def _why_empty(source: Source) -> str:
     return f"{source.name} holds no row that --where asks for: {'; '.join(seen)} in its first rows"
 
 
-class _Spool:
-    """Good rows, waiting on disk until it is known which of them repeat."""
-
-    def __init__(self, folder: Path) -> None:
-        self._codes = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # No name: it vanishes with the process.
-        self._rows = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
-        self._distinct = Distinct(folder)
-
-    def __enter__(self) -> _Spool:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._codes.close()
-        self._rows.close()
-        self._distinct.__exit__()
-
-    def add(self, rows: Sequence[int], codes: list[str]) -> None:
-        if codes:
-            self._codes.write(("\n".join(codes) + "\n").encode())
-            numbers = np.array(rows, np.int64)
-            numbers.tofile(self._rows)
-            self._distinct.add(numbers, codes)
-
-    def hand_over(self, keeper: Keeper, batch_codes_max: int) -> int:
-        """Give the keeper batches of distinct codes, in input order, and the repeats. Returns how many repeat."""
-        repeats = self._distinct.repeats()
-        waiting_codes: list[str] = []
-        waiting_rows: list[int] = []
-        for codes, rows in self._pieces():
-            low, high = np.searchsorted(repeats.rows, (rows[0], rows[-1] + 1))
-            if low < high:
-                indexes = np.searchsorted(np.array(rows), repeats.rows[low:high])
-                first_rows = repeats.first_rows[low:high].tolist()
-                keeper.keep_duplicates(
-                    [
-                        Duplicate(rows[index], first_row, codes[index])
-                        for index, first_row in zip(indexes.tolist(), first_rows, strict=True)
-                    ]
-                )
-                kept = np.ones(len(codes), bool)
-                kept[indexes] = False
-                codes, rows = list(compress(codes, kept)), list(compress(rows, kept))
-            waiting_codes += codes
-            waiting_rows += rows
-            whole = len(waiting_codes) // batch_codes_max * batch_codes_max
-            keeper.keep_batches(_cut(waiting_codes[:whole], waiting_rows[:whole], batch_codes_max))
-            waiting_codes, waiting_rows = waiting_codes[whole:], waiting_rows[whole:]
-        keeper.keep_batches(_cut(waiting_codes, waiting_rows, batch_codes_max))
-        return len(repeats.rows)
-
-    def _pieces(self) -> Iterator[tuple[list[str], list[int]]]:
-        """The spooled codes and their rows again."""
-        self._codes.seek(0)
-        self._rows.seek(0)
-        begun = b""
-        while piece := self._codes.read(_READ_BYTES):
-            whole, newline, begun_next = piece.rpartition(b"\n")
-            if not newline:
-                begun += piece
-                continue
-            codes = (begun + whole).decode().split("\n")
-            begun = begun_next
-            yield codes, np.fromfile(self._rows, np.int64, len(codes)).tolist()
+def _hand_over(spool: Spool, keeper: Keeper, batch_codes_max: int) -> int:
+    """Give the keeper batches of distinct codes, in input order, and the repeats. Returns how many repeat."""
+    duplicate = 0
+    waiting_codes: list[str] = []
+    waiting_rows: list[int] = []
+    for codes, rows, repeats in spool.pieces():
+        if repeats:
+            duplicate += len(repeats)
+            keeper.keep_duplicates([Duplicate(rows[index], first_row, codes[index]) for index, first_row in repeats])
+            kept = bytearray(b"\1") * len(codes)
+            for index, _ in repeats:
+                kept[index] = 0
+            codes, rows = list(compress(codes, kept)), list(compress(rows, kept))
+        waiting_codes += codes
+        waiting_rows += rows
+        whole = len(waiting_codes) // batch_codes_max * batch_codes_max
+        keeper.keep_batches(_cut(waiting_codes[:whole], waiting_rows[:whole], batch_codes_max))
+        waiting_codes, waiting_rows = waiting_codes[whole:], waiting_rows[whole:]
+    keeper.keep_batches(_cut(waiting_codes, waiting_rows, batch_codes_max))
+    return duplicate
 
 
 def _cut(codes: list[str], rows: list[int], size: int) -> list[PlannedBatch]:

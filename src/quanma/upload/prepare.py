@@ -224,7 +224,7 @@ def options(reading: Reading, but: Sequence[str] = ()) -> list[str]:
         if value is True:
             words.append(option)
         elif isinstance(value, tuple):
-            words += (word for pair in value for word in (option, "=".join(pair)))
+            words += (word for one in value for word in (option, one if isinstance(one, str) else "=".join(one)))
         else:
             words += [option, str(value)]
     return words

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from operator import itemgetter
 from typing import Final, NamedTuple
 
@@ -34,14 +34,53 @@ class Delimited:
         self._reading = reading
 
     def blocks(self) -> Iterator[Block]:
-        feed = _Feed(self.name, self._text)
+        lines = whole_lines(self.name, self._text.pieces())
+        for first_row, text in lines:
+            block = self._unquoted(first_row, text)
+            if block is None:
+                yield from self._any(first_row, chain(((first_row, text),), lines))
+                return
+            if block.codes or block.left_out:
+                yield block
+
+    def _unquoted(self, first_row: int, text: str) -> Block | None:
+        """Rows of a text in which nothing is quoted, so that each line is a row; None: something may be."""
+        if '"' in text or text.count("\r") != text.count("\r\n"):
+            return None
+        totals = odd.has_total(text)
+        if first_row > max(self._table.layout.header_row, self._table.layout.words_row) and not totals:
+            quick = self._even(first_row, text)
+            if quick is not None:
+                return quick
+        try:
+            table = list(csv.reader(StringIO(text, newline="\n"), delimiter=self._dialect.delimiter, strict=True))
+        except csv.Error:
+            return None
+        declared = self._dialect.declared and first_row == 1
+        rows = range(first_row + declared, first_row + len(table))
+        return self._block(rows, table[declared:], totals=totals)
+
+    def _even(self, first_row: int, text: str) -> Block | None:
+        """Rows that all have as many fields as the header; None: not all have, or their codes need a look."""
+        layout, delimiter = self._table.layout, self._dialect.delimiter
+        text = (text.replace("\r\n", "\n") if "\r" in text else text).removesuffix("\n")
+        lines = text.split("\n")
+        if not self._table.plain or set(map(str.count, lines, repeat(delimiter))) != {layout.width - 1}:
+            return None
+        codes = text.replace("\n", delimiter).split(delimiter)[layout.place :: layout.width]
+        return self._as_they_stand(range(first_row, first_row + len(lines)), codes)
+
+    def _any(self, first_row: int, texts: Iterator[tuple[int, str]]) -> Iterator[Block]:
+        """Rows of texts in which a quote may join lines."""
+        feed = _Feed(texts)
         # strict: a quote out of place is an error, not a guess.
         reader = csv.reader(feed.lines(), delimiter=self._dialect.delimiter, strict=True)
-        if self._dialect.declared:
+        if self._dialect.declared and first_row == 1:
             next(reader)
+        before = first_row - 1
         more = True
         while more:
-            start = reader.line_num + 1
+            start = before + reader.line_num + 1
             table: list[list[str]] = []
             fault: csv.Error | None = None
             try:
@@ -49,13 +88,14 @@ class Delimited:
                 more = len(table) == ROWS_PER_BLOCK
             except csv.Error as cause:  # The rows before it are in the table.
                 fault = cause
-            rows, next_row = _row_numbers(start, table, reader.line_num)
+            last_row = before + reader.line_num
+            rows, next_row = _row_numbers(start, table, last_row)
             block = self._block(rows, table, totals=feed.totals_since())
             if fault is not None:
-                if reader.line_num != next_row or "unexpected end" in str(fault):
+                if last_row != next_row or "unexpected end" in str(fault):
                     raise SourceUnreadable(
                         f"{self.name}: the quote that opens in row {next_row} is not closed properly by row "
-                        f"{reader.line_num} ({fault}); correct that row"
+                        f"{last_row} ({fault}); correct that row"
                     ) from fault
                 if next_row <= self._table.layout.header_row:
                     what = f"{self.name}: the header in row {next_row} is not CSV: {fault}"
@@ -84,11 +124,18 @@ class Delimited:
             and isinstance(rows, range)
             and set(map(len, table)) == {layout.width}
         ):
-            codes = list(map(itemgetter(layout.place), table))
-            stripped = list(map(str.strip, codes))
-            if all(stripped) and not (layout.header is not None and layout.header[layout.place].strip() in stripped):
-                return Block(rows, stripped if self._reading.trim else codes)
+            block = self._as_they_stand(rows, list(map(itemgetter(layout.place), table)))
+            if block is not None:
+                return block
         return self._uneven_block(rows, table, totals=totals)
+
+    def _as_they_stand(self, rows: range, codes: list[str]) -> Block | None:
+        """A block of codes that are all there; None: one is blank, or the header comes again."""
+        layout = self._table.layout
+        stripped = list(map(str.strip, codes))
+        if not all(stripped) or (layout.header is not None and layout.header[layout.place].strip() in stripped):
+            return None
+        return Block(rows, stripped if self._reading.trim else codes)
 
     def _uneven_block(self, rows: Sequence[int], table: list[list[str]], *, totals: bool) -> Block:
         place, width = self._table.layout.place, self._table.layout.width
@@ -274,9 +321,8 @@ def _with_problem(block: Block, row: int, text: str, problem: Reason) -> Block:
 class _Feed:
     """The physical lines of a text, with their endings; remembers where it is, for a line that fails."""
 
-    def __init__(self, name: str, text: Text) -> None:
-        self._name = name
-        self._source = text
+    def __init__(self, texts: Iterator[tuple[int, str]]) -> None:
+        self._source = texts
         self._text = ""
         self._lines = StringIO()
         self._totals = self._totals_here = False
@@ -290,7 +336,7 @@ class _Feed:
         return found
 
     def _texts(self) -> Iterator[StringIO]:
-        for _, text in whole_lines(self._name, self._source.pieces()):
+        for _, text in self._source:
             # newline: LF alone ends a line, and endings stay as they are, also inside quotes.
             self._text, self._lines = text, StringIO(text, newline="\n")
             self._totals_here = odd.has_total(text)

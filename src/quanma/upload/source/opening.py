@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -11,16 +12,31 @@ from .content import Content
 from .delimited import looks_delimited, open_delimited
 from .encoding import Text
 from .jsonlines import open_json_lines
+from .kinds import holds_workbook, other_kind
 from .parquet import open_parquet
 from .reading import PLAIN, Reading
 from .shapes import refuse_other_shapes
-from .sheet import open_sheet
+from .sheet import open_sheets
 from .text import beginning, open_plain_text
 
 SHEETS: Final = (".xlsx", ".xlsm")
 PARQUET: Final = (".parquet", ".pq")
 DELIMITED: Final = (".csv", ".tsv", ".tab")
 JSON_LINES: Final = (".jsonl", ".ndjson", ".json")
+
+
+def open_sources(path: str, reading: Reading = PLAIN) -> list[Source]:
+    """Open a file as `open_source` does; of a workbook each sheet that `reading` names.
+
+    Raises:
+        SourceUnreadable: as `open_source`; or sheets are named and it is no workbook.
+    """
+    file, sheet = _sheet_of(path)
+    if sheet is None and not _is_workbook(file):
+        if reading.sheet:
+            raise SourceUnreadable(f"{path} is no Excel workbook, and has no sheets for --sheet")
+        return [open_source(path, reading)]
+    return [*open_sheets(file, reading.sheet if sheet is None else (sheet,), reading)]
 
 
 def open_source(path: str, reading: Reading = PLAIN) -> Source:
@@ -38,13 +54,13 @@ def open_source(path: str, reading: Reading = PLAIN) -> Source:
     """
     file, sheet = _sheet_of(path)
     ending = Path(file).suffix.lower()
-    if ending in SHEETS:
-        return open_sheet(file, sheet, reading)
+    if _is_workbook(file):
+        opened, *_ = open_sheets(file, reading.sheet if sheet is None else (sheet,), reading)
+        return opened
     if ending in PARQUET:
         _refuse_header_row(path, reading)
         return open_parquet(path, reading)
-    if ending == ".xls":
-        raise SourceUnreadable(f"{path} is an old Excel workbook; save it as .xlsx")
+    _refuse_other_kinds(path)
     text = Text(Content(path), reading.encoding)
     sample = beginning(text)
     refuse_other_shapes(text.name, sample, column=reading.column)
@@ -64,7 +80,37 @@ def _refuse_header_row(name: str, reading: Reading) -> None:
 
 
 def _sheet_of(path: str) -> tuple[str, str | None]:
-    file, mark, sheet = path.rpartition("#")
-    if mark and file.lower().endswith(SHEETS) and not Path(path).exists():
-        return file, sheet
+    """Take `book.xlsx#Sheet` apart. A name may hold the mark itself, on either side."""
+    marks = [at for at, letter in enumerate(path) if letter == "#"] if not os.path.lexists(path) else []
+    for at in marks:
+        if os.path.isfile(path[:at]) and _is_workbook(path[:at]):
+            return path[:at], path[at + 1 :]
+    for at in marks:
+        if path[:at].lower().endswith(SHEETS):
+            return path[:at], path[at + 1 :]
     return path, None
+
+
+def _is_workbook(path: str) -> bool:
+    """By its name, or else by what is in it."""
+    if Path(path).suffix.lower() in SHEETS:
+        return True
+    if not os.path.isfile(path):
+        return False
+    try:
+        with open(path, "rb") as file:
+            return holds_workbook(file)
+    except OSError:  # Told when it is opened.
+        return False
+
+
+def _refuse_other_kinds(path: str) -> None:
+    if not os.path.isfile(path):
+        return
+    try:
+        with open(path, "rb") as file:
+            other = other_kind(file)
+    except OSError as cause:
+        raise SourceUnreadable(f"{path} cannot be read: {cause.strerror}") from cause
+    if other is not None:
+        raise SourceUnreadable(f"{path} is {other}")

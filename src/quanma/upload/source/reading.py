@@ -15,6 +15,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
     column: str | None = None
     """The column with the codes: a header, or a number from 1."""
+    sheet: tuple[str, ...] = ()
+    """The sheets of a workbook that are read, `*` for all with rows. None: the first with rows that is not hidden."""
     trim: bool = False
     """Take blanks off both ends of each code."""
     header_row: int | None = None

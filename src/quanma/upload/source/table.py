@@ -288,4 +288,7 @@ _KINDS: Final = {
         "the cell holds a formula without a stored result: open the workbook in a spreadsheet program and save it, or "
         "paste the codes as values",
     ),
+    "unclear": Reason(
+        "NOT_TEXT", "the cell can't be read for certain: open the workbook in a spreadsheet program and save it anew"
+    ),
 }
