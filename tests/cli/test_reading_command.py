@@ -84,7 +84,7 @@ def export(path: Path) -> None:
     book = Workbook()
     sheet = book.active
     assert sheet is not None
-    rows = (
+    rows: tuple[list[str | int | None], ...] = (
         ["优惠券导出（2026 年 8 月）"],
         ["序号", "内部编号", "券码", "状态"],
         *[
