@@ -84,7 +84,7 @@ def export(path: Path) -> None:
     book = Workbook()
     sheet = book.active
     assert sheet is not None
-    rows = (
+    rows: tuple[list[str | int | None], ...] = (
         ["优惠券导出（2026 年 8 月）"],
         ["序号", "内部编号", "券码", "状态"],
         *[
@@ -302,18 +302,12 @@ class TestPaths:
         assert len(pool(wxpay, stock_id)) == 1000
 
     @pytest.mark.slow
-    @pytest.mark.parametrize(
-        "given", ["- --ledger in.quanma < many.txt", "<(cat many.txt) --ledger in.quanma", "-", "<()"]
-    )
+    @pytest.mark.parametrize("given", ["- < many.txt", "<(cat many.txt)"])
     def test_what_came_through_a_pipe_goes_on_without_it(
         self, quanma: Quanma, wxpay: Wechatpay, stock_id: str, tmp_path: Path, given: str
     ) -> None:
         (tmp_path / "many.txt").write_text("".join(f"QI{n:06}\n" for n in range(2000)))
-        ledger = tmp_path / "in.quanma"
-        if given == "-":
-            given, ledger = "- < many.txt", tmp_path / f"stdin.{stock_id}.quanma"
-        elif given == "<()":
-            given, ledger = "<(cat many.txt)", tmp_path / f"pipe.{stock_id}.quanma"
+        ledger = tmp_path / f"{'stdin' if given.startswith('-') else 'pipe'}.{stock_id}.quanma"
         dry = subprocess.run(
             ["bash", "-c", our(f"quanma upload {given} --stock {stock_id} --dry-run")], capture_output=True
         )

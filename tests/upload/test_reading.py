@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import xlsxwriter
 from hypothesis import given
 from hypothesis import strategies as st
 from openpyxl import Workbook, load_workbook
@@ -88,6 +89,17 @@ class TestNumbers:
         (tmp_path / name).write_text("code\n12345\n0000000001\nA1\n12345678901\n")
         source = open_source(str(tmp_path / name), Reading(digits=10))
         assert taken(source) == ["0000012345", "0000000001", "A1", "12345678901"]
+
+    def test_a_formula_that_was_never_calculated_is_no_code_0(self, tmp_path: Path) -> None:
+        book = xlsxwriter.Workbook(tmp_path / "codes.xlsx")
+        sheet = book.add_worksheet()
+        for row, formula in enumerate(['="QM-"&1', "=A1+1"]):
+            sheet.write_formula(row, 0, formula)
+        sheet.write_formula(2, 0, "=40+2", None, 42)
+        book.close()
+        source = open_source(str(tmp_path / "codes.xlsx"), Reading(numbers_as_text=True))
+        assert taken(source) == ["42"]
+        assert refused(source) == {1: "NO_RESULT", 2: "NO_RESULT"}
 
     def test_numbers_in_json_lines_too(self, tmp_path: Path) -> None:
         (tmp_path / "codes.jsonl").write_text('{"code": 12345}\n{"code": "A1"}\n{"code": 1.5}\n{"code": 1e3}\n')

@@ -117,7 +117,8 @@ def upload(
         sources.append(open_query(*sql, reading))
     first = files[0] if files else "query"
     path = ledger or prepare.default_ledger(first, stock_id)
-    again = _command(files, stock_id, target, reading, sql and (sources[-1].name, sql[1]), ledger, config)
+    named = ledger or (path if name_of(first) == PIPE else None)
+    again = _command(files, stock_id, target, reading, sql and (sources[-1].name, sql[1]), named, config)
     wishes = Wishes(
         target, stock_id, reading, limits, path, again, report_folder, resume, restart, concurrency, rate, as_json
     )
