@@ -12,8 +12,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import asyncpg
 import pytest
@@ -22,9 +24,11 @@ from quanma.errors import PoolFenced, StoreUnavailable
 from quanma.platform.pool import care
 from quanma.platform.pool.issued_codes import read_issued
 from quanma.platform.pool.postgres import schema
+from quanma.platform.pool.postgres.epochs import COMMIT_OVERDUE_SECONDS
 from tests.contract.driver import NOW
 from tests.support.judge import GOES_ON_WITHIN_SECONDS, Host, Judge, patiently
 from tests.support.oldcopy import OldCopy
+from tests.support.platform import served
 from tests.support.postgres import execute, query
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -83,6 +87,90 @@ def test_a_copy_of_before_a_host_came_gives_nothing_out_before_that_host_has_spo
     judge.settle()
 
 
+@pytest.mark.parametrize("starting", ["that was away", "that is new"])
+def test_a_host_that_starts_on_a_copy_of_before_another_came_gives_nothing_out_before_that_one_has_spoken(
+    postgres_url: str, hosts: Hosts, starting: str
+) -> None:
+    """Neither the copy nor the host that starts knows of the other one, which lives, and is not asked anything else."""
+    judge = Judge(hosts(1), codes=40)
+    first = judge.hosts[0]
+    judge.draw(2, first)
+    copy = OldCopy.of(postgres_url)
+    first.stop()
+    judge.hosts = hosts(1)
+    judge.draw(20, judge.hosts[-1])
+    copy.put_back(postgres_url)
+    if starting == "that is new":
+        judge.hosts += hosts(1)
+    else:
+        judge.hosts.append(first)
+        first.start()
+    first = judge.hosts[-1]
+    refusal = patiently(lambda: judge.draw(1, first))
+    assert isinstance(refusal, PoolFenced), "it was given out, and may be somebody's"
+    judge.assert_fenced()
+    judge.settle()
+
+
+def test_a_host_that_ends_says_first_that_something_is_missing(postgres_url: str, hosts: Hosts) -> None:
+    """Nobody else knows of it: neither the copy, nor a host that starts later."""
+    judge = Judge(hosts(1), codes=40)
+    first = judge.hosts[0]
+    judge.draw(2, first)
+    copy = OldCopy.of(postgres_url)
+    first.stop()
+    (other,) = hosts(1)
+    judge.draw(20, other)
+    copy.put_back(postgres_url)
+    other.stop()
+    first.start()
+    refusal = patiently(lambda: judge.draw(1, first))
+    assert isinstance(refusal, PoolFenced), "it was given out, and may be somebody's"
+    other.start()
+    judge.hosts = [*judge.hosts, other]
+    judge.assert_fenced()
+    judge.settle()
+
+
+def test_a_database_that_went_back_twice_is_reconciled(postgres_url: str, hosts: Hosts, tmp_path: Path) -> None:
+    """What each host knows to be missing it says once for each fence."""
+    judge = Judge(hosts(), codes=40)
+    for host in judge.hosts:
+        judge.draw(2, host)
+    copy = OldCopy.of(postgres_url)
+    for host in judge.hosts:
+        judge.draw(3, host)
+    copy.put_back(postgres_url)
+    judge.assert_fenced()
+    until_there_are(postgres_url, 2, "SELECT count(*) FROM host WHERE confirmed = 'fenced'")
+    copy.put_back(postgres_url)
+    assert isinstance(patiently(lambda: judge.draw(1)), PoolFenced)
+    issued = read_issued(judge.write_issued(postgres_url, tmp_path / "issued.csv"))
+    decision = care.reconcile(postgres_url, judge.hosts[0].folder, issued, NOW, accept_short=None, dry_run=False)
+    assert len(decision.take_out) == 6
+    judge.reconciled(postgres_url)
+    judge.settle()
+
+
+def test_a_platform_that_starts_waits_until_the_others_were_asked(postgres_url: str, hosts: Hosts, world: Path) -> None:
+    """After a power failure all start at once. One that is slow is waited for longer than a probe would be."""
+    judge = Judge(hosts(1), codes=40)
+    judge.hosts[0].stop()
+    execute(postgres_url, "UPDATE epoch SET server = 'before'")
+    execute(postgres_url, "INSERT INTO host VALUES ('slow', 'slow', 1, now(), 'before')")
+
+    def speak() -> None:
+        until_there_are(postgres_url, 1, "SELECT count(*) FROM epoch WHERE server <> 'before'")
+        time.sleep(COMMIT_OVERDUE_SECONDS + 1)
+        execute(postgres_url, "UPDATE host SET confirmed = (SELECT number || '.' || token FROM epoch)")
+
+    with ThreadPoolExecutor(1) as threads:
+        speaking = threads.submit(speak)
+        with served(world, "--database", postgres_url) as platform:
+            speaking.result(30)
+            assert urlopen(f"{platform.url}/readyz").status == 200
+
+
 def test_a_host_is_killed_and_another_one_started_and_the_pool_goes_on(
     postgres_url: str, hosts: Hosts, made_world: Path, tmp_path: Path
 ) -> None:
@@ -124,7 +212,7 @@ def test_a_copy_of_before_a_reconcile_gives_nothing_out(
     )
     assert [code for _, code in decision.take_out] == [given_elsewhere]
     if not stopped:
-        until_confirmed(postgres_url, 2)
+        until_there_are(postgres_url, 2, CONFIRMED)
     copy.put_back(postgres_url)
     if stopped:
         for host in judge.hosts:
@@ -134,11 +222,13 @@ def test_a_copy_of_before_a_reconcile_gives_nothing_out(
     judge.assert_fenced()
 
 
-def until_confirmed(url: str, hosts: int) -> None:
-    """Until so many hosts have confirmed the epoch."""
+CONFIRMED = "SELECT count(*) FROM host h, epoch e WHERE h.confirmed = e.number || '.' || e.token"
+"""How many hosts have confirmed the epoch."""
+
+
+def until_there_are(url: str, count: int, question: str) -> None:
     deadline = time.monotonic() + GOES_ON_WITHIN_SECONDS
-    question = "SELECT count(*) FROM host h, epoch e WHERE h.confirmed = e.number || '.' || e.token"
-    while query(url, question) != [(hosts,)]:
+    while query(url, question) != [(count,)]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
 

@@ -1,6 +1,6 @@
 """A proxy before the platform that does to upload requests what networks, gateways and the platform itself do.
 
-Which request meets which fault is drawn from a shuffled deck, so that each of them comes up. It runs in a thread
+Which request meets which fault is drawn from a shuffled deck, so that each of them comes up, soon. It runs in a thread
 of its own.
 """
 
@@ -46,7 +46,8 @@ TRANSIENT: Final[Mapping[str, int]] = {
     LIMITED: 1,
     LIMITED_UNTIL: 1,
 }
-"""A deck. Left out: a stock still being created makes everything wait for a minute, refusals stop it all."""
+"""A deck; the first one that is dealt has one card of each. Left out: a stock still being created makes everything wait
+for a minute, refusals stop it all."""
 
 
 class Message(NamedTuple):
@@ -71,7 +72,7 @@ class FaultProxy:
         self._random = random.Random(seed)
         self._share = share
         self._deck = list(Counter(deck).elements())
-        self._left: list[str] = []
+        self._left = self._random.sample(list(deck), len(deck))
         self.counts: Counter[str] = Counter()
         self.on_answer: Callable[[], None] = lambda: None
         """Called when an answer to an upload has just left, whole or not, true or not."""

@@ -41,7 +41,7 @@ from .keyroom import KeyRoom, Merchant
 from .keywatch import AsOf
 from .limits import HOUR_SECONDS, RateLimit
 from .metrics import CONTENT_TYPE, Metrics
-from .pool.contract import CodePool
+from .pool.contract import CodePool, HostsAsked
 from .probe import Probe
 from .productstocks import declare_stocks
 from .refusals import NotBelieved, RefusalLog
@@ -58,6 +58,8 @@ _READS = (GET, HEAD)
 BODY_BYTES_MAX = 1024 * 1024
 PICTURE_BODY_BYTES_MAX = IMAGE_BYTES_MAX + 64 * 1024
 COME_AGAIN_SECONDS = (1, 2, 3)
+ASKED_SECONDS_MAX = 30.0
+"""How long a start waits for the word of other hosts. They are given up, and the pool is fenced, long before."""
 """What refused callers are told, each one of these: they must not all come back at once."""
 _TRUNCATED = 64
 _TEXT = "Content-Type: text/plain; charset=utf-8\r\n"
@@ -164,7 +166,15 @@ class App:
 
     async def start(self) -> None:
         """Raises Misconfigured, StoreUnavailable: it can't serve like this."""
-        await self._pool.check()
+        until = asyncio.get_running_loop().time() + ASKED_SECONDS_MAX
+        while True:
+            try:
+                await self._pool.check()
+                break
+            except HostsAsked as asked:
+                if asyncio.get_running_loop().time() > until:
+                    raise
+                log.warning("waiting: %s", asked)
         await declare_stocks(self._pool, self._product_stocks, int(self._clock()))
         for one in self._beside:
             one.start()

@@ -44,9 +44,22 @@ from ...api.subsidy import (
     ShowPayReceipt,
     ShowReturnReceipt,
 )
+from ...errors import StoreUnavailable
 from ..life import CouponFacts
 from ..rules import Product
 from .nonces import Nonces
+
+
+class HostsAsked(StoreUnavailable):
+    """The database was started anew or restored: nothing is given out before each host has said what it knows.
+
+    That ends by itself, in a moment or in some seconds: the pool goes on then, or is fenced.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the database was started anew or restored: every host is asked what it knows: try again later"
+        )
 
 
 class Issue(NamedTuple):

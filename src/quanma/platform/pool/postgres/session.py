@@ -30,10 +30,13 @@ SETTINGS = {
     # A worker that is paused, or whose host is gone, must not keep a stock's turn.
     "idle_in_transaction_session_timeout": "5s",
     "tcp_user_timeout": "10s",
-    # Each statement here has an index to go by. Statistics are stale right after many uploads, but a plan that is made
-    # for each statement at least knows how large a table is; one made when it was empty would be kept for minutes.
+    # Each statement here is written so that one index is all that it can go by, however little the planner knows of the
+    # tables: so a plan is made once for a session and kept. On Citus, a kept plan can't choose its node.
     "enable_seqscan": "off",
-    "plan_cache_mode": "force_custom_plan",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
     "jit": "off",
 }
 NO_SESSION = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.TargetServerAttributeNotMatched)
@@ -134,9 +137,14 @@ async def set_settings(connection: ServerConnection) -> None:
     """Set what must hold in the session, and look whether it does."""
     connection.session = secrets.token_hex(8)
     wanted = {**SETTINGS, "quanma.session": connection.session}
+    committing, has_many_nodes = await connection.fetchrow(
+        "SELECT current_setting('synchronous_commit'), EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')"
+    )
     # One that waits for replicas to apply what is committed promises more, and is left.
-    if await connection.fetchval("SELECT current_setting('synchronous_commit')") != "remote_apply":
+    if committing != "remote_apply":
         wanted["synchronous_commit"] = "on"
+    if has_many_nodes:
+        wanted["plan_cache_mode"] = "force_custom_plan"
     were_set = await connection.fetch(
         "SELECT name, set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS s(name, value)",
         list(wanted),

@@ -22,11 +22,11 @@ from ...life import CouponFacts
 from ...rules import Product, StockFacts
 from .. import answers
 from .between import SHARED_OUT, Astray
-from .epochs import SEEN, SEEN_FIELDS, Missing, Seen
 from .link import Connection, Link
+from .mark_file import IssuedCoupon, Mark
 from .missing import PROOFS, microseconds, word_of
+from .seen import SEEN, SEEN_FIELDS, Missing, Seen
 from .session import GROUND, check_durable
-from .witness import IssuedCoupon, Mark
 
 Answer = TypeVar("Answer", bound=msgspec.Struct | None)
 
@@ -111,7 +111,8 @@ class Turn:
         if not await connection.fetchval("SELECT 1 FROM turn WHERE stock_id = $1 FOR UPDATE", stock_id):
             await refuse(connection, link, stock_id, is_there=False)
         witness.reserve(stock_id)
-        known_beat, mark = witness.host.beat, witness.mark_of(stock_id, witness.host.history)
+        host = witness.host
+        mark = witness.mark_of(stock_id, host.history)
         # Not in one statement: what this one sees was not settled before the lock was had.
         row = await connection.fetchrow(
             _BEGIN.format(
@@ -120,7 +121,7 @@ class Turn:
                 proof=_PROOF[mark.kind] if mark else "true",
             ),
             stock_id,
-            witness.host.host_id,
+            host.host_id,
             *((mark.key, mark.number, word_of(mark)) if mark else ()),
         )
         seen, rest = Seen(*row[:SEEN_FIELDS]), row[SEEN_FIELDS:]
@@ -130,7 +131,7 @@ class Turn:
         connection.note_look()
         check_durable(*ground)
         if not seen.is_fenced:
-            link.epochs.check(seen, connection.server, known_beat)
+            link.epochs.check(seen, connection.server, host)
             if not is_proven:
                 raise Missing
         facts, notifies, turn_no = facts_of(rest[5:11]), rest[11], rest[12]
