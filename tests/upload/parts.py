@@ -43,6 +43,11 @@ def parts(
             f'<Override PartName="/xl/worksheets/sheet{number}.xml" ContentType="{_TYPE}.worksheet+xml"/>'
             for number in numbers
         )
+        + "".join(
+            f'<Override PartName="/xl/{kind}.xml" ContentType="{_TYPE}.{kind}+xml"/>'
+            for kind, part in others.items()
+            if part is not None
+        )
         + "</Types>",
         "_rels/.rels": f'<Relationships xmlns="{PACKAGE}/relationships"><Relationship Id="rId1" '
         f'Type="{relations}/officeDocument" Target="xl/workbook.xml"/></Relationships>',

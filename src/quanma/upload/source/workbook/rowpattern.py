@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import chain, zip_longest
 from typing import Final, NamedTuple
 from xml.parsers import expat
 
@@ -22,21 +23,38 @@ COLUMNS_MAX: Final = 64
 """Of a pattern. A wider sheet is read by expat."""
 
 
+_Values = tuple[str, Sequence[bytes], Sequence[bytes]]
+"""Of one column: a kind, the values, and of numbers the styles."""
+
+
 class _Kind(NamedTuple):
     """A cell of one kind: what stands behind its name and style, and how many tags that makes with its own."""
 
     behind: bytes
     tags: int
+    value: bytes = b""
 
 
+class _Example(NamedTuple):
+    """A row as a pattern: its letters, and groups in place of its number and of the values."""
+
+    pattern: re.Pattern[bytes]
+    columns: Sequence[tuple[int, str, bytes]]
+    """Column, kind and style of each value."""
+    tags: int
+
+
+_DIGITS: Final = rb"[0-9]{1,9}"
+_NUMBER: Final = rb"[-+.0-9eE]+"
+_TEXT: Final = TEXT + rb"+"
 _STYLE: Final = rb'(?: s="[0-9]{1,5}")?'
 _STYLE_KEPT: Final = rb'(?: s="([0-9]{1,5})")?'
 _KINDS: Final[Mapping[str, _Kind]] = {
-    "s": _Kind(rb' t="s"' + _STYLE + rb"><v>([0-9]{1,9})</v></c>", 4),
-    "n": _Kind(rb'(?: t="n")?><v>([-+.0-9eE]+)</v></c>', 4),
-    "str": _Kind(rb' t="str"' + _STYLE + rb"><v>(" + TEXT + rb"+)</v></c>", 4),
+    "s": _Kind(rb' t="s"' + _STYLE + rb"><v>(" + _DIGITS + rb")</v></c>", 4, _DIGITS),
+    "n": _Kind(rb'(?: t="n")?><v>(' + _NUMBER + rb")</v></c>", 4, _NUMBER),
+    "str": _Kind(rb' t="str"' + _STYLE + rb"><v>(" + _TEXT + rb")</v></c>", 4, _TEXT),
     "inlineStr": _Kind(
-        rb' t="inlineStr"' + _STYLE + rb'><is><t(?: xml:space="preserve")?>(' + TEXT + rb"+)</t></is></c>", 6
+        rb' t="inlineStr"' + _STYLE + rb'><is><t(?: xml:space="preserve")?>(' + _TEXT + rb")</t></is></c>", 6, _TEXT
     ),
     "empty": _Kind(rb"(/)>", 1),
 }
@@ -53,42 +71,73 @@ class RowPattern:
         self._known = 0
         self._pattern: re.Pattern[bytes] | None = None
         self._groups: list[tuple[int, str, int]] = []
+        self._example: _Example | None = None
+        self._examples_left = 20
         self._attributes: dict[bytes, bool | None] = {}
         self.last_row = 0
         """The number of the last row that was read, empty or not."""
 
     def rows(self, block: bytes) -> Rows | None:
         """Read a block of whole rows, or None: something in it is not plain."""
-        pattern = self._learned()
-        if pattern is None or not plain(block):
+        if not plain(block):
             return None
-        matches = pattern.findall(block)
-        if not matches:
+        rows = self._by_example(block)
+        return rows if rows is not None else self._by_kinds(block)
+
+    def _by_example(self, block: bytes) -> Rows | None:
+        """Rows that are written letter by letter as one before, but for their numbers and values."""
+        example = self._example
+        if example is None:
+            return None
+        matches = example.pattern.findall(block)
+        if not matches or block.count(b"<") != example.tags * len(matches):
+            self._example = None
+            return None
+        numbers, *values = zip(*matches, strict=True)
+        found: dict[int, list[_Values]] = {
+            column: [(kind, value, [style] * len(value) if kind == "n" else ())]
+            for (column, kind, style), value in zip(example.columns, values, strict=True)
+        }
+        return self._rows(block, numbers, found, [])
+
+    def _by_kinds(self, block: bytes) -> Rows | None:
+        """Rows of cells of the known kinds, each of which may be missing."""
+        pattern = self._learned()
+        matches = pattern.findall(block) if pattern is not None else []
+        if pattern is None or not matches:
             return None
         groups = list(zip(*matches, strict=True))
         length = len(matches)
         tags = 2 * length
-        found: dict[int, list[tuple[str, int]]] = {}
+        found: dict[int, list[_Values]] = {}
         for column, kind, at in self._groups:
             if present := length - groups[at].count(b""):
                 tags += present * _KINDS[kind].tags
                 if kind != "empty":
-                    found.setdefault(column, []).append((kind, at))
+                    # Before a number's group stands its style's.
+                    found.setdefault(column, []).append((kind, groups[at], groups[at - 1]))
         if block.count(b"<") != tags or (hidden := self._hidden(groups[1])) is None:
             return None
-        numbers = list(map(int, groups[0]))
+        if not hidden and self._examples_left and (match := pattern.search(block)) is not None:
+            self._examples_left -= 1
+            self._example = _example(match, self._groups)
+        return self._rows(block, groups[0], found, hidden)
+
+    def _rows(
+        self, block: bytes, rows: Sequence[bytes], found: Mapping[int, list[_Values]], hidden: Sequence[int]
+    ) -> Rows | None:
+        numbers: Sequence[int] = list(map(int, rows))
+        consecutive = range(numbers[0], numbers[0] + len(numbers))
+        if numbers == list(consecutive):
+            numbers = consecutive
         if not 1 <= min(numbers) <= max(numbers) <= ROWS_MAX:
             return None
         self.last_row = numbers[-1]
         columns: dict[int, Callable[[], Sequence[Cell]]] = {
-            # Before a number's group stands its style's.
-            column: partial(self._column, [(kind, groups[at], groups[at - 1]) for kind, at in kinds])
-            for column, kinds in found.items()
+            column: partial(self._column, kinds) for column, kinds in found.items()
         }
-        consecutive = numbers[-1] - numbers[0] == length - 1 and numbers == list(range(numbers[0], numbers[-1] + 1))
-        order = range(numbers[0], numbers[-1] + 1) if consecutive else numbers
-        own_texts = any(kind in ("str", "inlineStr") for kinds in found.values() for kind, _ in kinds)
-        return _filled(order, columns, hidden, partial(self._may_hold, block if own_texts else b""))
+        own_texts = any(kind in ("str", "inlineStr") for kinds in found.values() for kind, _, _ in kinds)
+        return _filled(numbers, columns, hidden, partial(self._may_hold, block if own_texts else b""))
 
     def _may_hold(self, block: bytes, words: Sequence[str]) -> bool:
         if self._strings.may_hold(words):
@@ -118,7 +167,7 @@ class RowPattern:
                 hidden.add(one)
         return [index for index, one in enumerate(attributes) if one in hidden] if hidden else []
 
-    def _column(self, kinds: Sequence[tuple[str, Sequence[bytes], Sequence[bytes]]]) -> Sequence[Cell]:
+    def _column(self, kinds: Sequence[_Values]) -> Sequence[Cell]:
         (kind, values, styles), *others = kinds
         if not others and b"" not in values:
             return self._cells(kind, values, styles)
@@ -155,6 +204,32 @@ def _compiled(shapes: Shapes) -> tuple[re.Pattern[bytes] | None, list[tuple[int,
         if ways:
             parts.append(rb'(?:<c r="%s\1"(?:%s))?' % (column_letters(column).encode(), b"|".join(ways)))
     return re.compile(b"".join([*parts, b"</row>"])), groups
+
+
+def _example(match: re.Match[bytes], groups: Sequence[tuple[int, str, int]]) -> _Example:
+    """Make a pattern of one row."""
+    row, start = match[0], match.start()
+    columns: list[tuple[int, str, bytes]] = []
+    parts: list[bytes] = []
+    begun = 0
+    wanted = [(1, rb"[0-9]{1,7}")]
+    for column, kind, at in groups:
+        if kind != "empty" and match[at + 1] is not None:
+            columns.append((column, kind, match[at] or b"" if kind == "n" else b""))
+            wanted.append((at + 1, _KINDS[kind].value))
+    for group, value in wanted:
+        begin, end = match.span(group)
+        parts += [_letters(row[begun : begin - start], match[1]), b"(", value, b")"]
+        begun = end - start
+    parts.append(_letters(row[begun:], match[1]))
+    return _Example(re.compile(b"".join(parts)), columns, row.count(b"<"))
+
+
+def _letters(written: bytes, number: bytes) -> bytes:
+    """Letters as a pattern; a cell's name holds the row's number, which is the first group."""
+    pieces = re.split(rb'(?<=<c r=")([A-Z]+)' + number + rb'(?=")', written)
+    names = [re.escape(name) + rb"\1" for name in pieces[1::2]]
+    return b"".join(chain.from_iterable(zip_longest(map(re.escape, pieces[::2]), names, fillvalue=b"")))
 
 
 def _filled(
