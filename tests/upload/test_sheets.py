@@ -12,7 +12,7 @@ import pytest
 
 from quanma.errors import LedgerRefused, SourceUnreadable
 from quanma.upload import BUSIFAVOR, Ledger, prepare, report
-from quanma.upload.source import Reading, Source, open_source, open_sources
+from quanma.upload.source import Reading, Source, open_source, open_sources, sheet
 from tests.support.platform import MCHID
 from tests.upload.parts import inline, parts, write
 
@@ -114,11 +114,34 @@ def test_hidden_rows_are_told_and_sent(book: Path, tmp_path: Path) -> None:
     assert [warning.partition(":")[0] for warning in planned.warnings] == ["1 × hidden row (row 3)"]
 
 
-@pytest.mark.parametrize("order", ["1,3,2", "1,2,2", "3,2,1"])
-def test_rows_out_of_order_are_refused_with_their_numbers(book: Path, order: str) -> None:
-    rows = "".join(inline(f"QM{number}", first_row=int(number)) for number in order.split(","))
-    with pytest.raises(SourceUnreadable, match=r"row \d (stands behind row \d|comes twice); open it in a spreadsheet"):
+@pytest.mark.parametrize("order", ["1,3,2", "3,2,1", "7,1,9,5"])
+def test_rows_may_stand_in_any_order(book: Path, order: str) -> None:
+    numbers = list(map(int, order.split(",")))
+    rows = "".join(inline(f"QM{number}", first_row=number) for number in numbers).replace('r="3"', 'r="3" hidden="1"')
+    source = open_source(write(book, parts(rows)))
+    found = [pair for block in source.blocks() for pair in zip(block.rows, block.codes, strict=True)]
+    assert found == [(number, f"QM{number}") for number in sorted(numbers)]
+    hidden = [remark for block in source.blocks() for remark in block.remarks]
+    assert hidden == ([("HIDDEN_ROW", 3)] if 3 in numbers else [])
+
+
+def test_a_header_stands_first_by_its_number_and_not_by_its_place(book: Path) -> None:
+    rows = inline("QM2", "QM3", first_row=2) + inline("券码")
+    assert codes(open_source(write(book, parts(rows)))) == ["QM2", "QM3"]
+
+
+def test_two_rows_of_one_number_are_refused(book: Path) -> None:
+    rows = inline("QM1", "QM2") + inline("QM3", first_row=2)
+    with pytest.raises(SourceUnreadable, match=r"row 2 comes twice; open it in a spreadsheet"):
         codes(open_source(write(book, parts(rows))))
+
+
+def test_rows_out_of_order_in_a_large_sheet_are_refused_with_their_numbers(
+    book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sheet, "SORTED_BYTES_MAX", 100)
+    with pytest.raises(SourceUnreadable, match=r"row 2 stands behind row 3; open it in a spreadsheet"):
+        codes(open_source(write(book, parts(inline("QM1") + inline("QM3", first_row=3) + inline("QM2", first_row=2)))))
 
 
 def test_sheets_are_for_workbooks(tmp_path: Path) -> None:

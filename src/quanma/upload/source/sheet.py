@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import islice
+from operator import itemgetter
 from typing import IO, Final, cast
 
 from ...errors import SourceUnreadable
@@ -18,7 +19,7 @@ from .kinds import no_workbook
 from .layout import find
 from .reading import Reading
 from .table import Table
-from .workbook import Cell, Damaged, NoText, Rows, SheetPart, Strings, Workbook
+from .workbook import Cell, Damaged, NoText, Rows, SheetPart, Strings, Workbook, in_columns
 
 ALL_SHEETS: Final = "*"
 
@@ -193,14 +194,18 @@ def _opened(name: str, kept: _Kept) -> Generator[Workbook]:
 
 
 def in_order(name: str, workbook: Workbook, sheet: SheetPart, pieces_max: int | None = None) -> Iterator[Rows]:
-    """The rows of a sheet in which something stands.
+    """The rows of a sheet in which something stands, by their numbers.
 
     Raises:
-        SourceUnreadable: the sheet is damaged, or a row stands behind one with a higher number.
+        SourceUnreadable: the sheet is damaged; two rows have one number; or a row stands behind one with a higher
+            number, in a sheet of more than SORTED_BYTES_MAX.
     """
     last = 0
     try:
-        for rows in workbook.rows(sheet, pieces_max):
+        batches = workbook.rows(sheet, pieces_max)
+        if workbook.size(sheet) <= SORTED_BYTES_MAX:
+            batches = iter(_sorted(list(batches)))
+        for rows in batches:
             for number in rows.numbers if not _ascend(rows.numbers) or rows.numbers[0] <= last else ():
                 if number <= last:
                     what = "comes twice" if number == last else f"stands behind row {last:,}"
@@ -212,6 +217,28 @@ def in_order(name: str, workbook: Workbook, sheet: SheetPart, pieces_max: int | 
         raise SourceUnreadable(
             f"{name}: sheet '{sheet.name}' is damaged: {cause}; open it in a spreadsheet program and save it as .xlsx"
         ) from cause
+
+
+SORTED_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Of a sheet's XML, some 60,000 rows. A larger one is read as it comes; writers put rows in order. Our choice."""
+
+
+def _sorted(batches: list[Rows]) -> list[Rows]:
+    """Rows by their numbers, where they are not."""
+    if _ascend([number for rows in batches for number in rows.numbers]):
+        return batches
+    rows = [
+        (number, index in hidden, cells)
+        for batch in batches
+        for hidden in (frozenset(batch.hidden),)
+        for index, (number, cells) in enumerate(zip(batch.numbers, batch.by_row(), strict=True))
+    ]
+    rows.sort(key=itemgetter(0))
+    columns: dict[int, dict[int, Cell]] = {}
+    for at, (_, _, cells) in enumerate(rows):
+        for place, cell in cells.items():
+            columns.setdefault(place, {})[at] = cell
+    return [in_columns([row[0] for row in rows], columns, [at for at, row in enumerate(rows) if row[1]])]
 
 
 def _ascend(numbers: Sequence[int]) -> bool:

@@ -14,12 +14,12 @@ from .cells import Cell, Dates, NoText
 from .markup import Attributes, Damaged, Markup
 from .package import Package, Relation
 from .rowpattern import RowPattern
-from .rows import Rows
+from .rows import Rows, in_columns
 from .sheetmarkup import Place, Shapes, SheetMarkup
 from .strings import Strings
 from .styles import date_styles
 
-__all__ = ["Cell", "Damaged", "NoText", "Rows", "SheetPart", "Strings", "Workbook"]
+__all__ = ["Cell", "Damaged", "NoText", "Rows", "SheetPart", "Strings", "Workbook", "in_columns"]
 
 SHEETS_MAX = 1000
 """Our choice; Excel's own limit is the memory."""
@@ -64,6 +64,10 @@ class Workbook:
         except Damaged:
             if not pieces.cut:
                 raise
+
+    def size(self, sheet: SheetPart) -> int:
+        """How many bytes of XML a sheet has. Raises Damaged: it is missing."""
+        return self._package.size(sheet.part)
 
     def _listed(self, part: str) -> Iterator[SheetPart]:
         found: list[tuple[str, bool, str]] = []

@@ -40,17 +40,15 @@ class Package:
         return key(part) in self._parts
 
     def size(self, part: str) -> int:
-        """How many bytes a part unpacks to, as the directory says, and no reader gets more."""
-        return self._parts[key(part)].file_size
+        """How many bytes a part unpacks to, as the directory says, and no reader gets more. Raises Damaged: none."""
+        return self._found(part).file_size
 
     def pieces(self, part: str, first_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
         """Read a part, PIECE_BYTES at a time at most, the first piece shorter if wished.
 
         Raises Damaged: there is no such part, or it can't be unpacked.
         """
-        found = self._parts.get(key(part))
-        if found is None:
-            raise Damaged(f"the part {part!r} is missing")
+        found = self._found(part)
         if found.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise Damaged(f"the part {part!r} is packed in a way that no workbook is")
         try:
@@ -76,6 +74,12 @@ class Package:
                 found[attributes.get("Id", "")] = Relation(kind, self._target(folder, attributes.get("Target", "")))
 
         Markup(start).read(self.pieces(listing))
+        return found
+
+    def _found(self, part: str) -> zipfile.ZipInfo:
+        found = self._parts.get(key(part))
+        if found is None:
+            raise Damaged(f"the part {part!r} is missing")
         return found
 
     def _target(self, folder: str, target: str) -> str:
