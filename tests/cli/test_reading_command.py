@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from openpyxl import Workbook
@@ -84,7 +84,7 @@ def export(path: Path) -> None:
     book = Workbook()
     sheet = book.active
     assert sheet is not None
-    rows: tuple[list[str | int | None], ...] = (
+    rows: tuple[list[Any], ...] = (
         ["优惠券导出（2026 年 8 月）"],
         ["序号", "内部编号", "券码", "状态"],
         *(
