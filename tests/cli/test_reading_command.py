@@ -340,7 +340,9 @@ class TestPaths:
 
     @pytest.mark.slow
     def test_a_full_disk_in_a_dry_run_is_one_sentence(self, quanma: Quanma, stock_id: str, tmp_path: Path) -> None:
-        (tmp_path / "codes.txt").write_text("".join(f"A{number}\n" for number in range(30_000)))  # More than wait in memory.
+        (tmp_path / "codes.txt").write_text(
+            "".join(f"A{number}\n" for number in range(30_000))
+        )  # More than wait in memory.
         program = (
             "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (9000, 9000)); from quanma.cli.main import main; main()"
         )
