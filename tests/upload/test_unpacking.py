@@ -15,7 +15,7 @@ from openpyxl import Workbook
 
 from quanma.errors import SourceUnreadable
 from quanma.upload.source import archive, open_source, pages, parquet
-from quanma.upload.source.workbook import rowpattern, sheetmarkup
+from quanma.upload.source.workbook import package, rowpattern, sheetmarkup
 
 OTHERS = "xl/theme/theme1.xml"
 SHEET = "xl/worksheets/sheet1.xml"
@@ -101,6 +101,13 @@ def test_a_part_that_says_that_it_is_a_sheet_too_has_no_sheets_room(
 def test_a_workbook_of_too_many_parts_is_refused(workbook: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "PARTS_MAX", 100)
     with pytest.raises(SourceUnreadable, match=r"has 1\d\d parts, and at most 100 are read"):
+        read(repacked(workbook, {}, more=100))
+
+
+def test_a_workbook_with_a_large_directory_is_refused(workbook: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be held in memory before its parts can be counted."""
+    monkeypatch.setattr(package, "DIRECTORY_BYTES_MAX", 2000)
+    with pytest.raises(SourceUnreadable, match=r"is cut off or damaged|its directory has"):
         read(repacked(workbook, {}, more=100))
 
 
