@@ -47,6 +47,7 @@ ABROAD = {  # Module: why it imports a library of another floor.
     "platform.addresses": "an address is read by the parser of the library that will connect to it",
 }
 LATE = {  # Module: why it may import when it runs, and not when it is loaded.
+    "cli.output": "a display is imported when there is a terminal for it, and something to wait for",
     "cli.main": "a command's module is loaded when the command runs, so that --help is quick",
     "platform.pool.__init__": "PostgreSQL's package may be absent, and its absence is told by name",
     "platform.pool.care": "PostgreSQL's package is an extra",

@@ -112,8 +112,10 @@ def _directory_bytes(file: IO[bytes]) -> int:
     if at < 0:
         return 0
     sizes = [int.from_bytes(tail[at + 12 : at + 16], "little") % 0xFFFFFFFF]
-    for found in re.finditer(rb"PK\x06\x06", tail):
-        sizes.append(int.from_bytes(tail[found.start() + 40 : found.start() + 48], "little"))
+    sizes += [
+        int.from_bytes(tail[found.start() + 40 : found.start() + 48], "little")
+        for found in re.finditer(rb"PK\x06\x06", tail)
+    ]
     for found in re.finditer(rb"PK\x06\x07", tail):
         place = int.from_bytes(tail[found.start() + 8 : found.start() + 16], "little")
         if place < length:
