@@ -132,6 +132,8 @@ class TestTheExportOfABackOffice:
         assert "  rejected: 10 × number cell (rows 5, 8, 11 …): the cell holds a number" in checked.out
         assert "an upload would stop before the first request: 11 of 31 rows" in checked.err
         assert quanma("codes", "check", "导出.xlsx", "--where", "状态=未使用", "--numbers-as-text").status == 0
+        assert quanma("codes", "check", "导出.xlsx", "--where", "状态＝未使用", "--digits", "12").status == 0
+        assert quanma("codes", "check", "导出.xlsx", "--where", "状态").status == 2
 
 
 class TestTooMuchDirt:

@@ -66,7 +66,22 @@ def test_a_block_is_judged_as_its_codes_are(codes: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "cell", ["合计", "总计:", "小计（本页）", "本页小计", " 合计 ", "合计 3 张", "合计3张", "Total:", "Totals"]
+    "cell",
+    [
+        "合计",
+        "总计:",
+        "小计（本页）",
+        "本页小计",
+        " 合计 ",
+        "合计 3 张",
+        "合计3张",
+        "合 计",
+        "总\u3000计：",
+        "合计数",
+        "Total:",
+        "Totals",
+        "Total (60)",
+    ],
 )
 def test_a_total_is_known_in_many_spellings(cell: str) -> None:
     assert is_total(cell)

@@ -304,7 +304,7 @@ def correct(path: Path, number: int, code: str) -> None:
     if path.suffix == ".xlsx":
         book = load_workbook(path)
         assert book.active is not None
-        book.active.cell(number + 1, 4).value = code
+        book.active[f"D{number + 1}"] = code
         book.save(path)
         return
     lines = [json.loads(line) for line in path.read_text().splitlines()]

@@ -41,7 +41,8 @@ class Wanted(click.ParamType[tuple[str, str]]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
         if isinstance(value, tuple):
             return str(value[0]), str(value[1])
-        column, sign, wanted = str(value).partition("=")
+        # A Chinese keyboard gives the wide sign.
+        column, sign, wanted = str(value).partition("=" if "=" in str(value) else "＝")
         if not sign or not column.strip():
             self.fail(f"{value!r} is not COLUMN=VALUE", param, ctx)
         return column.strip(), wanted.strip()

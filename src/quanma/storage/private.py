@@ -15,6 +15,8 @@ import os
 import stat
 from pathlib import Path
 
+from .paths import command
+
 OTHERS = 0o077
 """The bits of a mode that let others in."""
 _BESIDE = ("", "-journal", "-wal", "-shm")
@@ -113,7 +115,7 @@ def make_folder(path: Path) -> None:
     if found.st_uid not in _owners(path):
         raise NotPrivate(path, f"is another user's folder: remove it, or chown it to user {os.geteuid()}")
     if (mode := stat.S_IMODE(found.st_mode)) & 0o022:
-        raise NotPrivate(path, f"has mode {mode:04o}, so others can write in it: chmod 700 {path}")
+        raise NotPrivate(path, f"has mode {mode:04o}, so others can write in it: {command(['chmod', '700', path])}")
 
 
 def _checked(path: Path, flags: int, holds: str, *, links: bool) -> int:
@@ -138,7 +140,9 @@ def _checked(path: Path, flags: int, holds: str, *, links: bool) -> int:
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.ENXIO, _NO_FILE, str(path))
         if (mode := stat.S_IMODE(found.st_mode)) & OTHERS:
-            raise NotPrivate(path, f"has mode {mode:04o}, so others can read {holds}: chmod 600 {path}")
+            raise NotPrivate(
+                path, f"has mode {mode:04o}, so others can read {holds}: {command(['chmod', '600', path])}"
+            )
         if found.st_uid not in _owners(path):
             raise NotPrivate(path, f"is another user's, who can read {holds}: remove it, or chown it")
     except BaseException:

@@ -61,10 +61,17 @@ def header_again() -> Reason:
 
 _ASCII_LETTERS: Final = ("ota", "OTA")
 _TOTAL_LETTERS: Final = (*_ASCII_LETTERS, "计", "总")
-TOTAL_MARKS: Final = ("合计", "总计", "小计", "共计", "总和", "汇总", "累计", "otal", "OTAL")
+_CHINESE_TOTALS: Final = ("合计", "总计", "小计", "共计", "总和", "汇总", "累计")
+TOTAL_MARKS: Final = (
+    *(blank.join(word) for word in _CHINESE_TOTALS for blank in ("", " ", "  ", "\u3000")),
+    *("otal", "OTAL"),
+)
+"""One of these stands in every cell that says it. Layouts spread such a word with blanks."""
+_SPREAD: Final = "|".join("[ \u3000]*".join(word) for word in _CHINESE_TOTALS)
 _TOTAL: Final = re.compile(
-    r"(?:本页|本店|全部|全店|总)?(?:合计|总计|小计|共计|总和|汇总|累计)(?:[（(].*|[\s:：].*|[\d.,]+[张个条行枚元]?)?"
-    r"|(?:(?:grand|sub|page)[ _-]?)?totals?(?:\s*[:：].*|\s+[\d.,]+)?",
+    rf"(?:本页|本店|全部|全店|总)?(?:{_SPREAD})"
+    r"(?:[数行]?[（(].*|[数行]?[\s:：].*|[数行]|[\d.,]+[张个条行枚元]?)?"
+    r"|(?:(?:grand|sub|page)[ _-]?)?totals?(?:\s*[:：(（].*|\s+[\d.,]+)?",
     re.IGNORECASE | re.DOTALL,
 )
 _ROW_COUNT: Final = re.compile(
