@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, Final
 
 from ...errors import SourceUnreadable
+from ...extras import needed
 from .block import ROWS_PER_BLOCK, Block
 from .content import Content
-from .extras import needed
 from .layout import choose_by_name
 from .pages import PAGE_BYTES_MAX, Page, pages
 from .reading import Reading
