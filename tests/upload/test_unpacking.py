@@ -156,6 +156,37 @@ def test_every_writers_pages_are_looked_at_and_read(tmp_path: Path, how: dict[st
 
 
 @pytest.mark.parametrize("how", HOW)
+def test_columns_are_found_where_the_library_finds_them(tmp_path: Path, how: dict[str, Any]) -> None:
+    """The library ends the process for some damaged footers, so it is not asked."""
+    path = table(tmp_path, [f"CODE{number:06}" for number in range(2000)], **how)
+    writer = pytest.importorskip("pyarrow.parquet")
+    metadata = writer.ParquetFile(path).metadata
+    known = [
+        metadata.row_group(group).column(number)
+        for group in range(metadata.num_row_groups)
+        for number in range(metadata.num_columns)
+    ]
+    with path.open("rb") as file:
+        found = list(pages.chunks(file))
+    assert [(chunk.column, chunk.length) for chunk in found] == [
+        (one.path_in_schema, one.total_compressed_size) for one in known
+    ]
+    assert [chunk.start for chunk in found] == [
+        min(filter(None, (one.dictionary_page_offset, one.data_page_offset))) for one in known
+    ]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PAR1", b"\xff\xff\xff\xffPAR1", b"\x01\0\0\0PAR1", b"\x19\xff\x01\0\0\0PAR1"]
+)
+def test_a_footer_that_cannot_be_read_is_damage_and_ends(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "footer"
+    path.write_bytes(content)
+    with path.open("rb") as file, pytest.raises(ValueError, match=r"footer|header"):
+        list(pages.chunks(file))
+
+
+@pytest.mark.parametrize("how", HOW)
 def test_a_page_that_would_unpack_to_too_much_is_refused_with_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
 ) -> None:
