@@ -122,7 +122,8 @@ class Delimited:
             and self._table.plain
             and not (totals and not self._reading.take_odd)
             and isinstance(rows, range)
-            and set(map(len, table)) == {layout.width}
+            # Fields that are missing behind the code are no harm.
+            and layout.place < min(widths := set(map(len, table))) <= max(widths) <= layout.width
         ):
             block = self._as_they_stand(rows, list(map(itemgetter(layout.place), table)))
             if block is not None:
