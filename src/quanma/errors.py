@@ -2,6 +2,7 @@
 
 QuanmaError
 ├── Misconfigured          correct the setting that the message names
+├── ExtraMissing           install the extra that the message names
 ├── RequestInvalid         correct the arguments: our own check refused them, nothing was sent
 ├── SourceUnreadable       correct the input file: it cannot be read row by row, nothing was sent
 ├── LedgerBusy             another process runs this upload: wait for it, or stop it
@@ -54,6 +55,10 @@ class QuanmaError(Exception):
 
 class Misconfigured(QuanmaError):
     """A setting is missing, unreadable or unsafe. The message names the setting and the way out."""
+
+
+class ExtraMissing(QuanmaError, ImportError):
+    """A part of this package needs an extra that is not installed. The message has the command that installs it."""
 
 
 class RequestInvalid(QuanmaError, ValueError):

@@ -106,6 +106,10 @@ def test_rows_of_two_sheets_are_told_apart_and_a_resume_knows_them(book: Path, t
     assert rows == [f"{path}#A:2", f"{path}#A:3", f"{path}#B:2", f"{path}#B:3"]
 
 
+def test_the_command_that_resumes_names_the_sheets() -> None:
+    assert prepare.options(Reading(sheet=("A", "B b"))) == ["--sheet", "A", "--sheet", "B b"]
+
+
 def test_hidden_rows_are_told_and_sent(book: Path, tmp_path: Path) -> None:
     rows = inline("券码", "QM1", "QM2", "QM3").replace('<row r="3"', '<row r="3" hidden="1"')
     with Ledger.create(tmp_path / "l.quanma", target=BUSIFAVOR.name, mchid=MCHID, stock_id=STOCK) as ledger:

@@ -15,6 +15,7 @@ import python_calamine
 import xlsxwriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openpyxl.cell import WriteOnlyCell
 
 from quanma.upload.source import Reading, open_source
 from quanma.upload.source.workbook import NoText, Workbook
@@ -46,7 +47,7 @@ def _openpyxl_write_only(path: Path, sheets: dict[str, Table]) -> None:
         for cells in table:
             row = []
             for value in cells:
-                cell = openpyxl.cell.WriteOnlyCell(sheet, value=value)
+                cell = WriteOnlyCell(sheet, value=value)
                 if isinstance(value, str):
                     cell.data_type = "s"
                 row.append(cell)
@@ -181,9 +182,9 @@ def test_formulas_and_dates_of_libraries_are_told(tmp_path: Path) -> None:
     kinds = [cell.kind if isinstance(cell, NoText) else cell for cell in read(path).values()]
     assert kinds == ["QM1", "formula", "date", "date", "boolean", "number"]
     with xlsxwriter.Workbook(path) as written:
-        page = written.add_worksheet()
+        page: Any = written.add_worksheet()
         page.write_formula(0, 0, '="QM"&1')
-        page.write_formula(1, 0, '="QM"&1', None, "QM1")
+        page.write_formula("A2", '="QM"&1', value="QM1")
         page.write_datetime(2, 0, datetime.datetime(2025, 3, 4), written.add_format({"num_format": "yyyy/m/d"}))  # noqa: DTZ001
         page.write_rich_string(3, 0, "QM", written.add_format({"bold": True}), "-4")
     found = read(path)

@@ -7,16 +7,20 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..storage import paths
 from ..upload.ledger import Totals
 from ..upload.uploader import Progress as Sent
 
+if TYPE_CHECKING:
+    from rich.status import Status
+
+READING_SECONDS = 0.5
+"""What is read sooner has no display."""
 PLAIN_SECONDS = 10.0
 """Between two lines, where standard error is not a terminal."""
 
@@ -60,9 +64,21 @@ def reading() -> Generator[Callable[[int], None], None, None]:
     if not sys.stderr.isatty():
         yield lambda rows: None
         return
-    console = Console(stderr=True)
-    with console.status("reading") as status:
-        yield lambda rows: status.update(f"reading: {rows:,} rows")
+    began = time.monotonic()
+    status: Status | None = None
+    with contextlib.ExitStack() as display:
+
+        def show(rows: int) -> None:
+            nonlocal status
+            if status is None and time.monotonic() - began >= READING_SECONDS:
+                # Here, and below: it takes as long to import as a small file to read.
+                from rich.console import Console
+
+                status = display.enter_context(Console(stderr=True).status("reading"))
+            if status is not None:
+                status.update(f"reading: {rows:,} rows")
+
+        yield show
 
 
 @contextlib.contextmanager
@@ -71,6 +87,9 @@ def sending() -> Generator[Callable[[Sent], None], None, None]:
     if not sys.stderr.isatty():
         yield _plain_lines()
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (
         TextColumn("{task.percentage:>3.0f} %"),
         BarColumn(bar_width=12),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from typing import IO, Any, NamedTuple
 
 import click
 
+from .. import signals
 from ..client import config as settings
 from ..client.client import AsyncWechatpay
 from ..errors import LedgerRefused, Misconfigured, RequestInvalid, StoreUnavailable
@@ -416,9 +416,7 @@ async def _send(ledger: Ledger, target: Target, client: AsyncWechatpay, wishes: 
                 output.say("stopping: what is under way is finished first; Ctrl-C again stops at once")
                 uploader.stop()
 
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, interrupt)
+        signals.on_ending(asyncio.get_running_loop(), interrupt)
         try:
             return await running
         except asyncio.CancelledError:

@@ -57,7 +57,7 @@ def _generated(count: int, drawn: int, prefix: str, *, check: bool) -> Iterator[
     from .distinct import Distinct, numbered
 
     folder = Path(tempfile.gettempdir())
-    with tempfile.TemporaryFile("w+", dir=folder) as spool, Distinct(folder) as distinct:
+    with tempfile.TemporaryFile("w+", encoding="ascii", dir=folder) as spool, Distinct(folder) as distinct:
         made = wanted = 0
         repeats = distinct.repeats().rows
         while (wanted := count + len(repeats)) > made:

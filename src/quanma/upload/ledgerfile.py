@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 from collections.abc import Generator
@@ -15,7 +14,7 @@ from urllib.parse import quote
 import apsw
 
 from ..errors import LedgerBusy, LedgerRefused, StoreUnavailable
-from ..storage import private
+from ..storage import locks, private
 
 APPLICATION_ID = 0x716D6C67  # "qmlg"
 VERSION = 2
@@ -41,7 +40,7 @@ def lock(path: Path, *, create: bool) -> IO[bytes]:
     except OSError as problem:
         raise LedgerRefused(f"{path} can't be opened: {problem.strerror}: name another with --ledger") from None
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locks.take(held.fileno())
     except BlockingIOError:
         held.close()
         raise LedgerBusy(f"{path} is being run by another process: wait for it, or stop it") from None

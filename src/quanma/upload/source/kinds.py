@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from typing import IO, Final
+
+from .workbook.markup import Damaged
+from .workbook.package import opened_zip
 
 HEAD_BYTES: Final = 64 * 1024
 _SAVE: Final = "open it in a spreadsheet program and save it as .xlsx"
@@ -78,12 +82,12 @@ def holds_workbook(file: IO[bytes]) -> bool:
 
 def _other_zip(file: IO[bytes]) -> str | None:
     try:
-        with zipfile.ZipFile(file) as archive:
+        with opened_zip(file) as archive:
             names = {name.replace("\\", "/").lstrip("/").casefold() for name in archive.namelist()}
             kind = b""
-            if "mimetype" in names and archive.getinfo("mimetype").file_size < 200:
+            if "mimetype" in archive.namelist() and archive.getinfo("mimetype").file_size < 200:
                 kind = archive.read("mimetype")
-    except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, RuntimeError, EOFError, OSError):
+    except (Damaged, zipfile.BadZipFile, zlib.error, ValueError, NotImplementedError, RuntimeError, EOFError, OSError):
         return "a zip file that is cut off or damaged: copy or export it again"
     if kind.startswith(b"application/vnd.oasis.opendocument"):
         return f"an OpenDocument file (.ods): {_SAVE}"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from ...errors import SourceUnreadable
+from ...extras import needed
 from .block import ROWS_PER_BLOCK, Block
 from .content import Content
-from .extras import needed
 from .layout import choose_by_name
-from .pages import PAGE_BYTES_MAX, Page, pages
+from .pages import PAGE_BYTES_MAX, chunks, pages
 from .reading import Reading
 from .records import block_of_records
 from .table import VALUES_SEEN_MAX, shown_value
@@ -111,7 +111,6 @@ def open_parquet(path: str, reading: Reading) -> Parquet:
     file = _opened(content.name, path)
     try:
         names, types = file.schema_arrow.names, [str(kind) for kind in file.schema_arrow.types]
-        metadata = file.metadata
     finally:
         file.close()
     if not names:
@@ -132,7 +131,7 @@ def open_parquet(path: str, reading: Reading) -> Parquet:
             "a number has lost its leading zeros: write the column as strings"
             + ("; or say --numbers-as-text, or --digits" if "int" in types[index] else "")
         )
-    rows_at_once = _rows_at_once(content.name, path, metadata, names[index])
+    rows_at_once = _rows_at_once(content.name, path, names[index])
     notes = [f"Parquet, column '{names[index]}' ({index + 1} of {len(names)})"]
     return Parquet(content, path, names[index], notes, rows_at_once, reading)
 
@@ -142,13 +141,13 @@ BATCH_BYTES_MAX: Final = 64 * 1024 * 1024
 BLOCK_CHARACTERS_MAX: Final = 16 * 1024 * 1024
 
 
-def _rows_at_once(name: str, path: str, metadata: Any, column: str) -> int:
+def _rows_at_once(name: str, path: str, column: str) -> int:
     """Raises SourceUnreadable: a page of the column would unpack to too much, or can't be read."""
     largest = 1
     try:
         with open(path, "rb") as file:
-            for number in range(metadata.num_row_groups):
-                for page in _pages(file, metadata.row_group(number), column):
+            for chunk in list(chunks(file)):
+                for page in pages(file, chunk.start, chunk.length) if chunk.column == column else ():
                     largest = max(largest, page.unpacked_bytes)
                     if largest > PAGE_BYTES_MAX:
                         raise SourceUnreadable(
@@ -158,17 +157,6 @@ def _rows_at_once(name: str, path: str, metadata: Any, column: str) -> int:
     except (ValueError, OSError) as cause:
         raise SourceUnreadable(f"{name} is damaged: {cause}") from cause
     return min(max(1, BATCH_BYTES_MAX // largest), ROWS_PER_BLOCK)
-
-
-def _pages(file: IO[bytes], row_group: Any, column: str) -> Iterator[Page]:
-    for number in range(row_group.num_columns):
-        chunk = row_group.column(number)
-        if chunk.path_in_schema != column:
-            continue
-        start, dictionary = chunk.data_page_offset, chunk.dictionary_page_offset
-        if dictionary is not None and 0 < dictionary < start:
-            start = dictionary
-        yield from pages(file, start, chunk.total_compressed_size)
 
 
 def _opened(name: str, path: str) -> Any:

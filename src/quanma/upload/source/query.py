@@ -13,9 +13,9 @@ from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote
 
 from ...errors import SourceUnreadable
+from ...extras import needed
 from ...settings import addresses
 from .block import ROWS_PER_BLOCK, Block
-from .extras import needed
 from .layout import choose_by_name
 from .reading import PLAIN, Reading
 from .records import block_of_records

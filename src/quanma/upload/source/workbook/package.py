@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -28,10 +30,7 @@ class Package:
 
     def __init__(self, file: IO[bytes]) -> None:
         """Raises Damaged: it is no zip file."""
-        try:
-            self._zip = zipfile.ZipFile(file)
-        except _ZIP_ERRORS as cause:
-            raise Damaged(f"it is no whole zip file ({cause})") from cause
+        self._zip = opened_zip(file)
         self.parts = self._zip.infolist()
         # Part names are compared without regard to case. Source: documented, ECMA-376 part 2, 6.2.2.3.
         self._parts = {key(part.filename): part for part in self.parts}
@@ -85,6 +84,49 @@ class Package:
     def _target(self, folder: str, target: str) -> str:
         joined = posixpath.normpath(posixpath.join("/", folder, target.replace("\\", "/"))).lstrip("/")
         return joined if self.has(joined) else unquote(joined)
+
+
+def opened_zip(file: IO[bytes]) -> zipfile.ZipFile:
+    """Open a zip file by its directory, all of which is held in memory.
+
+    Raises Damaged: it is none, or its directory is larger than DIRECTORY_BYTES_MAX.
+    """
+    try:
+        if (size := _directory_bytes(file)) > DIRECTORY_BYTES_MAX:
+            raise Damaged(f"its directory has {size:,} bytes, and at most {DIRECTORY_BYTES_MAX:,} are read")
+        return zipfile.ZipFile(file)
+    except _ZIP_ERRORS as cause:
+        raise Damaged(f"it is no whole zip file ({cause})") from cause
+
+
+DIRECTORY_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Our choice. An entry takes some hundred bytes, a workbook has a few dozen."""
+
+
+def _directory_bytes(file: IO[bytes]) -> int:
+    """The most that a record at the end of a zip file says of its directory. Source: documented, APPNOTE.TXT 4.3."""
+    length = file.seek(0, os.SEEK_END)
+    file.seek(max(0, length - _TAIL_BYTES))
+    tail = file.read()
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0:
+        return 0
+    sizes = [int.from_bytes(tail[at + 12 : at + 16], "little") % 0xFFFFFFFF]
+    sizes += [
+        int.from_bytes(tail[found.start() + 40 : found.start() + 48], "little")
+        for found in re.finditer(rb"PK\x06\x06", tail)
+    ]
+    for found in re.finditer(rb"PK\x06\x07", tail):
+        place = int.from_bytes(tail[found.start() + 8 : found.start() + 16], "little")
+        if place < length:
+            file.seek(place)
+            record = file.read(48)
+            sizes.append(int.from_bytes(record[40:48], "little") if record.startswith(b"PK\x06\x06") else 0)
+    return max(size for size in sizes if size <= length) if min(sizes) <= length else 0
+
+
+_TAIL_BYTES: Final = 128 * 1024
+"""A comment behind the directory has at most half of it."""
 
 
 def key(part: str) -> str:
