@@ -41,22 +41,24 @@ LIBRARIES = {  # Library: the packages that may import it, or the one module, fo
     "click": ("cli",),
     "rich": ("cli",),
     "asyncpg": ("platform", "upload.source"),
-    "openpyxl": ("upload",),
     "pyarrow": ("upload",),
-    "zstandard": ("platform", "upload"),
+    "backports": ("storage",),
+    "compression": ("storage",),
 }
 ABROAD = {  # Module: why it imports a library of another floor.
     "platform.notifier": "the platform is a client too: it posts events",
     "platform.addresses": "an address is read by the parser of the library that will connect to it",
 }
 LATE = {  # Module: why it may import when it runs, and not when it is loaded.
+    "cli.output": "a display is imported when there is a terminal for it, and something to wait for",
     "cli.start": "the list of commands is printed without loading what runs them",
     "cli.main": "a command's module is loaded when the command runs, so that --help is quick",
     "platform.pool.__init__": "PostgreSQL's package is an extra",
     "platform.pool.care": "PostgreSQL's package is an extra",
+    "upload.codes": "numpy takes long to import, and the other command on codes can do without",
+    "upload.spool": "numpy takes as long to import as a small file to read",
     "extras": "an extra may be absent, and its absence is told by name",
     "__init__": "a name is imported when it is first asked for, so that `import quanma` is quick",
-    "upload.source.sheet": "openpyxl takes longer to import than all else together",
 }
 ROOT = Path(quanma.__file__).parent
 

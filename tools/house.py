@@ -181,7 +181,7 @@ async def _batch(world: Path, url: str, stock_id: str, number: int, recorder: Re
     wxpay = AsyncWechatpay.from_config(merchant_config(world), base_url=url, patience=ONE_ATTEMPT)
     path = world / f"batch-{number}.quanma"
     with Ledger.create(path, target=BUSIFAVOR.name, mchid=wxpay.merchant.mchid, stock_id=stock_id) as ledger:
-        make_plan(ledger, BUSIFAVOR, [open_source(str(file))], column=None, trim=False)
+        make_plan(ledger, BUSIFAVOR, [open_source(str(file))])
         recorder.begin()
         await Uploader(ledger, BUSIFAVOR, wxpay).run()
         rooms = recorder.end()

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ..platform import server, world
+from ..storage.paths import command
 
 
 @click.command()
@@ -24,9 +25,10 @@ def init(folder: Path, port: int, mchids: tuple[str, ...]) -> None:
     wanted = mchids or (world.MCHID_DEFAULT,)
     world.make_world(folder, port=port, mchids=wanted, now=datetime.datetime.now(datetime.UTC))
     click.echo(f"made {folder}", err=True)
-    click.echo(f"  serve it:  quanma serve --config {folder / 'platform.toml'}", err=True)
+    click.echo(f"  serve it:  {command(['quanma', 'serve', '--config', folder / 'platform.toml'])}", err=True)
     for mchid in wanted:
-        click.echo(f"  call it:   export QUANMA_CONFIG={folder / 'merchants' / mchid / 'quanma.toml'}", err=True)
+        settings = command([folder / "merchants" / mchid / "quanma.toml"])
+        click.echo(f"  call it:   export QUANMA_CONFIG={settings}", err=True)
 
 
 @click.command()
