@@ -164,6 +164,7 @@ def test_what_every_call_asks_for_is_looked_for(theirs: Theirs) -> None:
         "marketing.favor.media.image_upload.post",
         "security.echo.post",
         "quanma.events.get",
+        "quanma.stocks.get",
         "certificates.get",
     }
 
@@ -319,6 +320,7 @@ def view(theirs: Theirs) -> list[object]:
         run(pool.list_coupons(THEIRS, ListCoupons(openid=ABSENT["openid"], appid=APPID), NOW)),
         run(pool.show_coupon(THEIRS, ShowCoupon(openid=USER, coupon_code=code, appid=APPID), NOW)),
         run(pool.list_pay_receipts(THEIRS, ListPayReceipts(stock_id=stock_id, coupon_code=code))),
+        run(pool.list_stocks(THEIRS, 0, 20)),
         run(pool.list_events(THEIRS, 0, 20)),
         run(pool.callback(THEIRS, THEIRS)),
     ]

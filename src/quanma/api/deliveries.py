@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from ..errors import ResourceNotExists
 from .fields import PageLimit, PageOffset
 from .operation import C, F, Filled, Node, Operation
+from .stocklists import OwnStocks
 
 EventId = Annotated[str, Meta(min_length=1, max_length=36)]
 
@@ -72,3 +73,4 @@ class Events(Node[C, F]):
 class Quanma(Node[C, F]):
     path = "/v3/quanma"
     events: Events[C, F]
+    stocks: OwnStocks[C, F]

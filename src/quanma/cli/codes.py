@@ -12,14 +12,19 @@ from ..upload import codes as making
 from ..upload.plan import sorted_block
 from ..upload.source import open_source
 from ..upload.target import TARGETS
+from .codelist import list_codes
 from .main import DONE, REJECTED
+from .nearby import NearGroup
 
 EXAMPLES = 5
 
 
-@click.group()
+@click.group(cls=NearGroup)
 def codes() -> None:
-    """Make codes, or check a file of codes against every target."""
+    """Make codes, check a file of codes against every target, or list those of a stock."""
+
+
+codes.add_command(list_codes)
 
 
 @codes.command()

@@ -130,10 +130,15 @@ def load(path: str | os.PathLike[str] | None = None, **arguments: Any) -> Mercha
         if not named or named[0] not in from_environment or named[0] in given:
             raise
         raise Misconfigured(f"{problem} (it is set in QUANMA_{named[0].upper()})") from None
+    missing = [name for name in ("mchid", "serial_no", "private_key") if name not in settings]
+    if missing and "missing required" in reason:
+        reason = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
     if file:
         raise Misconfigured(f"merchant settings in {path_or_shape(file)}: {reason}")
     raise Misconfigured(
-        f"merchant settings: {reason}, and no file is given: name one with --config or in QUANMA_CONFIG"
+        f"merchant settings: {reason}, and no file is given: QUANMA_CONFIG is not set, and there is no {DEFAULT_FILE} "
+        "here: name one with --config or in QUANMA_CONFIG; `quanma init DIR` makes a local world, `quanma init --live "
+        "DIR` a template for a real merchant"
     )
 
 

@@ -46,7 +46,7 @@ from ...api.subsidy import (
 )
 from ...errors import StoreUnavailable
 from ..life import CouponFacts
-from ..rules import Product
+from ..rules import Product, StockFacts
 from .nonces import Nonces
 
 
@@ -159,6 +159,10 @@ class CodePool(Protocol):
 
     async def show_stock(self, mchid: str, stock_id: str, now: int, product: Product | None = None) -> Stock:
         """Return a stock with its counts, all of one moment."""
+        ...
+
+    async def list_stocks(self, mchid: str, offset: int, limit: int) -> list[StockFacts]:
+        """Return the busifavor stocks that a merchant created, the latest first."""
         ...
 
     async def modify_stock(self, mchid: str, request: ModifyStock, now: int) -> None:

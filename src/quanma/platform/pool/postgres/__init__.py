@@ -54,7 +54,7 @@ from ....api.subsidy import (
 )
 from ....errors import ResourceNotExists
 from ...life import CouponFacts
-from ...rules import Product
+from ...rules import Product, StockFacts
 from .. import answers
 from ..contract import RETRIES, STOCKS_PER_MERCHANT, CallbackAddress, DueEvent, EventState, Issue, Retries, Waiting
 from ..nonces import Nonces
@@ -149,6 +149,9 @@ class PostgresPool:
         return await self._read(
             Entry(mchid, stock_id, product), lambda open_: stocks.show(open_, mchid, stock_id, now, product)
         )
+
+    async def list_stocks(self, mchid: str, offset: int, limit: int) -> list[StockFacts]:
+        return await self._link.call(lambda open_: stocks.list_own(open_, mchid, offset, limit))
 
     async def modify_stock(self, mchid: str, request: ModifyStock, now: int) -> None:
         await self._turn(Entry(mchid, request.stock_id), stocks.MODIFY, request, now)

@@ -7,7 +7,7 @@ import msgspec
 from ....api.stocks import ChangeBudget, ChangedBudget, CreatedStock, CreateStock, ModifyStock, Stock
 from ....wire.times import beijing_day, rfc3339
 from ... import rules
-from ...rules import Product
+from ...rules import Product, StockFacts
 from .. import answers
 from .lanes import Asked, singly
 from .link import Connection
@@ -70,6 +70,18 @@ async def _add(
         stock_id,
         beijing_day(now),
     )
+
+
+async def list_own(connection: Connection, mchid: str, offset: int, limit: int) -> list[StockFacts]:
+    """The latest first."""
+    rows = await connection.fetch(
+        f"SELECT {STOCK_FIELDS} FROM stock s WHERE s.mchid = $1 AND s.product_coupon_id IS NULL"
+        " ORDER BY s.created_at DESC, s.stock_id DESC LIMIT $2 OFFSET $3",
+        mchid,
+        limit,
+        offset,
+    )
+    return [facts_of(row) for row in rows]
 
 
 async def show(connection: Connection, mchid: str, stock_id: str, now: int, product: Product | None) -> Stock:

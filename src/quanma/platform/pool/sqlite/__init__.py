@@ -53,7 +53,7 @@ from ....api.subsidy import (
     ShowReturnReceipt,
 )
 from ...life import CouponFacts
-from ...rules import Product
+from ...rules import Product, StockFacts
 from .. import ground
 from ..contract import RETRIES, STOCKS_PER_MERCHANT, CallbackAddress, DueEvent, EventState, Issue, Retries, Waiting
 from ..journal import Journal
@@ -117,6 +117,9 @@ class SqlitePool:
 
     async def show_stock(self, mchid: str, stock_id: str, now: int, product: Product | None = None) -> Stock:
         return await self._do(stocks.show, mchid, stock_id, now, product)
+
+    async def list_stocks(self, mchid: str, offset: int, limit: int) -> list[StockFacts]:
+        return await self._do(stocks.list_own, mchid, offset, limit)
 
     async def modify_stock(self, mchid: str, request: ModifyStock, now: int) -> None:
         await self._do(stocks.modify, mchid, request, now)

@@ -44,6 +44,13 @@ def show(store: Store, mchid: str, stock_id: str, now: int, product: Product | N
     return answers.stock(held.facts, counts, now)
 
 
+def list_own(store: Store, mchid: str, offset: int, limit: int) -> list[StockFacts]:
+    """The latest first."""
+    own = "mchid = ? AND product_coupon_id IS NULL ORDER BY created_at DESC, stock_id DESC LIMIT ? OFFSET ?"
+    rows = store.rows.read(STOCK, own, mchid, limit, offset)
+    return [store.stocks[row.stock_id].facts for row in rows]
+
+
 def modify(store: Store, mchid: str, request: ModifyStock, now: int) -> None:
     held = store.held(mchid, request.stock_id)
     changed = held.facts
