@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, NotRequired, TypedDict
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from ..errors import ParamError, ResourceNotExists
 from .fields import Mchid
 from .operation import C, F, Node, Operation
+from .record import Record
 
 
-class SetCallback(Struct, frozen=True, kw_only=True):
+class SetCallback(Record, frozen=True, kw_only=True):
     notify_url: Annotated[str, Meta(min_length=10, max_length=256, pattern=r"\Ahttps?://[^\s?#]+\Z")]
     """Public, https, without a query."""
     mchid: Mchid | None = None
@@ -23,18 +24,18 @@ class SetCallbackBody(TypedDict):
     mchid: NotRequired[str]
 
 
-class CallbackSet(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CallbackSet(Record, frozen=True, kw_only=True, omit_defaults=True):
     notify_url: str
     mchid: str
     update_time: str | None = None
 
 
-class ShowCallback(Struct, frozen=True, kw_only=True):
+class ShowCallback(Record, frozen=True, kw_only=True):
     mchid: Mchid | None = None
     """Absent: the caller. Source: optional in the SDK, required in an unofficial description."""
 
 
-class Callback(Struct, frozen=True, kw_only=True):
+class Callback(Record, frozen=True, kw_only=True):
     notify_url: str
     mchid: str
 

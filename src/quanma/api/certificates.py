@@ -4,30 +4,29 @@ from __future__ import annotations
 
 from typing import Literal
 
-from msgspec import Struct
-
 from .operation import C, F, Node, Operation
+from .record import Record
 
 
-class ListCertificates(Struct, frozen=True, kw_only=True):
+class ListCertificates(Record, frozen=True, kw_only=True):
     algorithm_type: Literal["RSA", "SM2", "ALL"] | None = None
 
 
-class EncryptCertificate(Struct, frozen=True, kw_only=True):
+class EncryptCertificate(Record, frozen=True, kw_only=True):
     algorithm: str
     nonce: str
     associated_data: str
     ciphertext: str
 
 
-class SealedCertificate(Struct, frozen=True, kw_only=True):
+class SealedCertificate(Record, frozen=True, kw_only=True):
     serial_no: str
     effective_time: str
     expire_time: str
     encrypt_certificate: EncryptCertificate
 
 
-class CertificateList(Struct, frozen=True, kw_only=True):
+class CertificateList(Record, frozen=True, kw_only=True):
     data: list[SealedCertificate] = []
 
 

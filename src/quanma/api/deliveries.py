@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, TypedDict
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from ..errors import ResourceNotExists
 from .fields import PageLimit, PageOffset
 from .operation import C, F, Filled, Node, Operation
+from .record import Record
 from .stocklists import OwnStocks
 
 EventId = Annotated[str, Meta(min_length=1, max_length=36)]
 
 
-class ListEvents(Struct, frozen=True, kw_only=True):
+class ListEvents(Record, frozen=True, kw_only=True):
     offset: PageOffset = 0
     limit: PageLimit = 20
 
 
-class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Delivery(Record, frozen=True, kw_only=True, omit_defaults=True):
     """One event. Neither `due_time` nor `delivered_time`: it was given up."""
 
     id: str
@@ -30,11 +31,11 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
     last_error: str | None = None
 
 
-class Deliveries(Struct, frozen=True, kw_only=True):
+class Deliveries(Record, frozen=True, kw_only=True):
     data: list[Delivery] = []
 
 
-class ResendEvent(Struct, frozen=True, kw_only=True):
+class ResendEvent(Record, frozen=True, kw_only=True):
     id: EventId
 
 
@@ -42,7 +43,7 @@ class ResendEventBody(TypedDict):
     """Nothing: the event is in the path."""
 
 
-class Resent(Struct, frozen=True, kw_only=True):
+class Resent(Record, frozen=True, kw_only=True):
     id: str
 
 

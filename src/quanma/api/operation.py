@@ -41,6 +41,9 @@ import msgspec
 
 from ..errors import PlatformError, RequestInvalid
 
+A_TIME = {"time": True}
+"""Marks a text that is a time with its offset: a datetime with its offset may stand for it in a call."""
+
 P = ParamSpec("P")
 B = TypeVar("B")
 Req = TypeVar("Req")
@@ -60,6 +63,10 @@ class Answer(Generic[Resp]):
         self.status_code = status_code
         self.headers = headers
         self.request_id = headers.get("request-id")
+
+    def __repr__(self) -> str:
+        kind = "nothing" if self.data is None else type(self.data).__name__
+        return f"<Answer {self.status_code}, {kind}, Request-ID {self.request_id}>"
 
 
 class Sync(Protocol):
@@ -90,6 +97,8 @@ class Operation(Generic[P, B, Req, Resp]):
     """One verb on one path. `request` and `response` are the structs, `body` the mapping form of the JSON body.
 
     `number` is the field that makes a repeat harmless: the same number is the same request.
+    `keywords` says which keywords a checker takes, where they are wider than the struct's fields: a mapping for an
+    object in the body, a datetime for a time.
     `read` turns another spelling of the answer into the declared one. `multipart`: the body is a file and its
     name; the signature covers the name and the file's hash.
     """
@@ -105,6 +114,20 @@ class Operation(Generic[P, B, Req, Resp]):
         request: Callable[P, Req],
         response: type[Resp],
         *,
+        summary: str,
+        number: str | None = None,
+        read: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        multipart: bool = False,
+        errors: tuple[type[PlatformError], ...] = (),
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Operation[P, B, Req, Resp],  # pyright: ignore[reportInvalidTypeVarUse]
+        request: type[Req],
+        response: type[Resp],
+        body: type[B],
+        *,
+        keywords: Callable[P, Req],
         summary: str,
         number: str | None = None,
         read: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
@@ -130,6 +153,7 @@ class Operation(Generic[P, B, Req, Resp]):
         response: type[Any],
         body: type[Any] | None = None,
         *,
+        keywords: Callable[..., Any] | None = None,
         summary: str,
         number: str | None = None,
         read: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
@@ -139,6 +163,7 @@ class Operation(Generic[P, B, Req, Resp]):
         self.request: type[Any] = request  # type: ignore[assignment]  # The constructor's signature is all a checker needs.
         self.response: type[Resp] = response
         self.body = body
+        self.keywords = keywords or request
         self.summary = summary
         self.number = number
         self.read = read
@@ -223,7 +248,8 @@ class Call(Generic[C, F, P, B, Resp]):
         return build(operation.request, given)
 
 
-# Left as they are, and so refused: a code read as bytes must not be sent as its Base64, nor a time without its offset.
+# Left as they are: a code read as bytes must not be sent as its Base64, nor a time without its offset. A datetime with
+# its offset becomes text where a time is wanted; all else is refused.
 _NOT_TEXT = (bytes, bytearray, memoryview, datetime, date, time, timedelta, Decimal, UUID)
 
 
@@ -231,12 +257,47 @@ def build(struct: type[Resp], fields: Mapping[str, Any]) -> Resp:
     """Return the struct made of fields, its limits checked. Nested mappings become structs.
 
     Raises:
-        RequestInvalid: a field is missing or breaks its limits; the message names it.
+        RequestInvalid: a field is missing or breaks its limits, or a datetime has no offset; the message names it.
     """
     try:
-        return msgspec.convert(msgspec.to_builtins(fields, builtin_types=_NOT_TEXT), struct)
+        plain = msgspec.to_builtins(fields, builtin_types=_NOT_TEXT)
+        return msgspec.convert(_with_times(plain, struct), struct)
     except (msgspec.ValidationError, TypeError) as problem:
         raise RequestInvalid(f"{struct.__name__}: {problem}") from problem
+
+
+def _with_times(value: Any, struct: Any) -> Any:
+    """The value with each datetime that stands in a time's field as RFC 3339, to the second."""
+    if isinstance(value, list):
+        return [_with_times(one, struct) for one in value]
+    if not isinstance(value, dict) or not _holds_times(struct):
+        return value
+    below, times = _structs_below(struct), _times_of(struct)
+    written = dict(value)
+    for name, inner in value.items():
+        if name in times and isinstance(inner, datetime):
+            if inner.utcoffset() is None:
+                raise RequestInvalid(f"{name} is a datetime without its offset: give it a tzinfo, or write +08:00")
+            written[name] = inner.isoformat(timespec="seconds")
+        for nested in below.get(name, ()):
+            written[name] = _with_times(inner, nested)
+    return written
+
+
+@cache
+def _times_of(struct: type[msgspec.Struct]) -> frozenset[str]:
+    hints = get_type_hints(struct, include_extras=True)
+    return frozenset(name for name, hint in hints.items() if _is_time(hint))
+
+
+def _is_time(hint: Any) -> bool:
+    marked = any(isinstance(one, msgspec.Meta) and one.extra == A_TIME for one in getattr(hint, "__metadata__", ()))
+    return marked or any(_is_time(part) for part in getattr(hint, "__args__", ()))
+
+
+@cache
+def _holds_times(struct: type[msgspec.Struct]) -> bool:
+    return bool(_times_of(struct)) or any(_holds_times(one) for held in _structs_below(struct).values() for one in held)
 
 
 def _refuse_unknown(

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
-
 from .fields import PageLimit, PageOffset
 from .operation import C, F, Node, Operation
+from .record import Record
 
 
-class ListStocks(Struct, frozen=True, kw_only=True):
+class ListStocks(Record, frozen=True, kw_only=True):
     offset: PageOffset = 0
     limit: PageLimit = 20
 
 
-class ListedStock(Struct, frozen=True, kw_only=True):
+class ListedStock(Record, frozen=True, kw_only=True):
     """A stock in the list. How many codes it holds, its own page says."""
 
     stock_id: str
@@ -25,7 +24,7 @@ class ListedStock(Struct, frozen=True, kw_only=True):
     available_end_time: str
 
 
-class ListedStocks(Struct, frozen=True, kw_only=True):
+class ListedStocks(Record, frozen=True, kw_only=True):
     data: list[ListedStock] = []
 
 

@@ -24,18 +24,18 @@ PAGE = 1000
 def list_codes(stock_id: str, status: str | None, limit: int, all_: bool, as_json: bool, config: Path | None) -> None:
     """List a stock's codes: code, state and time, with tabs between. Whole codes: mind who reads it."""
     with Wechatpay.from_config(config) as wxpay:
-        offset = 0
+        offset = total = 0
         while all_ or offset < limit:
             size = PAGE if all_ else min(PAGE, limit - offset)
             request = ListCodes(stock_id=stock_id, limit=size, offset=offset, status=status)  # type: ignore[arg-type]
             page = wxpay.send(CouponCodes.get, request).data
             for row in page.data:
                 click.echo(msgspec.json.encode(row).decode() if as_json else _line(row))
-            offset += len(page.data)
-            if not page.data or offset >= page.total_count:
+            offset, total = offset + len(page.data), page.total_count
+            if not page.data or offset >= total:
                 break
-        if not all_ and offset >= limit and offset < page.total_count:
-            click.echo(f"{offset:,} shown, the stock has {page.total_count:,}: --limit N or --all for more", err=True)
+        if not all_ and offset >= limit and offset < total:
+            click.echo(f"{offset:,} shown, the stock has {total:,}: --limit N or --all for more", err=True)
 
 
 def _line(row: Code) -> str:
