@@ -107,6 +107,8 @@ class Operation(Generic[P, B, Req, Resp]):
     path: str
     hosts: tuple[str, ...] = ()
     """Where it lives, if not where the client's other calls go."""
+    declared: bool = True
+    """Whether its path is the API's, and not one that was written by hand."""
 
     @overload
     def __init__(

@@ -45,6 +45,9 @@ class Claims:
         self._apiv2_key = apiv2_key
         self._h5_page = h5_page
 
+    def __repr__(self) -> str:
+        return f"<Claims of {self._mchid}>"
+
     def h5_url(self, claim: Claim, open_id: str) -> str:
         """Return the address of the claim page for one coupon and one user. It opens inside WeChat only.
 
