@@ -18,6 +18,7 @@ variable takes any keywords and is checked when it is made.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -40,6 +41,7 @@ from uuid import UUID
 import msgspec
 
 from ..errors import PlatformError, RequestInvalid
+from .described import lines_of
 
 A_TIME = {"time": True}
 """Marks a text that is a time with its offset: a datetime with its offset may stand for it in a call."""
@@ -192,8 +194,28 @@ class Operation(Generic[P, B, Req, Resp]):
         return self if node is None else Call(self, node.client, node.filled)
 
 
+class _SignatureOfCall:
+    """What help(), IPython and jedi show of a call: the operation's own fields, without those that were filled."""
+
+    def __get__(self, call: Call[Any, Any, Any, Any, Any] | None, owner: type[Any]) -> inspect.Signature:
+        if call is None:
+            raise AttributeError("__signature__")  # The class has its own.
+        return call._own_signature()
+
+
+class _DocOfCall:
+    """Likewise: its official name, its fields with their limits, its errors."""
+
+    def __get__(self, call: Call[Any, Any, Any, Any, Any] | None, owner: type[Any]) -> str:
+        if call is None:
+            return "An operation on a client: call it to send."
+        operation = call._operation
+        return "\n".join([operation.summary, *lines_of(operation, "Fields:")])
+
+
 class Call(Generic[C, F, P, B, Resp]):
-    """An operation on a client: call it to send."""
+    __doc__ = _DocOfCall()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    __signature__ = _SignatureOfCall()
 
     def __init__(
         self,
@@ -210,6 +232,19 @@ class Call(Generic[C, F, P, B, Resp]):
 
     def __repr__(self) -> str:
         return f"<Call {self._operation.verb} {self._operation.path}>"
+
+    def _own_signature(self) -> inspect.Signature:
+        operation = self._operation
+        hints = get_type_hints(operation.request)
+        parameters = inspect.signature(operation.request).parameters
+        return inspect.Signature(
+            [
+                parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints[name])
+                for name, parameter in parameters.items()
+                if name not in self._filled
+            ],
+            return_annotation=Answer if self._whole else operation.response,
+        )
 
     @property
     def raw(self) -> Call[C, F, P, B, Answer[Resp]]:

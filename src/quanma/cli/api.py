@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 import click
 import msgspec
 
+from ..api.described import lines_of
 from ..api.operation import Operation
 from ..api.tree import OPERATIONS
 from ..client.client import Wechatpay
@@ -33,7 +34,8 @@ class OperationCommand(click.Command):
         if named is None:
             return super().get_help(ctx)
         operation = _named(named)
-        return "\n".join(operationhelp.lines_of(operation, chain_of(operation)))
+        title = f"{chain_of(operation)}: {operation.summary}"
+        return "\n".join([title, *lines_of(operation, operationhelp.HEADING, "--")])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.args = [*args]  # --help is answered while the rest is still to be parsed.
