@@ -17,7 +17,9 @@ def problems(struct: type[msgspec.Struct], given: Mapping[str, Any], within: str
     """All that is missing, unknown or no word of its list, in one go. Limits are the declaration's to check."""
     known = {one.name: one for one in fields_of(struct)}
     found = [
-        f"{within}{name} is missing: {kind_of(one)}" for name, one in known.items() if one.required and name not in given
+        f"{within}{name} is missing: {kind_of(one)}"
+        for name, one in known.items()
+        if one.required and name not in given
     ]
     for name, value in given.items():
         if (field := known.get(name)) is None:
@@ -29,5 +31,3 @@ def problems(struct: type[msgspec.Struct], given: Mapping[str, Any], within: str
                 if isinstance(one, Mapping):
                     found += problems(field.below, one, f"{within}{name}.")
     return found
-
-
