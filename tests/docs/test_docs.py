@@ -8,6 +8,7 @@ A page marks its blocks with an HTML comment in the line above the fence, so a r
     <!-- run: background -->            start it, wait for "listening on", stop it at the end of the page
     <!-- run: background until ready -->    the same, and wait for that
     <!-- run: save as name.py -->       don't run it: it is a file of the page's folder
+    <!-- file: examples/name.py -->     what that file holds: another test runs it
     <!-- output -->                     what the run before it prints; … is any text, alone on a line any lines
     <!-- run / commands / -->           without a fence: what the page takes for granted, unseen
 
@@ -218,6 +219,14 @@ def test_both_languages_are_in_step(chinese: str) -> None:
 
     assert code(english) == code(chinese)
     assert shape(english) == shape(chinese)
+
+
+@every(PAGES)
+def test_a_file_that_is_shown_is_as_it_is(page: str) -> None:
+    for name, shown in re.findall(
+        r"^<!-- file: (\S+) -->\n```\w+\n(.*?)^```$", text_of(page), re.MULTILINE | re.DOTALL
+    ):
+        assert shown == (ROOT / name).read_text("utf-8"), name
 
 
 @every(PAGES)
