@@ -57,9 +57,9 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def resident_bytes() -> int:
-    """Memory that this process holds now, mapped files included."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def resident_bytes(pid: int | None = None) -> int:
+    """Memory that a process holds now, mapped files included; without a pid, this one."""
+    return int(Path(f"/proc/{pid or 'self'}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def mapped_bytes() -> int:

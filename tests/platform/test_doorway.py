@@ -16,7 +16,7 @@ import pytest
 
 from quanma.platform import server
 from quanma.platform.asgi import Behind
-from quanma.platform.doorway import LEAVE_SECONDS, Counts, Doorway
+from quanma.platform.doorway import BACKLOG, LEAVE_SECONDS, Counts, Doorway
 from quanma.platform.serving import Serving
 
 # Each worker answers with its process id.
@@ -104,6 +104,10 @@ class Workers:
             Doorway(serving, self._listening.dup(), counts, place) for place, serving in enumerate(self.servings)
         ]
 
+    def listen(self) -> None:
+        """Let the system keep who comes until they are taken."""
+        self._listening.listen(BACKLOG)
+
     async def __aenter__(self) -> Workers:
         for serving, door in zip(self.servings, self._doors, strict=True):
             serving.start(asyncio.get_running_loop())
@@ -157,6 +161,25 @@ def test_connections_are_spread_evenly_also_after_all_of_one_have_ended() -> Non
                     await workers.welcome(opened)
                 # The first may go by what it had, for it tells when someone comes; and who left five takes one itself.
                 assert workers.has()[1] >= 7
+
+    asyncio.run(asyncio.wait_for(story(), 60))
+
+
+def test_whoever_waits_to_be_taken_is_not_taken_one_in_a_turn_of_the_loop() -> None:
+    """A turn of a loop that has much to do takes 10 ms: behind 100 others, a newcomer would wait for a second."""
+
+    async def story() -> None:
+        with contextlib.ExitStack() as opened:
+            workers = Workers(1)
+            workers.listen()
+            for _ in range(100):
+                opened.enter_context(socket.create_connection(workers.address, 5))
+            async with workers:
+                turns = 0
+                while workers.has() != [100]:
+                    turns += 1
+                    await asyncio.sleep(0)
+                assert turns < 50
 
     asyncio.run(asyncio.wait_for(story(), 60))
 

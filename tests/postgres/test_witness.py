@@ -13,14 +13,8 @@ from pathlib import Path
 import pytest
 
 from quanma.errors import Misconfigured, StoreUnavailable
-from quanma.platform.pool.postgres.witness import (
-    ISSUED_KEPT,
-    EpochPassed,
-    IssuedCoupon,
-    Mark,
-    Witness,
-    known_pools,
-)
+from quanma.platform.pool.postgres.mark_file import ISSUED_KEPT, IssuedCoupon, Mark
+from quanma.platform.pool.postgres.witness import EpochPassed, Witness, known_pools
 
 EPOCH, HISTORY = "1.a", "1.h"
 

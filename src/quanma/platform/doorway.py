@@ -1,4 +1,4 @@
-"""Which of several workers takes a new connection: one that has no more than any other.
+"""Who takes a new connection, and how many at once: of several workers one that has no more than any other.
 
 Left to the system, whoever is woken first takes what there is, and keeps it: of 128 connections one worker had 50, the
 other 78, and was idle for want of requests while the other was late. So each worker's count stands in memory that all
@@ -12,6 +12,7 @@ import contextlib
 import logging
 import mmap
 import socket
+import time
 
 from .connection import Connection
 from .serving import Serving
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 LEAVE_SECONDS = 0.002
 LEFT_AT_MOST = 5
 """Times, until it takes one itself: the one with fewer connections may be busy, or stuck."""
+TAKE_SECONDS = 0.002
+"""So long connections are taken before all else is looked at. Left to uvloop it is one in a turn of the loop: behind
+500 others a newcomer waits for 500 turns, and while strangers ask for much, each of them takes 10 ms."""
 PAUSE_SECONDS = 0.1
 """After the system refused a connection: there are too many files."""
 BACKLOG = 2048
@@ -48,7 +52,7 @@ class Counts:
 
 
 class Doorway:
-    """Takes connections for one worker from the socket that all of them listen on."""
+    """Takes connections for one process from the socket that it listens on, perhaps with others."""
 
     def __init__(self, serving: Serving, listening: socket.socket, counts: Counts, place: int) -> None:
         self._serving = serving
@@ -78,24 +82,31 @@ class Doorway:
             self._counts.note(self._place, len(self._serving.connections) + len(self._coming))
 
     def _someone_is_there(self) -> None:
+        until = time.perf_counter() + TAKE_SECONDS
+        while self._took_one() and time.perf_counter() < until:
+            pass
+
+    def _took_one(self) -> bool:
+        """Take one, if one is there and no other worker should."""
         self._note()
         if self._left < LEFT_AT_MOST and self._counts.another_has_fewer(self._place):
             self._left += 1
             self._pause(LEAVE_SECONDS)
-            return
+            return False
         self._left = 0
         try:
             taken, _ = self._listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionError):
-            return  # Another worker took it, or it went away.
+            return False  # Another worker took it, or nobody is there any more.
         except OSError as problem:
             log.error("a connection can't be taken: %s", problem.strerror)
             self._pause(PAUSE_SECONDS)
-            return
+            return False
         task = self._serving.loop.create_task(self._welcome(taken))
         self._coming.add(task)
         task.add_done_callback(self._coming.discard)
         self._note()
+        return True
 
     async def _welcome(self, taken: socket.socket) -> None:
         with contextlib.suppress(OSError):  # It is gone.

@@ -21,8 +21,7 @@ import uvloop
 from ..errors import Misconfigured
 from . import config, logs
 from .app import App
-from .connection import Connection
-from .doorway import BACKLOG, Counts, Doorway
+from .doorway import Counts, Doorway
 from .handlers import HANDLERS
 from .http import Application
 from .keyroom import KeyRoom
@@ -237,12 +236,8 @@ async def _run(
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_EVERY, 20, 50)
-    door: asyncio.Server | Doorway
-    if place is None:
-        door = await loop.create_server(lambda: Connection(serving), sock=listening, backlog=BACKLOG)
-    else:
-        door = Doorway(serving, listening, *place)
-        door.open()
+    door = Doorway(serving, listening, *(place or (Counts(1), 0)))
+    door.open()
     ready(listening)
     await stopping.wait()
     told_at = loop.time()

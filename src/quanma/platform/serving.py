@@ -17,8 +17,9 @@ log = logging.getLogger(__name__)
 
 SIGNED_AT_ONCE = 16
 """Answers that are signed before new requests are looked at: 4 ms."""
-READ_AT_ONCE = 32
-"""Connections that go on with what was sent ahead on them, before new requests are looked at: 8 ms."""
+READ_SECONDS = 0.001
+"""So long what came in parts, or was sent ahead, is read before new requests are looked at, and so long those are ended
+whose time is over. A connection that has begun ends its own turn: a head, or eight refusals."""
 LOOK_SECONDS = 0.25
 """How often deadlines are looked at."""
 
@@ -56,6 +57,8 @@ class Serving:
         self._signing_soon = False
         self._to_read: deque[Connected] = deque()
         self._reading_soon = False
+        self._late: deque[Connected] = deque()
+        """Those whose deadline was past at the last look."""
         self._looking: asyncio.TimerHandle | None = None
         self.now = 0.0
         """By the clock of the loop, at the last look."""
@@ -76,15 +79,29 @@ class Serving:
         self._looking = self.loop.call_later(LOOK_SECONDS, self._look)
         self.now = self.loop.time()
         self.date = f"Date: {formatdate(time.time(), usegmt=True)}\r\n"
-        for connection in [one for one in self.connections if 0.0 < one.deadline <= self.now]:
-            try:
-                connection.too_late()
-            except Exception as error:
-                self.give_up(connection, error)
+        if not self._late:
+            self._late.extend(one for one in self.connections if self._is_late(one))
+            self._end_some()
         try:
             self.app.note(under_way=len(self.under_way), connections=len(self.connections))
         except Exception as error:
             log.error("the figures can't be noted: %s", trace_of(error))
+
+    def _is_late(self, connection: Connected) -> bool:
+        return 0.0 < connection.deadline <= self.now
+
+    def _end_some(self) -> None:
+        until = time.perf_counter() + READ_SECONDS
+        while self._late and time.perf_counter() < until:
+            connection = self._late.popleft()
+            if not self._is_late(connection):
+                continue  # It went on meanwhile.
+            try:
+                connection.too_late()
+            except Exception as error:
+                self.give_up(connection, error)
+        if self._late:
+            self.loop.call_soon(self._end_some)
 
     def give_up(self, connection: Connected, error: BaseException) -> None:
         """Let one connection go, with its place: what went wrong there must not reach the others."""
@@ -129,12 +146,15 @@ class Serving:
 
     def _read_some(self) -> None:
         self._reading_soon = False
-        for _ in range(min(READ_AT_ONCE, len(self._to_read))):
+        until = time.perf_counter() + READ_SECONDS
+        for _ in range(len(self._to_read)):
             connection = self._to_read.popleft()
             try:
                 connection.its_turn()
             except Exception as error:
                 self.give_up(connection, error)
+            if time.perf_counter() >= until:
+                break
         self._go_on_reading()
 
     def _sign(self, connection: Connected, request: Request, outcome: Outcome) -> None:

@@ -59,12 +59,12 @@ from .. import answers
 from ..contract import RETRIES, STOCKS_PER_MERCHANT, CallbackAddress, DueEvent, EventState, Issue, Retries, Waiting
 from ..nonces import Nonces
 from . import codes, coupons, outbox, stocks, subsidies
-from .epochs import Seen
 from .lanes import Asked, Lanes, Together
 from .link import Connection, Link
+from .mark_file import Mark
 from .nonces import TableNonces
+from .seen import Seen
 from .walls import Entry, Merchants, Walls
-from .witness import Mark
 
 T = TypeVar("T")
 

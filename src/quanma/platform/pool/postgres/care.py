@@ -17,9 +17,10 @@ from ..reconciling import Decision, Fate, Pair
 from ..standing import Standing
 from . import between, schema
 from .address import addresses_of
-from .epochs import lineage, until_hosts_have_spoken
+from .fencing import until_hosts_have_spoken
 from .link import Connection, cause_of
 from .missing import lacking, missing_marks, note_missing, told
+from .seen import lineage
 from .session import NO_SESSION, begin_session, look_closely
 from .turn import stock_of
 from .witness import FOLDER as WITNESS

@@ -18,88 +18,44 @@ import logging
 import socket
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from ....errors import StoreUnavailable
 from ...traces import trace_of
 from ..contract import HostsAsked
 from .between import WHERE, check_where
-from .missing import missing_marks, note_missing, told
-from .witness import Host, Mark, Witness
+from .fencing import Fence
+from .host_file import Host
+from .missing import missing_marks, told
+from .seen import (
+    IDENTITY,
+    LEASE_SECONDS,
+    SEEN,
+    SEEN_FIELDS,
+    WORD_SECONDS,
+    Seen,
+    Unconfirmed,
+    lineage,
+    went_back,
+)
+from .witness import Witness
 
 Connection = Any
 
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 1.0
-LEASE_SECONDS = 10
-"""From a host's last beat on. Longer than a transaction may stand idle: what a paused host began is over by then."""
-WORD_SECONDS = 5
-"""For a host whose lease is over, as the database has it, to say that it lives all the same: in a copy of long ago, and
-after an outage, every lease is over. A living host sees a new epoch with its next beat."""
 UNKNOWN_SECONDS = 2.5
 """For hosts that nobody knows of to say that they live, where none who is asked knows who served a moment ago: a host
 that starts, on a copy of before they came. As `WORD_SECONDS`, but it is waited for at each such start."""
 REMEMBERED_SECONDS = 60
 """A host that has not renewed its lease for so long is forgotten: what follows proves all that it did."""
-SPOKE_UNDER_FENCE = "fenced"
-"""What a host has confirmed that has noted what it knows to be missing: no epoch."""
 NOTICED_SECONDS = 3.0
 """How long a new host waits to be noticed. One that does not beat meanwhile is as good as dead."""
 PEERS_MAX, _NAME_CHARACTERS = 32, 40
 COMMIT_OVERDUE_SECONDS = 3.0
 """A beat that takes longer: nothing can be committed."""
-
-SEEN = (
-    "e.history, e.number, e.number || '.' || e.token, e.server, {identity},"
-    " EXISTS (SELECT 1 FROM about WHERE name = 'settled' AND value = e.number || '.' || e.token || '.' || {identity}),"
-    " EXISTS (SELECT 1 FROM about WHERE name = 'fenced'),"
-    " (SELECT h.beat FROM host h WHERE h.host_id = {host}),"
-    " current_setting('synchronous_standby_names') <> ''"
-)
-"""What is read of the epoch, from `epoch e`: the fields of Seen."""
-IDENTITY = "e.tableoid::bigint || '.' || e.xmin::text"
-"""Other where the row was loaded anew, be it the same. On Citus each node has a copy, and each another identity."""
-
-_POLL_SECONDS = 0.1
-
-
-class Seen(NamedTuple):
-    """What the database says of its epoch."""
-
-    history: str
-    number: int
-    key: str
-    server: str
-    identity: str
-    is_settled: bool
-    """Every host has confirmed it."""
-    is_fenced: bool
-    beat: int | None
-    """Of this host."""
-    waits: bool
-    """A COMMIT waits for a standby. So what can be read may be there, and on no standby yet."""
-
-    @property
-    def epoch(self) -> str:
-        return f"{self.key}.{self.identity}"
-
-
-SEEN_FIELDS = len(Seen._fields)
-
-
-class Unconfirmed(Exception):
-    """Nothing may be done here before the epoch is confirmed."""
-
-    def __init__(self, went_back_in: str | None = None) -> None:
-        """`went_back_in`: the epoch in which the node that has the stock was seen to have gone back."""
-        super().__init__()
-        self.went_back_in = went_back_in
-
-
-class Missing(Exception):
-    """Something that this host acknowledged is not in the database."""
 
 
 class Epochs:
@@ -118,15 +74,13 @@ class Epochs:
         self._connections = connections
         self._transaction = transaction
         self._many_nodes = many_nodes
+        self.fence = Fence(witness, transaction, many_nodes=many_nodes)
         self._has_begun = False
         self._went_back_in: str | None = None
         self._nodes: dict[int, str] = {}
         self._waits = False
         self._proving: asyncio.Task[None] | None = None
         self._proving_next: asyncio.Task[None] | None = None
-        self._told_in: str | None = None
-        self._noted_in: str | None = None
-        """In which history of this host's a fence was told, and what is missing noted."""
         self._settling: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
         self._loop_task: asyncio.Task[None] | None = None
@@ -199,7 +153,7 @@ class Epochs:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(COMMIT_OVERDUE_SECONDS), self._connections() as connection:
                 seen, host = await self._look(connection), self._witness.host
-                if not seen.is_fenced and (_went_back(seen, host) or seen.beat is None):
+                if not seen.is_fenced and (went_back(seen, host) or seen.beat is None):
                     # The only one who knows that something is missing may be the one that ends.
                     await self._settle()
                     seen = await self._look(connection)
@@ -224,7 +178,7 @@ class Epochs:
             host = self._witness.host
             seen = await self._look(connection)
             if seen.is_fenced:
-                await self._under_fence(connection, seen)
+                await self.fence.hold(connection, seen)
             else:
                 if self._many_nodes and await self._a_node_was_started_anew(connection):
                     self._went_back_in = seen.key
@@ -320,7 +274,7 @@ class Epochs:
             while True:
                 seen, host = await self._look(connection), self._witness.host
                 if seen.is_fenced:
-                    await self._under_fence(connection, seen)
+                    await self.fence.hold(connection, seen)
                     return
                 own = await connection.fetchrow(
                     "SELECT confirmed, beat_at < now() - make_interval(secs => $2::integer), beat_at"
@@ -334,7 +288,7 @@ class Epochs:
                 self._has_begun = True
                 settled = str(await connection.fetchval("SELECT value FROM about WHERE name = 'settled'") or "")
                 was_loaded = settled.startswith(f"{seen.key}.") and settled != seen.epoch
-                is_older = seen.key == self._went_back_in or _went_back(seen, host)
+                is_older = seen.key == self._went_back_in or went_back(seen, host)
                 if seen.server != connection.server or is_older or was_loaded:
                     await self._begin(connection, seen)
                 elif was_away or own is None or own[0] != seen.key or host.epoch != seen.epoch:
@@ -351,9 +305,8 @@ class Epochs:
                     return
                 elif any(is_late for _, is_late in silent):
                     names = ", ".join(name for name, is_late in silent if is_late)
-                    await self._fence(
+                    await self.fence.begin(
                         connection,
-                        seen,
                         f"the database was started anew or restored, and a host that served it before ({names}) does "
                         "not say whether anything that it acknowledged is missing",
                         [],
@@ -414,7 +367,7 @@ class Epochs:
         if before.history and not is_reconciled:
             missing = await missing_marks(connection, self._witness, before.history, many_nodes=self._many_nodes)
             if missing or seen.history != before.history:
-                await self._fence(connection, seen, told(missing) if missing else _UNRECONCILED, missing)
+                await self.fence.begin(connection, told(missing) if missing else _UNRECONCILED, missing)
                 return
         beat = max(seen.beat or 0, before.beat) + 1
         async with self._transaction(connection):
@@ -477,100 +430,15 @@ class Epochs:
         async with self._connections() as connection:
             seen, host = await self._look(connection), self._witness.host
             if seen.is_fenced:
-                await self._under_fence(connection, seen)
+                await self.fence.hold(connection, seen)
             elif missing := await missing_marks(connection, self._witness, host.history, many_nodes=self._many_nodes):
-                await self._fence(connection, seen, told(missing), missing)
-
-    async def _fence(self, connection: Connection, seen: Seen, why: str, missing: Sequence[tuple[str, Mark]]) -> None:
-        """In a transaction of its own, for all hosts."""
-        async with self._transaction(connection):
-            await connection.execute("INSERT INTO about VALUES ('fenced', $1) ON CONFLICT (name) DO NOTHING", why)
-            await self._note_missing(connection, missing)
-        self.tell_fence(why)
-        self._noted_in = self._witness.host.history
-
-    def tell_fence(self, why: str) -> None:
-        """In the log, once: with each fence that is lifted, another history begins."""
-        if self._told_in != (history := self._witness.host.history):
-            self._told_in = history
-            log.critical("nothing is given out: %s: run `quanma reconcile`", why)
-
-    async def _under_fence(self, connection: Connection, seen: Seen) -> None:
-        """Tell of it, and note, once, what this host knows to be missing, for whoever reconciles."""
-        self.tell_fence(str(await connection.fetchval("SELECT value FROM about WHERE name = 'fenced'")))
-        history = self._witness.host.history
-        if self._noted_in == history and await self._has_spoken(connection):
-            return
-        missing: list[tuple[str, Mark]] = []
-        if history and lineage(seen.history) <= lineage(history):
-            missing = await missing_marks(connection, self._witness, history, many_nodes=self._many_nodes)
-        async with self._transaction(connection):
-            # Whoever lifts the fence has its row, and has read what is noted.
-            if await connection.fetchval("SELECT 1 FROM about WHERE name = 'fenced' FOR UPDATE"):
-                await self._note_missing(connection, missing)
-        self._noted_in = history
-
-    async def _has_spoken(self, connection: Connection) -> bool:
-        """By this database: one that went back once more has another fence, and knows nothing of that."""
-        confirmed = await connection.fetchval(
-            "SELECT confirmed FROM host WHERE host_id = $1", self._witness.host.host_id
-        )
-        return bool(confirmed == SPOKE_UNDER_FENCE)
-
-    async def _note_missing(self, connection: Connection, missing: Sequence[tuple[str, Mark]]) -> None:
-        """And that this host has spoken."""
-        await note_missing(connection, self._witness, missing)
-        host = self._witness.host
-        await connection.execute(
-            "INSERT INTO host (host_id, name, beat, beat_at, confirmed) VALUES ($1, $2, $3, now(), $4)"
-            " ON CONFLICT (host_id) DO UPDATE SET beat_at = excluded.beat_at, confirmed = excluded.confirmed",
-            host.host_id,
-            socket.gethostname(),
-            host.beat,
-            SPOKE_UNDER_FENCE,
-        )
+                await self.fence.begin(connection, told(missing), missing)
 
 
 _NOTHING_COMMITTED = "nothing can be committed: does PostgreSQL wait for a standby?: try again later"
 _UNRECONCILED = (
     "this database is a copy of before the last `quanma reconcile`: what was taken out then would be given out again"
 )
-
-
-def _went_back(seen: Seen, host: Host) -> bool:
-    """Whether the epoch in the database is older than the one that this host knows, or another of its number."""
-    if not host.epoch:
-        return False
-    if seen.number == host.epoch_number:
-        return seen.epoch != host.epoch or (seen.beat is not None and seen.beat < host.beat)
-    return seen.number < host.epoch_number
-
-
-def lineage(history: str) -> int:
-    """A later history has a larger one: see `schema.lift_fence`."""
-    return int(history.partition(".")[0] or 0)
-
-
-async def until_hosts_have_spoken(connection: Connection) -> None:
-    """Wait until each living host has noted what it knows to be missing of a fenced pool.
-
-    Raises:
-        StoreUnavailable: one lives, and has not.
-    """
-    for _ in range(round(WORD_SECONDS / _POLL_SECONDS)):
-        if not await connection.fetchval("SELECT EXISTS (SELECT FROM host WHERE confirmed <> $1)", SPOKE_UNDER_FENCE):
-            return
-        await asyncio.sleep(_POLL_SECONDS)
-    rows = await connection.fetch(
-        "SELECT name FROM host WHERE confirmed <> $1 AND beat_at > now() - make_interval(secs => $2::integer)",
-        SPOKE_UNDER_FENCE,
-        LEASE_SECONDS,
-    )
-    if rows:
-        raise StoreUnavailable(
-            f"the host {rows[0][0]} serves the pool, and has not said yet what it knows to be missing: try again in a "
-            "few seconds, or stop it"
-        )
 
 
 def _started(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

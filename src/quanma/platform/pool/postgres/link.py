@@ -16,7 +16,8 @@ from ...traces import trace_of
 from . import between, schema
 from .address import Address, addresses_of
 from .between import Astray
-from .epochs import Epochs, Missing, Unconfirmed, lineage
+from .epochs import Epochs
+from .seen import Missing, Unconfirmed, lineage
 from .session import (
     CONNECT_SECONDS,
     NO_SESSION,
@@ -282,7 +283,7 @@ class Link:
     async def _note_fence(self, connection: Connection) -> None:
         fenced = await schema.fence(connection)
         if fenced is not None and self.fenced is None:
-            self.epochs.tell_fence(fenced)
+            self.epochs.fence.tell(fenced)
         self.fenced = fenced
 
     async def _opened(self) -> Any:

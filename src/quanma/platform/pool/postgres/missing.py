@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from ....errors import masked
 from ..reconciling import Lacking, Missing, Named
-from .witness import IssuedCoupon, Mark, Witness, digest
+from .mark_file import IssuedCoupon, Mark, digest
+from .witness import Witness
 
 Connection = Any
 

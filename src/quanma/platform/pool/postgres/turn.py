@@ -22,11 +22,11 @@ from ...life import CouponFacts
 from ...rules import Product, StockFacts
 from .. import answers
 from .between import SHARED_OUT, Astray
-from .epochs import SEEN, SEEN_FIELDS, Missing, Seen
 from .link import Connection, Link
+from .mark_file import IssuedCoupon, Mark
 from .missing import PROOFS, microseconds, word_of
+from .seen import SEEN, SEEN_FIELDS, Missing, Seen
 from .session import GROUND, check_durable
-from .witness import IssuedCoupon, Mark
 
 Answer = TypeVar("Answer", bound=msgspec.Struct | None)
 
