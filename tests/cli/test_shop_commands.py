@@ -118,7 +118,7 @@ PLAIN: dict[str, Any] = {
     ],
 )
 def test_a_stock_from_few_options(options: dict[str, Any], stock_type: str, rule: dict[str, Any]) -> None:
-    made = stock.usual(MCHID, "n", NOW, **{**PLAIN, **options})
+    made = stock.usual(MCHID, "n", NOW, **(PLAIN | options))
     assert made["stock_type"] == stock_type
     assert rule.items() <= made["coupon_use_rule"].items()
     times = made["coupon_use_rule"]["coupon_available_time"]
@@ -129,8 +129,9 @@ def test_a_stock_from_few_options(options: dict[str, Any], stock_type: str, rule
 
 
 def test_two_kinds_of_discount_are_refused() -> None:
+    two: dict[str, Any] = {"minus_fen": 100, "percent": 90}
     with pytest.raises(click.UsageError, match="--minus and --percent: a stock has one kind of discount"):
-        stock.usual(MCHID, "n", NOW, **{**PLAIN, "minus_fen": 100, "percent": 90})
+        stock.usual(MCHID, "n", NOW, **(PLAIN | two))
 
 
 def test_own_fields_come_on_top_and_a_dry_run_sends_nothing(typed: Typed) -> None:

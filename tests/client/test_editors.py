@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import Any
 
@@ -42,7 +43,7 @@ def test_jedi_completes_the_chain(names: dict[str, Any]) -> None:
 def test_jedi_sees_the_parameters_of_a_call(names: dict[str, Any], line: str, parameters: list[str]) -> None:
     (signature,) = jedi.Interpreter(line, [names]).get_signatures()
     assert [one.name for one in signature.params] == parameters
-    assert "str" in signature.params[0].to_string()
+    assert ": " in signature.params[0].to_string()
 
 
 def test_a_parameter_that_was_filled_is_not_asked_for_again(names: dict[str, Any]) -> None:
@@ -62,6 +63,22 @@ def test_every_call_says_its_official_name_its_fields_and_its_errors(operation: 
     assert all(f"  {name}  " in told for name in operation.request.__struct_fields__)
     assert all(error.__name__ in told for error in operation.errors)
     assert list(inspect.signature(node).parameters) == list(inspect.signature(operation.request).parameters)
+
+
+@pytest.mark.parametrize(
+    ("chain", "hint"),
+    [
+        ("stocks.get", 'it has _stock_id_, post: fill in stock_id first, stocks["…"].get'),
+        ("stocks.couponcodes", 'fill in stock_id first, stocks["…"].couponcodes'),
+        ("users.coupons", "fill in openid first, users"),
+        ("stock", "it has stocks, coupons"),
+    ],
+)
+def test_a_segment_in_the_wrong_place_says_where_it_is(names: dict[str, Any], chain: str, hint: str) -> None:
+    node = names["wxpay"].v3.marketing.busifavor
+    with pytest.raises(AttributeError) as refused:
+        functools.reduce(getattr, chain.split("."), node)
+    assert hint in str(refused.value)
 
 
 def test_limits_stand_beside_a_field(names: dict[str, Any]) -> None:

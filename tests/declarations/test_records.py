@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
+import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, get_args, get_type_hints
 
@@ -11,11 +15,12 @@ import pytest
 
 from quanma.api.coupons import SendCard, UseCoupon
 from quanma.api.events import CouponSent
-from quanma.api.operation import Answer, Operation, build
+from quanma.api.operation import Answer, Node, Operation, build, children
 from quanma.api.record import Record
 from quanma.api.stockrules import CouponAvailableTime
 from quanma.api.stocks import CreateStock
-from quanma.api.tree import OPERATIONS
+from quanma.api.tree import OPERATIONS, V3
+from quanma.client.claims import Claim
 from quanma.errors import RequestInvalid
 from quanma.wire import codec
 from tests.declarations.minimal import MINIMAL
@@ -107,3 +112,27 @@ def test_a_whole_answer_shows_what_it_is_and_no_content() -> None:
     answer = Answer(new_stock("n1"), 200, {"request-id": "R1"})
     assert repr(answer) == "<Answer 200, CreateStock, Request-ID R1>"
     assert repr(Answer(None, 204, {})) == "<Answer 204, nothing, Request-ID None>"
+
+
+def test_a_claim_takes_a_datetime_with_its_offset() -> None:
+    claim = Claim("98065001", "n1", customize_send_time=MOMENT)
+    assert claim.fields()["customize_send_time"] == "2026-11-30T18:05:06+08:00"
+    with pytest.raises(RequestInvalid, match="customize_send_time is a datetime without its offset"):
+        Claim("98065001", "n1", customize_send_time=MOMENT.replace(tzinfo=None)).fields()
+
+
+@every(OPERATIONS, repr)
+def test_an_editor_shows_the_official_name_of_an_operation(operation: Operation[..., Any, Any, Any]) -> None:
+    """What stands below its declaration, which Pylance and PyCharm show on hover."""
+    for module in {one.__module__ for one in nodes(V3)}:
+        source = inspect.getsource(sys.modules[module])
+        if f'summary="{operation.summary}"' in source:
+            assert re.search(rf'^    """{re.escape(operation.summary)}: ', source, re.MULTILINE)
+            return
+    raise AssertionError(f"{operation!r} is declared nowhere")
+
+
+def nodes(node: type[Node[Any, Any]]) -> Iterator[type[Node[Any, Any]]]:
+    yield node
+    for below in children(node).values():
+        yield from nodes(below)

@@ -44,8 +44,8 @@ class Callbacks(Node[C, F]):
     path = "/v3/marketing/busifavor/callbacks"
 
     post = Operation(SetCallback, CallbackSet, SetCallbackBody, summary="设置商家券事件通知地址", errors=(ParamError,))
-    """Set the address that COUPON.SEND events of one's own stocks are posted to."""
+    """设置商家券事件通知地址: Set the address that COUPON.SEND events of one's own stocks are posted to."""
     __call__ = post
 
     get = Operation(ShowCallback, Callback, summary="查询商家券事件通知地址", errors=(ResourceNotExists,))
-    """Show the address that the caller has set."""
+    """查询商家券事件通知地址: Show the address that the caller has set."""

@@ -34,4 +34,4 @@ class Certificates(Node[C, F]):
     path = "/v3/certificates"
 
     get = Operation(ListCertificates, CertificateList, summary="获取平台证书列表")
-    """List the platform's certificates, sealed."""
+    """获取平台证书列表: List the platform's certificates, sealed."""

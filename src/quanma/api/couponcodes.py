@@ -112,7 +112,7 @@ class CouponCodeNode(Node[C, F]):
     path = "/v3/marketing/busifavor/stocks/{stock_id}/couponcodes/{coupon_code}"
 
     get = Operation(ShowCode, CodeDetail, summary="查询预存code详情", errors=(ResourceNotExists, NoAuth))
-    """Show one pre-stored code, and the user's coupon once it is given out."""
+    """查询预存code详情: Show one pre-stored code, and the user's coupon once it is given out."""
 
     delete = Operation(
         DeleteCode,
@@ -121,7 +121,7 @@ class CouponCodeNode(Node[C, F]):
         number="delete_request_no",
         errors=(RequestRefused, ResourceNotExists, NoAuth),
     )
-    """Delete one code that no user has. There is no bulk delete."""
+    """删除预存code: Delete one code that no user has. There is no bulk delete."""
 
 
 class CouponCodes(Node[C, F]):
@@ -139,8 +139,8 @@ class CouponCodes(Node[C, F]):
         number="upload_request_no",
         errors=(ParamError, RequestRefused, ResourceNotExists, StockNotReady, RateLimited),
     )
-    """Upload up to 200 pre-stored codes; codes already there come back in `exist_codes`."""
+    """上传预存code: Upload up to 200 pre-stored codes; codes already there come back in `exist_codes`."""
     __call__ = post
 
     get = Operation(ListCodes, CodePage, summary="查询预存code列表", errors=(ResourceNotExists, NoAuth))
-    """List the codes of a stock, in upload order (the order is our choice: the platform documents none)."""
+    """查询预存code列表: List the codes of a stock, in upload order (our choice: the platform documents none)."""

@@ -157,7 +157,7 @@ class Send(Node[C, F]):
         number="out_request_no",
         errors=(ParamError, RequestRefused, ResourceNotExists, NotEnough, RuleLimit),
     )
-    """Give a user one coupon of a stock."""
+    """发放商家券: Give a user one coupon of a stock."""
     __call__ = post
 
 
@@ -173,7 +173,7 @@ class Use(Node[C, F]):
         number="use_request_no",
         errors=(ParamError, RequestRefused, ResourceAlreadyExists, ResourceNotExists, RuleLimit),
     )
-    """Redeem a user's coupon. The platform documents 500 requests a second."""
+    """核销用户的券: Redeem a user's coupon. The platform documents 500 requests a second."""
     __call__ = post
 
 
@@ -204,7 +204,7 @@ class Return(Node[C, F]):
         number="return_request_no",
         errors=(ParamError, RequestRefused, ResourceNotExists),
     )
-    """Give a used coupon back to its user, until it expires. Its code does not go back to the pool."""
+    """申请退券: Give a used coupon back to its user, until it expires. Its code does not go back to the pool."""
     __call__ = post
 
 
@@ -237,7 +237,7 @@ class Deactivate(Node[C, F]):
         number="deactivate_request_no",
         errors=(ParamError, RequestRefused, ResourceNotExists),
     )
-    """End a coupon that its user has not used. A code that nobody has is deleted instead."""
+    """使券失效: End a coupon that its user has not used. A code that nobody has is deleted instead."""
     __call__ = post
 
 
@@ -274,7 +274,7 @@ class Associate(Node[C, F]):
         number="out_request_no",
         errors=(ParamError, RequestRefused, ResourceNotExists),
     )
-    """Tie an unused coupon to an order. The platform documents 500 requests a second."""
+    """关联订单信息: Tie an unused coupon to an order. The platform documents 500 requests a second."""
     __call__ = post
 
 
@@ -296,7 +296,7 @@ class Disassociate(Node[C, F]):
         number="out_request_no",
         errors=(ParamError, RequestRefused, ResourceNotExists),
     )
-    """Untie a coupon from its order."""
+    """取消关联订单信息: Untie a coupon from its order."""
     __call__ = post
 
 
@@ -342,7 +342,7 @@ class CardSend(Node[C, F]):
         number="out_request_no",
         errors=(ParamError, RequestRefused, ResourceNotExists),
     )
-    """Give a user a consumption card. Its pool is the platform's own, not one of uploaded codes."""
+    """发放消费卡: Give a user a consumption card. Its pool is the platform's own, not one of uploaded codes."""
     __call__ = post
 
 
@@ -383,7 +383,7 @@ class UserCouponAppid(Node[C, F]):
     path = "/v3/marketing/busifavor/users/{openid}/coupons/{coupon_code}/appids/{appid}"
 
     get = Operation(ShowCoupon, Coupon, summary="查询用户单张券详情", errors=(ResourceNotExists,))
-    """Show one coupon of a user."""
+    """查询用户单张券详情: Show one coupon of a user."""
 
 
 class UserCouponAppids(Node[C, F]):
@@ -411,7 +411,7 @@ class UserCoupons(Node[C, F]):
     _coupon_code_: UserCoupon[C, F]
 
     get = Operation(ListCoupons, CouponPage, summary="根据过滤条件查询用户的券", errors=(ParamError,))
-    """List a user's coupons, the latest first (the order is our choice)."""
+    """根据过滤条件查询用户的券: List a user's coupons, the latest first (the order is our choice)."""
 
     def __getitem__(self, coupon_code: str) -> UserCoupon[C, Filled]:
         return UserCoupon(self.client, {**self.filled, "coupon_code": coupon_code})

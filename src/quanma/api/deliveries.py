@@ -51,7 +51,7 @@ class Resend(Node[C, F]):
     path = "/v3/quanma/events/{id}/resend"
 
     post = Operation(ResendEvent, Resent, ResendEventBody, summary="重新投递事件", errors=(ResourceNotExists,))
-    """Deliver an event again, under its old id, from the first attempt on."""
+    """重新投递事件: Deliver an event again, under its old id, from the first attempt on."""
     __call__ = post
 
 
@@ -68,7 +68,7 @@ class Events(Node[C, F]):
         return EventNode(self.client, {**self.filled, "id": id})
 
     get = Operation(ListEvents, Deliveries, summary="查询事件投递情况")
-    """List the caller's events, the latest first."""
+    """查询事件投递情况: List the caller's events, the latest first."""
 
 
 class Quanma(Node[C, F]):

@@ -32,7 +32,7 @@ class ImageUpload(Node[C, F]):
     path = "/v3/marketing/favor/media/image-upload"
 
     post = Operation(UploadImage, UploadedImage, summary="图片上传(营销专用)", multipart=True, errors=(ParamError,))
-    """Upload a picture and get its address. The platform documents 100 a minute."""
+    """图片上传(营销专用): Upload a picture and get its address. The platform documents 100 a minute."""
     __call__ = post
 
 

@@ -214,7 +214,7 @@ class _DocOfCall:
 
 
 class Call(Generic[C, F, P, B, Resp]):
-    __doc__ = _DocOfCall()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    __doc__ = _DocOfCall()  # pyright: ignore[reportAssignmentType]
     __signature__ = _SignatureOfCall()
 
     def __init__(
@@ -383,7 +383,11 @@ class Node(Generic[C, F]):
         def __getattr__(self, segment: str) -> Any:
             below = children(type(self))
             if segment not in below:
-                raise AttributeError(f"{self.path} has no segment {segment!r}; it has {', '.join(below) or 'none'}")
+                calls = "".join(f", and {verb}" for verb in _verbs(type(self)))
+                raise AttributeError(
+                    f"{self.path} has no segment {segment!r}; it has {', '.join(below) or 'none'}{calls}"
+                    f"{_below_a_variable(type(self), segment)}"
+                )
             node = self.__dict__[segment] = below[segment](self.client, self.filled)
             return node
 
@@ -407,6 +411,20 @@ class Node(Generic[C, F]):
         raise TypeError(
             f"{self!r} holds a client's keys and connections and can't be pickled: make a client where it is used"
         )
+
+
+def _verbs(node: type[Node[Any, Any]]) -> list[str]:
+    return [name for name, value in vars(node).items() if isinstance(value, Operation) and name != "__call__"]
+
+
+def _below_a_variable(node: type[Node[Any, Any]], name: str) -> str:
+    """Where a name is wanted that stands one variable further down: how to fill it."""
+    for segment, below in children(node).items():
+        if segment.startswith("_") and (name in children(below) or name in _verbs(below)):
+            last = node.path.rpartition("/")[2].replace("-", "_")
+            filled = f'{last}["…"]' if hasattr(node, "__getitem__") else f"{last}.{segment}"
+            return f": fill in {segment.strip('_')} first, {filled}.{name}"
+    return ""
 
 
 def children(node: type[Node[Any, Any]]) -> dict[str, type[Node[Any, Any]]]:

@@ -91,7 +91,10 @@ class UploadCouponCodesNode(Node[C, F]):
         number="out_request_no",
         errors=(ParamError, RequestRefused, ResourceNotExists, RateLimited),
     )
-    """Upload up to 200 codes. The platform documents 20 requests a second, shared by a provider's brands."""
+    """上传商品券批次券code: Upload up to 200 codes.
+
+    The platform documents 20 requests a second, shared by a provider's brands.
+    """
     __call__ = post
 
 
@@ -100,7 +103,7 @@ class ProductStockNode(Node[C, F]):
     upload_coupon_codes: UploadCouponCodesNode[C, F]
 
     get = Operation(ShowProductStock, ProductStock, summary="查询商品券批次详情", errors=(ResourceNotExists,))
-    """Show a stock, and how many codes it holds."""
+    """查询商品券批次详情: Show a stock, and how many codes it holds."""
 
 
 class ProductStocks(Node[C, F]):

@@ -83,7 +83,7 @@ class ProductSend(Node[C, F]):
         number="out_request_no",
         errors=(ParamError, RequestRefused, ResourceNotExists, NotEnough),
     )
-    """Give a user one coupon of a stock that carries product information."""
+    """发放商品券关联的商家券: Give a user one coupon of a stock that carries product information."""
     __call__ = post
 
 
@@ -98,7 +98,7 @@ class ProductPreSend(Node[C, F]):
         number="send_request_no",
         errors=(ParamError, RequestRefused, ResourceNotExists),
     )
-    """Get a token with which the user claims the coupon. Nothing is given out yet."""
+    """预发放商品券: Get a token with which the user claims the coupon. Nothing is given out yet."""
     __call__ = post
 
 

@@ -38,7 +38,7 @@ class Echo(Node[C, F]):
     path = "/v3/security/echo"
 
     post = Operation(SendEcho, Echoed, SendEchoBody, summary="商户签名验签/加解密测试", errors=(ParamError,))
-    """Send a message and get it back: keys, serials, clocks and the way between are right."""
+    """商户签名验签/加解密测试: Send a message and get it back: keys, serials, clocks and the way between are right."""
     __call__ = post
 
 

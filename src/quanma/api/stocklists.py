@@ -32,4 +32,4 @@ class OwnStocks(Node[C, F]):
     path = "/v3/quanma/stocks"
 
     get = Operation(ListStocks, ListedStocks, summary="查询批次列表")
-    """List the caller's own stocks, the latest first."""
+    """查询批次列表: List the caller's own stocks, the latest first."""

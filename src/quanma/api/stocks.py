@@ -203,7 +203,7 @@ class Budget(Node[C, F]):
         number="modify_budget_request_no",
         errors=(ParamError, RequestRefused, ResourceNotExists),
     )
-    """Set max_coupons, or max_coupons_by_day."""
+    """修改批次预算: Set max_coupons, or max_coupons_by_day."""
 
 
 class StockNode(Node[C, F]):
@@ -220,10 +220,13 @@ class StockNode(Node[C, F]):
         number="out_request_no",
         errors=(ParamError, RequestRefused, ResourceNotExists),
     )
-    """Change how a stock shows and where it is used, before its available_end_time. The answer is empty."""
+    """修改商家券基本信息: Change how a stock shows and where it is used, before its available_end_time.
+
+    The answer is empty.
+    """
 
     get = Operation(ShowStock, Stock, summary="查询商家券详情", errors=(ResourceNotExists,))
-    """Show a stock, and how many codes it holds."""
+    """查询商家券详情: Show a stock, and how many codes it holds."""
 
 
 class Stocks(Node[C, F]):
@@ -242,5 +245,5 @@ class Stocks(Node[C, F]):
         number="out_request_no",
         errors=(ParamError, ResourceAlreadyExists, RuleLimit, RateLimited),
     )
-    """Create a stock. The platform documents 1000 a minute."""
+    """创建商家券: Create a stock. The platform documents 1000 a minute."""
     __call__ = post

@@ -125,7 +125,7 @@ class PayReceiptNode(Node[C, F]):
     path = "/v3/marketing/busifavor/subsidy/pay-receipts/{subsidy_receipt_id}"
 
     get = Operation(ShowPayReceipt, PayReceipt, summary="查询营销补差付款单详情", errors=(ResourceNotExists,))
-    """Show one payment."""
+    """查询营销补差付款单详情: Show one payment."""
 
 
 class PayReceipts(Node[C, F]):
@@ -143,18 +143,18 @@ class PayReceipts(Node[C, F]):
         number="out_subsidy_no",
         errors=(ParamError, RequestRefused, ResourceNotExists),
     )
-    """Pay for the discount of a coupon that was used in a paid order. NORMAL and DISCOUNT stocks only."""
+    """营销补差付款: Pay for the discount of a coupon that was used in a paid order. NORMAL and DISCOUNT stocks only."""
     __call__ = post
 
     get = Operation(ListPayReceipts, PayReceiptList, summary="查询营销补差付款单列表", errors=(ResourceNotExists,))
-    """List the payments for a coupon."""
+    """查询营销补差付款单列表: List the payments for a coupon."""
 
 
 class ReturnReceiptNode(Node[C, F]):
     path = "/v3/marketing/busifavor/subsidy/return-receipts/{subsidy_return_receipt_id}"
 
     get = Operation(ShowReturnReceipt, ReturnReceipt, summary="查询营销补差回退单详情", errors=(ResourceNotExists,))
-    """Show one return."""
+    """查询营销补差回退单详情: Show one return."""
 
 
 class ReturnReceipts(Node[C, F]):
@@ -172,7 +172,7 @@ class ReturnReceipts(Node[C, F]):
         number="out_subsidy_return_no",
         errors=(ParamError, RequestRefused, ResourceNotExists),
     )
-    """Take a payment back, after the order was refunded; in all at most what was paid."""
+    """营销补差回退: Take a payment back, after the order was refunded; in all at most what was paid."""
     __call__ = post
 
 
