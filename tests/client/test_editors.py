@@ -68,7 +68,7 @@ def test_every_call_says_its_official_name_its_fields_and_its_errors(operation: 
 @pytest.mark.parametrize(
     ("chain", "hint"),
     [
-        ("stocks.get", 'it has _stock_id_, post: fill in stock_id first, stocks["…"].get'),
+        ("stocks.get", 'it has _stock_id_, and post: fill in stock_id first, stocks["…"].get'),
         ("stocks.couponcodes", 'fill in stock_id first, stocks["…"].couponcodes'),
         ("users.coupons", "fill in openid first, users"),
         ("stock", "it has stocks, coupons"),
