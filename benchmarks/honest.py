@@ -24,6 +24,8 @@ T = TypeVar("T")
 CODES_PER_UPLOAD = 20
 CODES_BEFORE = 2_000
 """In each stock before anything is drawn: draws and uploads of codes then go on at rates of 1 to 5."""
+DRAWS_BEFORE = 50
+"""Coupons that are there to be used and looked up from the first call on."""
 AGAIN_SECONDS, AGAIN_UNTIL_SECONDS = 1.0, 90.0
 """How soon a call is made again, under its number, that the client has given up and whose error says so; how long."""
 PAGE = 20
@@ -116,6 +118,8 @@ class Honest:
     async def prepare(self) -> None:
         for _ in range(CODES_BEFORE // 200):
             await self._upload(200)
+        for _ in range(DRAWS_BEFORE):
+            await self._draw()
 
     async def work(self, per_second: float, ended: asyncio.Event) -> None:
         """Ask at this rate until it ended, and for the answers that are still to come then."""
@@ -172,6 +176,8 @@ class Honest:
         self._unused.append(drawn)
 
     async def _use(self) -> None:
+        if not self._unused:  # The answers to the draws are late.
+            return await self._draw()
         drawn, number = self._unused.popleft(), f"v{next(self._numbers)}"
         use_time = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         await self._until_answered(

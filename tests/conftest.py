@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,12 @@ _SESSION = contextlib.ExitStack()
 
 def pytest_configure() -> None:
     _SESSION.enter_context(postgres.session())
+    # A test's files need not outlive the machine, and to wait for its disk takes longer than most tests. They are gone
+    # at the end; `--basetemp` keeps them.
+    if postgres.memory_folder().exists():
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(postgres.memory_folder()))
+    # Thousands of tests live until the end: to look for garbage among them, as often as Python does, is a tenth of all.
+    gc.set_threshold(50_000, 20, 100)
     # To read a private key is to check it, for longer than most tests take. Each is read once in a process.
     patched = _SESSION.enter_context(pytest.MonkeyPatch.context())
     read_once = functools.cache(keys.load_private_key)
@@ -43,9 +51,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # What takes long begins first, so that nobody waits for it alone at the end.
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
     for item in items:
         if {"databases", "own_postgres"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker("slow")  # To have a server takes a moment, and so does a database.
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
 
 
 def pytest_report_header() -> list[str]:

@@ -31,7 +31,7 @@ from quanma.errors import (
 def test_the_tree_is_as_its_docstring_draws_it() -> None:
     classes = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, QuanmaError)]
     assert sorted(drawn(inspect.getdoc(errors) or "")) == sorted(
-        (error.__name__, error.__base__.__name__) for error in classes if error.__base__ and error is not QuanmaError
+        (error.__name__, error.__bases__[0].__name__) for error in classes if error is not QuanmaError
     )
 
 

@@ -13,15 +13,18 @@ import quanma
 FLOORS = {  # Package: what it may import, besides itself.
     "errors": set[str](),
     "storage": {"errors"},
+    "extras": {"errors"},
+    "signals": set[str](),
     "api": {"errors"},
     "settings": {"errors", "storage"},
     "wire": {"errors", "api", "settings"},
     "client": {"errors", "api", "wire", "settings"},
-    "platform": {"errors", "storage", "api", "wire", "settings"},
-    "upload": {"errors", "storage", "api", "client", "settings"},
-    "cli": {"errors", "storage", "api", "client", "platform", "upload", "settings"},
+    "serving": {"errors", "extras", "signals"},
+    "platform": {"errors", "extras", "serving", "storage", "api", "wire", "settings"},
+    "upload": {"errors", "extras", "storage", "api", "client", "settings"},
+    "cli": {"errors", "extras", "signals", "serving", "storage", "api", "client", "platform", "upload", "settings"},
     "console": {"errors", "api", "platform"},
-    "__init__": {"errors", "client"},
+    "__init__": {"errors", "events", "client"},
     "events": {"api", "client"},
     "__main__": {"cli"},
 }
@@ -30,8 +33,8 @@ LIBRARIES = {  # Library: the packages that may import it, or the one module, fo
     "cryptography": ("wire",),
     "apsw": ("platform", "upload"),
     "numpy": ("platform", "upload"),
-    "uvloop": ("platform",),
-    "httptools": ("platform",),
+    "uvloop": ("serving",),
+    "httptools": ("serving",),
     "prometheus_client": ("platform",),
     "opentelemetry": ("platform",),
     "sqlite3": ("upload.source",),
@@ -47,10 +50,13 @@ ABROAD = {  # Module: why it imports a library of another floor.
     "platform.addresses": "an address is read by the parser of the library that will connect to it",
 }
 LATE = {  # Module: why it may import when it runs, and not when it is loaded.
+    "cli.start": "the list of commands is printed without loading what runs them",
+    "cli.init": "a template of settings needs no platform",
     "cli.main": "a command's module is loaded when the command runs, so that --help is quick",
-    "platform.pool.__init__": "PostgreSQL's package may be absent, and its absence is told by name",
+    "platform.pool.__init__": "PostgreSQL's package is an extra",
     "platform.pool.care": "PostgreSQL's package is an extra",
-    "upload.source.extras": "an extra may be absent, and its absence is told by name",
+    "extras": "an extra may be absent, and its absence is told by name",
+    "__init__": "a name is imported when it is first asked for, so that `import quanma` is quick",
     "upload.source.sheet": "openpyxl takes longer to import than all else together",
 }
 ROOT = Path(quanma.__file__).parent
@@ -123,7 +129,8 @@ def breaches(module: str, source: str) -> Iterator[str]:
     """What a module's source imports against the rules."""
     tree = ast.parse(source)
     floor = module.split(".")[0]
-    for name in imported(module, tree):
+    nodes = list(ast.walk(tree))
+    for name in imported(module, nodes):
         package, _, rest = name.partition(".")
         if package == "quanma":
             below = rest.partition(".")[0]
@@ -132,14 +139,14 @@ def breaches(module: str, source: str) -> Iterator[str]:
         elif not any(f"{module}.".startswith(f"{home}.") for home in LIBRARIES.get(package, [module])):
             yield f"{module} imports {package}, which belongs in {', '.join(LIBRARIES[package])}"
     if module not in LATE:
-        yield from (f"{module} imports {name} late" for name in late(tree))
-        if by_name(tree):
+        yield from (f"{module} imports {name} late" for name in late(nodes))
+        if by_name(nodes):
             yield f"{module} imports by name"
 
 
-def imported(module: str, tree: ast.AST) -> Iterator[str]:
+def imported(module: str, nodes: list[ast.AST]) -> Iterator[str]:
     """The absolute names of what is imported."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -149,15 +156,15 @@ def imported(module: str, tree: ast.AST) -> Iterator[str]:
             yield from (f"quanma.{alias.name}" for alias in node.names) if base == "quanma" else [base]
 
 
-def late(tree: ast.Module) -> Iterator[str]:
-    for function in ast.walk(tree):
+def late(nodes: list[ast.AST]) -> Iterator[str]:
+    for function in nodes:
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             for node in ast.walk(function):
                 if isinstance(node, ast.Import | ast.ImportFrom):
                     yield getattr(node, "module", None) or node.names[0].name
 
 
-def by_name(tree: ast.Module) -> bool:
-    called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+def by_name(nodes: list[ast.AST]) -> bool:
+    called = [node.func for node in nodes if isinstance(node, ast.Call)]
     names = {getattr(function, "id", None) or getattr(function, "attr", None) for function in called}
     return bool(names & {"__import__", "import_module"})

@@ -9,12 +9,20 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Any, assert_type
 
+import quanma
 from quanma import AsyncWechatpay, Wechatpay
 from quanma.api.couponcodes import CodePage, CouponCodes, ShowCode, UploadCodes, UploadedCodes
 from quanma.api.coupons import Coupon, SentCoupon
 from quanma.api.media import UploadedImage
 from quanma.api.operation import Answer
 from quanma.platform.handlers import Handlers, Visit
+
+
+def names() -> None:
+    """They come when they are first asked for, and are known to a checker all the same."""
+    assert_type(quanma.Wechatpay.from_config(), Wechatpay)
+    assert_type(quanma.errors.NoAnswer(), quanma.errors.NoAnswer)
+    quanma.WechatPay  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def correct(wxpay: Wechatpay) -> None:

@@ -3,6 +3,7 @@
 QuanmaError
 ├── Misconfigured          correct the setting that the message names
 │   └── SettingsAbsent     give the settings, or the file, that the message names: there is none yet
+├── ExtraMissing           install the extra that the message names
 ├── RequestInvalid         correct the arguments: our own check refused them, nothing was sent
 ├── SourceUnreadable       correct the input file: it cannot be read row by row, nothing was sent
 ├── LedgerBusy             another process runs this upload: wait for it, or stop it
@@ -59,6 +60,10 @@ class Misconfigured(QuanmaError):
 
 class SettingsAbsent(Misconfigured):
     """There are no settings yet, or a file that they name is not there. A client looks again at its first use."""
+
+
+class ExtraMissing(QuanmaError, ImportError):
+    """A part of this package needs an extra that is not installed. The message has the command that installs it."""
 
 
 class RequestInvalid(QuanmaError, ValueError):

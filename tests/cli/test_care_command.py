@@ -142,6 +142,7 @@ def test_a_file_that_cant_be_read_whole_changes_nothing(world: Path, run: Run, t
     pool.close()
 
 
+@pytest.mark.slow
 def test_a_pool_that_is_served_is_not_reconciled(world: Path, run: Run) -> None:
     pool = opened(world)
     with pytest.raises(StoreUnavailable, match="served by another process"):

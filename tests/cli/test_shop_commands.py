@@ -15,11 +15,12 @@ from click.testing import CliRunner
 
 from quanma.api.operation import Answer, Operation
 from quanma.api.stocklists import ListStocks, OwnStocks
-from quanma.cli import stock
+from quanma.cli import init, stock
 from quanma.cli.main import group
 from quanma.cli.picking import pick
 from quanma.client.client import Wechatpay
 from quanma.errors import NoAnswer, QuanmaError, ResourceNotExists
+from quanma.platform import world as world_of
 from quanma.settings import files
 from tests.support.platform import MCHID, InProcess, create_stock, merchant_config
 
@@ -196,3 +197,7 @@ def test_a_field_of_an_answer_by_its_name(wanted: str, value: object) -> None:
 def test_a_field_that_is_not_there_is_told_with_those_that_are(wanted: str) -> None:
     with pytest.raises(click.ClickException, match="there is stock_id, coupon_code_count, "):
         pick(ANSWER, wanted)
+
+
+def test_the_default_merchant_is_the_worlds() -> None:
+    assert init.MCHID_DEFAULT == world_of.MCHID_DEFAULT

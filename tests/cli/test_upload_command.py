@@ -11,91 +11,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 from openpyxl import Workbook
 
 from quanma import Wechatpay
-from quanma.cli.main import main
+from tests.cli.conftest import JSON_KEYS, Ended, Quanma
 from tests.support.faults import REFUSED, SILENCE_AFTER, faults
 from tests.support.platform import OTHER_MCHID, Served, create_stock, merchant_config, mode_of
-
-JSON_KEYS = [
-    "stock_id",
-    "rows",
-    "stored",
-    "existed",
-    "duplicate",
-    "rejected",
-    "pending",
-    "requests",
-    "retries",
-    "seconds",
-    "ledger",
-]
-
-
-@pytest.fixture(scope="module")
-def served(made_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    running = Served(Path(shutil.copytree(made_world, tmp_path_factory.mktemp("served") / "world")))
-    yield running
-    running.close()
-
-
-@pytest.fixture(scope="module")
-def wxpay(served: Served) -> Iterator[Wechatpay]:
-    with served.wechatpay() as client:
-        yield client
-
-
-class Ended(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-    @property
-    def sums(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.out)
-        return {name: found[name] for name in JSON_KEYS[1:7] if found[name]}
-
-
-Quanma = Callable[..., Ended]
-
-
-@pytest.fixture
-def quanma(
-    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Quanma:
-    """The command in this process, in an empty folder, as the merchant of the served world."""
-    monkeypatch.setenv("QUANMA_CONFIG", str(merchant_config(served.world)))
-    monkeypatch.setenv("QUANMA_BASE_URL", served.url)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["quanma", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in err
-        assert isinstance(ended.value.code, int)
-        return Ended(ended.value.code, out, err)
-
-    return run
-
-
-@pytest.fixture
-def stock_id(wxpay: Wechatpay) -> str:
-    return create_stock(wxpay, f"stock-{time.monotonic_ns()}")
-
-
-@pytest.fixture
-def codes(tmp_path: Path) -> str:
-    """codes.txt in the folder where the command runs: A1, B2, C3."""
-    (tmp_path / "codes.txt").write_text("A1\nB2\nC3\n")
-    return "codes.txt"
 
 
 def pool(wxpay: Wechatpay, stock_id: str) -> list[str]:

@@ -42,7 +42,6 @@ def refusal(status_code: int, body: bytes, *headers: tuple[str, str]) -> QuanmaE
     return error
 
 
-@pytest.mark.parametrize("status_code", [400, 401, 403, 404, 405, 407, 413, 414, 421, 431, 451])
 @pytest.mark.parametrize(
     "body",
     [
@@ -63,15 +62,14 @@ def refusal(status_code: int, body: bytes, *headers: tuple[str, str]) -> QuanmaE
     ],
     ids=lambda body: repr(body)[2:30],
 )
-def test_an_unsigned_answer_that_is_not_the_platforms_json_is_something_in_between(
-    status_code: int, body: bytes
-) -> None:
-    error = refusal(status_code, body)
-    assert type(error) is NotThePlatform
-    assert not isinstance(error, PlatformError)
-    assert str(error).startswith(f"HTTP {status_code} from something in between, and not from the platform")
-    assert error.status_code == status_code
-    assert error.may_have_executed is True
+def test_an_unsigned_answer_that_is_not_the_platforms_json_is_something_in_between(body: bytes) -> None:
+    for status_code in (400, 401, 403, 404, 405, 407, 413, 414, 421, 431, 451):
+        error = refusal(status_code, body)
+        assert type(error) is NotThePlatform
+        assert not isinstance(error, PlatformError)
+        assert str(error).startswith(f"HTTP {status_code} from something in between, and not from the platform")
+        assert error.status_code == status_code
+        assert error.may_have_executed is True
 
 
 @pytest.mark.parametrize("status_code", [500, 501, 502, 503, 504, 520, 524])

@@ -59,6 +59,7 @@ async def _creating(pool: DrivenPool) -> str:
     return (await pool.pool.create_stock(MCHID, request, NOW)).stock_id
 
 
+@pytest.mark.slow
 def test_a_page_of_coupons_ends_at_1_mib_and_says_how_many_it_holds(pool: DrivenPool) -> None:
     # Texts of characters that JSON writes with six bytes each, as long as a stock may have them.
     texts = DisplayPatternInfo(merchant_logo_url="\1" * 256, coupon_image_url="\1" * 256)
@@ -76,6 +77,7 @@ def test_a_page_of_coupons_ends_at_1_mib_and_says_how_many_it_holds(pool: Driven
     assert len(msgspec.json.encode([*first.data, first.data[0]])) > PAGE_BYTES_MAX - 1024
 
 
+@pytest.mark.slow
 def test_a_page_of_codes_ends_at_1_mib_too(pool: DrivenPool) -> None:
     stock_id = pool.create(coupon_code_mode="WECHATPAY_MODE")
     # Longer than an openid may be, and than the pool looks at.
@@ -86,6 +88,7 @@ def test_a_page_of_codes_ends_at_1_mib_too(pool: DrivenPool) -> None:
     assert len(msgspec.json.encode(first)) <= PAGE_BYTES_MAX
 
 
+@pytest.mark.slow
 def test_a_merchant_sees_a_users_coupons_of_all_its_stocks_however_many_they_are(pool: DrivenPool) -> None:
     made = [pool.create(coupon_code_mode="WECHATPAY_MODE") for _ in range(ASKED_ONE_BY_ONE_MAX + 2)]
     owned = pool.create(mchid=OTHER_MCHID, belong_merchant=MCHID, coupon_code_mode="WECHATPAY_MODE")

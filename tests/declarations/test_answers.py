@@ -21,9 +21,10 @@ from quanma.api.tree import OPERATIONS
 from quanma.cli.api import chain_of
 from quanma.wire import codec
 from tests.declarations.minimal import MINIMAL
+from tests.support.every import every
 
 ANSWERED = [operation for operation in OPERATIONS if operation.response is not type(None)]
-every_answer = pytest.mark.parametrize("operation", ANSWERED, ids=chain_of)
+every_answer = every(ANSWERED, chain_of)
 OF_EACH_JSON_TYPE: tuple[Any, ...] = (None, True, 1, 1.5, "text", [], {})
 
 
@@ -50,15 +51,15 @@ def outside(kind: inspect.Type, *, above: bool) -> Any:
             raise NotImplementedError(kind)
 
 
-@pytest.mark.parametrize("above", [False, True], ids=["below", "above"])
 @every_answer
 def test_an_answer_beyond_every_limit_of_a_request_is_read_word_for_word(
-    operation: Operation[..., Any, Any, Any], above: bool
+    operation: Operation[..., Any, Any, Any],
 ) -> None:
-    told = outside(inspect.type_info(operation.response), above=above)
-    answer = codec.decode_answer(operation, msgspec.json.encode(told))
-    assert type(answer) is operation.response
-    assert msgspec.to_builtins(answer) == told
+    for above in (False, True):
+        told = outside(inspect.type_info(operation.response), above=above)
+        answer = codec.decode_answer(operation, msgspec.json.encode(told))
+        assert type(answer) is operation.response
+        assert msgspec.to_builtins(answer) == told
 
 
 @every_answer

@@ -15,8 +15,9 @@ import click
 import pytest
 import yaml
 
-from quanma.cli.platform import init, serve
-from quanma.platform import server, workers
+from quanma.cli.init import init
+from quanma.cli.platform import serve
+from quanma.serving import server, supervisor
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -56,7 +57,7 @@ def test_the_unit_starts_a_command_that_exists() -> None:
 
 
 def test_the_unit_waits_until_what_was_asked_is_answered() -> None:
-    assert float(unit()["Service"]["TimeoutStopSec"]) > workers.END_SECONDS > server.DRAIN_SECONDS
+    assert float(unit()["Service"]["TimeoutStopSec"]) > supervisor.END_SECONDS > server.DRAIN_SECONDS
     assert unit()["Service"]["KillMode"] == "mixed"
 
 
@@ -108,7 +109,7 @@ def test_compose_starts_a_command_that_exists_once_the_database_answers() -> Non
     compile(platform["healthcheck"]["test"][-1], "healthcheck", "exec")
     assert "/readyz" in platform["healthcheck"]["test"][-1]
     assert (DEPLOY / platform["build"]["context"] / platform["build"]["dockerfile"]).exists()
-    assert int(platform["stop_grace_period"].removesuffix("s")) > workers.END_SECONDS
+    assert int(platform["stop_grace_period"].removesuffix("s")) > supervisor.END_SECONDS
     volumes = {volume.partition(":")[0] for one in compose()["services"].values() for volume in one["volumes"]}
     assert volumes == compose()["volumes"].keys()
 

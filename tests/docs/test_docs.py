@@ -36,7 +36,8 @@ import pytest
 from quanma import errors
 from quanma.api.tree import OPERATIONS
 from quanma.cli.api import chain_of
-from quanma.cli.main import COMMANDS, group
+from quanma.cli.commands import COMMANDS
+from quanma.cli.main import group
 from quanma.platform.config import PlatformConfig
 from tests.support.every import every
 

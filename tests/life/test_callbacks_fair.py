@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from quanma.platform.server import DRAIN_SECONDS
+from quanma.serving.server import DRAIN_SECONDS
 from tests.support.platform import APPID, MCHID, OTHER_MCHID, Served, create_stock, served
 
 pytestmark = [pytest.mark.both_back_ends, pytest.mark.slow, pytest.mark.timeout(120)]

@@ -110,6 +110,7 @@ def outcomes(answers: Iterable[Any]) -> Counter[str]:
     return Counter(answer.code if isinstance(answer, errors.PlatformError) else "given" for answer in answers)
 
 
+@pytest.mark.slow
 def test_one_user_gets_as_many_as_a_user_may_however_many_ask_at_once(at_once: AtOnce) -> None:
     stock_id = create_stock(at_once.wxpay, "s", coupon_code_mode="WECHATPAY_MODE", max_coupons_per_user=3)
     answers = at_once.all(send(stock_id, 1, number) for number in range(AT_ONCE))
@@ -223,6 +224,7 @@ def test_a_code_that_is_chosen_goes_to_one_of_all_who_want_it(at_once: AtOnce) -
     assert outcomes(answers) == {"given": 1, "RESOURCE_ALREADY_EXISTS": AT_ONCE - 1}
 
 
+@pytest.mark.slow
 def test_a_coupon_is_used_once_by_all_who_redeem_it_at_once(at_once: AtOnce) -> None:
     stock_id = create_stock(at_once.wxpay, "s")
     at_once.upload(stock_id, "ONCE")

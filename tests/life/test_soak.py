@@ -8,9 +8,9 @@ import pytest
 
 from benchmarks.soak import Bounds, run
 
-SECONDS = 15.0
-SHORT = Bounds(p99_ratio=10.0, p99_at_least=5.0, growth=0.6)
-"""Other tests run beside it, a window is too short for a p99, and a young process still grows to its size."""
+SECONDS = 10.0
+SHORT = Bounds(p99_ratio=10.0, p99_at_least=10.0, growth=1.0)
+"""Other work may keep it from a core for seconds, and a young process still grows to its size."""
 
 
 @pytest.mark.slow

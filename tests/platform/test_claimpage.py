@@ -14,9 +14,9 @@ from quanma.client.claims import Claim, Claims
 from quanma.client.transport import Reply
 from quanma.errors import RateLimited, StoreUnavailable
 from quanma.platform import claimpage
-from quanma.platform.http import Request
 from quanma.platform.limits import RateLimit
 from quanma.platform.pool.contract import CodePool
+from quanma.serving.messages import Request
 from quanma.wire import v2sign
 from tests.contract.driver import NOW, USE_RULE
 from tests.platform.caller import Caller

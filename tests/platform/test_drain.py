@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from quanma.platform import server
+from quanma.serving import server
 from tests.platform.caller import Caller, couponcodes, upload_body
 from tests.platform.test_framing import raw
 from tests.support.platform import Served, create_stock

@@ -18,10 +18,11 @@ import pytest
 from quanma.api.couponcodes import CouponCodes, UploadCodes
 from quanma.client import config
 from quanma.errors import PlatformError
-from quanma.platform import logs, rules
+from quanma.platform import rules
 from quanma.platform.app import App
 from quanma.platform.handlers import HANDLERS, Handlers
 from quanma.platform.pool import open_pool
+from quanma.serving import logs
 from tests.contract.driver import NOW, DrivenPool
 from tests.platform.caller import BUSIFAVOR, Caller, couponcodes, upload_body
 from tests.platform.conftest import stock_of

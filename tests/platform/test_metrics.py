@@ -13,8 +13,8 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from quanma.platform.http import Request
 from quanma.platform.metrics import Figures, Metrics
+from quanma.serving.messages import Request
 from tests.platform.caller import Caller
 from tests.platform.test_framing import CLOSE, raw, statuses, talk
 from tests.support.platform import InProcess, Served, served
@@ -87,6 +87,7 @@ def test_memory_and_cpu_are_each_workers_own_by_pid_where_there_are_several() ->
     assert b"quanma_connections" in metrics.text()
 
 
+@pytest.mark.slow
 def test_more_series_than_there_is_memory_for_are_not_shown_and_stop_nothing() -> None:
     metrics = Metrics()
     for status in range(2100):

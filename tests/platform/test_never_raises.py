@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from quanma import errors
-from quanma.platform import claimpage, http
+from quanma.platform import claimpage
 from quanma.platform.app import App
-from quanma.platform.http import Outcome
 from quanma.platform.probe import Probe
+from quanma.serving import messages
+from quanma.serving.messages import Outcome
 from tests.platform.caller import BUSIFAVOR, Caller
 from tests.platform.test_claimpage import signed
 from tests.support.platform import InProcess
@@ -92,9 +93,9 @@ class Failing:
         return method
 
 
-def request(caller: Caller | None, target: str) -> http.Request:
+def request(caller: Caller | None, target: str) -> messages.Request:
     value = [(b"authorization", caller.authorization("GET", target).encode())] if caller else []
-    return http.Request("GET", target.encode(), value, b"")
+    return messages.Request("GET", target.encode(), value, b"")
 
 
 def failing(still: InProcess, error: BaseException) -> App:

@@ -110,6 +110,7 @@ def noted(store: Nonces, nonce: str, now: int, what: bytes = b"w") -> Noted | No
     return asyncio.run(store.note(MCHID, nonce, what, now))
 
 
+@pytest.mark.slow
 def test_a_nonce_is_remembered_for_as_long_as_a_signature_may_hold() -> None:
     store = MemoryNonces()
     for second in range(0, 3 * NONCE_SECONDS, 30):

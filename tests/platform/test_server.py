@@ -167,7 +167,7 @@ def test_a_wrong_setting_stops_the_start_and_is_named(
 
 HANGING = """
 import asyncio, socket
-from quanma.platform import connection, server
+from quanma.serving import server
 
 class Hanging:
     metrics = None

@@ -141,6 +141,7 @@ def made(platform: InProcess) -> Theirs:
 every_operation = every(OPERATIONS, chain_of)
 
 
+@pytest.mark.slow
 @every_operation
 def test_another_merchants_and_nobodys_have_the_same_answer_and_cost_the_same(
     operation: Operation[..., Any, Any, Any], back_end: str, theirs: Theirs, other: Caller
@@ -197,6 +198,7 @@ def is_near(one: int, other: int) -> bool:
     return abs(one - other) <= 0.05 * other
 
 
+@pytest.mark.slow
 def test_a_strangers_calls_move_nothing(theirs: Theirs, other: Caller) -> None:
     before = view(theirs)
     for operation in OPERATIONS:

@@ -21,12 +21,12 @@ from quanma.api.stocks import CreateStock, Stocks
 from quanma.client import config
 from quanma.client.transport import Reply, Request
 from quanma.platform import config as platform_config
-from quanma.platform import http
 from quanma.platform.app import App
 from quanma.platform.handlers import HANDLERS
 from quanma.platform.keyroom import KeyRoom
 from quanma.platform.pool import CodePool, open_pool
 from quanma.platform.world import MCHID_DEFAULT, make_world
+from quanma.serving import messages
 
 T = TypeVar("T")
 
@@ -128,7 +128,7 @@ class InProcess:
 async def call_app(app: App, method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> Reply:
     """One request, as a connection would hand it over."""
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
-    request = http.Request(method, target.encode(), raw, body)
+    request = messages.Request(method, target.encode(), raw, body)
     answer = app.finish(request, await app.answer(request))
     lines = [line.partition(": ") for line in answer.headers.split("\r\n")[:-1]]
     return Reply(answer.status, [(name, value) for name, _, value in lines], answer.body)

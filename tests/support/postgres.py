@@ -111,8 +111,8 @@ class Server:
         self.port = free_port()
         self._run_as = account()
         give(self.folder, self._run_as)
-        if (in_memory or settings is QUICK) and _in_memory().exists():
-            kept = Path(tempfile.mkdtemp(dir=_in_memory()))
+        if (in_memory or settings is QUICK) and memory_folder().exists():
+            kept = Path(tempfile.mkdtemp(dir=memory_folder()))
             give(kept, self._run_as)
             self.data.symlink_to(kept)
         if copy_of is None:
@@ -311,8 +311,8 @@ def session() -> Generator[None, None, None]:
     give(folder, account())
     os.environ[FOLDER] = str(folder)
     if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _MEMORY_BYTES_MIN:
-        _in_memory().mkdir(0o711)
-    command = ["sh", "-c", _GUARD, "guard", str(folder), str(_in_memory())]
+        memory_folder().mkdir(0o711)
+    command = ["sh", "-c", _GUARD, "guard", str(folder), str(memory_folder())]
     guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     try:
         yield
@@ -384,8 +384,8 @@ def session_folder() -> Path:
     return Path(folder)
 
 
-def _in_memory() -> Path:
-    """The session's folder for what may lie in memory, if there is one."""
+def memory_folder() -> Path:
+    """The session's folder for what may lie in memory; it is there if there is memory enough."""
     return _MEMORY / session_folder().name
 
 

@@ -17,11 +17,12 @@ import msgspec
 
 from quanma.api.couponcodes import CouponCodes, UploadCodes, UploadedCodes
 from quanma.errors import RequestRefused, ResourceAlreadyExists
-from quanma.platform import config, server
+from quanma.platform import config
 from quanma.platform.app import App
 from quanma.platform.handlers import HANDLERS, Handlers, Visit
 from quanma.platform.keyroom import KeyRoom
 from quanma.platform.pool import open_pool
+from quanma.serving import server
 
 REPLAY, REEVALUATE, REFUSE, REFUSE_AS_INVALID = "replay", "reevaluate", "refuse", "refuse-as-invalid"
 BEHAVIOURS: Final = (REPLAY, REEVALUATE, REFUSE, REFUSE_AS_INVALID)

@@ -179,6 +179,7 @@ def test_the_cap_holds_over_what_was_learned() -> None:
     assert len(log) <= 41
 
 
+@pytest.mark.slow
 def test_the_next_start_begins_with_what_was_learned() -> None:
     first = Pace(random.Random(1).random)
     simulate(first, TokenBucket(20))
@@ -187,6 +188,7 @@ def test_the_next_start_begins_with_what_was_learned() -> None:
     assert taken_per_second(log, since=0, until=5) >= 0.9 * 20
 
 
+@pytest.mark.slow
 def test_a_limit_that_was_raised_is_found() -> None:
     pace = Pace(random.Random(1).random, learned_rate=5.0)
     log = simulate(pace, TokenBucket(20), end_seconds=630)

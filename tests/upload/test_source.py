@@ -19,7 +19,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from openpyxl import Workbook
 
-from quanma.errors import SourceUnreadable
+from quanma.errors import ExtraMissing, SourceUnreadable
 from quanma.upload.source import Block, Source, open_query, open_source
 from quanma.upload.source.text import split, whole_lines
 
@@ -699,7 +699,7 @@ class TestParquet:
     ) -> None:
         monkeypatch.setitem(sys.modules, "pyarrow", None)
         monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-        with pytest.raises(SourceUnreadable, match=r"Parquet needs `pip install quanma\[parquet\]`"):
+        with pytest.raises(ExtraMissing, match=r'Parquet needs .*: pip install "quanma\[parquet\]"'):
             open_source(file(b"PAR1", "codes.parquet"))
 
 
@@ -791,7 +791,7 @@ class TestQuery:
 
     def test_without_asyncpg_the_message_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "asyncpg", None)
-        with pytest.raises(SourceUnreadable, match=r"PostgreSQL needs `pip install quanma\[postgres\]`"):
+        with pytest.raises(ExtraMissing, match=r'PostgreSQL needs .*: pip install "quanma\[postgres\]"'):
             open_query("postgresql://127.0.0.1:1/shop", "SELECT 1")
 
 

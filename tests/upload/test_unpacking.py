@@ -109,6 +109,7 @@ def test_a_row_that_claims_a_number_no_sheet_has_is_refused(workbook: Path, monk
         read(workbook)
 
 
+@pytest.mark.slow
 def test_what_is_refused_is_not_unpacked(workbook: Path) -> None:
     read(workbook)  # What is imported is there now.
     path = repacked(workbook, {"xl/sharedStrings.xml": bytes(50_000_000)})

@@ -19,6 +19,7 @@ from quanma.api.stocks import StockNode
 from quanma.api.tree import OPERATIONS
 from quanma.errors import ParamError, PlatformError, RequestInvalid
 from quanma.wire import codec
+from tests.support.every import every
 
 STOCK = "/v3/marketing/busifavor/stocks/98065001"
 EVERY_SIGN = "A1 -_\\/=|b"
@@ -136,8 +137,8 @@ def values_of(kind: inspect.Type) -> st.SearchStrategy[Any]:
             raise NotImplementedError(kind)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=repr)
 @pytest.mark.slow
+@every(OPERATIONS, repr)
 def test_every_legal_request_is_read_as_it_was_written(operation: Operation[..., Any, Any, Any]) -> None:
     @given(values_of(inspect.type_info(operation.request)))
     @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

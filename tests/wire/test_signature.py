@@ -93,6 +93,7 @@ def test_the_order_of_the_fields_is_free(order: str) -> None:
     assert signature.parse_authorization(f"{signature.SCHEME} {','.join(named)}").nonce_str == "1"
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_of_a_signed_request_is_refused() -> None:
     whole = f"{header()}\n{TARGET}\n".encode() + BODY
     accepted = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
-    "": ("quanma demo", "quanma init world", "quanma upload codes.txt --stock 98065001"),
     "demo": ("quanma demo", "quanma demo --codes 1000000"),
     "init": (
         "quanma init world",

@@ -13,8 +13,8 @@ import msgspec
 from ..client.events import BODY_BYTES_MAX, Event, Receiver
 from ..client.receiving import AsgiReceiver
 from ..errors import Misconfigured
-from ..platform import server
-from ..platform.asgi import Behind
+from ..serving import server
+from ..serving.asgi import Behind
 from ..storage import private
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import click
 
+from .. import signals
 from ..client import config as settings
 from ..client.client import AsyncWechatpay
 from ..errors import Misconfigured, RequestInvalid, StoreUnavailable
@@ -281,9 +281,7 @@ async def _send(ledger: Ledger, target: Target, client: AsyncWechatpay, wishes: 
                 output.say("stopping: what is under way is finished first; Ctrl-C again stops at once")
                 uploader.stop()
 
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, interrupt)
+        signals.on_ending(asyncio.get_running_loop(), interrupt)
         try:
             return await running
         except asyncio.CancelledError:

@@ -30,13 +30,14 @@ from ..errors import (
     SignError,
     StoreUnavailable,
 )
+from ..serving.messages import Outcome, Reply, Request
+from ..serving.redact import trace_of
 from ..wire import codec
 from ..wire.times import rfc3339
 from . import claimpage
 from .addresses import Network
 from .config import ProductCouponStock
 from .handlers import Handlers, Visit
-from .http import Outcome, Reply, Request
 from .keyroom import KeyRoom, Merchant
 from .keywatch import AsOf
 from .limits import HOUR_SECONDS, RateLimit
@@ -48,7 +49,6 @@ from .refusals import NotBelieved, RefusalLog
 from .replays import Came, Replays, digest
 from .rules import check_texts
 from .spans import Spans
-from .traces import trace_of
 
 log = logging.getLogger(__name__)
 

@@ -15,12 +15,12 @@ from urllib.parse import parse_qsl
 from ..api.claims import ClaimFields, read_claim
 from ..api.events import CHANNEL_H5
 from ..errors import Misconfigured, PlatformError, RateLimited, RequestInvalid, StoreUnavailable
+from ..serving.redact import trace_of
 from ..wire import v2sign
 from ..wire.times import unix_seconds
 from .keyroom import KeyRoom
 from .limits import RateLimit
 from .pool.contract import CodePool, Issue
-from .traces import trace_of
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import Misconfigured
+from ..serving.redact import trace_of
 from . import config
 from .keyroom import KeyRoom
-from .traces import trace_of
 
 log = logging.getLogger(__name__)
 

@@ -32,6 +32,7 @@ from ..api.events import (
     Resource,
 )
 from ..errors import ParamError, QuanmaError, StoreUnavailable
+from ..serving.redact import trace_of
 from ..wire import sealed
 from ..wire.times import rfc3339
 from .addresses import Checked, HostRefused, Network, resolve
@@ -39,7 +40,6 @@ from .keyroom import KeyRoom
 from .lookups import Lookups, NotLookedUp, ask_resolver
 from .pool.contract import RETRIES, CodePool, DueEvent
 from .shares import Attempt, Shares
-from .traces import trace_of
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ import asyncio
 import logging
 
 from ..errors import Misconfigured, StoreUnavailable
+from ..serving.redact import trace_of
 from .pool.contract import CodePool
-from .traces import trace_of
 
 log = logging.getLogger(__name__)
 

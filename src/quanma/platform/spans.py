@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Generator
 from typing import Any
 
-from .http import Request
+from ..serving.messages import Request
 
 trace: Any
 try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Misconfigured, SettingsAbsent
+from ..storage.descriptors import HAS_MODES
 from ..storage.private import OTHERS
 from .shape import path_or_shape, shape
 
@@ -60,6 +61,8 @@ def refuse_open(path: Path, what: str, otherwise: str) -> None:
 
     A mounted secret (Kubernetes) can't be changed. It is refused all the same, with what works there: `otherwise`.
     """
+    if not HAS_MODES:
+        return
     try:
         found = path.stat()
         if not (mode := stat.S_IMODE(found.st_mode)) & OTHERS or path.is_dir():

@@ -3,6 +3,7 @@
 A private file is a regular file with mode 0600, and its owner is who runs this; or, for root, the owner of the folder
 that it is in: root looks after other users' pools, and the owner of a folder can put another file there anyway.
 A link is not followed: in a folder that others can write, they could lay one to any other file of ours.
+Where files have no modes, on Windows, a file is as private as its folder, and nothing is checked.
 
 Every function raises OSError with a `strerror` that says what is wrong and what to do.
 """
@@ -14,6 +15,8 @@ import errno
 import os
 import stat
 from pathlib import Path
+
+from .descriptors import AT_ONCE, HAS_MODES, PLAIN, UNFOLLOWED, sync
 
 OTHERS = 0o077
 """The bits of a mode that let others in."""
@@ -34,8 +37,9 @@ class NotPrivate(PermissionError):
 
 def make(path: Path) -> int:
     """Make a new file, and return its descriptor, to read and write. Raises FileExistsError: something is there."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    os.fchmod(descriptor, 0o600)  # Whatever the umask is.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | UNFOLLOWED | PLAIN, 0o600)
+    if HAS_MODES:
+        os.fchmod(descriptor, 0o600)  # Whatever the umask is.
     return descriptor
 
 
@@ -93,14 +97,14 @@ def replace(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             before = os.lstat(path)
-            if os.geteuid() == 0 and stat.S_ISREG(before.st_mode):
+            if HAS_MODES and os.geteuid() == 0 and stat.S_ISREG(before.st_mode):
                 os.fchown(file.fileno(), before.st_uid, before.st_gid)
-        _sync(part)
+        sync(part)
         os.replace(part, path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def make_folder(path: Path) -> None:
@@ -110,6 +114,8 @@ def make_folder(path: Path) -> None:
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode):
         raise OSError(errno.ENOTDIR, "it is no folder: remove it", str(path))
+    if not HAS_MODES:
+        return
     if found.st_uid not in _owners(path):
         raise NotPrivate(path, f"is another user's folder: remove it, or chown it to user {os.geteuid()}")
     if (mode := stat.S_IMODE(found.st_mode)) & 0o022:
@@ -118,15 +124,17 @@ def make_folder(path: Path) -> None:
 
 def _checked(path: Path, flags: int, holds: str, *, links: bool) -> int:
     try:
-        if links and stat.S_ISLNK(os.lstat(path).st_mode):
-            if os.lstat(path).st_uid not in _owners(path):
+        if stat.S_ISLNK((found := os.lstat(path)).st_mode):
+            if not links:
+                raise OSError(errno.ELOOP, _LINK, str(path))
+            if HAS_MODES and found.st_uid not in _owners(path):
                 raise NotPrivate(path, "is another user's link: remove it")
             path = Path(os.path.realpath(path))
     except FileNotFoundError:
         pass
     try:
         # Without waiting: something else than a file may stand there.
-        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        descriptor = os.open(path, flags | UNFOLLOWED | AT_ONCE | PLAIN, 0o600)
     except OSError as problem:
         if problem.errno == errno.ELOOP:
             raise OSError(errno.ELOOP, _LINK, str(path)) from None
@@ -137,6 +145,8 @@ def _checked(path: Path, flags: int, holds: str, *, links: bool) -> int:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.ENXIO, _NO_FILE, str(path))
+        if not HAS_MODES:
+            return descriptor
         if (mode := stat.S_IMODE(found.st_mode)) & OTHERS:
             raise NotPrivate(path, f"has mode {mode:04o}, so others can read {holds}: chmod 600 {path}")
         if found.st_uid not in _owners(path):
@@ -154,11 +164,3 @@ _LINK = "it is a link, and none is followed: name the file itself"
 def _owners(path: Path) -> set[int]:
     user = os.geteuid()
     return {user} if user else {user, path.parent.stat().st_uid}
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,6 +6,10 @@ with Ledger.create(path, target=BUSIFAVOR.name, mchid=mchid, stock_id=stock_id) 
     result = Uploader(ledger, BUSIFAVOR, client, progress=print).run_sync()
 """
 
+from ..extras import need
+
+need("quanma.upload", "upload")  # Before the imports below: they need it.
+
 from .ledger import Ledger, Totals
 from .prepare import check_stock, make_plan
 from .source import open_query, open_source

@@ -57,7 +57,7 @@ def check_character(text: str) -> str:
 def _generated(count: int, drawn: int, prefix: str, *, check: bool) -> Iterator[str]:
     """Drawn to a temporary file first: a repeat is left out, and another one drawn for it, before any is given out."""
     folder = Path(tempfile.gettempdir())
-    with tempfile.TemporaryFile("w+", dir=folder) as spool, Distinct(folder) as distinct:
+    with tempfile.TemporaryFile("w+", encoding="ascii", dir=folder) as spool, Distinct(folder) as distinct:
         made = wanted = 0
         repeats = distinct.repeats().rows
         while (wanted := count + len(repeats)) > made:

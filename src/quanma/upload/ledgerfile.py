@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import secrets
 from collections.abc import Generator
 from importlib.resources import files
@@ -13,7 +12,7 @@ from typing import IO
 import apsw
 
 from ..errors import LedgerBusy, LedgerRefused, StoreUnavailable
-from ..storage import private
+from ..storage import locks, private
 
 APPLICATION_ID = 0x716D6C67  # "qmlg"
 VERSION = 1
@@ -37,7 +36,7 @@ def lock(path: Path, *, create: bool) -> IO[bytes]:
     except OSError as problem:
         raise LedgerRefused(f"{path} can't be opened: {problem.strerror}: name another with --ledger") from None
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locks.take(held.fileno())
     except BlockingIOError:
         held.close()
         raise LedgerBusy(f"{path} is being run by another process: wait for it, or stop it") from None

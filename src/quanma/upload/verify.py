@@ -6,7 +6,7 @@ the list is read are noticed.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,15 +71,14 @@ async def compare(
         return Compared(counts, None, complete=False)
     there = _There(folder)
     try:
-        async for page in _pages(target, client, stock_id):
-            there.add(page)
+        unmoved = await _read(target, client, stock_id, there)
         after = await target.show(client, stock_id)
         marks = dict.fromkeys(MEANING, 0)
         with there.one_transaction():
             for sign, code in _marked(ledger, there):
                 marks[sign] += 1
                 mark(sign, code)
-        return Compared(counts, marks, complete=_stood_still(facts, after, there))
+        return Compared(counts, marks, complete=unmoved and _stood_still(facts, after, there))
     except (NoAuth, ResourceNotExists):
         # Source: the list is in the SDKs and not in the public function list, so some merchants get 403 or 404.
         return Compared(counts, None, complete=False)
@@ -87,12 +86,24 @@ async def compare(
         there.close()
 
 
-async def _pages(target: Target, client: Sender, stock_id: str) -> AsyncIterator[list[ListedCode]]:
+async def _read(target: Target, client: Sender, stock_id: str, there: _There) -> bool:
+    """Read the list. False where codes moved while it was read: one may have been passed over.
+
+    Each page begins with the last code of the one before. If it is another code, one before it went, and those behind
+    it moved up. The stock's count does not tell, where another code came meanwhile.
+    """
     assert target.list_codes is not None
-    offset = 0
-    while page := await target.list_codes(client, stock_id, offset, PAGE):
-        yield page
-        offset += len(page)
+    unmoved, position = True, 0
+    last: str | None = None
+    while page := await target.list_codes(client, stock_id, max(0, position - 1), PAGE):
+        begins_as_told = last is None or page[0].code == last
+        unmoved = unmoved and begins_as_told
+        there.add(page)
+        if last is not None and len(page) == 1:
+            return unmoved
+        position = max(0, position - 1) + len(page)
+        last = page[-1].code
+    return unmoved and last is None
 
 
 def _stood_still(before: StockFacts, after: StockFacts, there: _There) -> bool:

@@ -139,6 +139,7 @@ CODES = st.sampled_from([*FREE, *GIVEN, *KEPT_OUT, "X1", "X2"])
 NAMED = st.lists(st.sampled_from([Named(S, "F1"), Named(S, "X1"), Named(T, "F4")]), unique=True)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.one_of(CODES, st.tuples(st.sampled_from([S, T, "7"]), CODES))),
     st.integers(0, 5),

@@ -29,16 +29,15 @@ def open_pool(
     PostgreSQL, see there. What this host acknowledged is kept in `folder` too.
 
     Raises:
-        Misconfigured: not such a URL, or PostgreSQL's package is not installed.
+        Misconfigured: not such a URL.
+        ExtraMissing: PostgreSQL's package is not installed.
         StoreUnavailable: see `SqlitePool`.
     """
     if (path := file_of(url, folder)) is not None:
         return SqlitePool(path, warmup_seconds=warmup_seconds, retries=retries, stocks_per_merchant=stocks_per_merchant)
     if is_postgres(url):
-        try:
-            from .postgres import PostgresPool
-        except ModuleNotFoundError as absent:
-            raise Misconfigured(f"PostgreSQL needs `pip install quanma[postgres]` ({absent.name} is absent)") from None
+        from .postgres import PostgresPool
+
         return PostgresPool(
             url,
             folder,

@@ -169,7 +169,7 @@ def _zeros(size: int) -> tuple[NDArray[np.uint32], mmap.mmap | None]:
     numpy asks for huge pages from 4 MiB on, and the first few entries, anywhere in a new table, would have all of it
     made at once: 0.15 s for 8 million codes.
     """
-    if size * 4 < _HUGE_FROM_BYTES:
+    if size * 4 < _HUGE_FROM_BYTES or not hasattr(mmap, "MADV_DONTNEED"):
         return np.zeros(size, np.uint32), None
     pages = mmap.mmap(-1, size * 4, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_NOHUGEPAGE"):

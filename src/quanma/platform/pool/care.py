@@ -11,9 +11,9 @@ from types import ModuleType
 from typing import IO
 
 from ...errors import Misconfigured
-from ...storage import private
+from ...storage import descriptors, private
 from ...wire.times import rfc3339
-from . import file_of, ground, is_postgres
+from . import file_of, is_postgres
 from .house import House, Reading, Sum, differences, sums_of, write
 from .issued_codes import IssuedFile
 from .reconciling import Decision
@@ -108,9 +108,10 @@ async def _exported(url: str, folder: Path, to: Path, now: int) -> list[Sum]:
             sums = await write(file, house.dump(), now)
             file.flush()
             os.fsync(file.fileno())
+            file.close()  # Windows moves no file that is open.
             await house.leave(f"it was exported at {rfc3339(now)}, and lives elsewhere now")
             os.replace(part, to)
-        ground.sync(to.parent)
+        descriptors.sync(to.parent)
     return sums
 
 
@@ -161,8 +162,6 @@ async def _house(url: str, folder: Path) -> AsyncGenerator[House, None]:
 def _postgres(url: str, module: str = "care") -> ModuleType:
     if not is_postgres(url):
         raise Misconfigured("the database is not sqlite:///relative.db, sqlite:////absolute.db or postgresql://…")
-    try:
-        from .postgres import care, house
-    except ModuleNotFoundError as absent:
-        raise Misconfigured(f"PostgreSQL needs `pip install quanma[postgres]` ({absent.name} is absent)") from None
+    from .postgres import care, house
+
     return {"care": care, "house": house}[module]

@@ -6,7 +6,6 @@ another process serves, settings that don't hold.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import IO
 import apsw
 
 from ...errors import StoreUnavailable
-from ...storage import private
+from ...storage import locks, private
 
 _NETWORK = (
     "nfs",
@@ -52,7 +51,7 @@ def lock(path: Path) -> IO[bytes]:
             f"{lock_path} can't be made: {problem.strerror}: correct the folder or its mode"
         ) from None
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locks.take(held.fileno())
     except OSError:
         owner = held.read(20).decode(errors="replace").strip() or "unknown"
         held.close()
@@ -60,15 +59,6 @@ def lock(path: Path) -> IO[bytes]:
     held.truncate()
     held.write(str(os.getpid()).encode())
     return held
-
-
-def sync(path: Path) -> None:
-    """Have a file, or a folder's names, on the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def check_version(version: str) -> None:
@@ -87,7 +77,7 @@ def check_file_system(path: Path, mounts: str | None = None) -> None:
         table = Path("/proc/self/mounts")
         if not table.exists():
             return
-        mounts = table.read_text()
+        mounts = table.read_text("utf-8", "surrogateescape")
     folder = str(path.resolve().parent).rstrip("/") + "/"
     kind, longest = "", 0
     for line in mounts.splitlines():

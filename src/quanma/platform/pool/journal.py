@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import apsw
 
 from ...errors import QuanmaError, StoreUnavailable
-from ..traces import trace_of
+from ...serving.redact import trace_of
 from .tide import MarkUnwritable, Tide
 
 T = TypeVar("T")

@@ -29,6 +29,7 @@ import msgspec
 
 from ...errors import StoreUnavailable
 from ...storage import private
+from ...storage.descriptors import read_at, sync, write_at
 
 SYNC_SECONDS = 1.0
 _HOLDS = "or change what was given out last"
@@ -113,7 +114,7 @@ class MarkFile:
                 raise StoreUnavailable(f"{self.path} is no file: remove it, and run `quanma reconcile`") from None
             raise StoreUnavailable(f"{self.path} can't be read: {problem.strerror}: correct its mode") from None
         try:
-            return _read(os.pread(descriptor, _BYTES + 1, 0))
+            return _read(read_at(descriptor, _BYTES + 1, 0))
         except OSError as problem:
             raise StoreUnavailable(f"{self.path} can't be read: {problem.strerror}: look at its disk") from None
         finally:
@@ -125,14 +126,10 @@ class MarkFile:
         try:
             self._descriptor = private.keep(self.path, _HOLDS, links=True)
             # In this order: killed in between, there is one of the two marks.
-            os.pwrite(self._descriptor, _packed(mark), 0)
+            write_at(self._descriptor, _packed(mark), 0)
             os.ftruncate(self._descriptor, _BYTES)
             os.fsync(self._descriptor)
-            folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync(self.path.parent)
         except OSError as problem:
             raise StoreUnavailable(_unwritable(self.path, problem)) from None
 
@@ -149,7 +146,7 @@ class MarkFile:
         assert self._descriptor is not None
         packed = _packed(mark)
         try:
-            written = os.pwrite(self._descriptor, packed, 0)
+            written = write_at(self._descriptor, packed, 0)
         except OSError as problem:
             raise MarkUnwritable(_unwritable(self.path, problem)) from None
         if written < len(packed):

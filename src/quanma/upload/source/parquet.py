@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import IO, Any, Final
 
 from ...errors import SourceUnreadable
+from ...extras import needed
 from .block import ROWS_PER_BLOCK, Block
 from .columns import choose_by_name
 from .content import Content
-from .extras import needed
 from .pages import PAGE_BYTES_MAX, Page, pages
 from .records import block_of_records
 from .text import LINE_BYTES_MAX

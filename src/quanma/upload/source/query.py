@@ -13,10 +13,10 @@ from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote
 
 from ...errors import SourceUnreadable
+from ...extras import needed
 from ...settings import addresses
 from .block import ROWS_PER_BLOCK, Block
 from .columns import choose_by_name
-from .extras import needed
 from .records import block_of_records
 
 T = TypeVar("T")

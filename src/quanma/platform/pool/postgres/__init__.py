@@ -8,6 +8,10 @@ that breaks is no answer: the group is done again over a new one, and each numbe
 
 from __future__ import annotations
 
+from ....extras import need
+
+need("PostgreSQL", "postgres")
+
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path

@@ -22,7 +22,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ....errors import StoreUnavailable
-from ...traces import trace_of
+from ....serving.redact import trace_of
 from ..contract import HostsAsked
 from .between import WHERE, check_where
 from .fencing import Fence

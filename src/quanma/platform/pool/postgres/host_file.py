@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import struct
@@ -16,6 +15,8 @@ import msgspec
 from msgspec.structs import replace
 
 from ....errors import StoreUnavailable
+from ....storage import locks
+from ....storage.descriptors import read_at, write_at
 from .mark_file import open_private
 
 _CHECKSUM = struct.Struct("<I")
@@ -59,21 +60,21 @@ class HostFile:
         self._read = b"", Host()
         inode = os.fstat(self._descriptor).st_ino
         with self._locked():
-            host = host_in(os.pread(self._descriptor, self.BYTES, 0)) or Host()
+            host = host_in(read_at(self._descriptor, self.BYTES, 0)) or Host()
             if host.inode != inode:
                 # New; or a copy of another host's folder. The marks in it stay true.
                 host = replace(host, inode=inode, host_id=secrets.token_hex(8), beat=0)
             self._write(host if address is None else replace(host, address=address))
 
     def read(self) -> Host:
-        content = os.pread(self._descriptor, self.BYTES, 0)
+        content = read_at(self._descriptor, self.BYTES, 0)
         if content == self._read[0]:
             return self._read[1]
         for _ in range(1000):
             if (found := host_in(content)) is not None:
                 self._read = content, found
                 return found
-            content = os.pread(self._descriptor, self.BYTES, 0)
+            content = read_at(self._descriptor, self.BYTES, 0)
         raise StoreUnavailable(f"{self._path} is damaged: remove it; quanma then has no witness of older coupons")
 
     def change(self, **changes: Any) -> Host:
@@ -88,15 +89,15 @@ class HostFile:
     def _write(self, host: Host) -> None:
         packed = msgspec.msgpack.encode(host)
         content = (_LENGTH.pack(len(packed)) + packed).ljust(self.BYTES - _CHECKSUM.size, b"\0")
-        os.pwrite(self._descriptor, content + _CHECKSUM.pack(zlib.crc32(content)), 0)
+        write_at(self._descriptor, content + _CHECKSUM.pack(zlib.crc32(content)), 0)
 
     @contextlib.contextmanager
     def _locked(self) -> Generator[None, None, None]:
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        locks.wait_and_take(self._descriptor)
         try:
             yield
         finally:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            locks.release(self._descriptor)
 
 
 def host_in(content: bytes) -> Host | None:

@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from ....errors import QuanmaError, StoreUnavailable
-from ...traces import trace_of
+from ....serving.redact import trace_of
 from .link import Connection, Link
 from .turn import Turn
 

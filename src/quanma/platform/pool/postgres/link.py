@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from ....errors import Misconfigured, PoolFenced, QuanmaError, StoreUnavailable
-from ...traces import trace_of
+from ....serving.redact import trace_of
 from . import between, schema
 from .address import Address, addresses_of
 from .between import Astray

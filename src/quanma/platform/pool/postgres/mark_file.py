@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import struct
 import zlib
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ....errors import Misconfigured, StoreUnavailable
-from ....storage import private
+from ....storage import locks, private
+from ....storage.descriptors import make_room, read_at, write_at
 
 ISSUED_KEPT = 1024
 """Coupons that a worker can name."""
@@ -68,9 +68,9 @@ class MarkFile:
         self.descriptor = open_private(path)
         try:
             if owned:
-                fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locks.take(self.descriptor)
             if os.fstat(self.descriptor).st_size < _MARKS_AT and owned:
-                os.posix_fallocate(self.descriptor, 0, _MARKS_AT)
+                make_room(self.descriptor, 0, _MARKS_AT)
         except OSError:
             os.close(self.descriptor)
             raise
@@ -107,7 +107,7 @@ class MarkFile:
             place = self._new_place()
             # The name is written with the room: where the marks are is learned from it.
             name = stock_id.encode().ljust(_MARK_BYTES, b"\0")
-            os.pwrite(self.descriptor, name, _MARKS_AT + place * _MARK_BYTES)
+            write_at(self.descriptor, name, _MARKS_AT + place * _MARK_BYTES)
             self._places[stock_id] = place
             self._marks += 1
 
@@ -116,11 +116,11 @@ class MarkFile:
         place = self._places[stock_id]
         before, content = self._raw(place), _packed(stock_id, history, mark)
         if content is not None:
-            os.pwrite(self.descriptor, content, _MARKS_AT + place * _MARK_BYTES)
+            write_at(self.descriptor, content, _MARKS_AT + place * _MARK_BYTES)
         return before
 
     def write_back(self, stock_id: str, before: bytes) -> None:
-        os.pwrite(self.descriptor, before, _MARKS_AT + self._places[stock_id] * _MARK_BYTES)
+        write_at(self.descriptor, before, _MARKS_AT + self._places[stock_id] * _MARK_BYTES)
 
     def add_issued(self, history: str, issued: Sequence[IssuedCoupon]) -> None:
         if not issued:
@@ -128,14 +128,14 @@ class MarkFile:
         entries = [_packed_issued(history, coupon) for coupon in issued[-ISSUED_KEPT:]]
         first = self._issued % ISSUED_KEPT
         until_end, rest = entries[: ISSUED_KEPT - first], entries[ISSUED_KEPT - first :]
-        os.pwrite(self.descriptor, b"".join(until_end), _HEAD_BYTES + first * _ISSUED_BYTES)
+        write_at(self.descriptor, b"".join(until_end), _HEAD_BYTES + first * _ISSUED_BYTES)
         if rest:
-            os.pwrite(self.descriptor, b"".join(rest), _HEAD_BYTES)
+            write_at(self.descriptor, b"".join(rest), _HEAD_BYTES)
         self._issued += len(entries)
         self._write_head()
 
     def issued(self, history: str) -> Iterator[IssuedCoupon]:
-        content = os.pread(self.descriptor, ISSUED_KEPT * _ISSUED_BYTES, _HEAD_BYTES)
+        content = read_at(self.descriptor, ISSUED_KEPT * _ISSUED_BYTES, _HEAD_BYTES)
         for at in range(0, len(content) - _ISSUED_BYTES + 1, _ISSUED_BYTES):
             if (coupon := _issued_in(content[at : at + _ISSUED_BYTES], digest(history))) is not None:
                 yield coupon
@@ -149,23 +149,23 @@ class MarkFile:
         return self._read_head()[0]
 
     def _read_head(self) -> tuple[int, int]:
-        content = os.pread(self.descriptor, _HEAD.size, 0)
+        content = read_at(self.descriptor, _HEAD.size, 0)
         if len(content) < _HEAD.size:
             return 0, 0
         magic, doubts, issued = _HEAD.unpack(content)
         return (doubts, issued) if magic == _MAGIC else (0, 0)
 
     def _write_head(self) -> None:
-        os.pwrite(self.descriptor, _HEAD.pack(_MAGIC, self.doubts, self._issued), 0)
+        write_at(self.descriptor, _HEAD.pack(_MAGIC, self.doubts, self._issued), 0)
 
     def _raw(self, place: int) -> bytes:
-        return os.pread(self.descriptor, _MARK_BYTES, _MARKS_AT + place * _MARK_BYTES)
+        return read_at(self.descriptor, _MARK_BYTES, _MARKS_AT + place * _MARK_BYTES)
 
     def _learn(self) -> None:
         """Where the marks are that were written since the last look."""
         self._room = max(0, os.fstat(self.descriptor).st_size - _MARKS_AT) // _MARK_BYTES
         while (first := self._marks) < self._room:
-            content = os.pread(self.descriptor, _READ_AT_ONCE * _MARK_BYTES, _MARKS_AT + first * _MARK_BYTES)
+            content = read_at(self.descriptor, _READ_AT_ONCE * _MARK_BYTES, _MARKS_AT + first * _MARK_BYTES)
             for at in range(0, len(content), _MARK_BYTES):
                 if not content[at]:
                     return
@@ -177,7 +177,7 @@ class MarkFile:
         place = self._marks
         if place >= self._room:
             try:
-                os.posix_fallocate(self.descriptor, _MARKS_AT + place * _MARK_BYTES, _GROW * _MARK_BYTES)
+                make_room(self.descriptor, _MARKS_AT + place * _MARK_BYTES, _GROW * _MARK_BYTES)
             except OSError as problem:
                 raise StoreUnavailable(
                     f"{self.path} has no room for another stock ({problem.strerror}): free the disk; nothing is "
@@ -263,7 +263,7 @@ def is_free(path: Path) -> bool:
     """Whether a worker's file has no living owner."""
     descriptor = open_private(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locks.take(descriptor)
     except BlockingIOError:
         return False
     finally:

@@ -21,6 +21,7 @@ from typing import Any
 
 from ....errors import Misconfigured
 from ....storage import private
+from ....storage.descriptors import sync_content
 from .host_file import Host, HostFile, host_in
 from .mark_file import IssuedCoupon, Mark, MarkFile, is_free
 
@@ -116,7 +117,7 @@ class Witness:
     def sync(self) -> None:
         """Now and then. A worker's file that can't be synced is a weaker witness, and no wrong one."""
         with contextlib.suppress(OSError):
-            os.fdatasync(self._own.descriptor)
+            sync_content(self._own.descriptor)
 
     def others_serve(self) -> bool:
         """Whether another worker of this host is alive."""

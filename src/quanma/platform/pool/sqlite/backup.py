@@ -9,9 +9,8 @@ from pathlib import Path
 import apsw
 
 from ....errors import Misconfigured, StoreUnavailable
-from ....storage import private
+from ....storage import descriptors, private
 from ....wire.times import rfc3339
-from .. import ground
 from . import schema
 from .checked import Rows, damaged
 from .tables import TABLES
@@ -39,9 +38,9 @@ def backup(path: Path, to: Path, now: int) -> int:
             with schema.readable(path):
                 _copy(path, part)
                 _finish(part, f"it is a backup of {rfc3339(now)}")
-            ground.sync(part)
+            descriptors.sync(part)
             os.link(part, to)  # Fails where something came to stand meanwhile.
-            ground.sync(to.parent)
+            descriptors.sync(to.parent)
     except OSError as problem:
         raise StoreUnavailable(f"{to} can't be written: {problem.strerror}") from None
     return to.stat().st_size

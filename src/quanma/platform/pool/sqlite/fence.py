@@ -10,6 +10,7 @@ from pathlib import Path
 import apsw
 
 from ....errors import StoreUnavailable
+from ....storage.descriptors import inode
 from ..reconciling import NOT_KNOWN, Lacking, Named
 from ..tide import Mark, MarkDamaged, MarkFile, Seen, digest, marked, missing, why_fenced
 from . import schema, sendings
@@ -50,7 +51,7 @@ def watch(store: Store, path: Path) -> Callable[[], None]:
 def standing(store: Store, path: Path) -> Mark:
     """What the database itself says of which pool it is, and how far. No id: it never had a mark."""
     pool_id = bytes.fromhex(schema.noted(store.db, "pool_id") or "")
-    return marked(Mark(pool_id, 0, 0, path.stat().st_ino), store.tide.commit_no - 1, store.latest)
+    return marked(Mark(pool_id, 0, 0, inode(path)), store.tide.commit_no - 1, store.latest)
 
 
 def read(file: MarkFile) -> Mark | MarkDamaged | None:

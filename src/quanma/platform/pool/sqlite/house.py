@@ -12,7 +12,7 @@ from typing import Any
 import apsw
 
 from ....errors import StoreUnavailable
-from ....storage import private
+from ....storage import descriptors, private
 from .. import ground
 from ..contract import RETRIES
 from ..house import (
@@ -128,12 +128,12 @@ class SqliteHouse:
         for suffix in ("-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         for path in (self._part, self._part.parent):
-            ground.sync(path)
+            descriptors.sync(path)
         file = MarkFile(self._path)
-        file.make(Mark(pool_id, 1, coupons, self._part.stat().st_ino))
+        file.make(Mark(pool_id, 1, coupons, descriptors.inode(self._part)))
         file.close()
         os.replace(self._part, self._path)
-        ground.sync(self._path.parent)
+        descriptors.sync(self._path.parent)
 
 
 def _records(db: apsw.Connection) -> Iterator[AnyRecord]:

@@ -14,8 +14,8 @@ import mmap
 import socket
 import time
 
-from .connection import Connection
-from .serving import Serving
+from .http1 import Connection
+from .shared import Serving
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ BACKLOG = 2048
 _ABSENT = 2**32 - 1
 
 
-class Counts:
+class ConnectionCounts:
     """How many connections each worker has. Made before the workers are: they share its memory."""
 
     def __init__(self, workers: int) -> None:
@@ -51,10 +51,22 @@ class Counts:
         return min(self._counts) < self._counts[place]
 
 
-class Doorway:
+async def open_door(
+    serving: Serving, listening: socket.socket, place: tuple[ConnectionCounts, int] | None
+) -> Acceptor | asyncio.Server:
+    """Take connections from here on, until what is returned is closed. `place`: which of several processes this is."""
+    acceptor = Acceptor(serving, listening, *(place or (ConnectionCounts(1), 0)))
+    try:
+        acceptor.open()
+    except NotImplementedError:  # The loop of Windows watches no socket: it takes the connections itself.
+        return await serving.loop.create_server(lambda: Connection(serving), sock=listening, backlog=BACKLOG)
+    return acceptor
+
+
+class Acceptor:
     """Takes connections for one process from the socket that it listens on, perhaps with others."""
 
-    def __init__(self, serving: Serving, listening: socket.socket, counts: Counts, place: int) -> None:
+    def __init__(self, serving: Serving, listening: socket.socket, counts: ConnectionCounts, place: int) -> None:
         self._serving = serving
         self._listening = listening
         self._counts = counts

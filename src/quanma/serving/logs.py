@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from .traces import trace_of
+from .redact import trace_of
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator
 from typing import NoReturn
 
 from ..errors import Misconfigured, QuanmaError, StoreUnavailable
-from .traces import trace_of
+from .redact import trace_of
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,9 @@ STEADY_SECONDS = 60.0
 """Whoever served for so long is followed at once, and no pause is remembered."""
 END_SECONDS = 20.0
 """From the wish to end to kill -9: longer than requests may take to be finished."""
+
+CAN_FORK = hasattr(os, "fork")
+"""Windows can't: there one process serves."""
 
 _READY = b"ready"
 _SAID_BYTES_MAX = 4096
@@ -213,7 +216,7 @@ class _Watch:
             os._exit(status)
 
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGCHLD") if hasattr(signal, name))
 _KINDS: dict[str, type[QuanmaError]] = {kind.__name__: kind for kind in (Misconfigured, StoreUnavailable)}
 
 

@@ -14,28 +14,28 @@ from collections.abc import Callable, Generator
 
 import pytest
 
-from quanma.platform import server
-from quanma.platform.asgi import Behind
-from quanma.platform.doorway import BACKLOG, LEAVE_SECONDS, Counts, Doorway
-from quanma.platform.serving import Serving
+from quanma.serving import server
+from quanma.serving.acceptor import BACKLOG, LEAVE_SECONDS, Acceptor, ConnectionCounts
+from quanma.serving.asgi import Behind
+from quanma.serving.shared import Serving
 
 # Each worker answers with its process id.
 SERVING = """
 import os, socket, sys
-from quanma.platform import server, workers
-from quanma.platform.asgi import Behind
-from quanma.platform import server
-from quanma.platform.asgi import Behind
-from quanma.platform.serving import Serving
-from quanma.platform.doorway import LEAVE_SECONDS, Counts, Doorway
+from quanma.serving import server, supervisor
+from quanma.serving.asgi import Behind
+from quanma.serving import server
+from quanma.serving.asgi import Behind
+from quanma.serving.shared import Serving
+from quanma.serving.acceptor import LEAVE_SECONDS, ConnectionCounts, Acceptor
 
 async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"%d." % os.getpid()})
 
 listening = server.bind("127.0.0.1", 0)
-counts = Counts(2)
-workers.run_workers(
+counts = ConnectionCounts(2)
+supervisor.run_workers(
     2,
     lambda place, ready: server.run(Behind(app, 1000), listening, lambda _: ready(), place=(counts, place)),
     ready=lambda: print(listening.getsockname()[1], flush=True),
@@ -82,7 +82,7 @@ def served() -> Generator[Served, None, None]:
 
 
 def test_whoever_has_more_leaves_the_next_one_to_another() -> None:
-    counts = Counts(3)
+    counts = ConnectionCounts(3)
     assert not any(counts.another_has_fewer(place) for place in range(3))
     for place, count in enumerate((4, 5, 4)):
         counts.note(place, count)
@@ -98,10 +98,10 @@ class Workers:
     def __init__(self, count: int) -> None:
         self._listening = server.bind("127.0.0.1", 0)
         self.address = self._listening.getsockname()
-        counts = Counts(count)
+        counts = ConnectionCounts(count)
         self.servings = [Serving(Behind(nobody, 1000)) for _ in range(count)]
         self._doors = [
-            Doorway(serving, self._listening.dup(), counts, place) for place, serving in enumerate(self.servings)
+            Acceptor(serving, self._listening.dup(), counts, place) for place, serving in enumerate(self.servings)
         ]
 
     def listen(self) -> None:

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from .http import Outcome, Reply, Request
-from .traces import trace_of
+from .messages import Outcome, Reply, Request
+from .redact import trace_of
 
 Message = MutableMapping[str, Any]
 AsgiApplication = Callable[

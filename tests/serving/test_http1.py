@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from quanma.platform.connection import Connection
-from quanma.platform.http import Outcome, Reply, Request
-from quanma.platform.places import PLACES
-from quanma.platform.serving import Serving
+from quanma.serving.http1 import Connection
+from quanma.serving.messages import Outcome, Reply, Request
+from quanma.serving.places import PLACES
+from quanma.serving.shared import Serving
 
 HEAD = "\r\nHost: x\r\n\r\n"
 

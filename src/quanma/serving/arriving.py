@@ -11,8 +11,8 @@ from typing import Protocol
 
 import httptools
 
-from .http import Request
-from .serving import Serving
+from .messages import Request
+from .shared import Serving
 
 FRAMING_BYTES_MAX = 32 * 1024
 HEAD_FIELDS_MAX = 100

@@ -9,9 +9,9 @@ from collections import deque
 from email.utils import formatdate
 from typing import Protocol
 
-from .http import Application, Outcome, Reply, Request
+from .messages import Application, Outcome, Reply, Request
 from .places import PLACES, Places
-from .traces import trace_of
+from .redact import trace_of
 
 log = logging.getLogger(__name__)
 
@@ -92,14 +92,15 @@ class Serving:
 
     def _end_some(self) -> None:
         until = time.perf_counter() + READ_SECONDS
-        while self._late and time.perf_counter() < until:
+        while self._late:
             connection = self._late.popleft()
-            if not self._is_late(connection):
-                continue  # It went on meanwhile.
             try:
-                connection.too_late()
+                if self._is_late(connection):  # Else it went on meanwhile.
+                    connection.too_late()
             except Exception as error:
                 self.give_up(connection, error)
+            if time.perf_counter() >= until:
+                break
         if self._late:
             self.loop.call_soon(self._end_some)
 

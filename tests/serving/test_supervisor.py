@@ -19,10 +19,10 @@ import pytest
 SERVING = """
 import os, signal, socket, sys, time
 from quanma.errors import Misconfigured, StoreUnavailable
-from quanma.platform import workers
+from quanma.serving import supervisor
 
-workers.STEADY_SECONDS = float(sys.argv[2])
-workers.END_SECONDS = 2.0
+supervisor.STEADY_SECONDS = float(sys.argv[2])
+supervisor.END_SECONDS = 2.0
 listening = socket.create_server(("127.0.0.1", int(sys.argv[3])))
 
 def work(place, ready):
@@ -43,7 +43,7 @@ def work(place, ready):
             time.sleep({slow})
             peer.sendall(str(os.getpid()).encode())
 
-workers.run_workers(
+supervisor.run_workers(
     int(sys.argv[1]),
     work,
     ready=lambda: print("ready", listening.getsockname()[1], flush=True),

@@ -1,6 +1,7 @@
 """A connection: requests in order, their answers, and all that has an end: time, number, what is sent ahead.
 
-What arrives is read in arriving.py. What comes in parts or ahead is read in turn: see serving.py.
+What arrives is read in arriving.py. What comes in parts or ahead is read in turn: see shared.py.
+A drawing of its states: docs/serving.md.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import time
 from collections import deque
 
 from .arriving import TOGETHER_BYTES, Arriving
-from .http import Reply, Request
-from .serving import Serving
+from .messages import Reply, Request
+from .shared import Serving
 
 LARGE_HEAD_BYTES = 4 * 1024
 """A smaller one is never refused for the memory of all: a signed request has 1 kB."""
