@@ -110,3 +110,12 @@ def test_a_path_written_by_hand_shows_no_whole_code_or_user(path: str, shown: st
 def test_a_line_says_what_is_known() -> None:
     attempt = Attempt("GET /v3/certificates", None, 2, "127.0.0.1", None, 0.0349, None, NoAnswer("broken"))
     assert line_of(attempt) == "GET /v3/certificates, try 2 at 127.0.0.1: NoAnswer in 35 ms"
+
+
+def test_a_fetch_of_certificates_is_told_too(platform: InProcess) -> None:
+    told: list[Attempt] = []
+    wxpay = platform.wechatpay(platform_keys={}, on_attempt=told.append)
+    wxpay.v3.security.echo.post(echo_message="hi")
+    *fetched, asked = [(one.operation, one.status_code) for one in told]
+    assert {*fetched} == {("GET /v3/certificates", 200)}
+    assert asked == ("POST /v3/security/echo", 200)

@@ -54,5 +54,6 @@ def write(folder: Path, mchid: str | None) -> Path:
 def ignore_all(folder: Path) -> None:
     """Keep what is in a folder out of a git repository, if it says nothing of it yet."""
     ignoring = folder / ".gitignore"
-    if not ignoring.exists():
-        ignoring.write_text("*\n", "utf-8")
+    if not ignoring.exists() and not ignoring.is_symlink():
+        with open(private.make(ignoring), "w", encoding="utf-8") as opened:
+            opened.write("*\n")

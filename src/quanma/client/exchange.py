@@ -127,7 +127,7 @@ def exchange(
         NotSent, NoAnswer, AnswerUntrusted: no answer that holds, on the last attempt.
     """
     ends_at = clocks.steady() + patience.deadline_seconds
-    at_platform = _At(identity, hosts, patience, clocks, ends_at)
+    at_platform = _At(identity, hosts, patience, clocks, ends_at, watch)
     if not identity.ring.names:
         # Before anything is executed: its answer could not be believed.
         yield from _first_keys(at_platform, certificates)
@@ -181,6 +181,7 @@ class _At(NamedTuple):
     patience: Patience
     clocks: Clocks
     ends_at: float
+    watch: Watch | None
 
     @property
     def left(self) -> float:
@@ -310,18 +311,29 @@ def _list(at_platform: _At, certificates: Certificates, attempt: int) -> _Steps[
     for _ in range(2):  # The second time signed with a certificate that the first one told of.
         if at_platform.left <= 0:
             raise NoAnswer("the deadline passed while the platform's certificates were fetched")
+        began = at_platform.clocks.steady()
         reply = yield at_platform.signed(attempt, _LIST_CERTIFICATES, wanted)
-        now = at_platform.clocks.wall()
-        if not isinstance(reply, Reply) or reply.status_code != 200:
-            raise _failure(reply, now)
+        took, now = at_platform.clocks.steady() - began, at_platform.clocks.wall()
+        tried = _tried(Certified.get, None, attempt, at_platform.hosts, reply, took)
         try:
-            wanted = certificates.learn(reply, now)
-        except SignatureInvalid as problem:
-            kind = ClockWrong if isinstance(problem, ClockSkewed) else AnswerUntrusted
-            raise kind(str(problem)) from problem
+            if not isinstance(reply, Reply) or reply.status_code != 200:
+                raise _failure(reply, now)
+            wanted = _learned(certificates, reply, now)
+        except QuanmaError as problem:
+            tell(at_platform.watch, tried._replace(error=problem))
+            raise
+        tell(at_platform.watch, tried)
         if wanted is None:
             return
     raise AnswerUntrusted("the list of certificates is signed with a key that is neither known nor in it")
+
+
+def _learned(certificates: Certificates, reply: Reply, now: float) -> str | None:
+    try:
+        return certificates.learn(reply, now)
+    except SignatureInvalid as problem:
+        kind = ClockWrong if isinstance(problem, ClockSkewed) else AnswerUntrusted
+        raise kind(str(problem)) from problem
 
 
 def _failure(reply: Reply | Failed | None, now: float) -> QuanmaError:
