@@ -137,9 +137,11 @@ async def set_settings(connection: ServerConnection) -> None:
     """Set what must hold in the session, and look whether it does."""
     connection.session = secrets.token_hex(8)
     wanted = {**SETTINGS, "quanma.session": connection.session}
-    committing, has_many_nodes = await connection.fetchrow(
+    found = await connection.fetchrow(
         "SELECT current_setting('synchronous_commit'), EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')"
     )
+    assert found is not None
+    committing, has_many_nodes = found
     # One that waits for replicas to apply what is committed promises more, and is left.
     if committing != "remote_apply":
         wanted["synchronous_commit"] = "on"
