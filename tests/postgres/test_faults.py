@@ -340,18 +340,20 @@ def test_a_worker_that_is_paused_in_its_turn_holds_the_others_up_for_a_moment_an
 def test_nothing_comes_through_and_nothing_is_refused_either(
     url: str, pools: Callable[[str], DrivenPool], cable: Cable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "WAIT_SECONDS", 0.5)
-    monkeypatch.setattr(session, "CONNECT_SECONDS", 0.5)
-    monkeypatch.setattr(link, "KEEP_TRYING_SECONDS", 0.5)
-    monkeypatch.setattr(between, "OTHERS", 0)  # The cable is something in between; half a second is little for them.
+    monkeypatch.setattr(between, "OTHERS", 0)  # The cable is something in between.
     pool = pools(over(cable, url))
     stock_id = pool.create()
     pool.upload(stock_id, [f"C{number}" for number in range(10)])
-    cable.hold()
-    began = time.monotonic()
-    outcomes = pool.together(*(pool.sending(stock_id, "oUser", f"n{number}") for number in range(5)))
-    assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
-    assert time.monotonic() - began < 10
+    # Patience is short only while nothing comes: before and after it, a busy machine may take longer.
+    with monkeypatch.context() as hurried:
+        hurried.setattr(link, "WAIT_SECONDS", 0.5)
+        hurried.setattr(session, "CONNECT_SECONDS", 0.5)
+        hurried.setattr(link, "KEEP_TRYING_SECONDS", 0.5)
+        cable.hold()
+        began = time.monotonic()
+        outcomes = pool.together(*(pool.sending(stock_id, "oUser", f"n{number}") for number in range(5)))
+        assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
+        assert time.monotonic() - began < 10
     cable.release()
     codes = {pool.send(stock_id, "oUser", f"n{number}") for number in range(5)}
     assert len(codes) == 5
