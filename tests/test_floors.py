@@ -95,9 +95,9 @@ def test_a_module_may_import_a_library_of_another_floor_only_with_a_reason() -> 
         ("upload.source.query", "from ...platform import config", "upload.source.query imports platform"),
         ("upload.ledger", "import asyncpg", "upload.ledger imports asyncpg, which belongs in platform, upload.source"),
         (
-            "platform.rules",
+            "platform.handlers",
             "import pyreqwest",
-            "platform.rules imports pyreqwest, which belongs in client, platform.notifier, platform.addresses",
+            "platform.handlers imports pyreqwest, which belongs in client, platform.notifier, platform.addresses",
         ),
         ("events", "from .platform import app", "events imports platform"),
         ("api.fields", "import cryptography.x509", "api.fields imports cryptography, which belongs in wire"),

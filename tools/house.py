@@ -44,8 +44,9 @@ REPEATS = 5
 STARTS = 21
 COUPON_FIELDS_AT_LEAST = 10
 """What has so many of a coupon's fields holds a coupon."""
-MOVES, STORES = "deactivate", "subsid"
-"""An operation that moves a coupon, and one that stores something new: how often they are named shows the price."""
+MOVES, STORES = "disassociate", "subsid"
+"""An operation that moves a coupon, with no fields of its own in it, and one that stores something new: how often they
+are named shows the price."""
 
 
 class Rooms(NamedTuple):

@@ -304,17 +304,19 @@ class TestPaths:
         assert len(pool(wxpay, stock_id)) == 1000
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("given", ["- < many.txt", "<(cat many.txt)"])
+    @pytest.mark.parametrize("given", ["- < many.txt", "<(cat many.txt)", "fifo"])
     def test_what_came_through_a_pipe_goes_on_without_it(
         self, quanma: Quanma, wxpay: Wechatpay, stock_id: str, tmp_path: Path, given: str
     ) -> None:
         (tmp_path / "many.txt").write_text("".join(f"QI{n:06}\n" for n in range(2000)))
+        os.mkfifo(tmp_path / "fifo")
+        feed = "cat many.txt > fifo & " if given == "fifo" else ""
         ledger = tmp_path / f"{'stdin' if given.startswith('-') else 'pipe'}.{stock_id}.quanma"
         dry = subprocess.run(
-            ["bash", "-c", our(f"quanma upload {given} --stock {stock_id} --dry-run")], capture_output=True
+            ["bash", "-c", our(f"{feed}quanma upload {given} --stock {stock_id} --dry-run")], capture_output=True
         )
         assert dry.returncode == 0, dry.stderr
-        stopped_early(["bash", "-c", our(f"exec quanma upload {given} --stock {stock_id} --rate 5")], ledger)
+        stopped_early(["bash", "-c", our(f"{feed}exec quanma upload {given} --stock {stock_id} --rate 5")], ledger)
         line = quanma("upload-status", ledger.name).out.splitlines()[-1].removeprefix("  if it is not running: ")
         done = subprocess.run(["bash", "-c", our(line)], capture_output=True)
         assert done.returncode == 0, done.stderr

@@ -95,13 +95,19 @@ def name_of(path: str) -> str:
     """Return what messages and the ledger call an input."""
     if path == "-":
         return STANDARD_INPUT
-    return PIPE if _DESCRIPTOR.match(path) else paths.shown(path)
+    if _DESCRIPTOR.match(path):
+        return PIPE
+    try:
+        kind = os.stat(path).st_mode
+    except (OSError, ValueError):  # Told when it is opened.
+        return paths.shown(path)
+    return PIPE if stat.S_ISFIFO(kind) or stat.S_ISCHR(kind) else paths.shown(path)
 
 
 STANDARD_INPUT: Final = "standard input"
 PIPE: Final = "pipe"
-"""`<(…)` in a shell: its path is another one each time."""
-_DESCRIPTOR: Final = re.compile(r"/dev/fd/|/proc/(?:self|[0-9]+)/fd/")
+"""What is gone once it is read: `<(…)` in a shell, whose path is another one each time, or a named pipe."""
+_DESCRIPTOR: Final = re.compile(r"/dev/(?:fd/|stdin$)|/proc/(?:self|[0-9]+)/fd/")
 
 
 def _is_regular_file(path: str) -> bool:

@@ -1,28 +1,32 @@
-"""What the platform decides, apart from how a back end stores it: pure functions, from facts to a refusal or none."""
+"""What the platform decides about stocks: which may be made, and how one may be changed. Pure."""
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from ..api import answers
-from ..api.couponcodes import FailedCode, UploadCodes, UploadedCodes
-from ..api.rules import BUSIFAVOR, PRODUCT_COUPON, CodeRule
-from ..api.stockrules import BACKGROUND_COLORS, CODE_DISPLAY_MODES, USE_METHODS, CouponUseRule
-from ..api.stocks import ChangeBudget, CreateStock, ModifyStock
-from ..api.subsidy import PaySubsidy
-from ..errors import (
-    NotEnough,
-    ParamError,
-    RequestRefused,
-    RuleLimit,
-    StockNotReady,
-)
-from ..wire.times import DAY_SECONDS, rfc3339, unix_seconds
+from ...api import answers
+from ...api.operation import Operation
+from ...api.rules import BUSIFAVOR, PRODUCT_COUPON, CodeRule
+from ...api.stockrules import BACKGROUND_COLORS, CODE_DISPLAY_MODES, USE_METHODS, CouponUseRule
+from ...api.stocks import Budget, ChangeBudget, ChangedBudget, CreateStock, ModifyStock, StockNode
+from ...errors import ParamError, RequestRefused, RuleLimit
+from ...wire.times import DAY_SECONDS, rfc3339, unix_seconds
+from .repeats import Numbered
+
+
+class OfStock(Protocol):
+    """A request that names a stock."""
+
+    @property
+    def stock_id(self) -> str: ...
+
 
 T = TypeVar("T")
+Req = TypeVar("Req", bound=OfStock)
+Resp = TypeVar("Resp")
 
 MAX_COUPONS_DEFAULT = 1_000_000_000
 VALIDITY_DAYS_MAX = 366
@@ -149,139 +153,10 @@ def _check_known(field: str, value: str | None, known: tuple[str, ...]) -> None:
         raise ParamError(f"{field} {value[:40]!r} is none of {', '.join(known)}")
 
 
-class SortedCodes(NamedTuple):
-    """An upload's list, taken apart: each distinct code is acceptable or failed."""
-
-    acceptable: list[str]
-    failed: list[FailedCode]
-    duplicates: list[str]
-
-    @property
-    def distinct(self) -> set[str]:
-        return {*self.acceptable, *(failed.coupon_code for failed in self.failed)}
-
-
-def sort_codes(request: UploadCodes, rule: CodeRule) -> SortedCodes:
-    codes = request.coupon_code_list
-    distinct, duplicates = codes, list[str]()
-    if len(set(codes)) < len(codes):
-        distinct = list(dict.fromkeys(codes))
-        times = Counter(codes)
-        duplicates = [code for code in distinct if times[code] > 1]
-    if rule.takes_all(distinct):
-        return SortedCodes(distinct, [], duplicates)
-    failed = [
-        FailedCode(coupon_code=code, code=why[0], message=why[1])
-        for code in distinct
-        if (why := rule.why_refused(code))
-    ]
-    refused = {one.coupon_code for one in failed}
-    return SortedCodes([code for code in distinct if code not in refused], failed, duplicates)
-
-
-def check_takes_uploads(stock: StockFacts, now: int, warmup_seconds: int) -> None:
-    """Raises RequestRefused: the stock's mode or state takes no uploads. StockNotReady: it is too new."""
-    if (mode := stock.request.coupon_code_mode) != UPLOAD_MODE:
-        raise RequestRefused(
-            f"发券模式不合法: stock {stock.stock_id} has coupon_code_mode {mode}, and only {UPLOAD_MODE} takes codes; "
-            "the mode can't be changed, create a new stock"
-        )
-    if stock.state(now) != "RUNNING":
-        raise RequestRefused(f"批次已停止: stock {stock.stock_id} ended at {rfc3339(stock.ends_at)}")
-    if now < stock.created_at + warmup_seconds:
-        raise StockNotReady("批次创建处理中,请稍晚进行上传code操作")
-
-
-def check_room(stock: StockFacts, total: int, added: int) -> None:
-    """Raises RequestRefused: more codes than max_coupons."""
-    if added and total + added > stock.max_coupons:  # The budget may be below what is there already.
-        raise RequestRefused(
-            f"上传的自定义code已达上限: stock {stock.stock_id} holds {total} codes and takes {stock.max_coupons}, "
-            f"this request brings {added} more"
-        )
-
-
-def check_same_upload(answer: UploadedCodes, sorted_codes: SortedCodes) -> None:
-    """Raises RequestRefused: the number was used with other codes. The lists are compared as sets."""
-    first = {
-        *answer.success_codes,
-        *answer.exist_codes,
-        *(failed.coupon_code for failed in answer.fail_codes),
-    }
-    if first != sorted_codes.distinct:
-        raise RequestRefused("same upload_request_no, different codes: nothing was stored, use a new number")
-
-
-class SentFacts(NamedTuple):
-    """How much of a stock was given out."""
-
-    total: int
-    today: int
-    to_this_user: int
-
-
-def check_sends(stock: StockFacts, coupon_code: str | None, now: int) -> None:
-    """Raises RequestRefused: the stock gives out no coupons like this one. Final, and the same at each repeat."""
-    mode = stock.request.coupon_code_mode
-    if mode == "MERCHANT_API" and coupon_code is None:
-        raise RequestRefused(f"发券模式不合法: stock {stock.stock_id} is MERCHANT_API, and takes a coupon_code")
-    if mode != "MERCHANT_API" and coupon_code is not None:
-        raise RequestRefused(f"发券模式不合法: stock {stock.stock_id} is {mode}, and its coupon_code can't be chosen")
-    if coupon_code is not None and (why := stock.code_rule.why_refused(coupon_code)):
-        raise ParamError(f"coupon_code: {why[1]}")
-    check_open(stock, now)
-
-
 def check_open(stock: StockFacts, now: int) -> None:
     """Raises RequestRefused: the stock is past its end."""
     if now >= stock.ends_at:
         raise RequestRefused(f"批次已停止: stock {stock.stock_id} ended at {rfc3339(stock.ends_at)}")
-
-
-def check_limits(stock: StockFacts, sent: SentFacts) -> None:
-    """Raises NotEnough or RuleLimit: a limit is reached. A number does not remember this: it may be asked again."""
-    rule = stock.request.stock_send_rule
-    if sent.total >= stock.max_coupons:
-        raise NotEnough(f"批次预算不足: all {stock.max_coupons} coupons of stock {stock.stock_id} were given out")
-    if rule.max_coupons_by_day is not None and sent.today >= rule.max_coupons_by_day:
-        raise NotEnough(f"批次预算不足: the {rule.max_coupons_by_day} coupons of today were given out")
-    if sent.to_this_user >= rule.max_coupons_per_user:
-        raise RuleLimit(
-            f"用户已达领取上限: this user has {sent.to_this_user} coupons, the stock allows {rule.max_coupons_per_user}"
-        )
-
-
-def room(stock: StockFacts, sent: int, sent_today: int, now: int) -> int:
-    """How many coupons `check_sends` and `check_limits` let through now, if each is for a user who has none."""
-    rule = stock.request.stock_send_rule
-    if now >= stock.ends_at or rule.max_coupons_per_user < 1:
-        return 0
-    left = stock.max_coupons - sent
-    return left if rule.max_coupons_by_day is None else min(left, rule.max_coupons_by_day - sent_today)
-
-
-def pool_empty(stock: StockFacts) -> NotEnough:
-    return NotEnough(f"批次预算不足: stock {stock.stock_id} has no code left to give out, upload more")
-
-
-def check_texts(request: msgspec.Struct) -> None:
-    """Raises ParamError: a field holds the character NUL, which not every store can keep. Our choice.
-
-    Lists are let through: of codes, each has its own outcome.
-    """
-    for field, value in msgspec.structs.asdict(request).items():
-        if isinstance(value, msgspec.Struct):
-            check_texts(value)
-        elif isinstance(value, str) and "\0" in value:
-            raise ParamError(f"{field} holds the character NUL")
-
-
-def check_time(field: str, text: str) -> None:
-    """Raises ParamError: not a time."""
-    try:
-        unix_seconds(text)
-    except ValueError:
-        raise ParamError(f"{field} is not a time like 2015-05-20T13:29:35+08:00") from None
 
 
 def modified(stock: CreateStock, change: ModifyStock) -> CreateStock:
@@ -351,32 +226,49 @@ def _check_current(field: str, said: int | None, real: int | None) -> None:
         raise RequestRefused(f"预算已变更: {field} is {real}, not {said}: show the stock, and decide again")
 
 
-PAYMENTS_PER_COUPON = 100
+class Change(Generic[Req, Resp]):
+    """One way to change a stock that is not past its end. Its operation says which field of the request is its number.
 
-
-def check_payments(paid: int) -> None:
-    """Raises RequestRefused: a coupon has payments enough.
-
-    Source: none. The list of them has no pages, so this bounds its answer: our choice.
+    `changed`: from the stock as it is, the request, and how many coupons were given out, to what the stock's request
+    then is. `answer`: from the stock as it then is.
     """
-    if paid >= PAYMENTS_PER_COUPON:
-        raise RequestRefused(
-            f"补差付款单数已达上限: this coupon has {paid} payments, and {PAYMENTS_PER_COUPON} are taken"
-        )
+
+    def __init__(
+        self,
+        operation: Operation[..., Any, Req, Resp],
+        *,
+        changed: Callable[[StockFacts, Req, int], CreateStock],
+        answer: Callable[[StockFacts], Resp],
+    ) -> None:
+        self.operation = operation
+        self._changed = changed
+        self._answer = answer
+
+    def numbered(self, request: Req) -> Numbered[Resp]:
+        return Numbered(self.operation, request)
+
+    def decide(self, stock: StockFacts, request: Req, sent: int, now: int) -> tuple[StockFacts, Resp]:
+        """Return the stock as it then is, and the answer.
+
+        Raises:
+            RequestRefused: it is past its end. ParamError too: what `changed` raises.
+        """
+        check_open(stock, now)
+        after = stock._replace(request=self._changed(stock, request, sent))
+        return after, self._answer(after)
 
 
-def check_subsidy(stock: StockFacts, state: str, request: PaySubsidy) -> None:
-    """Raises RequestRefused: this coupon's discount can't be subsidised like this."""
-    fixed = stock.request.coupon_use_rule.fixed_normal_coupon
-    if stock.request.stock_type == "EXCHANGE":
-        raise RequestRefused("补差不支持换购券: an EXCHANGE stock takes no subsidy")
-    if state != "USED":
-        raise RequestRefused(f"券未核销: the coupon is {state}, and only a used one is subsidised")
-    if request.payee_merchant != stock.request.belong_merchant:
-        raise RequestRefused(f"payee_merchant is not the stock's belong_merchant {stock.request.belong_merchant}")
-    if request.payer_merchant not in stock.merchants:
-        raise RequestRefused("payer_merchant is neither the stock's creator nor its belong_merchant")
-    if fixed is not None and request.amount > fixed.discount_amount:
-        raise RequestRefused(
-            f"补差金额超限: {request.amount} fen are more than the discount of {fixed.discount_amount}"
-        )
+MODIFY = Change(
+    StockNode.patch,
+    changed=lambda stock, request, sent: modified(stock.request, request),
+    answer=lambda stock: None,
+)
+CHANGE_BUDGET = Change(
+    Budget.patch,
+    changed=budgeted,
+    answer=lambda stock: ChangedBudget(
+        max_coupons=stock.max_coupons, max_coupons_by_day=stock.request.stock_send_rule.max_coupons_by_day
+    ),
+)
+CHANGES: tuple[Change[Any, Any], ...] = (MODIFY, CHANGE_BUDGET)
+"""Every way, each bound to its operation."""

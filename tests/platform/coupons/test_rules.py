@@ -25,8 +25,11 @@ from quanma.api.stockrules import (
 from quanma.api.stocks import ChangeBudget, CreateStock, ModifiedSendRule, ModifiedUseRule, ModifyStock
 from quanma.api.subsidy import PaySubsidy
 from quanma.errors import NotEnough, ParamError, RequestRefused
-from quanma.platform import rules
-from quanma.platform.rules import StockFacts
+from quanma.platform.coupons import draws, stocks
+from quanma.platform.coupons.coupon import CouponFacts
+from quanma.platform.coupons.step import Seen
+from quanma.platform.coupons.stocks import StockFacts
+from quanma.platform.coupons.subsidies import PAY
 from tests.support.platform import MCHID, OTHER_MCHID, new_stock
 
 BEGIN, END = "2026-11-01T00:00:00+08:00", "2027-05-01T00:00:00+08:00"
@@ -48,7 +51,7 @@ def stock(**changes: Any) -> CreateStock:
 
 
 def facts(**changes: Any) -> StockFacts:
-    return rules.stock_facts("98065001", MCHID, stock(**changes), 0, None)
+    return stocks.stock_facts("98065001", MCHID, stock(**changes), 0, None)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +73,7 @@ def facts(**changes: Any) -> StockFacts:
     ids=repr,
 )
 def test_a_stock_as_documented_is_taken(changes: dict[str, Any]) -> None:
-    rules.check_new_stock(stock(**changes))
+    stocks.check_new_stock(stock(**changes))
 
 
 HOURS = [DayTime(begin_time=79200, end_time=7200)]
@@ -110,7 +113,7 @@ HOURS = [DayTime(begin_time=79200, end_time=7200)]
 )
 def test_a_stock_with_rules_that_contradict_each_other_is_a_param_error(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(ParamError, match=re.escape(reason)):
-        rules.check_new_stock(stock(**changes))
+        stocks.check_new_stock(stock(**changes))
 
 
 def change(**fields: Any) -> ModifyStock:
@@ -161,7 +164,7 @@ def differences(before: msgspec.Struct, after: msgspec.Struct, under: str = "") 
 )
 def test_a_change_changes_what_it_names_and_nothing_else(fields: dict[str, Any], expected: dict[str, Any]) -> None:
     before = stock()
-    assert dict(differences(before, rules.modified(before, change(**fields)))) == expected
+    assert dict(differences(before, stocks.modified(before, change(**fields)))) == expected
 
 
 @pytest.mark.parametrize(
@@ -178,7 +181,7 @@ def test_a_change_that_leaves_no_legal_stock_is_a_param_error(
     before: dict[str, Any], fields: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(ParamError, match=re.escape(reason)):
-        rules.modified(stock(**before), change(**fields))
+        stocks.modified(stock(**before), change(**fields))
 
 
 def budget(**fields: int) -> ChangeBudget:
@@ -209,7 +212,7 @@ def with_limits(max_coupons: int | None, by_day: int | None = None) -> StockFact
 def test_a_budget_is_set_where_the_caller_knows_what_it_was(
     before: tuple[int | None, int | None], sent: int, fields: dict[str, int], after: tuple[int, int | None]
 ) -> None:
-    changed = rules.budgeted(with_limits(*before), budget(**fields), sent).stock_send_rule
+    changed = stocks.budgeted(with_limits(*before), budget(**fields), sent).stock_send_rule
     assert (changed.max_coupons, changed.max_coupons_by_day) == after
 
 
@@ -246,7 +249,7 @@ def test_a_budget_is_set_where_the_caller_knows_what_it_was(
 )
 def test_a_budget_is_left_as_it_is(fields: dict[str, int], error: type[RequestRefused], reason: str) -> None:
     with pytest.raises(error, match=re.escape(reason)) as refused:
-        rules.budgeted(with_limits(100, 10), budget(**fields), 40)
+        stocks.budgeted(with_limits(100, 10), budget(**fields), 40)
     assert type(refused.value) is error
 
 
@@ -264,6 +267,14 @@ def subsidy(**changes: Any) -> PaySubsidy:
     return PaySubsidy(**{**fields, **changes})
 
 
+def paying(of: StockFacts, state: str, request: PaySubsidy) -> Seen[PaySubsidy]:
+    now = of.ends_at if state == "EXPIRED" else of.begins_at
+    stored = "SENDED" if state == "EXPIRED" else state
+    sent = of.begins_at, of.begins_at, of.ends_at
+    coupon = CouponFacts(1, of.stock_id, "A1", "oUser", "wx1", "s1", None, MCHID, "API", *sent, coupon_state=stored)
+    return Seen(of, coupon, [], request, now)
+
+
 DISCOUNTED = {"stock_type": "DISCOUNT", "discount_coupon": DISCOUNT, "fixed_normal_coupon": None}
 
 
@@ -276,7 +287,9 @@ DISCOUNTED = {"stock_type": "DISCOUNT", "discount_coupon": DISCOUNT, "fixed_norm
     ],
 )
 def test_the_discount_of_a_used_coupon_is_subsidised(changes: dict[str, Any], request_: PaySubsidy) -> None:
-    rules.check_subsidy(facts(belong_merchant=OTHER_MCHID, **changes), "USED", request_)
+    decided = PAY.decide(paying(facts(belong_merchant=OTHER_MCHID, **changes), "USED", request_))
+    assert (decided.answer.amount, decided.answer.status) == (request_.amount, "SUCCESS")
+    assert decided.receipts.payment == (decided.answer, 0)
 
 
 @pytest.mark.parametrize(
@@ -295,7 +308,7 @@ def test_the_discount_of_a_used_coupon_is_subsidised(changes: dict[str, Any], re
 )
 def test_nothing_else_is_subsidised(changes: dict[str, Any], state: str, request_: PaySubsidy, reason: str) -> None:
     with pytest.raises(RequestRefused, match=reason):
-        rules.check_subsidy(facts(belong_merchant=OTHER_MCHID, **changes), state, request_)
+        PAY.decide(paying(facts(belong_merchant=OTHER_MCHID, **changes), state, request_))
 
 
 @pytest.mark.parametrize(
@@ -314,11 +327,11 @@ def test_there_is_room_for_as_many_coupons_as_the_checks_let_through(
     changes: dict[str, Any], now: int, sent: int, sent_today: int
 ) -> None:
     limited = facts(**changes)
-    room = rules.room(limited, sent, sent_today, now)
+    room = draws.room(limited, sent, sent_today, now)
     for more in range(10):
         try:
-            rules.check_sends(limited, None, now)
-            rules.check_limits(limited, rules.SentFacts(sent + more, sent_today + more, 0))
+            draws.check_sends(limited, None, now)
+            draws.check_limits(limited, draws.SentFacts(sent + more, sent_today + more, 0))
             passes = True
         except (RequestRefused, NotEnough):
             passes = False

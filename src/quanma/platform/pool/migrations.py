@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ...errors import StoreUnavailable
 
 
-class Step(NamedTuple):
+class Migration(NamedTuple):
     number: int
     name: str
     sql: str
@@ -27,14 +27,14 @@ class Step(NamedTuple):
         return int(said[1]) if said else self.number
 
 
-def all_steps(back_end: str) -> list[Step]:
+def all_migrations(back_end: str) -> list[Migration]:
     """The steps of a back end, in order."""
     folder = files("quanma.platform.pool") / "migrations" / back_end
     names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".sql"))
-    return [Step(number, name, (folder / name).read_text("utf-8")) for number, name in enumerate(names, 1)]
+    return [Migration(number, name, (folder / name).read_text("utf-8")) for number, name in enumerate(names, 1)]
 
 
-def missing(steps: Sequence[Step], version: int, runs_from: int, database: str) -> Sequence[Step]:
+def missing(steps: Sequence[Migration], version: int, runs_from: int, database: str) -> Sequence[Migration]:
     """Return the steps that a database lacks. `version` and `runs_from` are what it notes; 0 for an empty one.
 
     Raises:

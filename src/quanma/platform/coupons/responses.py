@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from ...api.couponcodes import Code, FailedCode, UploadedCodes
 from ...api.coupons import Coupon, CouponPage, ListCoupons
 from ...api.stocks import CouponCodeCount, SendCountInformation, Stock
-from ...api.subsidy import ListPayReceipts, PayReceipt, PayReceiptList, PaySubsidy, ReturnReceipt, ReturnSubsidy
-from ...errors import (
-    ParamError,
-    RequestRefused,
-    ResourceAlreadyExists,
-    ResourceNotExists,
-    masked,
-)
+from ...errors import RequestRefused, ResourceAlreadyExists, ResourceNotExists, masked
 from ...wire.times import rfc3339
-from ..life import CouponFacts
-from ..rules import StockFacts
-from .contract import Issue
-
-WECHATPAY_CODE_DIGITS = 22
-"""Source: codes that the platform makes have 22 digits (documented)."""
-
+from .coupon import CouponFacts
+from .stocks import StockFacts
 
 # Pages
 
@@ -97,10 +85,6 @@ def no_stock(stock_id: str) -> ResourceNotExists:
     return ResourceNotExists(f"批次不存在: there is no stock {stock_id}")
 
 
-def no_stock_named() -> ParamError:
-    return ParamError("stock_id is required: a merchant's own codes are unique within their stock only")
-
-
 def stock_made_before(stock_id: str) -> ResourceAlreadyExists:
     return ResourceAlreadyExists(f"批次已存在: out_request_no was used before, and made stock {stock_id}")
 
@@ -161,49 +145,11 @@ def code_is_given(coupon_code: str) -> RequestRefused:
     return RequestRefused(f"券code已发放: code {masked(coupon_code)} is a user's coupon: deactivate that instead")
 
 
-# Repeats
-
-
-def same_request(first: str, asked: str) -> bool:
-    """Return whether two requests, as JSON, are one and the same. A field that is null is one that is not there:
-
-    a version that knows more fields writes them, and must still know a repeat of what an older one wrote.
-    """
-    return first == asked or _without_nulls(msgspec.json.decode(first)) == _without_nulls(msgspec.json.decode(asked))
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_nulls(field) for name, field in value.items() if field is not None}
-    return [_without_nulls(one) for one in value] if isinstance(value, list) else value
-
-
 # Coupons
-
-
-def other_fields(coupon_code: str | None, also: str) -> str | None:
-    """What a repeat must have the same beside a coupon's own fields. Mostly nothing, and then nothing is kept."""
-    return f"{coupon_code or ''}\n{also}" if coupon_code or also else None
-
-
-def check_same_issue(coupon: CouponFacts, issue: Issue) -> None:
-    """Raises RequestRefused: the number was used with other fields."""
-    asked = (other_fields(issue.coupon_code, issue.also), issue.appid, issue.send_merchant)
-    if (coupon.request, coupon.appid, coupon.send_merchant) != asked:
-        raise RequestRefused("same out_request_no, different request: nothing was given out, use a new number")
-
-
-def new_code() -> str:
-    """A code of the platform's own making."""
-    return "".join(secrets.choice("0123456789") for _ in range(WECHATPAY_CODE_DIGITS))
 
 
 def no_coupon(stock_id: str, coupon_code: str) -> ResourceNotExists:
     return ResourceNotExists(f"券不存在: stock {stock_id} gave nobody a coupon {masked(coupon_code)}")
-
-
-def code_was_given(coupon_code: str) -> ResourceAlreadyExists:
-    return ResourceAlreadyExists(f"券code已存在: code {masked(coupon_code)} was given out before")
 
 
 def coupon(facts: StockFacts, coupon: CouponFacts, now: int, *, listed: bool = False) -> Coupon:
@@ -271,68 +217,3 @@ def latest_coupon(owned: Sequence[Owned], coupon_code: str, mchid: str, now: int
 def may_see(facts: StockFacts, coupon: CouponFacts, mchid: str) -> bool:
     """Source: its stock's creator and owner, and who sent it (documented by the list's filters)."""
     return mchid in (*facts.merchants, coupon.send_merchant)
-
-
-# Subsidies
-
-
-RECEIPT_OWN_DIGITS = 16
-"""A receipt's id ends with its stock's: it can be looked for where that is.
-
-Source: 28 to 32 characters (documented); a stock_id of this platform's making has 16.
-"""
-
-
-def pay_receipt(request: PaySubsidy, now: int) -> PayReceipt:
-    return PayReceipt(
-        **msgspec.structs.asdict(request),
-        subsidy_receipt_id=_new_receipt_id(request.stock_id),
-        status="SUCCESS",
-        success_time=rfc3339(now),
-        create_time=rfc3339(now),
-    )
-
-
-def return_receipt(request: ReturnSubsidy, paid_id: str, now: int) -> ReturnReceipt:
-    return ReturnReceipt(
-        **msgspec.structs.asdict(request),
-        subsidy_return_receipt_id=_new_receipt_id(request.stock_id),
-        subsidy_receipt_id=paid_id,
-        status="SUCCESS",
-        return_done_time=rfc3339(now),
-        return_create_time=rfc3339(now),
-    )
-
-
-def _new_receipt_id(stock_id: str) -> str:
-    return f"{secrets.randbelow(10**RECEIPT_OWN_DIGITS):0{RECEIPT_OWN_DIGITS}}{stock_id}"
-
-
-def stock_of_receipt(receipt_id: str) -> str:
-    return receipt_id[RECEIPT_OWN_DIGITS:]
-
-
-def taken_back(receipt: str, *, all_of_it: bool) -> str:
-    """A payment's receipt, as JSON, after some of it was taken back, or the rest."""
-    status = "FULL_RETURN" if all_of_it else "PARTIAL_RETURN"
-    was = msgspec.json.decode(receipt, type=PayReceipt)
-    return msgspec.json.encode(msgspec.structs.replace(was, status=status)).decode()
-
-
-def pay_receipts(receipts: Sequence[str], request: ListPayReceipts) -> PayReceiptList:
-    """`receipts` are those of a coupon, as JSON."""
-    read = [msgspec.json.decode(receipt, type=PayReceipt) for receipt in receipts]
-    wanted = request.out_subsidy_no
-    return PayReceiptList(pay_receipt_list=[one for one in read if wanted in (None, one.out_subsidy_no)])
-
-
-def nothing_paid() -> ResourceNotExists:
-    return ResourceNotExists("补差付款单不存在: nothing was paid for this coupon in this transaction")
-
-
-def more_than_paid(amount: int, left: int) -> RequestRefused:
-    return RequestRefused(f"回退金额超限: {amount} fen are more than the {left} that are left to take back")
-
-
-def no_receipt(receipt_id: str) -> ResourceNotExists:
-    return ResourceNotExists(f"补差单不存在: there is no receipt {receipt_id}")

@@ -10,12 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quanma.api.coupons import UseCoupon
 from quanma.api.stockrules import AvailableWeek, DayTime, Span
 from quanma.errors import ParamError, RequestRefused, ResourceAlreadyExists, RuleLimit
-from quanma.platform import life, rules
-from quanma.platform.life import CouponFacts, Validity
-from quanma.platform.rules import StockFacts
+from quanma.platform.coupons import draws, states, stocks
+from quanma.platform.coupons.coupon import CouponFacts
+from quanma.platform.coupons.draws import Validity
+from quanma.platform.coupons.states import DISASSOCIATE, USE
+from quanma.platform.coupons.step import Seen
+from quanma.platform.coupons.stocks import StockFacts
 from tests.support.platform import APPID, MCHID, new_stock
+from tests.support.stepping import LEADS_TO, ORDER, STATES, STEP, request_of
 
 BEGIN, END = "2026-11-01T00:00:00+08:00", "2027-05-01T00:00:00+08:00"
 DAY = 86400
@@ -33,11 +38,11 @@ def stock(begin: str = BEGIN, end: str = END, **times: Any) -> StockFacts:
         request.coupon_use_rule.coupon_available_time, available_begin_time=begin, available_end_time=end, **times
     )
     use_rule = msgspec.structs.replace(request.coupon_use_rule, coupon_available_time=available)
-    return rules.stock_facts("98065001", MCHID, msgspec.structs.replace(request, coupon_use_rule=use_rule), 0, None)
+    return stocks.stock_facts("98065001", MCHID, msgspec.structs.replace(request, coupon_use_rule=use_rule), 0, None)
 
 
 def coupon(facts: StockFacts, received_at: int, **changes: Any) -> CouponFacts:
-    starts_at, expires_at = life.validity(facts, received_at)
+    starts_at, expires_at = draws.validity(facts, received_at)
     fields: dict[str, Any] = {
         **dict.fromkeys(CouponFacts._fields),
         "coupon_id": 1,
@@ -99,18 +104,30 @@ RECEIVED = at("2026-11-24T15:30:00")
     ],
 )
 def test_a_coupon_is_valid_from_and_until(times: dict[str, Any], received: str, starts: str, expires: str) -> None:
-    assert life.validity(stock(**times), at(received)) == Validity(at(starts), at(expires))
+    assert draws.validity(stock(**times), at(received)) == Validity(at(starts), at(expires))
 
 
 def test_a_summer_without_daylight_saving_has_whole_days() -> None:
     facts = stock("1991-04-01T00:00:00+08:00", "1991-10-01T00:00:00+08:00", available_day_after_receive=100)
-    starts_at, expires_at = life.validity(facts, at("1991-04-14T00:00:00"))
+    starts_at, expires_at = draws.validity(facts, at("1991-04-14T00:00:00"))
     assert expires_at - starts_at == 100 * DAY
+
+
+def using(facts: StockFacts, held: CouponFacts, openid: str | None, now: int) -> Seen[UseCoupon]:
+    request = UseCoupon(
+        coupon_code=held.coupon_code,
+        stock_id=held.stock_id,
+        appid=APPID,
+        use_time=BEGIN,
+        use_request_no="u1",
+        openid=openid,
+    )
+    return Seen(facts, held, [], request, now)
 
 
 def usable(facts: StockFacts, held: CouponFacts, now: int) -> bool:
     try:
-        life.check_usable(facts, held, None, now)
+        USE.decide(using(facts, held, None, now))
     except RuleLimit:
         return False
     return True
@@ -171,7 +188,7 @@ def test_a_coupon_starts_before_it_expires_or_is_never_usable(
     ],
 )
 def test_a_stock_is_open_on_its_weekdays_in_beijing(now: str, is_open: bool) -> None:
-    assert life.open_at(stock(available_week=AvailableWeek(week_day=[0, 2])), at(now)) is is_open
+    assert states.open_at(stock(available_week=AvailableWeek(week_day=[0, 2])), at(now)) is is_open
 
 
 @pytest.mark.parametrize(
@@ -188,7 +205,9 @@ def test_a_stock_is_open_on_its_weekdays_in_beijing(now: str, is_open: bool) -> 
 )
 def test_a_stock_is_open_at_its_hours(now: str, is_open: bool) -> None:
     hours = [DayTime(begin_time=36000, end_time=43200), DayTime(begin_time=82800, end_time=86399)]
-    assert life.open_at(stock(available_week=AvailableWeek(week_day=[2], available_day_time=hours)), at(now)) is is_open
+    assert (
+        states.open_at(stock(available_week=AvailableWeek(week_day=[2], available_day_time=hours)), at(now)) is is_open
+    )
 
 
 @pytest.mark.parametrize(
@@ -206,7 +225,7 @@ def test_a_stock_is_open_in_its_irregular_spans(now: str, is_open: bool) -> None
         Span(begin_time="2026-12-25T00:00:00+08:00", end_time="2026-12-26T00:00:00+08:00"),
         Span(begin_time="2027-01-01T04:00:00Z", end_time="2027-01-01T05:00:00.000Z"),
     ]
-    assert life.open_at(stock(irregulary_avaliable_time=spans), at(now)) is is_open
+    assert states.open_at(stock(irregulary_avaliable_time=spans), at(now)) is is_open
 
 
 def test_spans_and_weekdays_add_up() -> None:
@@ -215,12 +234,12 @@ def test_spans_and_weekdays_add_up() -> None:
     wednesday_in_the_span, tuesday, wednesday = (
         at(f"2026-11-{time}") for time in ("25T00:30:00", "24T00:30:00", "25T12:00:00")
     )
-    assert [life.open_at(facts, now) for now in (wednesday_in_the_span, tuesday, wednesday)] == [True, True, False]
+    assert [states.open_at(facts, now) for now in (wednesday_in_the_span, tuesday, wednesday)] == [True, True, False]
 
 
 @pytest.mark.parametrize("times", [{}, {"available_week": AvailableWeek()}, {"irregulary_avaliable_time": []}])
 def test_a_stock_without_weekdays_hours_and_spans_is_always_open(times: dict[str, Any]) -> None:
-    assert life.open_at(stock(**times), RECEIVED)
+    assert states.open_at(stock(**times), RECEIVED)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +256,7 @@ def test_a_coupon_that_cannot_be_used_says_why(
     changes: dict[str, Any], openid: str | None, error: type[RequestRefused], reason: str
 ) -> None:
     with pytest.raises(error, match=reason) as refused:
-        life.check_usable(stock(), coupon(stock(), RECEIVED, **changes), openid, RECEIVED)
+        USE.decide(using(stock(), coupon(stock(), RECEIVED, **changes), openid, RECEIVED))
     assert type(refused.value) is error
     assert "ABC9588200" not in str(refused.value)
     assert "oUser" not in str(refused.value)
@@ -246,47 +265,57 @@ def test_a_coupon_that_cannot_be_used_says_why(
 def test_outside_its_stocks_hours_a_coupon_is_refused() -> None:
     facts = stock(available_week=AvailableWeek(week_day=[3]))
     with pytest.raises(RuleLimit, match="not open on this weekday"):
-        life.check_usable(facts, coupon(facts, RECEIVED), "oUser", RECEIVED)
+        USE.decide(using(facts, coupon(facts, RECEIVED), "oUser", RECEIVED))
+
+
+def seen(held: CouponFacts, request: Any, now: int, facts: StockFacts | None = None) -> Seen[Any]:
+    return Seen(facts or stock(), held, [], request, now)
+
+
+UNPAID = {"pay", "take back"}
+"""Steps of payments: tests/contract/test_steps.py."""
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_each_state_lets_its_own_steps_happen(state: str) -> None:
+    now = at("2027-05-01T00:00:00") if state == "EXPIRED" else RECEIVED
+    stored = "SENDED" if state == "EXPIRED" else state
+    held = coupon(stock(), RECEIVED, coupon_state=stored, associate_out_trade_no=ORDER)
+    led: dict[str, str] = {}
+    for name in STEP.keys() - UNPAID:
+        try:
+            decided = STEP[name].decide(seen(held, request_of(name, "98065001", "ABC9588200", "n1"), now))
+            led[name] = decided.after.state(now)
+        except RequestRefused:
+            continue
+    assert led == {name: ends[state] for name, ends in LEADS_TO.items() if name not in UNPAID and state in ends}
 
 
 @pytest.mark.parametrize(
-    ("state", "now", "usable_", "unused", "returnable"),
+    ("step", "state", "reason"),
     [
-        ("SENDED", RECEIVED, True, True, False),
-        ("SENDED", at("2027-05-01T00:00:00"), False, False, False),
-        ("USED", RECEIVED, False, False, True),
-        ("USED", at("2027-05-01T00:00:00"), False, False, True),
-        ("DEACTIVATED", RECEIVED, False, False, False),
+        ("return", "SENDED", "券状态非已核销: coupon AB…00 is SENDED, not USED"),
+        ("deactivate", "USED", "券状态非可用态: coupon AB…00 is USED, not SENDED"),
+        ("associate", "DEACTIVATED", "券状态非可用态: coupon AB…00 is DEACTIVATED, not SENDED"),
     ],
 )
-def test_each_state_lets_its_own_steps_happen(
-    state: str, now: int, usable_: bool, unused: bool, returnable: bool
-) -> None:
-    facts, held = stock(), coupon(stock(), RECEIVED, coupon_state=state)
-
-    def allowed(check: Any, *args: Any) -> bool:
-        try:
-            check(*args)
-        except RequestRefused:
-            return False
-        return True
-
-    assert allowed(life.check_usable, facts, held, None, now) == usable_
-    assert allowed(life.check_unused, held, now) == unused
-    assert allowed(life.check_returnable, held, now) == returnable
+def test_a_step_that_its_state_refuses_says_both_states(step: str, state: str, reason: str) -> None:
+    held = coupon(stock(), RECEIVED, coupon_state=state)
+    with pytest.raises(RequestRefused) as refusal:
+        STEP[step].decide(seen(held, request_of(step, "98065001", "ABC9588200", "n1"), RECEIVED))
+    assert refusal.value.message == reason
 
 
 def test_only_the_order_that_a_coupon_is_tied_to_can_be_untied() -> None:
-    held = coupon(stock(), RECEIVED, associate_out_trade_no="order-1")
-    life.check_associated(held, "order-1")
-    for other in ("order-2", ""):
+    request = request_of("disassociate", "98065001", "ABC9588200", "n1")
+    held = coupon(stock(), RECEIVED, associate_out_trade_no=ORDER)
+    assert DISASSOCIATE.decide(seen(held, request, RECEIVED)).after.associate_out_trade_no is None
+    for other in ("order-2", "", None):
         with pytest.raises(RequestRefused, match="is not associated with this order"):
-            life.check_associated(held, other)
-    with pytest.raises(RequestRefused, match="is not associated with this order"):
-        life.check_associated(held._replace(associate_out_trade_no=None), "order-1")
+            DISASSOCIATE.decide(seen(held._replace(associate_out_trade_no=other), request, RECEIVED))
 
 
 def test_the_stock_of_these_tests_is_one_that_can_be_created() -> None:
     with pytest.raises(ParamError):
-        rules.check_new_stock(stock(END, BEGIN).request)
-    rules.check_new_stock(stock(available_day_after_receive=1, wait_days_after_receive=1).request)
+        stocks.check_new_stock(stock(END, BEGIN).request)
+    stocks.check_new_stock(stock(available_day_after_receive=1, wait_days_after_receive=1).request)
