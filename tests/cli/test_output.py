@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import pytest
 
@@ -20,7 +20,7 @@ class Terminal(io.StringIO):
 
 
 @contextlib.contextmanager
-def terminal() -> Iterator[Terminal]:
+def terminal() -> Generator[Terminal]:
     """In the place of standard error, 120 characters wide."""
     shown = Terminal()
     with pytest.MonkeyPatch.context() as patch:
