@@ -74,7 +74,8 @@ def test_each_command_says_which_extra_it_needs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hide(monkeypatch, *(module for modules in EXTRAS.values() for module in modules))
-    assert {name for name, command in COMMANDS.items() if not command.extras} == {"api", "request"}
+    without = {"api", "request", "stock", "send", "use", "events", "init", "status", "completion"}
+    assert {name for name, command in COMMANDS.items() if not command.extras} == without
     for name, command in COMMANDS.items():
         if command.extras:
             monkeypatch.setattr(sys, "argv", ["quanma", name, "--help"])
@@ -197,3 +198,14 @@ def test_the_base_install_is_a_client_and_names_the_rest(serving: Served, tmp_pa
     uploaded = run("-m", "quanma", "upload", "codes.csv", "--stock", stock_id)
     assert uploaded.returncode == 0, uploaded.stderr
     assert "stored 2 " in uploaded.stdout
+
+
+def test_a_template_of_settings_needs_no_extra_and_a_world_names_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hide(monkeypatch, *(module for modules in EXTRAS.values() for module in modules))
+    assert CliRunner().invoke(main.group, ["init", "--live", str(tmp_path / "shop")]).exit_code == 0
+    with pytest.raises(
+        ExtraMissing, match=r'^quanma init needs more than the base install: pip install "quanma\[platform'
+    ):
+        CliRunner().invoke(main.group, ["init", str(tmp_path / "world")], catch_exceptions=False, standalone_mode=False)

@@ -7,19 +7,23 @@ TYPE_CHECKING = False  # As in typing, which takes longer to import than all of 
 if TYPE_CHECKING:
     from . import errors as errors
     from . import events as events
+    from .client.attempts import Attempt
     from .client.claims import Claim
     from .client.client import AsyncWechatpay, Wechatpay
+    from .client.events import Receiver
     from .client.exchange import Patience
     from .errors import QuanmaError
 
-__all__ = ["AsyncWechatpay", "Claim", "Patience", "QuanmaError", "Wechatpay"]
+__all__ = ["AsyncWechatpay", "Attempt", "Claim", "Patience", "QuanmaError", "Receiver", "Wechatpay"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "AsyncWechatpay": ".client.client",
+    "Attempt": ".client.attempts",
     "Claim": ".client.claims",
     "Patience": ".client.exchange",
     "QuanmaError": ".errors",
+    "Receiver": ".client.events",
     "Wechatpay": ".client.client",
 }
 _MODULES = ("errors", "events")

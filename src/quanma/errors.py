@@ -2,6 +2,7 @@
 
 QuanmaError
 ├── Misconfigured          correct the setting that the message names
+│   └── SettingsAbsent     give the settings, or the file, that the message names: there is none yet
 ├── ExtraMissing           install the extra that the message names
 ├── RequestInvalid         correct the arguments: our own check refused them, nothing was sent
 ├── SourceUnreadable       correct the input file: it cannot be read row by row, nothing was sent
@@ -55,6 +56,10 @@ class QuanmaError(Exception):
 
 class Misconfigured(QuanmaError):
     """A setting is missing, unreadable or unsafe. The message names the setting and the way out."""
+
+
+class SettingsAbsent(Misconfigured):
+    """There are no settings yet, or a file that they name is not there. A client looks again at its first use."""
 
 
 class ExtraMissing(QuanmaError, ImportError):

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from quanma.api.couponcodes import CouponCodeNode, CouponCodes, ShowCode, UploadCodes
 from quanma.api.operation import Operation
+from quanma.client.attempts import Watch
 from quanma.client.chain import Undeclared
 from quanma.client.exchange import Clocks, Failed, Identity, Patience, Send, Wait, exchange
 from quanma.client.transport import Reply
@@ -55,6 +56,8 @@ class Played:
         patience: Patience = Patience(),  # noqa: B008  # It holds nothing.
         reply_seconds: float = 0.0,
         oversleep_seconds: float = 0.0,
+        watch: Watch | None = None,
+        number: str | None = None,
     ) -> None:
         self.sent: list[Send] = []
         self.waits: list[float] = []
@@ -67,7 +70,7 @@ class Played:
             else codec.encode_request(operation, request)
         )
         clocks = Clocks(lambda: WALL + self._now, lambda: self._now)
-        talk = exchange(IDENTITY, HOSTS, patience, clocks, operation, parts)
+        talk = exchange(IDENTITY, HOSTS, patience, clocks, operation, parts, None, number, watch)
         rest = iter(replies)
         reply: Any = None
         try:

@@ -16,8 +16,9 @@ from quanma.api.stockrules import (
     Span,
 )
 from quanma.errors import ParamError, ResourceAlreadyExists
+from quanma.platform.coupons.stocks import Product
 from tests.contract.driver import ENDS_AT, NOW, USE_RULE, DrivenPool
-from tests.support.platform import MCHID, OTHER_MCHID
+from tests.support.platform import MCHID, OTHER_MCHID, new_stock
 
 pytestmark = pytest.mark.both_back_ends
 
@@ -55,6 +56,20 @@ def test_a_number_creates_one_stock_of_a_merchant(pool: DrivenPool) -> None:
         pool.create(out_request_no="c1")
     assert (refusal.value.status_code, refusal.value.code) == (400, "RESOURCE_ALREADY_EXISTS")
     assert pool.create(out_request_no="c1", mchid=OTHER_MCHID) != stock_id
+
+
+def test_a_merchants_stocks_are_listed_the_latest_first_after_a_restart_too(pool: DrivenPool) -> None:
+    made = [pool.create(now=NOW + number) for number in range(3)]
+    pool.create(mchid=OTHER_MCHID)
+    pool.run(pool.pool.declare_stock(MCHID, "400000001", Product("1002", "1001"), new_stock("product"), NOW))
+    pool.reopen()
+
+    def listed(offset: int, limit: int) -> list[str]:
+        return [facts.stock_id for facts in pool.run(pool.pool.list_stocks(MCHID, offset, limit))]
+
+    assert listed(0, 20) == made[::-1]
+    assert listed(1, 1) == [made[1]]
+    assert listed(3, 20) == []
 
 
 def test_a_refused_stock_may_be_created_under_its_number(pool: DrivenPool) -> None:

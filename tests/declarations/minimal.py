@@ -24,6 +24,7 @@ from quanma.api.operation import Operation
 from quanma.api.productcoupons import ProductStockNode, UploadCouponCodesNode
 from quanma.api.productsends import ProductPreSend, ProductSend
 from quanma.api.security import Echo
+from quanma.api.stocklists import OwnStocks
 from quanma.api.stocks import Budget, StockNode, Stocks
 from quanma.api.subsidy import PayReceiptNode, PayReceipts, ReturnReceiptNode, ReturnReceipts
 
@@ -115,6 +116,7 @@ MINIMAL: dict[Operation[..., Any, Any, Any], dict[str, Any]] = {
     ImageUpload.post: {"media_url": "https://wxpaylogo.qpic.cn/wxpaylogo/xxxxx/xxx"},
     Echo.post: {"echo_message": "你好"},
     Events.get: {},
+    OwnStocks.get: {},
     Resend.post: {"id": "0fbd02f2-5d10-4562-957e-1403fbdf6e89"},
     Certificates.get: {},
 }

@@ -15,7 +15,8 @@ import click
 import pytest
 import yaml
 
-from quanma.cli.platform import init, serve
+from quanma.cli.init import init
+from quanma.cli.platform import serve
 from quanma.serving import server, supervisor
 
 ROOT = Path(__file__).parents[2]

@@ -8,6 +8,7 @@ A page marks its blocks with an HTML comment in the line above the fence, so a r
     <!-- run: background -->            start it, wait for "listening on", stop it at the end of the page
     <!-- run: background until ready -->    the same, and wait for that
     <!-- run: save as name.py -->       don't run it: it is a file of the page's folder
+    <!-- file: examples/name.py -->     what that file holds: another test runs it
     <!-- output -->                     what the run before it prints; … is any text, alone on a line any lines
     <!-- run / commands / -->           without a fence: what the page takes for granted, unseen
 
@@ -222,6 +223,14 @@ def test_both_languages_are_in_step(chinese: str) -> None:
 
 
 @every(PAGES)
+def test_a_file_that_is_shown_is_as_it_is(page: str) -> None:
+    for name, shown in re.findall(
+        r"^<!-- file: (\S+) -->\n```\w+\n(.*?)^```$", text_of(page), re.MULTILINE | re.DOTALL
+    ):
+        assert shown == (ROOT / name).read_text("utf-8"), name
+
+
+@every(PAGES)
 def test_links_lead_somewhere(page: str) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", without_code(text_of(page))):
         if not re.match(r"https?:", target):
@@ -256,7 +265,7 @@ def _told_commands(page: str) -> Iterator[tuple[list[str], str]]:
     ]:
         words = re.split(r"\s+", re.split(r"[|&;>\"]", line)[0].strip())[1:]
         if words and re.fullmatch(r"[a-z][a-z-]+", words[0]):
-            yield words[:2] if words[0] in ("codes", "platform") else words[:1], line
+            yield words[:2] if words[0] in ("codes", "platform", "stock") else words[:1], line
 
 
 @every(PAGES)
@@ -288,7 +297,8 @@ def test_every_option_in_prose_is_some_commands(page: str) -> None:
 def test_every_operation_that_is_called_exists(page: str) -> None:
     chains = [f".{chain_of(operation)}" for operation in OPERATIONS]
     for name in re.findall(r"quanma api ([a-z][\w.]+)", text_of(page)):
-        assert sum(chain.endswith(f".{name}") for chain in chains) == 1, f"{page} calls quanma api {name}"
+        found = [chain for chain in chains if chain.endswith((f".{name}", f".{name}.post"))]
+        assert len(found) == 1, f"{page} calls quanma api {name}"
 
 
 @every(PAGES)

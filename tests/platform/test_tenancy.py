@@ -168,6 +168,7 @@ def test_what_every_call_asks_for_is_looked_for(theirs: Theirs) -> None:
         "marketing.favor.media.image_upload.post",
         "security.echo.post",
         "quanma.events.get",
+        "quanma.stocks.get",
         "certificates.get",
     }
 
@@ -324,6 +325,7 @@ def view(theirs: Theirs) -> list[object]:
         run(list_coupons(pool, THEIRS, ListCoupons(openid=ABSENT["openid"], appid=APPID), NOW)),
         run(show_coupon(pool, THEIRS, ShowCoupon(openid=USER, coupon_code=code, appid=APPID), NOW)),
         run(pool.payments(THEIRS, stock_id, code)),
+        run(pool.list_stocks(THEIRS, 0, 20)),
         run(pool.list_events(THEIRS, 0, 20)),
         run(pool.callback(THEIRS, THEIRS)),
     ]

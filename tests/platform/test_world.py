@@ -137,3 +137,23 @@ def test_init_makes_a_world_that_is_private_whatever_the_umask_and_refuses_the_s
 
 def make(folder: Path, *, mchids: tuple[str, ...] = (MCHID,), port: int = 8460) -> None:
     make_world(folder, port=port, mchids=mchids, now=datetime.datetime.now(datetime.UTC))
+
+
+@pytest.mark.parametrize(
+    "setting", ["allow_private_callbacks = true", "requests_per_second = 20", 'log_format = "json"']
+)
+def test_a_setting_below_the_merchants_is_told_to_be_moved(world: Path, setting: str) -> None:
+    file = world / "platform.toml"
+    file.write_text(f"{file.read_text()}\n{setting}\n")
+    name = setting.partition(" ")[0]
+    with pytest.raises(
+        Misconfigured, match=rf"{name} is a setting of the platform, and stands below a \[\[merchants\]\]"
+    ):
+        platform_config.load(file)
+
+
+def test_a_setting_that_is_none_is_not_told_to_be_moved(world: Path) -> None:
+    file = world / "platform.toml"
+    file.write_text(f"{file.read_text()}\nallow_public_callbacks = true\n")
+    with pytest.raises(Misconfigured, match=r"unknown field `allow_public_callbacks` - at `\$\.merchants\[1\]`$"):
+        platform_config.load(file)

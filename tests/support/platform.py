@@ -110,7 +110,7 @@ class InProcess:
 
     def wechatpay(self, mchid: str = MCHID, **settings: Any) -> Wechatpay:
         """`settings` come before those of the merchant's file; `patience` and `clocks` are the client's."""
-        options = {name: settings.pop(name) for name in ("patience", "clocks") if name in settings}
+        options = {name: settings.pop(name) for name in ("patience", "clocks", "on_attempt") if name in settings}
         merchant = config.load(merchant_config(self.world, mchid), **settings)
         return Wechatpay(merchant, transport=_SyncBridge(self), **options)
 

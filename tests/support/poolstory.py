@@ -124,6 +124,7 @@ class Story:
             lambda pool: pool.show_stock(MCHID, given_id, LATER),
             lambda pool: pool.show_stock(OTHER_MCHID, stock_id, LATER),
             lambda pool: pool.callback(MCHID, MCHID),
+            lambda pool: pool.list_stocks(MCHID, 0, 100),
             lambda pool: pool.list_events(MCHID, 0, 100),
             lambda pool: pool.list_codes(MCHID, _listed(given_id)),
         ]

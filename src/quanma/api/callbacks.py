@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, NotRequired, TypedDict
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from ..errors import ParamError, ResourceNotExists
 from .fields import Mchid
 from .operation import C, F, Node, Operation
+from .record import Record
 
 
-class SetCallback(Struct, frozen=True, kw_only=True):
+class SetCallback(Record, frozen=True, kw_only=True):
     notify_url: Annotated[str, Meta(min_length=10, max_length=256, pattern=r"\Ahttps?://[^\s?#]+\Z")]
     """Public, https, without a query."""
     mchid: Mchid | None = None
@@ -23,18 +24,18 @@ class SetCallbackBody(TypedDict):
     mchid: NotRequired[str]
 
 
-class CallbackSet(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CallbackSet(Record, frozen=True, kw_only=True, omit_defaults=True):
     notify_url: str
     mchid: str
     update_time: str | None = None
 
 
-class ShowCallback(Struct, frozen=True, kw_only=True):
+class ShowCallback(Record, frozen=True, kw_only=True):
     mchid: Mchid | None = None
     """Absent: the caller. Source: optional in the SDK, required in an unofficial description."""
 
 
-class Callback(Struct, frozen=True, kw_only=True):
+class Callback(Record, frozen=True, kw_only=True):
     notify_url: str
     mchid: str
 
@@ -43,8 +44,8 @@ class Callbacks(Node[C, F]):
     path = "/v3/marketing/busifavor/callbacks"
 
     post = Operation(SetCallback, CallbackSet, SetCallbackBody, summary="设置商家券事件通知地址", errors=(ParamError,))
-    """Set the address that COUPON.SEND events of one's own stocks are posted to."""
+    """设置商家券事件通知地址: Set the address that COUPON.SEND events of one's own stocks are posted to."""
     __call__ = post
 
     get = Operation(ShowCallback, Callback, summary="查询商家券事件通知地址", errors=(ResourceNotExists,))
-    """Show the address that the caller has set."""
+    """查询商家券事件通知地址: Show the address that the caller has set."""

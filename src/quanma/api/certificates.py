@@ -4,30 +4,29 @@ from __future__ import annotations
 
 from typing import Literal
 
-from msgspec import Struct
-
 from .operation import C, F, Node, Operation
+from .record import Record
 
 
-class ListCertificates(Struct, frozen=True, kw_only=True):
+class ListCertificates(Record, frozen=True, kw_only=True):
     algorithm_type: Literal["RSA", "SM2", "ALL"] | None = None
 
 
-class EncryptCertificate(Struct, frozen=True, kw_only=True):
+class EncryptCertificate(Record, frozen=True, kw_only=True):
     algorithm: str
     nonce: str
     associated_data: str
     ciphertext: str
 
 
-class SealedCertificate(Struct, frozen=True, kw_only=True):
+class SealedCertificate(Record, frozen=True, kw_only=True):
     serial_no: str
     effective_time: str
     expire_time: str
     encrypt_certificate: EncryptCertificate
 
 
-class CertificateList(Struct, frozen=True, kw_only=True):
+class CertificateList(Record, frozen=True, kw_only=True):
     data: list[SealedCertificate] = []
 
 
@@ -35,4 +34,4 @@ class Certificates(Node[C, F]):
     path = "/v3/certificates"
 
     get = Operation(ListCertificates, CertificateList, summary="获取平台证书列表")
-    """List the platform's certificates, sealed."""
+    """获取平台证书列表: List the platform's certificates, sealed."""

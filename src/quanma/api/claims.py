@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
-from msgspec import Struct
 
 from ..errors import RequestInvalid
 from .coupons import OutRequestNo
 from .fields import CouponCode, Mchid, Openid, Rfc3339, StockId
+from .record import Record
 
 
-class ClaimFields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ClaimFields(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One coupon to be claimed. Source: documented, with the limits of `coupons/send`, which gives the same coupon."""
 
     stock_id: StockId

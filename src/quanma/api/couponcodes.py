@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypedDict
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from ..errors import NoAuth, ParamError, RateLimited, RequestRefused, ResourceNotExists, StockNotReady
 from .coupons import Coupon
 from .fields import Appid, CouponCode, PageLimit, PageOffset, RequestNo, Rfc3339, StockId
 from .operation import C, F, Filled, Node, Operation
+from .record import Record
 from .rules import CODES_PER_UPLOAD_MAX, UploadedText
 
 CodeStatus = Literal["AVAILABLE", "DISPATCHED"]
 
 
-class UploadCodes(Struct, frozen=True, kw_only=True):
+class UploadCodes(Record, frozen=True, kw_only=True):
     stock_id: StockId
     coupon_code_list: Annotated[list[UploadedText], Meta(min_length=1, max_length=CODES_PER_UPLOAD_MAX)]
     """1 to 200 codes. One that is too long or ill-formed does not refuse the request: it comes back in `fail_codes`."""
@@ -32,13 +33,13 @@ class UploadCodesBody(TypedDict):
     upload_request_no: str
 
 
-class FailedCode(Struct, frozen=True, kw_only=True):
+class FailedCode(Record, frozen=True, kw_only=True):
     coupon_code: str
     code: str
     message: str
 
 
-class UploadedCodes(Struct, frozen=True, kw_only=True):
+class UploadedCodes(Record, frozen=True, kw_only=True):
     """What became of each distinct code: success, fail or exist. Optional fields may be missing: 0 and empty then."""
 
     stock_id: str
@@ -55,7 +56,7 @@ class UploadedCodes(Struct, frozen=True, kw_only=True):
     """Repeated within this request; each is also in one of the other lists."""
 
 
-class ListCodes(Struct, frozen=True, kw_only=True):
+class ListCodes(Record, frozen=True, kw_only=True):
     stock_id: StockId
     limit: PageLimit = 20
     offset: PageOffset = 0
@@ -64,7 +65,7 @@ class ListCodes(Struct, frozen=True, kw_only=True):
     """Absent: all."""
 
 
-class Code(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Code(Record, frozen=True, kw_only=True, omit_defaults=True):
     code: str
     code_status: str
     upload_time: str | None = None
@@ -74,7 +75,7 @@ class Code(Struct, frozen=True, kw_only=True, omit_defaults=True):
     coupon_code: str | None = None
 
 
-class CodePage(Struct, frozen=True, kw_only=True):
+class CodePage(Record, frozen=True, kw_only=True):
     stock_id: str
     total_count: int
     """All codes of the stock, whatever `status` was asked for."""
@@ -84,25 +85,25 @@ class CodePage(Struct, frozen=True, kw_only=True):
     data: list[Code] = []
 
 
-class ShowCode(Struct, frozen=True, kw_only=True):
+class ShowCode(Record, frozen=True, kw_only=True):
     stock_id: StockId
     coupon_code: CouponCode
     appid: Appid | None = None
 
 
-class CodeDetail(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CodeDetail(Record, frozen=True, kw_only=True, omit_defaults=True):
     code_information: Code
     coupon_information: Coupon | None = None
     """The user's coupon, once the code is DISPATCHED."""
 
 
-class DeleteCode(Struct, frozen=True, kw_only=True):
+class DeleteCode(Record, frozen=True, kw_only=True):
     stock_id: StockId
     coupon_code: CouponCode
     delete_request_no: RequestNo
 
 
-class DeletedCode(Struct, frozen=True, kw_only=True):
+class DeletedCode(Record, frozen=True, kw_only=True):
     stock_id: str
     delete_time: Rfc3339
 
@@ -111,7 +112,7 @@ class CouponCodeNode(Node[C, F]):
     path = "/v3/marketing/busifavor/stocks/{stock_id}/couponcodes/{coupon_code}"
 
     get = Operation(ShowCode, CodeDetail, summary="查询预存code详情", errors=(ResourceNotExists, NoAuth))
-    """Show one pre-stored code, and the user's coupon once it is given out."""
+    """查询预存code详情: Show one pre-stored code, and the user's coupon once it is given out."""
 
     delete = Operation(
         DeleteCode,
@@ -120,7 +121,7 @@ class CouponCodeNode(Node[C, F]):
         number="delete_request_no",
         errors=(RequestRefused, ResourceNotExists, NoAuth),
     )
-    """Delete one code that no user has. There is no bulk delete."""
+    """删除预存code: Delete one code that no user has. There is no bulk delete."""
 
 
 class CouponCodes(Node[C, F]):
@@ -138,8 +139,8 @@ class CouponCodes(Node[C, F]):
         number="upload_request_no",
         errors=(ParamError, RequestRefused, ResourceNotExists, StockNotReady, RateLimited),
     )
-    """Upload up to 200 pre-stored codes; codes already there come back in `exist_codes`."""
+    """上传预存code: Upload up to 200 pre-stored codes; codes already there come back in `exist_codes`."""
     __call__ = post
 
     get = Operation(ListCodes, CodePage, summary="查询预存code列表", errors=(ResourceNotExists, NoAuth))
-    """List the codes of a stock, in upload order (the order is our choice: the platform documents none)."""
+    """查询预存code列表: List the codes of a stock, in upload order (our choice: the platform documents none)."""

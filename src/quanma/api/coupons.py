@@ -5,9 +5,10 @@ Source: 核销用户的券, 查询用户单张券详情; `send` is in the offici
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NotRequired, TypedDict
+from datetime import datetime
+from typing import Annotated, Any, NotRequired, TypedDict, Unpack
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from ..errors import (
     NotEnough,
@@ -29,13 +30,14 @@ from .fields import (
     StockId,
     UseRequestNo,
 )
-from .operation import C, F, Filled, Node, Operation
+from .operation import C, F, Filled, Node, Operation, build
+from .record import Record
 from .stockrules import CouponUseRule, CustomEntrance, DisplayPatternInfo
 
 OutRequestNo = Annotated[RequestNo, Meta(pattern=r"\A[0-9A-Za-z|_*-]+\Z")]
 
 
-class SendCoupon(Struct, frozen=True, kw_only=True):
+class SendCoupon(Record, frozen=True, kw_only=True):
     openid: Openid
     appid: Appid
     stock_id: StockId
@@ -53,13 +55,13 @@ class SendCouponBody(TypedDict):
     coupon_code: NotRequired[str]
 
 
-class SendCouponResult(Struct, frozen=True, kw_only=True):
+class SendCouponResult(Record, frozen=True, kw_only=True):
     stock_id: str
     out_request_no: str
     coupon_code: str
 
 
-class SentCoupon(Struct, frozen=True, kw_only=True):
+class SentCoupon(Record, frozen=True, kw_only=True):
     send_coupon_result: SendCouponResult
 
 
@@ -68,7 +70,7 @@ def wrapped(fields: dict[str, Any]) -> dict[str, Any]:
     return fields if "send_coupon_result" in fields else {"send_coupon_result": fields}
 
 
-class UseCoupon(Struct, frozen=True, kw_only=True):
+class UseCoupon(Record, frozen=True, kw_only=True):
     coupon_code: CouponCode
     stock_id: StockId | None = None
     """Required for codes of the merchant's own: a code is unique within its stock only."""
@@ -86,29 +88,34 @@ class UseCoupon(Struct, frozen=True, kw_only=True):
 
 class UseCouponBody(TypedDict):
     coupon_code: str
-    stock_id: NotRequired[str]
+    stock_id: NotRequired[str | None]
     appid: str
-    use_time: str
+    use_time: str | datetime
     use_request_no: str
-    openid: NotRequired[str]
-    out_trade_no: NotRequired[str]
-    mch_id: NotRequired[str]
-    transaction_id: NotRequired[str]
+    openid: NotRequired[str | None]
+    out_trade_no: NotRequired[str | None]
+    mch_id: NotRequired[str | None]
+    transaction_id: NotRequired[str | None]
 
 
-class UsedCoupon(Struct, frozen=True, kw_only=True):
+def use_coupon(**fields: Unpack[UseCouponBody]) -> UseCoupon:
+    """The keywords of a call: a time as text, or a datetime with its offset."""
+    return build(UseCoupon, fields)
+
+
+class UsedCoupon(Record, frozen=True, kw_only=True):
     stock_id: str
     openid: str
     wechatpay_use_time: str
 
 
-class ShowCoupon(Struct, frozen=True, kw_only=True):
+class ShowCoupon(Record, frozen=True, kw_only=True):
     openid: Openid
     coupon_code: CouponCode
     appid: Appid
 
 
-class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Coupon(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A user's coupon. `coupon_state` may hold values of tomorrow."""
 
     belong_merchant: Mchid
@@ -150,7 +157,7 @@ class Send(Node[C, F]):
         number="out_request_no",
         errors=(ParamError, RequestRefused, ResourceNotExists, NotEnough, RuleLimit),
     )
-    """Give a user one coupon of a stock."""
+    """发放商家券: Give a user one coupon of a stock."""
     __call__ = post
 
 
@@ -161,15 +168,16 @@ class Use(Node[C, F]):
         UseCoupon,
         UsedCoupon,
         UseCouponBody,
+        keywords=use_coupon,
         summary="核销用户的券",
         number="use_request_no",
         errors=(ParamError, RequestRefused, ResourceAlreadyExists, ResourceNotExists, RuleLimit),
     )
-    """Redeem a user's coupon. The platform documents 500 requests a second."""
+    """核销用户的券: Redeem a user's coupon. The platform documents 500 requests a second."""
     __call__ = post
 
 
-class ReturnCoupon(Struct, frozen=True, kw_only=True):
+class ReturnCoupon(Record, frozen=True, kw_only=True):
     coupon_code: CouponCode
     stock_id: StockId
     return_request_no: RequestNo
@@ -181,7 +189,7 @@ class ReturnCouponBody(TypedDict):
     return_request_no: str
 
 
-class ReturnedCoupon(Struct, frozen=True, kw_only=True):
+class ReturnedCoupon(Record, frozen=True, kw_only=True):
     wechatpay_return_time: str
 
 
@@ -196,11 +204,11 @@ class Return(Node[C, F]):
         number="return_request_no",
         errors=(ParamError, RequestRefused, ResourceNotExists),
     )
-    """Give a used coupon back to its user, until it expires. Its code does not go back to the pool."""
+    """申请退券: Give a used coupon back to its user, until it expires. Its code does not go back to the pool."""
     __call__ = post
 
 
-class DeactivateCoupon(Struct, frozen=True, kw_only=True):
+class DeactivateCoupon(Record, frozen=True, kw_only=True):
     coupon_code: CouponCode
     stock_id: StockId
     deactivate_request_no: RequestNo
@@ -214,7 +222,7 @@ class DeactivateCouponBody(TypedDict):
     deactivate_reason: NotRequired[str]
 
 
-class DeactivatedCoupon(Struct, frozen=True, kw_only=True):
+class DeactivatedCoupon(Record, frozen=True, kw_only=True):
     wechatpay_deactivate_time: str
 
 
@@ -229,11 +237,11 @@ class Deactivate(Node[C, F]):
         number="deactivate_request_no",
         errors=(ParamError, RequestRefused, ResourceNotExists),
     )
-    """End a coupon that its user has not used. A code that nobody has is deleted instead."""
+    """使券失效: End a coupon that its user has not used. A code that nobody has is deleted instead."""
     __call__ = post
 
 
-class AssociateOrder(Struct, frozen=True, kw_only=True):
+class AssociateOrder(Record, frozen=True, kw_only=True):
     stock_id: StockId
     coupon_code: CouponCode
     out_trade_no: Annotated[str, Meta(min_length=1, max_length=128)]
@@ -247,11 +255,11 @@ class AssociateOrderBody(TypedDict):
     out_request_no: str
 
 
-class AssociatedOrder(Struct, frozen=True, kw_only=True):
+class AssociatedOrder(Record, frozen=True, kw_only=True):
     wechatpay_associate_time: str
 
 
-class DisassociatedOrder(Struct, frozen=True, kw_only=True):
+class DisassociatedOrder(Record, frozen=True, kw_only=True):
     wechatpay_disassociate_time: str
 
 
@@ -266,11 +274,11 @@ class Associate(Node[C, F]):
         number="out_request_no",
         errors=(ParamError, RequestRefused, ResourceNotExists),
     )
-    """Tie an unused coupon to an order. The platform documents 500 requests a second."""
+    """关联订单信息: Tie an unused coupon to an order. The platform documents 500 requests a second."""
     __call__ = post
 
 
-class DisassociateOrder(Struct, frozen=True, kw_only=True):
+class DisassociateOrder(Record, frozen=True, kw_only=True):
     stock_id: StockId
     coupon_code: CouponCode
     out_trade_no: Annotated[str, Meta(min_length=1, max_length=128)]
@@ -288,11 +296,11 @@ class Disassociate(Node[C, F]):
         number="out_request_no",
         errors=(ParamError, RequestRefused, ResourceNotExists),
     )
-    """Untie a coupon from its order."""
+    """取消关联订单信息: Untie a coupon from its order."""
     __call__ = post
 
 
-class SendCard(Struct, frozen=True, kw_only=True):
+class SendCard(Record, frozen=True, kw_only=True):
     card_id: Annotated[str, Meta(min_length=1, max_length=32)]
     appid: Appid
     openid: Openid
@@ -306,10 +314,19 @@ class SendCardBody(TypedDict):
     appid: str
     openid: str
     out_request_no: str
-    send_time: str
+    send_time: str | datetime
 
 
-class SentCard(Struct, frozen=True, kw_only=True):
+class SendCardKeywords(SendCardBody):
+    card_id: str
+
+
+def send_card(**fields: Unpack[SendCardKeywords]) -> SendCard:
+    """The keywords of a call: a time as text, or a datetime with its offset."""
+    return build(SendCard, fields)
+
+
+class SentCard(Record, frozen=True, kw_only=True):
     card_code: str
 
 
@@ -320,11 +337,12 @@ class CardSend(Node[C, F]):
         SendCard,
         SentCard,
         SendCardBody,
+        keywords=send_card,
         summary="发放消费卡",
         number="out_request_no",
         errors=(ParamError, RequestRefused, ResourceNotExists),
     )
-    """Give a user a consumption card. Its pool is the platform's own, not one of uploaded codes."""
+    """发放消费卡: Give a user a consumption card. Its pool is the platform's own, not one of uploaded codes."""
     __call__ = post
 
 
@@ -347,7 +365,7 @@ class Coupons(Node[C, F]):
         return Card(self.client, {**self.filled, "card_id": card_id})
 
 
-class ListCoupons(Struct, frozen=True, kw_only=True):
+class ListCoupons(Record, frozen=True, kw_only=True):
     """Whoever asks names itself: as creator, as owner (belong) or as sender."""
 
     openid: Openid
@@ -365,7 +383,7 @@ class UserCouponAppid(Node[C, F]):
     path = "/v3/marketing/busifavor/users/{openid}/coupons/{coupon_code}/appids/{appid}"
 
     get = Operation(ShowCoupon, Coupon, summary="查询用户单张券详情", errors=(ResourceNotExists,))
-    """Show one coupon of a user."""
+    """查询用户单张券详情: Show one coupon of a user."""
 
 
 class UserCouponAppids(Node[C, F]):
@@ -381,7 +399,7 @@ class UserCoupon(Node[C, F]):
     appids: UserCouponAppids[C, F]
 
 
-class CouponPage(Struct, frozen=True, kw_only=True):
+class CouponPage(Record, frozen=True, kw_only=True):
     total_count: int
     offset: int
     limit: int
@@ -393,7 +411,7 @@ class UserCoupons(Node[C, F]):
     _coupon_code_: UserCoupon[C, F]
 
     get = Operation(ListCoupons, CouponPage, summary="根据过滤条件查询用户的券", errors=(ParamError,))
-    """List a user's coupons, the latest first (the order is our choice)."""
+    """根据过滤条件查询用户的券: List a user's coupons, the latest first (the order is our choice)."""
 
     def __getitem__(self, coupon_code: str) -> UserCoupon[C, Filled]:
         return UserCoupon(self.client, {**self.filled, "coupon_code": coupon_code})

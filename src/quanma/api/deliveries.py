@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, TypedDict
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from ..errors import ResourceNotExists
 from .fields import PageLimit, PageOffset
 from .operation import C, F, Filled, Node, Operation
+from .record import Record
+from .stocklists import OwnStocks
 
 EventId = Annotated[str, Meta(min_length=1, max_length=36)]
 
 
-class ListEvents(Struct, frozen=True, kw_only=True):
+class ListEvents(Record, frozen=True, kw_only=True):
     offset: PageOffset = 0
     limit: PageLimit = 20
 
 
-class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Delivery(Record, frozen=True, kw_only=True, omit_defaults=True):
     """One event. Neither `due_time` nor `delivered_time`: it was given up."""
 
     id: str
@@ -29,11 +31,11 @@ class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
     last_error: str | None = None
 
 
-class Deliveries(Struct, frozen=True, kw_only=True):
+class Deliveries(Record, frozen=True, kw_only=True):
     data: list[Delivery] = []
 
 
-class ResendEvent(Struct, frozen=True, kw_only=True):
+class ResendEvent(Record, frozen=True, kw_only=True):
     id: EventId
 
 
@@ -41,7 +43,7 @@ class ResendEventBody(TypedDict):
     """Nothing: the event is in the path."""
 
 
-class Resent(Struct, frozen=True, kw_only=True):
+class Resent(Record, frozen=True, kw_only=True):
     id: str
 
 
@@ -49,7 +51,7 @@ class Resend(Node[C, F]):
     path = "/v3/quanma/events/{id}/resend"
 
     post = Operation(ResendEvent, Resent, ResendEventBody, summary="重新投递事件", errors=(ResourceNotExists,))
-    """Deliver an event again, under its old id, from the first attempt on."""
+    """重新投递事件: Deliver an event again, under its old id, from the first attempt on."""
     __call__ = post
 
 
@@ -66,9 +68,10 @@ class Events(Node[C, F]):
         return EventNode(self.client, {**self.filled, "id": id})
 
     get = Operation(ListEvents, Deliveries, summary="查询事件投递情况")
-    """List the caller's events, the latest first."""
+    """查询事件投递情况: List the caller's events, the latest first."""
 
 
 class Quanma(Node[C, F]):
     path = "/v3/quanma"
     events: Events[C, F]
+    stocks: OwnStocks[C, F]

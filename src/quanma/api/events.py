@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
+from .record import Record
 
 COUPON_SEND = "COUPON.SEND"
 RESOURCE_TYPE = "encrypt-resource"
@@ -15,7 +15,7 @@ CHANNEL_API = "BUSICOUPON_SEND_CHANNEL_API"
 CHANNEL_H5 = "BUSICOUPON_SEND_CHANNEL_H5"
 
 
-class Resource(Struct, frozen=True, kw_only=True):
+class Resource(Record, frozen=True, kw_only=True):
     original_type: str
     algorithm: str
     ciphertext: str
@@ -23,7 +23,7 @@ class Resource(Struct, frozen=True, kw_only=True):
     associated_data: str = ""
 
 
-class Envelope(Struct, frozen=True, kw_only=True):
+class Envelope(Record, frozen=True, kw_only=True):
     id: str
     """The event's id: the same at each delivery of it."""
     create_time: str
@@ -33,7 +33,7 @@ class Envelope(Struct, frozen=True, kw_only=True):
     summary: str = ""
 
 
-class CouponSent(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CouponSent(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A user got a coupon. For a MERCHANT_UPLOAD stock `coupon_code` is the code that was drawn.
 
     Stock and code are always there. Another text that the platform left out, or that can't be read, is empty.

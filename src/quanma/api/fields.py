@@ -6,6 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from .operation import A_TIME
+
 StockId = Annotated[str, Meta(min_length=1, max_length=20, examples=["98065001"])]
 CouponCode = Annotated[str, Meta(min_length=1, max_length=32, examples=["ABC9588200"])]
 RequestNo = Annotated[str, Meta(min_length=1, max_length=128, examples=["100002322019090134234sfdf"])]
@@ -13,7 +15,7 @@ UseRequestNo = Annotated[str, Meta(min_length=1, max_length=32, examples=["10026
 Openid = Annotated[str, Meta(min_length=1, max_length=128, examples=["oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"])]
 Appid = Annotated[str, Meta(min_length=1, max_length=32, examples=["wx233544546545989"])]
 Mchid = Annotated[str, Meta(min_length=8, max_length=15, examples=["1900000001"])]
-Rfc3339 = Annotated[str, Meta(min_length=1, max_length=32, examples=["2015-05-20T13:29:35+08:00"])]
+Rfc3339 = Annotated[str, Meta(min_length=1, max_length=32, examples=["2015-05-20T13:29:35+08:00"], extra=A_TIME)]
 """A time with its offset. The platform prints `+08:00`; `Z` and milliseconds are read as well."""
 
 OpenWord = Annotated[str, Meta(max_length=32)]

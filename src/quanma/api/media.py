@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from ..errors import ParamError
 from .operation import C, F, Node, Operation
+from .record import Record
 
 IMAGE_BYTES_MAX = 2 * 1024 * 1024
 
 
-class UploadImage(Struct, frozen=True, kw_only=True):
+class UploadImage(Record, frozen=True, kw_only=True):
     """JPG, BMP or PNG, up to 2 MiB. The signature covers the name and the SHA-256, and these cover the picture."""
 
     file: bytes
@@ -22,7 +23,7 @@ class UploadImage(Struct, frozen=True, kw_only=True):
     ]
 
 
-class UploadedImage(Struct, frozen=True, kw_only=True):
+class UploadedImage(Record, frozen=True, kw_only=True):
     media_url: str
     """Does not expire."""
 
@@ -31,7 +32,7 @@ class ImageUpload(Node[C, F]):
     path = "/v3/marketing/favor/media/image-upload"
 
     post = Operation(UploadImage, UploadedImage, summary="图片上传(营销专用)", multipart=True, errors=(ParamError,))
-    """Upload a picture and get its address. The platform documents 100 a minute."""
+    """图片上传(营销专用): Upload a picture and get its address. The platform documents 100 a minute."""
     __call__ = post
 
 

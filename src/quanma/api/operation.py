@@ -18,6 +18,7 @@ variable takes any keywords and is checked when it is made.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -40,6 +41,10 @@ from uuid import UUID
 import msgspec
 
 from ..errors import PlatformError, RequestInvalid
+from .described import lines_of
+
+A_TIME = {"time": True}
+"""Marks a text that is a time with its offset: a datetime with its offset may stand for it in a call."""
 
 P = ParamSpec("P")
 B = TypeVar("B")
@@ -60,6 +65,10 @@ class Answer(Generic[Resp]):
         self.status_code = status_code
         self.headers = headers
         self.request_id = headers.get("request-id")
+
+    def __repr__(self) -> str:
+        kind = "nothing" if self.data is None else type(self.data).__name__
+        return f"<Answer {self.status_code}, {kind}, Request-ID {self.request_id}>"
 
 
 class Sync(Protocol):
@@ -90,6 +99,8 @@ class Operation(Generic[P, B, Req, Resp]):
     """One verb on one path. `request` and `response` are the structs, `body` the mapping form of the JSON body.
 
     `number` is the field that makes a repeat harmless: the same number is the same request.
+    `keywords` says which keywords a checker takes, where they are wider than the struct's fields: a mapping for an
+    object in the body, a datetime for a time.
     `read` turns another spelling of the answer into the declared one. `multipart`: the body is a file and its
     name; the signature covers the name and the file's hash.
     """
@@ -98,6 +109,8 @@ class Operation(Generic[P, B, Req, Resp]):
     path: str
     hosts: tuple[str, ...] = ()
     """Where it lives, if not where the client's other calls go."""
+    declared: bool = True
+    """Whether its path is the API's, and not one that was written by hand."""
 
     @overload
     def __init__(
@@ -105,6 +118,20 @@ class Operation(Generic[P, B, Req, Resp]):
         request: Callable[P, Req],
         response: type[Resp],
         *,
+        summary: str,
+        number: str | None = None,
+        read: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        multipart: bool = False,
+        errors: tuple[type[PlatformError], ...] = (),
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Operation[P, B, Req, Resp],  # pyright: ignore[reportInvalidTypeVarUse]
+        request: type[Req],
+        response: type[Resp],
+        body: type[B],
+        *,
+        keywords: Callable[P, Req],
         summary: str,
         number: str | None = None,
         read: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
@@ -130,6 +157,7 @@ class Operation(Generic[P, B, Req, Resp]):
         response: type[Any],
         body: type[Any] | None = None,
         *,
+        keywords: Callable[..., Any] | None = None,
         summary: str,
         number: str | None = None,
         read: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
@@ -139,6 +167,7 @@ class Operation(Generic[P, B, Req, Resp]):
         self.request: type[Any] = request  # type: ignore[assignment]  # The constructor's signature is all a checker needs.
         self.response: type[Resp] = response
         self.body = body
+        self.keywords = keywords or request
         self.summary = summary
         self.number = number
         self.read = read
@@ -165,8 +194,28 @@ class Operation(Generic[P, B, Req, Resp]):
         return self if node is None else Call(self, node.client, node.filled)
 
 
+class _SignatureOfCall:
+    """What help(), IPython and jedi show of a call: the operation's own fields, without those that were filled."""
+
+    def __get__(self, call: Call[Any, Any, Any, Any, Any] | None, owner: type[Any]) -> inspect.Signature:
+        if call is None:
+            raise AttributeError("__signature__")  # The class has its own.
+        return call._own_signature()
+
+
+class _DocOfCall:
+    """Likewise: its official name, its fields with their limits, its errors."""
+
+    def __get__(self, call: Call[Any, Any, Any, Any, Any] | None, owner: type[Any]) -> str:
+        if call is None:
+            return "An operation on a client: call it to send."
+        operation = call._operation
+        return "\n".join([operation.summary, *lines_of(operation, "Fields:")])
+
+
 class Call(Generic[C, F, P, B, Resp]):
-    """An operation on a client: call it to send."""
+    __doc__ = _DocOfCall()  # pyright: ignore[reportAssignmentType]
+    __signature__ = _SignatureOfCall()
 
     def __init__(
         self,
@@ -183,6 +232,19 @@ class Call(Generic[C, F, P, B, Resp]):
 
     def __repr__(self) -> str:
         return f"<Call {self._operation.verb} {self._operation.path}>"
+
+    def _own_signature(self) -> inspect.Signature:
+        operation = self._operation
+        hints = get_type_hints(operation.request)
+        parameters = inspect.signature(operation.request).parameters
+        return inspect.Signature(
+            [
+                parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints[name])
+                for name, parameter in parameters.items()
+                if name not in self._filled
+            ],
+            return_annotation=Answer if self._whole else operation.response,
+        )
 
     @property
     def raw(self) -> Call[C, F, P, B, Answer[Resp]]:
@@ -223,7 +285,8 @@ class Call(Generic[C, F, P, B, Resp]):
         return build(operation.request, given)
 
 
-# Left as they are, and so refused: a code read as bytes must not be sent as its Base64, nor a time without its offset.
+# Left as they are: a code read as bytes must not be sent as its Base64, nor a time without its offset. A datetime with
+# its offset becomes text where a time is wanted; all else is refused.
 _NOT_TEXT = (bytes, bytearray, memoryview, datetime, date, time, timedelta, Decimal, UUID)
 
 
@@ -231,12 +294,47 @@ def build(struct: type[Resp], fields: Mapping[str, Any]) -> Resp:
     """Return the struct made of fields, its limits checked. Nested mappings become structs.
 
     Raises:
-        RequestInvalid: a field is missing or breaks its limits; the message names it.
+        RequestInvalid: a field is missing or breaks its limits, or a datetime has no offset; the message names it.
     """
     try:
-        return msgspec.convert(msgspec.to_builtins(fields, builtin_types=_NOT_TEXT), struct)
+        plain = msgspec.to_builtins(fields, builtin_types=_NOT_TEXT)
+        return msgspec.convert(_with_times(plain, struct), struct)
     except (msgspec.ValidationError, TypeError) as problem:
         raise RequestInvalid(f"{struct.__name__}: {problem}") from problem
+
+
+def _with_times(value: Any, struct: Any) -> Any:
+    """The value with each datetime that stands in a time's field as RFC 3339, to the second."""
+    if isinstance(value, list):
+        return [_with_times(one, struct) for one in value]
+    if not isinstance(value, dict) or not _holds_times(struct):
+        return value
+    below, times = _structs_below(struct), _times_of(struct)
+    written = dict(value)
+    for name, inner in value.items():
+        if name in times and isinstance(inner, datetime):
+            if inner.utcoffset() is None:
+                raise RequestInvalid(f"{name} is a datetime without its offset: give it a tzinfo, or write +08:00")
+            written[name] = inner.isoformat(timespec="seconds")
+        for nested in below.get(name, ()):
+            written[name] = _with_times(inner, nested)
+    return written
+
+
+@cache
+def _times_of(struct: type[msgspec.Struct]) -> frozenset[str]:
+    hints = get_type_hints(struct, include_extras=True)
+    return frozenset(name for name, hint in hints.items() if _is_time(hint))
+
+
+def _is_time(hint: Any) -> bool:
+    marked = any(isinstance(one, msgspec.Meta) and one.extra == A_TIME for one in getattr(hint, "__metadata__", ()))
+    return marked or any(_is_time(part) for part in getattr(hint, "__args__", ()))
+
+
+@cache
+def _holds_times(struct: type[msgspec.Struct]) -> bool:
+    return bool(_times_of(struct)) or any(_holds_times(one) for held in _structs_below(struct).values() for one in held)
 
 
 def _refuse_unknown(
@@ -285,7 +383,11 @@ class Node(Generic[C, F]):
         def __getattr__(self, segment: str) -> Any:
             below = children(type(self))
             if segment not in below:
-                raise AttributeError(f"{self.path} has no segment {segment!r}; it has {', '.join(below) or 'none'}")
+                calls = "".join(f", and {verb}" for verb in _verbs(type(self)))
+                raise AttributeError(
+                    f"{self.path} has no segment {segment!r}; it has {', '.join(below) or 'none'}{calls}"
+                    f"{_below_a_variable(type(self), segment)}"
+                )
             node = self.__dict__[segment] = below[segment](self.client, self.filled)
             return node
 
@@ -309,6 +411,20 @@ class Node(Generic[C, F]):
         raise TypeError(
             f"{self!r} holds a client's keys and connections and can't be pickled: make a client where it is used"
         )
+
+
+def _verbs(node: type[Node[Any, Any]]) -> list[str]:
+    return [name for name, value in vars(node).items() if isinstance(value, Operation) and name != "__call__"]
+
+
+def _below_a_variable(node: type[Node[Any, Any]], name: str) -> str:
+    """Where a name is wanted that stands one variable further down: how to fill it."""
+    for segment, below in children(node).items():
+        if segment.startswith("_") and (name in children(below) or name in _verbs(below)):
+            last = node.path.rpartition("/")[2].replace("-", "_")
+            filled = f'{last}["…"]' if hasattr(node, "__getitem__") else f"{last}.{segment}"
+            return f": fill in {segment.strip('_')} first, {filled}.{name}"
+    return ""
 
 
 def children(node: type[Node[Any, Any]]) -> dict[str, type[Node[Any, Any]]]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, TypedDict
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from ..errors import ParamError, RateLimited, RequestRefused, ResourceNotExists
 from .couponcodes import FailedCode
 from .operation import C, F, Filled, Node, Operation
+from .record import Record
 from .rules import CODES_PER_UPLOAD_MAX, UploadedText
 
 ProductCouponId = Annotated[str, Meta(min_length=1, max_length=40, examples=["1000000013"])]
@@ -23,7 +24,7 @@ ProductRequestNo = Annotated[
 ]
 
 
-class UploadCouponCodes(Struct, frozen=True, kw_only=True):
+class UploadCouponCodes(Record, frozen=True, kw_only=True):
     product_coupon_id: ProductCouponId
     stock_id: ProductStockId
     out_request_no: ProductRequestNo
@@ -39,7 +40,7 @@ class UploadCouponCodesBody(TypedDict):
     brand_id: str
 
 
-class UploadedCouponCodes(Struct, frozen=True, kw_only=True):
+class UploadedCouponCodes(Record, frozen=True, kw_only=True):
     """What became of each distinct code."""
 
     total_count: int
@@ -49,22 +50,22 @@ class UploadedCouponCodes(Struct, frozen=True, kw_only=True):
     duplicate_code_list: list[str] = []
 
 
-class ShowProductStock(Struct, frozen=True, kw_only=True):
+class ShowProductStock(Record, frozen=True, kw_only=True):
     product_coupon_id: ProductCouponId
     stock_id: ProductStockId
     brand_id: BrandId
 
 
-class CouponCodeCountInfo(Struct, frozen=True, kw_only=True):
+class CouponCodeCountInfo(Record, frozen=True, kw_only=True):
     total_count: int
     available_count: int
 
 
-class ProductStockSendRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ProductStockSendRule(Record, frozen=True, kw_only=True, omit_defaults=True):
     max_count: int | None = None
 
 
-class ProductStock(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ProductStock(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A stock as it stands. States: AUDITING, SENDING, PAUSED, STOPPED, DEACTIVATED, or one of tomorrow."""
 
     product_coupon_id: str
@@ -90,7 +91,10 @@ class UploadCouponCodesNode(Node[C, F]):
         number="out_request_no",
         errors=(ParamError, RequestRefused, ResourceNotExists, RateLimited),
     )
-    """Upload up to 200 codes. The platform documents 20 requests a second, shared by a provider's brands."""
+    """上传商品券批次券code: Upload up to 200 codes.
+
+    The platform documents 20 requests a second, shared by a provider's brands.
+    """
     __call__ = post
 
 
@@ -99,7 +103,7 @@ class ProductStockNode(Node[C, F]):
     upload_coupon_codes: UploadCouponCodesNode[C, F]
 
     get = Operation(ShowProductStock, ProductStock, summary="查询商品券批次详情", errors=(ResourceNotExists,))
-    """Show a stock, and how many codes it holds."""
+    """查询商品券批次详情: Show a stock, and how many codes it holds."""
 
 
 class ProductStocks(Node[C, F]):

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NotRequired, TypedDict
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from ..errors import NotEnough, ParamError, RequestRefused, ResourceNotExists
 from .coupons import OutRequestNo
 from .fields import Appid, CouponCode, Openid
 from .operation import C, F, Node, Operation
+from .record import Record
 
 LongStockId = Annotated[str, Meta(min_length=1, max_length=128)]
 CouponType = Literal["NORMAL", "MEMBER"]
 
 
-class SendProductCoupon(Struct, frozen=True, kw_only=True):
+class SendProductCoupon(Record, frozen=True, kw_only=True):
     openid: Openid
     appid: Appid
     stock_id: LongStockId
@@ -40,13 +41,13 @@ class SendProductCouponBody(TypedDict):
     member_card_id: NotRequired[str]
 
 
-class SentProductCoupon(Struct, frozen=True, kw_only=True):
+class SentProductCoupon(Record, frozen=True, kw_only=True):
     stock_id: str
     coupon_code: str
     out_request_no: str
 
 
-class PreSendProductCoupon(Struct, frozen=True, kw_only=True):
+class PreSendProductCoupon(Record, frozen=True, kw_only=True):
     stock_id: LongStockId
     appid: Appid
     send_request_no: OutRequestNo
@@ -66,7 +67,7 @@ class PreSendProductCouponBody(TypedDict):
     product_coupon_id: NotRequired[str]
 
 
-class PreSentProductCoupon(Struct, frozen=True, kw_only=True):
+class PreSentProductCoupon(Record, frozen=True, kw_only=True):
     token: str
     """For the mini-program's claim component."""
 
@@ -82,7 +83,7 @@ class ProductSend(Node[C, F]):
         number="out_request_no",
         errors=(ParamError, RequestRefused, ResourceNotExists, NotEnough),
     )
-    """Give a user one coupon of a stock that carries product information."""
+    """发放商品券关联的商家券: Give a user one coupon of a stock that carries product information."""
     __call__ = post
 
 
@@ -97,7 +98,7 @@ class ProductPreSend(Node[C, F]):
         number="send_request_no",
         errors=(ParamError, RequestRefused, ResourceNotExists),
     )
-    """Get a token with which the user claims the coupon. Nothing is given out yet."""
+    """预发放商品券: Get a token with which the user claims the coupon. Nothing is given out yet."""
     __call__ = post
 
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from .fields import Appid, Fen, MaxCoupons, OpenWord, PositiveFen, Rfc3339
+from .record import Record
 
 USE_METHODS = ("OFF_LINE", "MINI_PROGRAMS", "SELF_CONSUME", "PAYMENT_CODE")
 CODE_DISPLAY_MODES = ("NOT_SHOW", "BARCODE", "QRCODE")
@@ -26,23 +27,23 @@ FinderText = Annotated[str, Meta(max_length=256)]
 """The length is our choice, that of the addresses beside it: nothing is published."""
 
 
-class DayTime(Struct, frozen=True, kw_only=True):
+class DayTime(Record, frozen=True, kw_only=True):
     begin_time: SecondOfDay
     end_time: SecondOfDay
 
 
-class AvailableWeek(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AvailableWeek(Record, frozen=True, kw_only=True, omit_defaults=True):
     week_day: Annotated[list[Annotated[int, Meta(ge=0, le=6)]], Meta(max_length=7)] | None = None
     """0 is Sunday. At most 7 is our choice: a week has no more."""
     available_day_time: Annotated[list[DayTime], Meta(max_length=2)] | None = None
 
 
-class Span(Struct, frozen=True, kw_only=True):
+class Span(Record, frozen=True, kw_only=True):
     begin_time: Rfc3339
     end_time: Rfc3339
 
 
-class CouponAvailableTime(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CouponAvailableTime(Record, frozen=True, kw_only=True, omit_defaults=True):
     available_begin_time: Rfc3339
     available_end_time: Rfc3339
     available_day_after_receive: Annotated[int, Meta(ge=1, le=365)] | None = None
@@ -54,23 +55,23 @@ class CouponAvailableTime(Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Reported, not documented."""
 
 
-class FixedNormalCoupon(Struct, frozen=True, kw_only=True):
+class FixedNormalCoupon(Record, frozen=True, kw_only=True):
     discount_amount: PositiveFen
     transaction_minimum: PositiveFen
 
 
-class DiscountCoupon(Struct, frozen=True, kw_only=True):
+class DiscountCoupon(Record, frozen=True, kw_only=True):
     discount_percent: Annotated[int, Meta(ge=1, le=100)]
     """88: pay 88 %."""
     transaction_minimum: PositiveFen
 
 
-class ExchangeCoupon(Struct, frozen=True, kw_only=True):
+class ExchangeCoupon(Record, frozen=True, kw_only=True):
     exchange_price: Fen
     transaction_minimum: PositiveFen
 
 
-class CouponUseRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CouponUseRule(Record, frozen=True, kw_only=True, omit_defaults=True):
     coupon_available_time: CouponAvailableTime
     use_method: OpenWord
     fixed_normal_coupon: FixedNormalCoupon | None = None
@@ -80,7 +81,7 @@ class CouponUseRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     mini_programs_path: Annotated[str, Meta(max_length=128)] | None = None
 
 
-class StockSendRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class StockSendRule(Record, frozen=True, kw_only=True, omit_defaults=True):
     max_coupons_per_user: Annotated[int, Meta(ge=1, le=100)]
     max_coupons: MaxCoupons | None = None
     """Required by the 2025 description, optional in the SDKs. Absent, our platform takes 10⁹."""
@@ -93,14 +94,14 @@ class StockSendRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     shareable: bool | None = None
 
 
-class MiniProgramsInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class MiniProgramsInfo(Record, frozen=True, kw_only=True, omit_defaults=True):
     mini_programs_appid: Appid
     mini_programs_path: Annotated[str, Meta(max_length=128)]
     entrance_words: Annotated[str, Meta(max_length=5)]
     guiding_words: Annotated[str, Meta(max_length=6)] | None = None
 
 
-class CustomEntrance(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CustomEntrance(Record, frozen=True, kw_only=True, omit_defaults=True):
     mini_programs_info: MiniProgramsInfo | None = None
     appid: Appid | None = None
     hall_id: Annotated[str, Meta(max_length=64)] | None = None
@@ -108,13 +109,13 @@ class CustomEntrance(Struct, frozen=True, kw_only=True, omit_defaults=True):
     code_display_mode: OpenWord | None = None
 
 
-class FinderInfo(Struct, frozen=True, kw_only=True):
+class FinderInfo(Record, frozen=True, kw_only=True):
     finder_id: FinderText
     finder_video_id: FinderText
     finder_video_cover_image_url: FinderText
 
 
-class DisplayPatternInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class DisplayPatternInfo(Record, frozen=True, kw_only=True, omit_defaults=True):
     description: Annotated[str, Meta(max_length=1000)] | None = None
     merchant_logo_url: Annotated[str, Meta(max_length=256)] | None = None
     merchant_name: Annotated[str, Meta(max_length=16)] | None = None
@@ -123,6 +124,6 @@ class DisplayPatternInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     finder_info: FinderInfo | None = None
 
 
-class NotifyConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class NotifyConfig(Record, frozen=True, kw_only=True, omit_defaults=True):
     notify_appid: Appid | None = None
     """Needed if callbacks are to carry openid and unionid."""

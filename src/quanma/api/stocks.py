@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, Unpack
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from ..errors import (
     ParamError,
@@ -17,7 +17,8 @@ from ..errors import (
 )
 from .couponcodes import CouponCodes
 from .fields import Appid, MaxCoupons, Mchid, OpenWord, RequestNo, StockId
-from .operation import C, F, Filled, Node, Operation
+from .operation import C, F, Filled, Node, Operation, build
+from .record import Record
 from .stockrules import (
     CouponUseRule,
     CustomEntrance,
@@ -30,7 +31,7 @@ StockType = Literal["NORMAL", "DISCOUNT", "EXCHANGE"]
 CouponCodeMode = Literal["WECHATPAY_MODE", "MERCHANT_API", "MERCHANT_UPLOAD"]
 
 
-class CreateStock(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CreateStock(Record, frozen=True, kw_only=True, omit_defaults=True):
     stock_name: Annotated[str, Meta(min_length=1, max_length=21)]
     belong_merchant: Mchid
     """A direct merchant's own mchid; a provider's sub-merchant."""
@@ -58,37 +59,42 @@ class CreateStockBody(TypedDict):
     stock_send_rule: StockSendRule | Mapping[str, Any]
     out_request_no: str
     coupon_code_mode: CouponCodeMode
-    comment: NotRequired[str]
-    custom_entrance: NotRequired[CustomEntrance | Mapping[str, Any]]
-    display_pattern_info: NotRequired[DisplayPatternInfo | Mapping[str, Any]]
-    notify_config: NotRequired[NotifyConfig | Mapping[str, Any]]
-    subsidy: NotRequired[bool]
+    comment: NotRequired[str | None]
+    custom_entrance: NotRequired[CustomEntrance | Mapping[str, Any] | None]
+    display_pattern_info: NotRequired[DisplayPatternInfo | Mapping[str, Any] | None]
+    notify_config: NotRequired[NotifyConfig | Mapping[str, Any] | None]
+    subsidy: NotRequired[bool | None]
 
 
-class CreatedStock(Struct, frozen=True, kw_only=True):
+def create_stock(**fields: Unpack[CreateStockBody]) -> CreateStock:
+    """The keywords of a call: objects in the body as structs or as mappings."""
+    return build(CreateStock, fields)
+
+
+class CreatedStock(Record, frozen=True, kw_only=True):
     stock_id: str
     create_time: str
 
 
-class ShowStock(Struct, frozen=True, kw_only=True):
+class ShowStock(Record, frozen=True, kw_only=True):
     stock_id: StockId
 
 
-class CouponCodeCount(Struct, frozen=True, kw_only=True):
+class CouponCodeCount(Record, frozen=True, kw_only=True):
     total_count: int
     """Codes in the stock, given out or not. Ours: a deleted code no longer counts."""
     available_count: int
     """Codes that can still be drawn."""
 
 
-class SendCountInformation(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SendCountInformation(Record, frozen=True, kw_only=True, omit_defaults=True):
     total_send_num: int | None = None
     total_send_amount: int | None = None
     today_send_num: int | None = None
     today_send_amount: int | None = None
 
 
-class Stock(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Stock(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A stock as it stands. `stock_state` may hold values of tomorrow; the known ones include STOPED, spelt so."""
 
     stock_id: str
@@ -110,19 +116,19 @@ class Stock(Struct, frozen=True, kw_only=True, omit_defaults=True):
     send_count_information: SendCountInformation | None = None
 
 
-class ModifiedUseRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ModifiedUseRule(Record, frozen=True, kw_only=True, omit_defaults=True):
     use_method: OpenWord | None = None
     mini_programs_appid: Appid | None = None
     mini_programs_path: Annotated[str, Meta(max_length=128)] | None = None
 
 
-class ModifiedSendRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ModifiedSendRule(Record, frozen=True, kw_only=True, omit_defaults=True):
     prevent_api_abuse: bool | None = None
     natural_person_limit: bool | None = None
     """Accepted, and not modifiable now (documented)."""
 
 
-class ModifyStock(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ModifyStock(Record, frozen=True, kw_only=True, omit_defaults=True):
     """What is absent stays. The code mode can't be changed."""
 
     stock_id: StockId
@@ -142,18 +148,27 @@ class ModifyStock(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class ModifyStockBody(TypedDict):
     out_request_no: str
-    comment: NotRequired[str]
-    goods_name: NotRequired[str]
-    stock_name: NotRequired[str]
-    custom_entrance: NotRequired[CustomEntrance | Mapping[str, Any]]
-    display_pattern_info: NotRequired[DisplayPatternInfo | Mapping[str, Any]]
-    coupon_use_rule: NotRequired[ModifiedUseRule | Mapping[str, Any]]
-    stock_send_rule: NotRequired[ModifiedSendRule | Mapping[str, Any]]
-    notify_config: NotRequired[NotifyConfig | Mapping[str, Any]]
-    subsidy: NotRequired[bool]
+    comment: NotRequired[str | None]
+    goods_name: NotRequired[str | None]
+    stock_name: NotRequired[str | None]
+    custom_entrance: NotRequired[CustomEntrance | Mapping[str, Any] | None]
+    display_pattern_info: NotRequired[DisplayPatternInfo | Mapping[str, Any] | None]
+    coupon_use_rule: NotRequired[ModifiedUseRule | Mapping[str, Any] | None]
+    stock_send_rule: NotRequired[ModifiedSendRule | Mapping[str, Any] | None]
+    notify_config: NotRequired[NotifyConfig | Mapping[str, Any] | None]
+    subsidy: NotRequired[bool | None]
 
 
-class ChangeBudget(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ModifyStockKeywords(ModifyStockBody):
+    stock_id: str
+
+
+def modify_stock(**fields: Unpack[ModifyStockKeywords]) -> ModifyStock:
+    """The keywords of a call: objects in the body as structs or as mappings."""
+    return build(ModifyStock, fields)
+
+
+class ChangeBudget(Record, frozen=True, kw_only=True, omit_defaults=True):
     """Exactly one of the two targets. Its `current_` value must be what the stock has now: compare and set."""
 
     stock_id: StockId
@@ -172,7 +187,7 @@ class ChangeBudgetBody(TypedDict):
     current_max_coupons_by_day: NotRequired[int]
 
 
-class ChangedBudget(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ChangedBudget(Record, frozen=True, kw_only=True, omit_defaults=True):
     max_coupons: int
     max_coupons_by_day: int | None = None
 
@@ -188,7 +203,7 @@ class Budget(Node[C, F]):
         number="modify_budget_request_no",
         errors=(ParamError, RequestRefused, ResourceNotExists),
     )
-    """Set max_coupons, or max_coupons_by_day."""
+    """修改批次预算: Set max_coupons, or max_coupons_by_day."""
 
 
 class StockNode(Node[C, F]):
@@ -200,14 +215,18 @@ class StockNode(Node[C, F]):
         ModifyStock,
         type(None),
         ModifyStockBody,
+        keywords=modify_stock,
         summary="修改商家券基本信息",
         number="out_request_no",
         errors=(ParamError, RequestRefused, ResourceNotExists),
     )
-    """Change how a stock shows and where it is used, before its available_end_time. The answer is empty."""
+    """修改商家券基本信息: Change how a stock shows and where it is used, before its available_end_time.
+
+    The answer is empty.
+    """
 
     get = Operation(ShowStock, Stock, summary="查询商家券详情", errors=(ResourceNotExists,))
-    """Show a stock, and how many codes it holds."""
+    """查询商家券详情: Show a stock, and how many codes it holds."""
 
 
 class Stocks(Node[C, F]):
@@ -221,9 +240,10 @@ class Stocks(Node[C, F]):
         CreateStock,
         CreatedStock,
         CreateStockBody,
+        keywords=create_stock,
         summary="创建商家券",
         number="out_request_no",
         errors=(ParamError, ResourceAlreadyExists, RuleLimit, RateLimited),
     )
-    """Create a stock. The platform documents 1000 a minute."""
+    """创建商家券: Create a stock. The platform documents 1000 a minute."""
     __call__ = post

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, TypedDict
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from ..errors import ParamError, RequestRefused, ResourceNotExists
 from .coupons import OutRequestNo
 from .fields import Mchid, StockId
 from .operation import C, F, Filled, Node, Operation
+from .record import Record
 
 SubsidyFen = Annotated[int, Meta(ge=1, le=500_000)]
 """At most 5000 yuan, and at most the coupon's discount."""
@@ -22,7 +23,7 @@ Description = Annotated[str, Meta(min_length=1, max_length=1024)]
 ReceiptId = Annotated[str, Meta(min_length=1, max_length=32)]
 
 
-class PaySubsidy(Struct, frozen=True, kw_only=True):
+class PaySubsidy(Record, frozen=True, kw_only=True):
     stock_id: StockId
     coupon_code: SubsidyCouponCode
     transaction_id: TransactionId
@@ -44,7 +45,7 @@ class PaySubsidyBody(TypedDict):
     out_subsidy_no: str
 
 
-class PayReceipt(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PayReceipt(Record, frozen=True, kw_only=True, omit_defaults=True):
     subsidy_receipt_id: str
     stock_id: str
     coupon_code: str
@@ -60,21 +61,21 @@ class PayReceipt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     create_time: str | None = None
 
 
-class ListPayReceipts(Struct, frozen=True, kw_only=True):
+class ListPayReceipts(Record, frozen=True, kw_only=True):
     stock_id: StockId
     coupon_code: SubsidyCouponCode
     out_subsidy_no: OutRequestNo | None = None
 
 
-class PayReceiptList(Struct, frozen=True, kw_only=True):
+class PayReceiptList(Record, frozen=True, kw_only=True):
     pay_receipt_list: list[PayReceipt] = []
 
 
-class ShowPayReceipt(Struct, frozen=True, kw_only=True):
+class ShowPayReceipt(Record, frozen=True, kw_only=True):
     subsidy_receipt_id: ReceiptId
 
 
-class ReturnSubsidy(Struct, frozen=True, kw_only=True):
+class ReturnSubsidy(Record, frozen=True, kw_only=True):
     stock_id: StockId
     coupon_code: SubsidyCouponCode
     transaction_id: TransactionId
@@ -98,7 +99,7 @@ class ReturnSubsidyBody(TypedDict):
     out_subsidy_return_no: str
 
 
-class ReturnReceipt(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ReturnReceipt(Record, frozen=True, kw_only=True, omit_defaults=True):
     subsidy_return_receipt_id: str
     subsidy_receipt_id: str
     stock_id: str
@@ -116,7 +117,7 @@ class ReturnReceipt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     return_create_time: str | None = None
 
 
-class ShowReturnReceipt(Struct, frozen=True, kw_only=True):
+class ShowReturnReceipt(Record, frozen=True, kw_only=True):
     subsidy_return_receipt_id: ReceiptId
 
 
@@ -124,7 +125,7 @@ class PayReceiptNode(Node[C, F]):
     path = "/v3/marketing/busifavor/subsidy/pay-receipts/{subsidy_receipt_id}"
 
     get = Operation(ShowPayReceipt, PayReceipt, summary="查询营销补差付款单详情", errors=(ResourceNotExists,))
-    """Show one payment."""
+    """查询营销补差付款单详情: Show one payment."""
 
 
 class PayReceipts(Node[C, F]):
@@ -142,18 +143,18 @@ class PayReceipts(Node[C, F]):
         number="out_subsidy_no",
         errors=(ParamError, RequestRefused, ResourceNotExists),
     )
-    """Pay for the discount of a coupon that was used in a paid order. NORMAL and DISCOUNT stocks only."""
+    """营销补差付款: Pay for the discount of a coupon that was used in a paid order. NORMAL and DISCOUNT stocks only."""
     __call__ = post
 
     get = Operation(ListPayReceipts, PayReceiptList, summary="查询营销补差付款单列表", errors=(ResourceNotExists,))
-    """List the payments for a coupon."""
+    """查询营销补差付款单列表: List the payments for a coupon."""
 
 
 class ReturnReceiptNode(Node[C, F]):
     path = "/v3/marketing/busifavor/subsidy/return-receipts/{subsidy_return_receipt_id}"
 
     get = Operation(ShowReturnReceipt, ReturnReceipt, summary="查询营销补差回退单详情", errors=(ResourceNotExists,))
-    """Show one return."""
+    """查询营销补差回退单详情: Show one return."""
 
 
 class ReturnReceipts(Node[C, F]):
@@ -171,7 +172,7 @@ class ReturnReceipts(Node[C, F]):
         number="out_subsidy_return_no",
         errors=(ParamError, RequestRefused, ResourceNotExists),
     )
-    """Take a payment back, after the order was refunded; in all at most what was paid."""
+    """营销补差回退: Take a payment back, after the order was refunded; in all at most what was paid."""
     __call__ = post
 
 

@@ -7,6 +7,7 @@ import json
 import keyword
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 from urllib.parse import parse_qsl
@@ -14,36 +15,61 @@ from urllib.parse import parse_qsl
 import click
 import msgspec
 
+from ..api.described import lines_of
 from ..api.operation import Operation
 from ..api.tree import OPERATIONS
 from ..client.client import Wechatpay
 from ..errors import RequestInvalid
+from . import operationhelp
+from .connection import config_option
+from .nearby import closest, near_fields, question
+from .picking import get_option, show
 
-config_option = click.option("--config", type=click.Path(path_type=Path), help="The merchant's quanma.toml.")
+
+class OperationCommand(click.Command):
+    """Its help, with the name of an operation, is that operation's."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        named = next((word for word in ctx.args if not word.startswith("-")), None)
+        if named is None:
+            return super().get_help(ctx)
+        operation = _named(named)
+        title = f"{chain_of(operation)}: {operation.summary}"
+        return "\n".join([title, *lines_of(operation, operationhelp.HEADING, "--")])
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.args = [*args]  # --help is answered while the rest is still to be parsed.
+        return super().parse_args(ctx, args)
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("operation_name", metavar="OPERATION", required=False)
+def _operations(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """What a shell completes: whole chains, and the shortest ending of each that is unique."""
+    names = [name for operation in OPERATIONS for name in (chain_of(operation), _short(operation))]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+@click.command(cls=OperationCommand, context_settings={"ignore_unknown_options": True})
+@click.argument("operation_name", metavar="OPERATION", required=False, shell_complete=_operations)
 @click.argument("fields", metavar="[--FIELD VALUE]...", nargs=-1, type=click.UNPROCESSED)
 @click.option("--data", metavar="JSON|@FILE", help="Fields as a JSON object; --FIELD comes on top.")
+@get_option
 @config_option
-def api(operation_name: str | None, fields: tuple[str, ...], data: str | None, config: Path | None) -> None:
+def api(
+    operation_name: str | None, fields: tuple[str, ...], data: str | None, wanted: str | None, config: Path | None
+) -> None:
     """Call a declared operation: a chain, or any ending of it that is unique, like couponcodes.post.
 
-    Without OPERATION: list them all, with their fields. A list is a repeated --FIELD; anything deeper is JSON.
+    Without OPERATION: list them all, with their fields. `quanma api OPERATION --help`: its fields and their limits.
+    A list is a repeated --FIELD; anything deeper is JSON. Without a verb it is post, as in Python: coupons.send.
     """
     if operation_name is None:
         for operation in OPERATIONS:
             click.echo(f"{chain_of(operation)}  {operation.summary}\n    {' '.join(_usage(operation))}")
         return
     operation = _named(operation_name)
-    given = {**_json_object(data), **_parsed(operation, fields)}
-    try:
-        request = msgspec.convert(given, operation.request, strict=False)
-    except msgspec.ValidationError as problem:
-        raise click.UsageError(f"{chain_of(operation)}: {problem}; its fields: {' '.join(_usage(operation))}") from None
+    request = request_of(operation, {**json_object(data), **_parsed(operation, fields)})
     with Wechatpay.from_config(config) as wxpay:
-        _show(wxpay.send(operation, request).data)
+        show(wxpay.send(operation, request).data, wanted)
 
 
 @click.command()
@@ -55,8 +81,11 @@ def api(operation_name: str | None, fields: tuple[str, ...], data: str | None, c
 @click.argument("path")
 @click.option("--data", metavar="JSON|@FILE", help="The JSON body.")
 @click.option("--query", "query", metavar="K=V", multiple=True, help="A query parameter; may be repeated.")
+@get_option
 @config_option
-def request(method: str, path: str, data: str | None, query: Sequence[str], config: Path | None) -> None:
+def request(
+    method: str, path: str, data: str | None, query: Sequence[str], wanted: str | None, config: Path | None
+) -> None:
     """Send any signed request, like GET /v3/certificates, and print the verified answer."""
     path, _, tail = path.partition("?")
     pairs = [*parse_qsl(tail, keep_blank_values=True)]
@@ -67,9 +96,9 @@ def request(method: str, path: str, data: str | None, query: Sequence[str], conf
         pairs.append((name, value))
     if len(dict(pairs)) != len(pairs):
         raise click.UsageError("a query parameter stands twice, and which one counts is uncertain")
-    body = _json_object(data) if data is not None else None
+    body = json_object(data) if data is not None else None
     with Wechatpay.from_config(config) as wxpay:
-        _show(wxpay.chain(path).send(method.upper(), body, dict(pairs)))
+        show(wxpay.chain(path).send(method.upper(), body, dict(pairs)), wanted)
 
 
 def chain_of(operation: Operation[..., Any, Any, Any]) -> str:
@@ -84,12 +113,57 @@ def _segment(part: str) -> str:
     return f"{name}_" if keyword.iskeyword(name) else name
 
 
+def request_of(operation: Operation[..., Any, Any, Any], given: Mapping[str, Any]) -> Any:
+    """Return the operation's request. Raises UsageError: all that is missing, unknown or wrong, each on a line."""
+    chain = chain_of(operation)
+    if wrong := operationhelp.problems(operation.request, given):
+        said = "\n".join(f"  {one}" for one in wrong)
+        raise click.UsageError(f"{chain}:\n{said}\n`quanma api {_short(operation)} --help` lists its fields") from None
+    try:
+        return msgspec.convert(given, operation.request, strict=False)
+    except msgspec.ValidationError as problem:
+        raise click.UsageError(
+            f"{chain}: {problem}; `quanma api {_short(operation)} --help` lists its fields"
+        ) from None
+
+
 def _named(name: str) -> Operation[..., Any, Any, Any]:
-    found = [operation for operation in OPERATIONS if f".{chain_of(operation)}".endswith(f".{name}")]
-    if len(found) != 1:
-        known = ", ".join(chain_of(operation) for operation in (found or OPERATIONS))
-        raise click.UsageError(f"{name} is {'several operations' if found else 'no operation'}: {known}")
-    return found[0]
+    """The operation of a chain, or of the one ending that it has; without a verb, its post."""
+    name = name.removeprefix("wxpay.")
+    for wanted in (name, f"{name}.post"):
+        found = [operation for operation in OPERATIONS if f".{chain_of(operation)}".endswith(f".{wanted}")]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            known = ", ".join(map(_short, found))
+            raise click.UsageError(f"{name} ends several operations: {known}")
+    raise click.UsageError(f"unknown operation {name!r}{question(_near(name), 'quanma api')}; `quanma api` lists all")
+
+
+def _near(name: str) -> list[str]:
+    """The operations that are spelt nearly so, or that go on from there, or whose Chinese name holds the word."""
+    words = {_short(one): one for one in OPERATIONS}
+    below = [short for short, one in words.items() if f".{name.rstrip('.')}." in f".{chain_of(one)}"]
+    head, _, verb = name.rpartition(".")
+    below += [it for it, one in words.items() if one.verb.lower() == verb and f".{head}." in f".{chain_of(one)}"]
+    called = [short for short, one in words.items() if name in one.summary]
+    last = [short for short in words if set(name.split(".")) & set(short.split("."))]
+    spelt = closest(name, [*words, *map(chain_of, OPERATIONS)])
+    ended = [word for word in words if word.removesuffix(f".{words[word].verb.lower()}") in spelt]
+    found = [*below, *called, *ended, *(_shortened(one) for one in spelt)] or last
+    return list(dict.fromkeys(found))[:4]
+
+
+def _shortened(chain: str) -> str:
+    return next((_short(one) for one in OPERATIONS if chain_of(one) == chain), chain)
+
+
+@cache
+def _short(operation: Operation[..., Any, Any, Any]) -> str:
+    """The shortest ending of the chain, of two words or more, that no other operation has."""
+    words = chain_of(operation).split(".")
+    endings = (".".join(words[-length:]) for length in range(2, len(words) + 1))
+    return next(end for end in endings if sum(f".{chain_of(one)}".endswith(f".{end}") for one in OPERATIONS) == 1)
 
 
 def _usage(operation: Operation[..., Any, Any, Any]) -> list[str]:
@@ -109,7 +183,10 @@ def _parsed(operation: Operation[..., Any, Any, Any], words: Sequence[str]) -> d
         name, equals, value = option.removeprefix("--").partition("=")
         name = name.replace("-", "_")
         if not option.startswith("--") or name not in hints:
-            raise click.UsageError(f"{option} is no field of {chain_of(operation)}: {' '.join(_usage(operation))}")
+            raise click.UsageError(
+                f"{option} is no field of {chain_of(operation)}{near_fields(name, hints)}; "
+                f"`quanma api {_short(operation)} --help` lists its fields"
+            )
         if not equals:
             if not rest:
                 raise click.UsageError(f"{option} needs a value")
@@ -123,7 +200,7 @@ def _parsed(operation: Operation[..., Any, Any, Any], words: Sequence[str]) -> d
     return given
 
 
-def _json_object(text: str | None) -> dict[str, Any]:
+def json_object(text: str | None) -> dict[str, Any]:
     if text is None:
         return {}
     value = _json(text)
@@ -142,7 +219,8 @@ def _json(text: str) -> Any:
         value = msgspec.json.decode(text)
         json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as problem:
-        raise click.UsageError(f"not JSON that we send: {problem}") from None
+        file = f"; is {text} a file? Write @{text}" if len(text) < 200 and Path(text).is_file() else ""
+        raise click.UsageError(f"not JSON that we send: {problem}{file}") from None
     return value
 
 
@@ -151,8 +229,3 @@ def _once(pairs: list[tuple[str, Any]]) -> None:
     for name, count in Counter(name for name, _ in pairs).items():
         if count > 1:
             raise ValueError(f"{name} stands twice")
-
-
-def _show(value: Mapping[str, Any] | Any) -> None:
-    if value is not None:
-        click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

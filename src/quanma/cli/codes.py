@@ -15,13 +15,18 @@ from ..upload.source import Block, Source, open_sources
 from ..upload.survey import Survey
 from ..upload.target import BUSIFAVOR, TARGETS
 from . import output
+from .codelist import list_codes
 from .main import DONE, REJECTED
+from .nearby import NearGroup
 from .reading import limit_options, limits_of, reading_of, reading_options, say_planned
 
 
-@click.group()
+@click.group(cls=NearGroup)
 def codes() -> None:
-    """Make codes, or check a file of codes against every target."""
+    """Make codes, check a file of codes against every target, or list those of a stock."""
+
+
+codes.add_command(list_codes)
 
 
 @codes.command()

@@ -16,28 +16,49 @@ class Command:
         self.extras = extras
 
 
-COMMANDS = {
-    "demo": Command(
-        "demo", "The whole story on an embedded platform: upload, issue, redeem, reconcile.", UPLOAD, PLATFORM
-    ),
-    "init": Command("platform", "Make a whole local world, keys included.", PLATFORM),
-    "serve": Command("platform", "Serve the platform.", PLATFORM),
-    "migrate": Command("care", "Bring the database's tables up to this version.", PLATFORM),
-    "backup": Command("care", "Copy a SQLite pool while it is served.", PLATFORM),
-    "fence": Command("care", "Let a pool give nothing out until it is reconciled.", PLATFORM),
-    "reconcile": Command("care", "Look at a restored copy, and let it give out codes again.", PLATFORM),
-    "export": Command("care", "Write all that a pool holds to a file, to move house.", PLATFORM),
-    "import": Command("care", "Fill an empty pool with what was exported.", PLATFORM),
-    "upload": Command("upload", "Upload files of codes into a stock.", UPLOAD),
-    "upload-status": Command("upload", "Show where an upload stands.", UPLOAD),
-    "report": Command("upload", "Write what became of every row of an upload.", UPLOAD),
-    "listen": Command("listen", "Receive events, verify them, and keep which user got which code.", PLATFORM),
-    "platform": Command("keys", "Look after a platform: rotate its keys.", PLATFORM),
-    "verify": Command("upload", "Compare an upload's ledger with the platform.", UPLOAD),
-    "codes": Command("codes", "Make codes, or check a file of them.", UPLOAD),
-    "api": Command("api", "Call any declared operation."),
-    "request": Command("api", "Send any signed request."),
+SECTIONS = {
+    "See it": {
+        "demo": Command(
+            "demo", "The whole story on an embedded platform: upload, issue, redeem, reconcile.", UPLOAD, PLATFORM
+        ),
+    },
+    "Upload codes": {
+        "upload": Command("upload", "Upload files of codes into a stock.", UPLOAD),
+        "upload-status": Command("upload", "Show where an upload stands.", UPLOAD),
+        "report": Command("upload", "Write what became of every row of an upload.", UPLOAD),
+        "verify": Command("upload", "Compare an upload's ledger with the platform.", UPLOAD),
+        "codes": Command("codes", "Make codes, check a file of them, list those of a stock.", UPLOAD),
+    },
+    "Stocks, coupons, events": {
+        "stock": Command("stock", "Create, list and show stocks (批次)."),
+        "send": Command("coupon", "Give a user one coupon of a stock."),
+        "use": Command("coupon", "Use (核销) a coupon."),
+        "events": Command("events", "Show how the delivery of events stands."),
+        "listen": Command("listen", "Receive events, verify them, and keep which user got which code.", PLATFORM),
+    },
+    "Any call": {
+        "api": Command("api", "Call any declared operation."),
+        "request": Command("api", "Send any signed request."),
+    },
+    "Serve a platform": {
+        "init": Command("init", "Make a whole local world, keys included; or a template of real settings."),
+        "serve": Command("platform", "Serve the platform.", PLATFORM),
+        "platform": Command("keys", "Look after a platform: rotate its keys.", PLATFORM),
+    },
+    "Look after a platform's pool": {
+        "migrate": Command("care", "Bring the database's tables up to this version.", PLATFORM),
+        "backup": Command("care", "Copy a SQLite pool while it is served.", PLATFORM),
+        "fence": Command("care", "Let a pool give nothing out until it is reconciled.", PLATFORM),
+        "reconcile": Command("care", "Look at a restored copy, and let it give out codes again.", PLATFORM),
+        "export": Command("care", "Write all that a pool holds to a file, to move house.", PLATFORM),
+        "import": Command("care", "Fill an empty pool with what was exported.", PLATFORM),
+    },
+    "Settings and shell": {
+        "status": Command("status", "Show which settings count here, and whether the platform answers."),
+        "completion": Command("completion", "Print the completion for a shell."),
+    },
 }
+COMMANDS = {name: command for section in SECTIONS.values() for name, command in section.items()}
 
 HELP = """\
 Usage: quanma [OPTIONS] COMMAND [ARGS]...
@@ -49,14 +70,16 @@ Usage: quanma [OPTIONS] COMMAND [ARGS]...
   130 interrupted: resume it.
 
 Options:
-  --version   Show the version and exit.
-  -h, --help  Show this message and exit.
-
-Commands:
+  -V, --version  Show the version and exit.
+  -h, --help     Show this message and exit.
 """
+EXAMPLES = ("quanma demo", "quanma init world", "quanma upload codes.txt --stock 98065001", "quanma upload --help")
 
 
 def listing() -> str:
     """What `quanma --help` prints."""
     width = max(map(len, COMMANDS)) + 2
-    return HELP + "\n".join(f"  {name:<{width}}{command.line}" for name, command in COMMANDS.items())
+    lines = [HELP]
+    for section, commands in SECTIONS.items():
+        lines += [f"{section}:", *(f"  {name:<{width}}{command.line}" for name, command in commands.items()), ""]
+    return "\n".join([*lines, "Examples:", *(f"  {example}" for example in EXAMPLES)])

@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 
 from ..platform import rotation
+from .nearby import NearGroup
 
 
-@click.group()
+@click.group(cls=NearGroup)
 def platform() -> None:
     """Look after a platform."""
 

@@ -12,11 +12,14 @@ import click
 from ..errors import QuanmaError
 from ..extras import need
 from .commands import COMMANDS, listing
+from .examples import with_examples
+from .nearby import NearGroup, meant, question
+from .nextstep import next_step
 
 DONE, FAILED, USAGE, REJECTED, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 
-class Commands(click.Group):
+class Commands(NearGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -28,16 +31,27 @@ class Commands(click.Group):
         found = [
             value for value in vars(module).values() if isinstance(value, click.Command) and value.name == cmd_name
         ]
-        return found[0]
+        return with_examples(found[0], cmd_name)
 
     def get_help(self, ctx: click.Context) -> str:
         return listing()
 
+    def meant(self, ctx: click.Context, words: list[str]) -> str:
+        found = meant(words[0], COMMANDS)
+        if words[0] == "help" and len(words) > 1 and words[1] in COMMANDS:
+            found = (f"{words[1]} --help",)
+        return question(found) or ": `quanma --help` lists them"
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="quanma")
-def group() -> None:
+
+@click.command(
+    "quanma", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True
+)
+@click.version_option(None, "-V", "--version", package_name="quanma")
+@click.pass_context
+def group(ctx: click.Context) -> None:
     """See `commands.HELP`."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def main() -> Never:
@@ -56,6 +70,8 @@ def main() -> Never:
         sys.exit(INTERRUPTED)
     except QuanmaError as error:
         click.echo(f"quanma: {error}", err=True)
+        if step := next_step(error):
+            click.echo(f"  next: {step}", err=True)
         sys.exit(FAILED)
     except BrokenPipeError:
         sys.stderr.close()

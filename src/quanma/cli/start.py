@@ -11,7 +11,7 @@ from .commands import listing
 def main() -> None:
     """Run the command line and exit with its status."""
     _escape_what_cant_be_shown()
-    if sys.argv[1:] in (["--help"], ["-h"]):
+    if sys.argv[1:] in ([], ["--help"], ["-h"]):
         try:
             print(listing(), flush=True)
         except BrokenPipeError:

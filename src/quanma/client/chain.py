@@ -22,6 +22,8 @@ _HOST = re.compile(r"(https?)://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})
 class Undeclared(Operation[Any, Any, Any, object]):
     """One verb on a path that the tree does not have. The platform's promises about it are unknown to us."""
 
+    declared = False
+
     def __init__(self, verb: str, path: str, hosts: tuple[str, ...] = ()) -> None:
         super().__init__(dict, object, summary=path)
         self.verb, self.path, self.hosts = verb, path, hosts
@@ -41,12 +43,14 @@ class Chain(Generic[Result]):
         path: str,
         call: Callable[[Operation[..., Any, Any, Any], codec.Parts], Result],
         host: str | None = None,
+        encrypt: Callable[[Any], Any] = lambda body: body,
     ) -> None:
         if not _PATH.fullmatch(path) or _DOTS.search(path):
             raise RequestInvalid(f"{path!r} is not a path like v3/pay/transactions/id/{{transaction_id}}")
         self._path = "/" + path.lstrip("/")
         self._hosts = () if host is None else (_origin(host),)
         self._call = call
+        self._encrypt = encrypt
 
     def __repr__(self) -> str:
         return f"<Chain {''.join(self._hosts)}{self._path}>"
@@ -69,7 +73,7 @@ class Chain(Generic[Result]):
     def send(self, verb: str, body: Mapping[str, Any] | None, parameters: Mapping[str, Any]) -> Result:
         if body is not None and verb == "GET":
             raise RequestInvalid(f"GET {self._path} takes no body")
-        parts = codec.encode_undeclared(verb, self._path, parameters, body)
+        parts = codec.encode_undeclared(verb, self._path, parameters, self._encrypt(body))
         if parts.body and not parts.body.startswith(b"{"):
             raise RequestInvalid(
                 f"the body of {verb} {self._path} is a {type(body).__name__}: give one mapping, which becomes the JSON"

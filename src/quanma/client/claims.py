@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -31,10 +32,17 @@ class Claim(NamedTuple):
     stock_id: str
     out_request_no: str
     coupon_code: str | None = None
-    customize_send_time: str | None = None
+    customize_send_time: str | datetime | None = None
+    """A datetime has its offset."""
 
     def fields(self, suffix: str = "") -> dict[str, str]:
-        return {f"{name}{suffix}": value for name, value in self._asdict().items() if value}
+        """Raises RequestInvalid: a datetime without its offset."""
+        given = self._asdict()
+        if isinstance(self.customize_send_time, datetime):
+            if self.customize_send_time.utcoffset() is None:
+                raise RequestInvalid("a claim: customize_send_time is a datetime without its offset: give it a tzinfo")
+            given["customize_send_time"] = self.customize_send_time.isoformat(timespec="seconds")
+        return {f"{name}{suffix}": value for name, value in given.items() if value}
 
 
 class Claims:
@@ -44,6 +52,9 @@ class Claims:
         self._mchid = mchid
         self._apiv2_key = apiv2_key
         self._h5_page = h5_page
+
+    def __repr__(self) -> str:
+        return f"<Claims of {self._mchid}>"
 
     def h5_url(self, claim: Claim, open_id: str) -> str:
         """Return the address of the claim page for one coupon and one user. It opens inside WeChat only.
@@ -100,9 +111,9 @@ class Claims:
         if open_id is not None:
             fields["open_id"] = open_id
         read_claim(fields)
-        if claim.customize_send_time:
+        if sent_at := fields.get("customize_send_time"):
             try:
-                unix_seconds(claim.customize_send_time)
+                unix_seconds(sent_at)
             except ValueError:
                 raise RequestInvalid(
                     "a claim: customize_send_time is not a time like 2015-05-20T13:29:35+08:00"

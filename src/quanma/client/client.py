@@ -4,57 +4,133 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
+import threading
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent import futures
-from typing import Any, Never, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Never, Self, TypeVar
 
 from ..api.operation import Answer, Async, Operation, Sync, Whole
 from ..api.tree import V3
-from ..errors import ClientClosed, Misconfigured, QuanmaError
+from ..errors import ClientClosed, Misconfigured, QuanmaError, RequestInvalid, SettingsAbsent
 from ..wire import codec, sensitive
 from ..wire.keys import KeyRing, load_private_key
-from . import config
+from . import config, paysign
+from .attempts import Watch
 from .certificates import Certificates
 from .chain import Chain
 from .claims import Claims
 from .exchange import Clocks, Failed, Identity, Join, Patience, Send, Talk, exchange
 from .network import AsyncHttpTransport, HttpTransport
+from .paysign import Channel
+from .sensitivefields import encrypted
 from .transport import AsyncTransport, Reply, Transport
 
 Resp = TypeVar("Resp")
 
 
-class _Client:
-    """What both clients are made from."""
+Later = Callable[[], config.Merchant]
+"""Reads the settings when they are needed: raises Misconfigured then, if they are not there yet."""
 
-    def __init__(self, merchant: config.Merchant, patience: Patience, clocks: Clocks) -> None:
-        self.merchant = merchant
-        self._patience = patience
+
+class _Client:
+    """What both clients are made from.
+
+    Settings that were not there when it was made are read at its first use; what is made of them comes into being then.
+    """
+
+    merchant: config.Merchant
+    """The settings in use. To ask for them reads them."""
+    _identity: Identity
+    _certificates: Certificates
+    _patience: Patience
+
+    def __init__(
+        self, merchant: config.Merchant | Later, patience: Patience | None, clocks: Clocks, watch: Watch | None
+    ) -> None:
         self._clocks = clocks
+        self._watch = watch
         self._closed = False
+        self._given_patience = patience
+        self._reading = threading.Lock()
+        self._later: Later | None = None
+        if isinstance(merchant, config.Merchant):
+            self._settle(merchant)
+        else:
+            self._later = merchant
+
+    def _settle(self, merchant: config.Merchant) -> None:
+        """Make what a call needs of the settings."""
         ring = KeyRing.from_pem({name: pem.encode() for name, pem in merchant.platform_keys.items()})
-        self._certificates = Certificates(ring, merchant.apiv3_key, clocks.steady)
+        self._patience = self._given_patience or _patience_of(merchant)
+        self._certificates = Certificates(ring, merchant.apiv3_key, self._clocks.steady)
         self._identity = Identity(
             merchant.mchid,
             merchant.serial_no,
             load_private_key(merchant.private_key.encode(), "private_key"),
             ring,
         )
+        self.merchant = merchant
+
+    def read_settings(self) -> None:
+        """Read the settings now, if they were not there when the client was made. Any call does it, and `with`.
+
+        Raises:
+            Misconfigured: as `config.load`.
+        """
+        with self._reading:
+            if self._later is not None:
+                self._settle(self._later())
+                self._later = None
+
+    if not TYPE_CHECKING:  # For names that come with the settings, when they were not there at first.
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in ("merchant", "_identity", "_certificates", "_patience", "_transport"):
+                raise AttributeError(f"{type(self).__name__} has no {name!r}; calls begin with v3, or chain(path)")
+            self.read_settings()
+            return object.__getattribute__(self, name)
 
     def __repr__(self) -> str:
+        if self._later is not None:
+            return f"<{type(self).__name__}, its settings not read yet>"
         return f"<{type(self).__name__} {self.merchant.mchid} at {self.merchant.base_url}>"
 
     def __reduce__(self) -> Never:
         raise TypeError(f"{self!r} holds keys and connections and can't be pickled: make one where it is used")
 
-    def _talk(self, operation: Operation[..., Any, Any, Resp], parts: codec.Parts) -> Talk[Resp]:
+    def _talk(
+        self, operation: Operation[..., Any, Any, Resp], parts: codec.Parts, number: str | None = None
+    ) -> Talk[Resp]:
         hosts = operation.hosts or self.merchant.hosts
-        return exchange(self._identity, hosts, self._patience, self._clocks, operation, parts, self._certificates)
+        return exchange(
+            self._identity,
+            hosts,
+            self._patience,
+            self._clocks,
+            operation,
+            parts,
+            self._certificates,
+            number,
+            self._watch,
+        )
 
     def _refuse_closed(self) -> None:
         if self._closed:
             raise ClientClosed(f"{self!r} is closed, so nothing was sent: make a new client, or close this one later")
+
+    def pay_sign(self, *, appid: str, prepay_id: str, channel: Channel = "jsapi") -> dict[str, str]:
+        """调起支付. Return what opens WeChat Pay for an order: for JSAPI and mini-programs, or an app.
+
+        Raises:
+            RequestInvalid: appid or prepay_id can't be one; the channel is none of jsapi, mini_program, app.
+        """
+        timestamp, nonce = str(int(self._clocks.wall())), secrets.token_hex(16)
+        key, mchid = self._identity.private_key, self._identity.mchid
+        return paysign.pay_sign(
+            key, mchid, appid=appid, prepay_id=prepay_id, channel=channel, timestamp=timestamp, nonce=nonce
+        )
 
     @property
     def claims(self) -> Claims:
@@ -76,13 +152,38 @@ class _Client:
             raise Misconfigured("there are no platform_keys to encrypt with: add one to quanma.toml")
         return sensitive.encrypt(self._identity.ring.key(name), text), name
 
+    def _encrypting(self, names: Sequence[str]) -> Callable[[Any], Any]:
+        if isinstance(names, str):
+            raise RequestInvalid("sensitive is a list of names, not one text")
+        return lambda body: encrypted(body, names, lambda text: self.encrypt(text)[0])
+
     def decrypt(self, field: str) -> str:
         """Return the text of a sensitive field. Raises SignatureInvalid: it was encrypted for another key."""
         return sensitive.decrypt(self._identity.private_key, field)
 
 
-_PATIENCE = Patience()
 _CLOCKS = Clocks(time.time, time.monotonic)
+
+
+def _patience_of(merchant: config.Merchant) -> Patience:
+    wanted = {name: value for name in Patience._fields if (value := getattr(merchant, name)) is not None}
+    return Patience(**wanted)
+
+
+def _found(path: str | os.PathLike[str] | None, settings: dict[str, Any]) -> config.Merchant | Later:
+    """The settings, or how to read them later where there are none yet: on a machine that builds, or migrates.
+
+    Raises:
+        Misconfigured: what is there can't be right. That does not wait.
+    """
+    try:
+        return config.load(path, **settings)
+    except SettingsAbsent:
+        return lambda: config.load(path, **settings)
+
+
+def _number(operation: Operation[..., Any, Any, Any], request: Any) -> str | None:
+    return None if operation.number is None else getattr(request, operation.number)
 
 
 class Wechatpay(_Client):
@@ -94,42 +195,64 @@ class Wechatpay(_Client):
 
     def __init__(
         self,
-        merchant: config.Merchant,
+        merchant: config.Merchant | Later,
         *,
-        patience: Patience = _PATIENCE,
+        patience: Patience | None = None,
         clocks: Clocks = _CLOCKS,
         transport: Transport | None = None,
+        on_attempt: Watch | None = None,
     ) -> None:
-        super().__init__(merchant, patience, clocks)
-        self._transport = transport or HttpTransport(merchant.proxy)
+        self._given_transport = transport
+        super().__init__(merchant, patience, clocks, on_attempt)
         self.v3: V3[Sync, Whole] = V3(self)
+
+    def _settle(self, merchant: config.Merchant) -> None:
+        super()._settle(merchant)
+        self._transport: Transport = self._given_transport or HttpTransport(merchant.proxy)
 
     @classmethod
     def from_config(
-        cls, path: str | os.PathLike[str] | None = None, *, patience: Patience = _PATIENCE, **settings: Any
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        patience: Patience | None = None,
+        on_attempt: Watch | None = None,
+        **settings: Any,
     ) -> Self:
-        """Make a client from a quanma.toml; `settings` and the environment come first, see `config.load`."""
-        return cls(config.load(path, **settings), patience=patience)
+        """Make a client from a quanma.toml; `settings` and the environment come first, see `config.load`.
+
+        Where there are no settings yet, or a file of them is not there, they are read at the first use, so a client
+        may stand at the top of a module. `with` reads them at once. `on_attempt` is told of each try of each call.
+
+        Raises:
+            Misconfigured: a setting that is there can't be right.
+        """
+        return cls(_found(path, settings), patience=patience, on_attempt=on_attempt)
 
     def send(self, operation: Operation[..., Any, Any, Resp], request: Any) -> Answer[Resp]:
         """Send a declared operation's request struct and return the whole answer. The chain calls this."""
-        return self._move(operation, codec.encode_request(operation, request))
+        return self._move(operation, codec.encode_request(operation, request), _number(operation, request))
 
-    def chain(self, path: str, *, host: str | None = None) -> Chain[Any]:
+    def chain(self, path: str, *, host: str | None = None, sensitive: Sequence[str] = ()) -> Chain[Any]:
         """Return a path that is not declared, to call `get`, `post`, … on. Untyped. `host`: if it lives elsewhere.
+
+        `sensitive` names the fields of the body to encrypt, like `payee.user_name`.
 
         Raises:
             RequestInvalid: it is no path below v3, or no host.
         """
-        return Chain(path, lambda operation, parts: self._move(operation, parts).data, host)
+        call = lambda operation, parts: self._move(operation, parts).data  # noqa: E731
+        return Chain(path, call, host, self._encrypting(sensitive))
 
-    def chain_raw(self, path: str, *, host: str | None = None) -> Chain[Answer[Any]]:
+    def chain_raw(self, path: str, *, host: str | None = None, sensitive: Sequence[str] = ()) -> Chain[Answer[Any]]:
         """As `chain`, returning the whole answer."""
-        return Chain(path, self._move, host)
+        return Chain(path, self._move, host, self._encrypting(sensitive))
 
-    def _move(self, operation: Operation[..., Any, Any, Resp], parts: codec.Parts) -> Answer[Resp]:
+    def _move(
+        self, operation: Operation[..., Any, Any, Resp], parts: codec.Parts, number: str | None = None
+    ) -> Answer[Resp]:
         self._refuse_closed()
-        talk = self._talk(operation, parts)
+        talk = self._talk(operation, parts, number)
         reply: Reply | Failed | None = None
         try:
             while True:
@@ -153,9 +276,11 @@ class Wechatpay(_Client):
     def close(self) -> None:
         """Close its connections. Calls after it end at once in `ClientClosed`."""
         self._closed = True
-        self._transport.close()
+        if self._later is None:
+            self._transport.close()
 
     def __enter__(self) -> Self:
+        self.read_settings()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -167,45 +292,68 @@ class AsyncWechatpay(_Client):
 
     def __init__(
         self,
-        merchant: config.Merchant,
+        merchant: config.Merchant | Later,
         *,
-        patience: Patience = _PATIENCE,
+        patience: Patience | None = None,
         clocks: Clocks = _CLOCKS,
         transport: AsyncTransport | None = None,
+        on_attempt: Watch | None = None,
     ) -> None:
-        super().__init__(merchant, patience, clocks)
-        self._transport = transport or AsyncHttpTransport(merchant.proxy)
+        self._given_transport = transport
+        super().__init__(merchant, patience, clocks, on_attempt)
         self.v3: V3[Async, Whole] = V3(self)
+
+    def _settle(self, merchant: config.Merchant) -> None:
+        super()._settle(merchant)
+        self._transport: AsyncTransport = self._given_transport or AsyncHttpTransport(merchant.proxy)
 
     @classmethod
     def from_config(
-        cls, path: str | os.PathLike[str] | None = None, *, patience: Patience = _PATIENCE, **settings: Any
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        patience: Patience | None = None,
+        on_attempt: Watch | None = None,
+        **settings: Any,
     ) -> Self:
-        """Make a client from a quanma.toml; `settings` and the environment come first, see `config.load`."""
-        return cls(config.load(path, **settings), patience=patience)
+        """Make a client from a quanma.toml; `settings` and the environment come first, see `config.load`.
+
+        Where there are no settings yet, or a file of them is not there, they are read at the first use, so a client
+        may stand at the top of a module. `with` reads them at once. `on_attempt` is told of each try of each call.
+
+        Raises:
+            Misconfigured: a setting that is there can't be right.
+        """
+        return cls(_found(path, settings), patience=patience, on_attempt=on_attempt)
 
     async def send(self, operation: Operation[..., Any, Any, Resp], request: Any) -> Answer[Resp]:
         """Send a declared operation's request struct and return the whole answer. The chain calls this."""
-        return await self._move(operation, codec.encode_request(operation, request))
+        return await self._move(operation, codec.encode_request(operation, request), _number(operation, request))
 
-    def chain(self, path: str, *, host: str | None = None) -> Chain[Awaitable[Any]]:
+    def chain(self, path: str, *, host: str | None = None, sensitive: Sequence[str] = ()) -> Chain[Awaitable[Any]]:
         """Return a path that is not declared, to call `get`, `post`, … on. Untyped. `host`: if it lives elsewhere.
+
+        `sensitive` names the fields of the body to encrypt, like `payee.user_name`.
 
         Raises:
             RequestInvalid: it is no path below v3, or no host.
         """
-        return Chain(path, self._moved_data, host)
+        return Chain(path, self._moved_data, host, self._encrypting(sensitive))
 
-    def chain_raw(self, path: str, *, host: str | None = None) -> Chain[Awaitable[Answer[Any]]]:
+    def chain_raw(
+        self, path: str, *, host: str | None = None, sensitive: Sequence[str] = ()
+    ) -> Chain[Awaitable[Answer[Any]]]:
         """As `chain`, returning the whole answer."""
-        return Chain(path, self._move, host)
+        return Chain(path, self._move, host, self._encrypting(sensitive))
 
     async def _moved_data(self, operation: Operation[..., Any, Any, Any], parts: codec.Parts) -> Any:
         return (await self._move(operation, parts)).data
 
-    async def _move(self, operation: Operation[..., Any, Any, Resp], parts: codec.Parts) -> Answer[Resp]:
+    async def _move(
+        self, operation: Operation[..., Any, Any, Resp], parts: codec.Parts, number: str | None = None
+    ) -> Answer[Resp]:
         self._refuse_closed()
-        talk = self._talk(operation, parts)
+        talk = self._talk(operation, parts, number)
         reply: Reply | Failed | None = None
         try:
             while True:
@@ -229,9 +377,11 @@ class AsyncWechatpay(_Client):
     async def close(self) -> None:
         """Close its connections. Calls after it end at once in `ClientClosed`."""
         self._closed = True
-        await self._transport.close()
+        if self._later is None:
+            await self._transport.close()
 
     async def __aenter__(self) -> Self:
+        self.read_settings()
         return self
 
     async def __aexit__(self, *exception: object) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ..errors import Misconfigured
+from ..errors import Misconfigured, SettingsAbsent
 from ..settings import addresses, environment
 from ..settings.files import no_file, read, read_toml, refuse_open
 from ..settings.keys import api_key_problem, is_mchid, is_serial
@@ -48,6 +48,10 @@ class Merchant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The claim page, where the one that belongs to `base_url` is not it."""
     proxy: str | None = None
     platform_keys: dict[str, str] = {}
+    deadline_seconds: float | None = None
+    """How long a call may take in all, repeats included. Absent, like the next two: as `Patience` has it."""
+    attempt_seconds: float | None = None
+    attempts_max: int | None = None
 
     def __post_init__(self) -> None:
         """Raises Misconfigured: a setting can't be right. The message begins with its name."""
@@ -68,6 +72,9 @@ class Merchant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             if isinstance(address, addresses.Wrong):
                 raise Misconfigured(f"{setting} {address.reason}")
             msgspec.structs.force_setattr(self, setting, address)
+        for setting in ("deadline_seconds", "attempt_seconds", "attempts_max"):
+            if (value := getattr(self, setting)) is not None and not 0 < value < float("inf"):
+                raise Misconfigured(f"{setting} is {value}: it is a number above 0")
         for name in self.platform_keys:
             if not is_serial(name) and not _PUBLIC_KEY_ID.fullmatch(name):
                 raise Misconfigured(
@@ -103,6 +110,13 @@ _ADDRESSES: Mapping[str, Callable[[str], str | addresses.Wrong]] = {
 }
 
 
+_NUMBERS: Mapping[str, type[float] | type[int]] = {
+    "deadline_seconds": float,
+    "attempt_seconds": float,
+    "attempts_max": int,
+}
+
+
 def load(path: str | os.PathLike[str] | None = None, **arguments: Any) -> Merchant:
     """Return the merchant's settings.
 
@@ -110,6 +124,7 @@ def load(path: str | os.PathLike[str] | None = None, **arguments: Any) -> Mercha
     else `$QUANMA_CONFIG`, else `./quanma.toml` if it is there. `QUANMA_PLATFORM_KEYS` is `name=path;name=path`.
 
     Raises:
+        SettingsAbsent: there are none, or a file of them is not there.
         Misconfigured: a setting is missing, unknown, of the wrong type or can't be right; a key file can't be read, or
             others can; a variable of the environment is nearly a setting.
     """
@@ -129,11 +144,17 @@ def load(path: str | os.PathLike[str] | None = None, **arguments: Any) -> Mercha
         named = re.match(r"[a-z0-9_]*", str(problem))
         if not named or named[0] not in from_environment or named[0] in given:
             raise
-        raise Misconfigured(f"{problem} (it is set in QUANMA_{named[0].upper()})") from None
+        raise type(problem)(f"{problem} (it is set in QUANMA_{named[0].upper()})") from None
+    missing = [name for name in ("mchid", "serial_no", "private_key") if name not in settings]
+    if missing and "missing required" in reason:
+        reason = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
     if file:
         raise Misconfigured(f"merchant settings in {path_or_shape(file)}: {reason}")
-    raise Misconfigured(
-        f"merchant settings: {reason}, and no file is given: name one with --config or in QUANMA_CONFIG"
+    kind = SettingsAbsent if missing else Misconfigured
+    raise kind(
+        f"merchant settings: {reason}, and no file is given: QUANMA_CONFIG is not set, and there is no {DEFAULT_FILE} "
+        "here: name one with --config or in QUANMA_CONFIG; `quanma init DIR` makes a local world, `quanma init --live "
+        "DIR` a template for a real merchant"
     )
 
 
@@ -161,7 +182,7 @@ def _table(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         document = None
     if document is None:
-        raise Misconfigured(
+        raise SettingsAbsent(
             f"there is no {path_or_shape(path)}: make one with `quanma init DIR`, or name another with --config"
         )
     table = document.get("merchant")
@@ -184,6 +205,11 @@ def _environment() -> dict[str, Any]:
             if not all(name and path for name, _, path in pairs):
                 raise Misconfigured("QUANMA_PLATFORM_KEYS is not name=path;name=path")
             found[field] = {name.strip(): path for name, _, path in pairs}
+        elif field in _NUMBERS:
+            try:
+                found[field] = _NUMBERS[field](value)
+            except ValueError:
+                raise Misconfigured(f"QUANMA_{field.upper()} is no number: it is {shape(value)}") from None
         else:
             found[field] = value
     return found

@@ -17,10 +17,10 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from ..api.events import COUPON_SEND, ORIGINAL_TYPE, CouponSent
-from ..errors import Misconfigured, NotAsReceived, SignatureInvalid
+from ..errors import Misconfigured, NotAsReceived, SettingsAbsent, SignatureInvalid
 from ..wire import eventbody, sealed
 from ..wire.keys import KeyRing
 from . import config
@@ -47,7 +47,9 @@ class Event(NamedTuple):
 
 
 class Receiver:
-    """Verifies and opens events with a merchant's keys."""
+    """Verifies and opens events with a merchant's keys: those of coupons, of payments, of any other kind."""
+
+    _later: Callable[[], tuple[KeyRing, str]] | None = None
 
     def __init__(self, ring: KeyRing, apiv3_key: str, clock: Callable[[], float] = time.time) -> None:
         """Raises Misconfigured: it can't be an APIv3 key."""
@@ -58,12 +60,30 @@ class Receiver:
 
     @classmethod
     def from_config(cls, path: str | os.PathLike[str] | None = None, **settings: Any) -> Self:
-        """Make a receiver from a quanma.toml. Raises Misconfigured: there is no apiv3_key, or a key is wrong."""
-        merchant = config.load(path, **settings)
-        if merchant.apiv3_key is None:
-            raise Misconfigured("events are sealed with apiv3_key, and the settings have none: add it to quanma.toml")
-        ring = KeyRing.from_pem({name: pem.encode() for name, pem in merchant.platform_keys.items()})
-        return cls(ring, merchant.apiv3_key)
+        """Make a receiver from a quanma.toml. Settings that are not there yet are read when the first event comes.
+
+        Raises:
+            Misconfigured: there is no apiv3_key, or a key is wrong.
+        """
+        try:
+            return cls(*_keys(path, settings))
+        except SettingsAbsent:
+            waiting = cls.__new__(cls)
+            waiting._clock, waiting._later = time.time, lambda: _keys(path, settings)
+            return waiting
+
+    if not TYPE_CHECKING:  # For the keys, where the settings were not there at first.
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in ("_ring", "_apiv3_key") or self._later is None:
+                raise AttributeError(f"{type(self).__name__} has no {name!r}")
+            self.__init__(*self._later(), self._clock)
+            return object.__getattribute__(self, name)
+
+    def __repr__(self) -> str:
+        if self._later is not None and "_ring" not in self.__dict__:
+            return f"<{type(self).__name__}, its settings not read yet>"
+        return f"<{type(self).__name__} with {', '.join(self._ring.names) or 'no keys'}>"
 
     def receive(self, headers: Mapping[str, Any] | HasItems | Iterable[tuple[Any, Any]], body: bytes) -> Event:
         """Return the event that a request carries, once its signature held and its content opened.
@@ -86,6 +106,14 @@ class Receiver:
         content = eventbody.read_coupon(text) if event_type == COUPON_SEND else eventbody.read_plain(text)
         name = envelope.id or hashlib.sha256(text).hexdigest()[:32]
         return Event(name, event_type, envelope.create_time, content)
+
+
+def _keys(path: str | os.PathLike[str] | None, settings: dict[str, Any]) -> tuple[KeyRing, str]:
+    merchant = config.load(path, **settings)
+    if merchant.apiv3_key is None:
+        raise Misconfigured("events are sealed with apiv3_key, and the settings have none: add it to quanma.toml")
+    ring = KeyRing.from_pem({name: pem.encode() for name, pem in merchant.platform_keys.items()})
+    return ring, merchant.apiv3_key
 
 
 class Seen:

@@ -39,6 +39,7 @@ from ..errors import (
 from ..wire import codec, signature
 from ..wire.keys import KeyRing, PrivateKey
 from . import between
+from .attempts import Attempt, Watch, shown_path, tell
 from .certificates import Certificates, Fetch, ListUnreadable, NotBefore, Theirs
 from .compressed import plain
 from .transport import Reply, Request
@@ -112,10 +113,13 @@ def exchange(
     operation: Operation[..., Any, Any, Resp],
     parts: codec.Parts,
     certificates: Certificates | None = None,
+    number: str | None = None,
+    watch: Watch | None = None,
 ) -> Talk[Resp]:
     """Yield what to do next, return the answer. Attempts take the hosts in turn.
 
     An answer signed with an unknown key is read again once the platform's certificates were fetched.
+    `number` is the merchant's own, for the log; `watch` is told of each attempt.
 
     Raises:
         Misconfigured: there is no key to verify an answer with, and none can be fetched. Nothing was sent.
@@ -123,27 +127,50 @@ def exchange(
         NotSent, NoAnswer, AnswerUntrusted: no answer that holds, on the last attempt.
     """
     ends_at = clocks.steady() + patience.deadline_seconds
-    at_platform = _At(identity, hosts, patience, clocks, ends_at)
+    at_platform = _At(identity, hosts, patience, clocks, ends_at, watch)
     if not identity.ring.names:
         # Before anything is executed: its answer could not be believed.
         yield from _first_keys(at_platform, certificates)
 
     def attempt_once(attempt: int) -> _Steps[Answer[Resp]]:
+        began = clocks.steady()
         reply = yield at_platform.signed(attempt, parts)
+        took = clocks.steady() - began
         why_not: QuanmaError | None = None
         if certificates is not None and isinstance(reply, Reply):
             if _unknown_key(identity, reply):
                 why_not = yield from _learn(at_platform, certificates, lambda: _unknown_key(identity, reply))
             elif (fetch := certificates.turn_to_refresh(ends_at)) is not None:
                 yield from _fetch(at_platform._replace(patience=patience._replace(attempts_max=1)), certificates, fetch)
+        tried = _tried(operation, number, attempt, hosts, reply, took)
         try:
-            return _read(identity, operation, parts, reply, clocks.wall())
-        except AnswerUntrusted as problem:
-            if why_not is None:
+            answer = _read(identity, operation, parts, reply, clocks.wall())
+        except QuanmaError as problem:
+            tell(watch, tried._replace(error=problem))
+            if why_not is None or not isinstance(problem, AnswerUntrusted):
                 raise
             raise type(problem)(f"{problem}; the platform's certificates could not be fetched: {why_not}") from why_not
+        tell(watch, tried)
+        return answer
 
     return (yield from _repeated(at_platform, attempt_once, lambda error: _may_repeat(operation, error)))
+
+
+def _tried(
+    operation: Operation[..., Any, Any, Any],
+    number: str | None,
+    attempt: int,
+    hosts: tuple[str, ...],
+    reply: Reply | Failed | None,
+    seconds: float,
+) -> Attempt:
+    status_code, request_id = None, None
+    if isinstance(reply, Reply):
+        status_code = reply.status_code
+        request_id = next((value for name, value in reply.headers if name.lower() == "request-id"), None)
+    host = urlsplit(hosts[attempt % len(hosts)]).netloc
+    path = operation.path if operation.declared else shown_path(operation.path)
+    return Attempt(f"{operation.verb} {path}", number, attempt + 1, host, status_code, seconds, request_id, None)
 
 
 class _At(NamedTuple):
@@ -154,6 +181,7 @@ class _At(NamedTuple):
     patience: Patience
     clocks: Clocks
     ends_at: float
+    watch: Watch | None
 
     @property
     def left(self) -> float:
@@ -283,18 +311,29 @@ def _list(at_platform: _At, certificates: Certificates, attempt: int) -> _Steps[
     for _ in range(2):  # The second time signed with a certificate that the first one told of.
         if at_platform.left <= 0:
             raise NoAnswer("the deadline passed while the platform's certificates were fetched")
+        began = at_platform.clocks.steady()
         reply = yield at_platform.signed(attempt, _LIST_CERTIFICATES, wanted)
-        now = at_platform.clocks.wall()
-        if not isinstance(reply, Reply) or reply.status_code != 200:
-            raise _failure(reply, now)
+        took, now = at_platform.clocks.steady() - began, at_platform.clocks.wall()
+        tried = _tried(Certified.get, None, attempt, at_platform.hosts, reply, took)
         try:
-            wanted = certificates.learn(reply, now)
-        except SignatureInvalid as problem:
-            kind = ClockWrong if isinstance(problem, ClockSkewed) else AnswerUntrusted
-            raise kind(str(problem)) from problem
+            if not isinstance(reply, Reply) or reply.status_code != 200:
+                raise _failure(reply, now)
+            wanted = _learned(certificates, reply, now)
+        except QuanmaError as problem:
+            tell(at_platform.watch, tried._replace(error=problem))
+            raise
+        tell(at_platform.watch, tried)
         if wanted is None:
             return
     raise AnswerUntrusted("the list of certificates is signed with a key that is neither known nor in it")
+
+
+def _learned(certificates: Certificates, reply: Reply, now: float) -> str | None:
+    try:
+        return certificates.learn(reply, now)
+    except SignatureInvalid as problem:
+        kind = ClockWrong if isinstance(problem, ClockSkewed) else AnswerUntrusted
+        raise kind(str(problem)) from problem
 
 
 def _failure(reply: Reply | Failed | None, now: float) -> QuanmaError:

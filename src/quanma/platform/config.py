@@ -134,7 +134,15 @@ def load(path: Path) -> PlatformConfig:
     else:
         _check(config, path)
         return config
-    raise Misconfigured(f"{path} can't be read: {reason}")
+    raise Misconfigured(f"{path} can't be read: {reason}{_misplaced(reason)}")
+
+
+def _misplaced(reason: str) -> str:
+    """In TOML, a line below `[[merchants]]` belongs to that merchant, also one that was added at the file's end."""
+    found = re.search(r"unknown field `(\w+)` - at `\$\.(\w+)\[", reason)
+    if found is None or found[1] not in PlatformConfig.__struct_fields__:
+        return ""
+    return f": {found[1]} is a setting of the platform, and stands below a [[{found[2]}]]: move it above the first one"
 
 
 def _check(config: PlatformConfig, path: Path) -> None:

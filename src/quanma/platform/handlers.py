@@ -58,6 +58,7 @@ from ..api.productsends import (
     SentProductCoupon,
 )
 from ..api.security import Echo, Echoed, SendEcho
+from ..api.stocklists import ListedStock, ListedStocks, ListStocks, OwnStocks
 from ..api.stocks import CreatedStock, CreateStock, ShowStock, Stock, StockNode, Stocks
 from ..api.subsidy import (
     ListPayReceipts,
@@ -236,6 +237,24 @@ async def set_callback(visit: Visit, request: SetCallback) -> CallbackSet:
     return CallbackSet(notify_url=request.notify_url, mchid=mchid, update_time=rfc3339(visit.now))
 
 
+async def list_stocks(visit: Visit, request: ListStocks) -> ListedStocks:
+    stocks = await visit.pool.list_stocks(visit.mchid, request.offset, request.limit)
+    return ListedStocks(
+        data=page_of(
+            ListedStock(
+                stock_id=facts.stock_id,
+                stock_name=facts.request.stock_name,
+                stock_type=facts.request.stock_type,
+                coupon_code_mode=facts.request.coupon_code_mode,
+                stock_state=facts.state(visit.now),
+                create_time=rfc3339(facts.created_at),
+                available_end_time=facts.request.coupon_use_rule.coupon_available_time.available_end_time,
+            )
+            for facts in stocks
+        )
+    )
+
+
 async def show_callback(visit: Visit, request: ShowCallback) -> Callback:
     mchid = request.mchid or visit.mchid
     return Callback(notify_url=(await visit.pool.callback(visit.mchid, mchid)).notify_url, mchid=mchid)
@@ -355,6 +374,7 @@ HANDLERS.bind(ProductPreSend.post, pre_send_product_coupon)
 HANDLERS.bind(ProductStockNode.get, show_product_stock)
 HANDLERS.bind(UploadCouponCodesNode.post, upload_coupon_codes)
 HANDLERS.bind(Events.get, list_events)
+HANDLERS.bind(OwnStocks.get, list_stocks)
 HANDLERS.bind(Resend.post, resend_event)
 HANDLERS.bind(ImageUpload.post, upload_image)
 HANDLERS.bind(Echo.post, echo)

@@ -20,9 +20,25 @@ MERCHANT = (
     "H5_URL",
     "PROXY",
     "PLATFORM_KEYS",
+    "DEADLINE_SECONDS",
+    "ATTEMPT_SECONDS",
+    "ATTEMPTS_MAX",
 )
 OTHERS = ("CONFIG", "DATABASE", "LANG")
 """QUANMA_LANG: the language of what is printed."""
+_OTHER_WORDS = {
+    "TIMEOUT": "DEADLINE_SECONDS",
+    "TIMEOUT_SECONDS": "DEADLINE_SECONDS",
+    "DEADLINE": "DEADLINE_SECONDS",
+    "RETRIES": "ATTEMPTS_MAX",
+    "MAX_RETRIES": "ATTEMPTS_MAX",
+    "ATTEMPTS": "ATTEMPTS_MAX",
+    "KEY": "PRIVATE_KEY",
+    "URL": "BASE_URL",
+    "SERIAL": "SERIAL_NO",
+    "MCH_ID": "MCHID",
+}
+"""What others call a setting, and its name here."""
 _NOT_OURS = re.compile(
     # The names of tests, and of other programs of this family.
     r"(TEST|BRAND|SANDBOX|INTEROP|WITHOUT)_.*|WORKERS"
@@ -54,8 +70,9 @@ def check() -> None:
             raise Misconfigured(
                 f"{variable[:80]} is set and is no setting: is QUANMA_{near[0]} meant? Correct it, or unset it"
             )
+        meant = f"; is QUANMA_{_OTHER_WORDS[name]} meant?" if name in _OTHER_WORDS else ""
         warnings.warn(
-            f"{variable[:80]} is set and is no setting, so it does nothing; there are {', '.join(known)}",
+            f"{variable[:80]} is set and is no setting, so it does nothing; there are {', '.join(known)}{meant}",
             UnknownVariable,
             stacklevel=2,
         )

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from ..errors import Misconfigured
+from ..errors import Misconfigured, SettingsAbsent
 from ..storage.descriptors import HAS_MODES
 from ..storage.paths import command
 from ..storage.private import OTHERS
@@ -81,5 +81,5 @@ def no_file(value: str, setting: str, folder: Path, wanted: str) -> Misconfigure
     """The error for a value that is no file that is there. `wanted`: what belongs in the setting."""
     shown = path_or_shape(value)
     if shown == value:
-        return Misconfigured(f"{setting}: there is no {folder / value}: {wanted}")
+        return SettingsAbsent(f"{setting}: there is no {folder / value}: {wanted}")
     return Misconfigured(f"{setting} is no file that is there: it is {shape(value)}: {wanted}")

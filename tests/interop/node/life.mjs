@@ -84,5 +84,6 @@ await asked(products.uploadCouponCodes.post(
 await asked(products.get({ product_coupon_id, stock_id: product.stock_id, params: { brand_id } }));
 
 // What no other platform has: how the events of these coupons were delivered, and one of them again.
+await asked(v3.quanma.stocks.get({ params: { limit: 20 } }));
 const { data: [{ id }] } = await asked(v3.quanma.events.get({ params: { limit: 20 } }));
 await asked(v3.quanma.events._id_.resend.post({}, { id }));

@@ -88,5 +88,6 @@ await asked('POST', `${products}/upload-coupon-codes`,
 await asked('GET', `${products}${query({ brand_id })}`);
 
 // What no other platform has: how the events of these coupons were delivered, and one of them again.
+await asked('GET', `/v3/quanma/stocks${query({ limit: 20 })}`);
 const { data: [{ id }] } = await asked('GET', `/v3/quanma/events${query({ limit: 20 })}`);
 await asked('POST', `/v3/quanma/events/${id}/resend`, {});

@@ -23,7 +23,7 @@ from ..coupons.coupon import CouponFacts
 from ..coupons.draws import Issue as Issue
 from ..coupons.responses import Owned
 from ..coupons.step import OfCoupon, Payment, Step
-from ..coupons.stocks import Change, OfStock, Product
+from ..coupons.stocks import Change, OfStock, Product, StockFacts
 from .nonces import Nonces
 
 OfCouponT = TypeVar("OfCouponT", bound=OfCoupon)
@@ -127,6 +127,10 @@ class CodePool(Protocol):
 
     async def show_stock(self, mchid: str, stock_id: str, now: int, product: Product | None = None) -> Stock:
         """Return a stock with its counts, all of one moment."""
+        ...
+
+    async def list_stocks(self, mchid: str, offset: int, limit: int) -> list[StockFacts]:
+        """Return the busifavor stocks that a merchant created, the latest first."""
         ...
 
     async def change_stock(self, mchid: str, change: Change[OfStockT, Resp], request: OfStockT, now: int) -> Resp:

@@ -34,7 +34,7 @@ from ...coupons.coupon import CouponFacts
 from ...coupons.draws import Issue
 from ...coupons.responses import Owned, new_stock_id
 from ...coupons.step import Payment, Step
-from ...coupons.stocks import Change, Product
+from ...coupons.stocks import Change, Product, StockFacts
 from ...coupons.subsidies import no_receipt, stock_of_receipt
 from ..contract import (
     RETRIES,
@@ -143,6 +143,9 @@ class PostgresPool:
         return await self._read(
             Entry(mchid, stock_id, product), lambda open_: stocks.show(open_, mchid, stock_id, now, product)
         )
+
+    async def list_stocks(self, mchid: str, offset: int, limit: int) -> list[StockFacts]:
+        return await self._link.call(lambda open_: stocks.list_own(open_, mchid, offset, limit))
 
     async def change_stock(self, mchid: str, change: Change[OfStockT, Resp], request: OfStockT, now: int) -> Resp:
         changing = stocks.Changing(change, request)

@@ -49,6 +49,11 @@ SELECT stock_id FROM stock WHERE mchid = $1 OR belong_merchant = $1;
 -- Those that a merchant created.
 SELECT stock_id FROM stock WHERE mchid = $1;
 
+-- name: own_stocks
+-- Busifavor stocks that a merchant created, the latest first.
+SELECT {s.stock} FROM stock s WHERE s.mchid = $1 AND s.product_coupon_id IS NULL
+    ORDER BY s.created_at DESC, s.stock_id DESC LIMIT $2 OFFSET $3;
+
 -- name: nearest_stock
 -- Whose a stock is. One row is read, whether the stock is there or not: the one with the next id then.
 (SELECT stock_id, mchid, belong_merchant, product_coupon_id, brand_id FROM stock

@@ -10,7 +10,7 @@ import msgspec
 from ....api.stocks import CreatedStock, CreateStock, Stock
 from ....wire.times import beijing_day, rfc3339
 from ...coupons import responses, stocks
-from ...coupons.stocks import Change, OfStock, Product
+from ...coupons.stocks import Change, OfStock, Product, StockFacts
 from .lanes import Asked, singly
 from .link import Connection
 from .queries import query
@@ -18,7 +18,7 @@ from .turn import ADD_TALLY, NEW, TALLY, Tally, Turn, check_creator, facts_of, s
 
 _LOCK = query("lock")
 _ADD_STOCK, _ADD_TURN = query("add_stock"), query("add_turn")
-_MADE_UNDER = query("stock_made_under")
+_MADE_UNDER, _OWN_STOCKS = query("stock_made_under"), query("own_stocks")
 _STOCK, _CHANGE = query("stock"), query("change_stock")
 
 
@@ -70,6 +70,12 @@ async def _add(
         return
     await connection.execute(_ADD_TURN, stock_id)
     await connection.execute(ADD_TALLY, stock_id, 0, *astuple(replace(NEW, day=beijing_day(now))))
+
+
+async def list_own(connection: Connection, mchid: str, offset: int, limit: int) -> list[StockFacts]:
+    """The latest first."""
+    rows = await connection.fetch(_OWN_STOCKS, mchid, limit, offset)
+    return [facts_of(row) for row in rows]
 
 
 async def show(connection: Connection, mchid: str, stock_id: str, now: int, product: Product | None) -> Stock:

@@ -29,7 +29,7 @@ from ...coupons.coupon import CouponFacts
 from ...coupons.draws import Issue
 from ...coupons.responses import Owned
 from ...coupons.step import Payment, Step
-from ...coupons.stocks import Change, Product
+from ...coupons.stocks import Change, Product, StockFacts
 from .. import ground
 from ..contract import (
     RETRIES,
@@ -105,6 +105,9 @@ class SqlitePool:
 
     async def show_stock(self, mchid: str, stock_id: str, now: int, product: Product | None = None) -> Stock:
         return await self._do(stocks.show, mchid, stock_id, now, product)
+
+    async def list_stocks(self, mchid: str, offset: int, limit: int) -> list[StockFacts]:
+        return await self._do(stocks.list_own, mchid, offset, limit)
 
     async def change_stock(self, mchid: str, change: Change[OfStockT, Resp], request: OfStockT, now: int) -> Resp:
         return await self._do(stocks.change, mchid, change, request, now)

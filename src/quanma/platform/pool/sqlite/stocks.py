@@ -9,7 +9,7 @@ import msgspec
 from ....api.stocks import CreatedStock, CreateStock, Stock
 from ....wire.times import rfc3339
 from ...coupons import responses, stocks
-from ...coupons.stocks import Change, OfStock, Product
+from ...coupons.stocks import Change, OfStock, Product, StockFacts
 from .store import Store
 from .tables import STOCK, StockRow
 
@@ -46,6 +46,13 @@ def show(store: Store, mchid: str, stock_id: str, now: int, product: Product | N
     held = store.held(mchid, stock_id, product)
     counts = responses.Counts(held.shelf.total, held.shelf.available, held.sent, held.sent_today(now))
     return responses.stock(held.facts, counts, now)
+
+
+def list_own(store: Store, mchid: str, offset: int, limit: int) -> list[StockFacts]:
+    """The latest first."""
+    own = "mchid = ? AND product_coupon_id IS NULL ORDER BY created_at DESC, stock_id DESC LIMIT ? OFFSET ?"
+    rows = store.rows.read(STOCK, own, mchid, limit, offset)
+    return [store.stocks[row.stock_id].facts for row in rows]
 
 
 def change(store: Store, mchid: str, change: Change[Req, Resp], request: Req, now: int) -> Resp:
