@@ -6,7 +6,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 
-from . import ceiling, clients, machine, pool, postgres, serving, uploading
+from . import ceiling, clients, machine, pool, postgres, reading, serving, uploading
 from .table import Table
 
 BENCHMARKS: dict[str, Callable[[bool], Iterator[Table]]] = {
@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, Callable[[bool], Iterator[Table]]] = {
     "postgres": postgres.tables,
     "clients": clients.tables,
     "uploading": uploading.tables,
+    "reading": reading.tables,
 }
 
 

@@ -42,7 +42,7 @@ def main() -> None:
         ledger_path = Path(folder) / "ledger.quanma"
         began = time.perf_counter()
         with Ledger.create(ledger_path, target=BUSIFAVOR.name, mchid=MCHID, stock_id="98065001") as ledger:
-            planned = make_plan(ledger, BUSIFAVOR, [open_source(str(path))], column=None, trim=False)
+            planned = make_plan(ledger, BUSIFAVOR, [open_source(str(path))])
         seconds = time.perf_counter() - began
     print(json.dumps(PlannedFile(planned.rows, planned.duplicate, reading_seconds, seconds, _peak_bytes())))
 

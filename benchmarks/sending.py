@@ -60,7 +60,7 @@ def _upload(settings: dict[str, Any]) -> None:
     ledger_path = path.with_name(f"{stock_id}.quanma")
     client = AsyncWechatpay.from_config(settings["config"], base_url=settings["base_url"], patience=ONE_ATTEMPT)
     with Ledger.create(ledger_path, target=BUSIFAVOR.name, mchid=settings["mchid"], stock_id=stock_id) as ledger:
-        make_plan(ledger, BUSIFAVOR, [open_source(str(path))], column=None, trim=False)
+        make_plan(ledger, BUSIFAVOR, [open_source(str(path))])
         ledger.spent(0.0, UNREACHABLE_RATE)
         result = Uploader(ledger, BUSIFAVOR, client).run_sync()
     assert result.ending is Ending.FINISHED, result

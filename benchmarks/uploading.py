@@ -124,7 +124,7 @@ def _limited(folder: Path, quick: bool) -> Table:
 async def _watched(running: Served, file: Path, stock_id: str, seconds: float) -> Seen:
     path = file.with_name("limited.quanma")
     with Ledger.create(path, target=BUSIFAVOR.name, mchid=MCHID, stock_id=stock_id) as ledger:
-        make_plan(ledger, BUSIFAVOR, [open_source(str(file))], column=None, trim=False)
+        make_plan(ledger, BUSIFAVOR, [open_source(str(file))])
         async with running.async_wechatpay(patience=ONE_ATTEMPT) as client:
             watch = _Watch(client)
             uploader = Uploader(ledger, BUSIFAVOR, watch)

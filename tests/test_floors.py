@@ -41,23 +41,25 @@ LIBRARIES = {  # Library: the packages that may import it, or the one module, fo
     "click": ("cli",),
     "rich": ("cli",),
     "asyncpg": ("platform", "upload.source"),
-    "openpyxl": ("upload",),
     "pyarrow": ("upload",),
-    "zstandard": ("platform", "upload"),
+    "backports": ("storage",),
+    "compression": ("storage",),
 }
 ABROAD = {  # Module: why it imports a library of another floor.
     "platform.notifier": "the platform is a client too: it posts events",
     "platform.addresses": "an address is read by the parser of the library that will connect to it",
 }
 LATE = {  # Module: why it may import when it runs, and not when it is loaded.
+    "cli.output": "a display is imported when there is a terminal for it, and something to wait for",
     "cli.start": "the list of commands is printed without loading what runs them",
     "cli.init": "a template of settings needs no platform",
     "cli.main": "a command's module is loaded when the command runs, so that --help is quick",
     "platform.pool.__init__": "PostgreSQL's package is an extra",
     "platform.pool.care": "PostgreSQL's package is an extra",
+    "upload.codes": "numpy takes long to import, and the other command on codes can do without",
+    "upload.spool": "numpy takes as long to import as a small file to read",
     "extras": "an extra may be absent, and its absence is told by name",
     "__init__": "a name is imported when it is first asked for, so that `import quanma` is quick",
-    "upload.source.sheet": "openpyxl takes longer to import than all else together",
 }
 ROOT = Path(quanma.__file__).parent
 
@@ -94,9 +96,9 @@ def test_a_module_may_import_a_library_of_another_floor_only_with_a_reason() -> 
         ("upload.source.query", "from ...platform import config", "upload.source.query imports platform"),
         ("upload.ledger", "import asyncpg", "upload.ledger imports asyncpg, which belongs in platform, upload.source"),
         (
-            "platform.rules",
+            "platform.handlers",
             "import pyreqwest",
-            "platform.rules imports pyreqwest, which belongs in client, platform.notifier, platform.addresses",
+            "platform.handlers imports pyreqwest, which belongs in client, platform.notifier, platform.addresses",
         ),
         ("events", "from .platform import app", "events imports platform"),
         ("api.fields", "import cryptography.x509", "api.fields imports cryptography, which belongs in wire"),

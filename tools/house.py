@@ -44,8 +44,9 @@ REPEATS = 5
 STARTS = 21
 COUPON_FIELDS_AT_LEAST = 10
 """What has so many of a coupon's fields holds a coupon."""
-MOVES, STORES = "deactivate", "subsid"
-"""An operation that moves a coupon, and one that stores something new: how often they are named shows the price."""
+MOVES, STORES = "disassociate", "subsid"
+"""An operation that moves a coupon, with no fields of its own in it, and one that stores something new: how often they
+are named shows the price."""
 
 
 class Rooms(NamedTuple):
@@ -180,7 +181,7 @@ async def _batch(world: Path, url: str, stock_id: str, number: int, recorder: Re
     wxpay = AsyncWechatpay.from_config(merchant_config(world), base_url=url, patience=ONE_ATTEMPT)
     path = world / f"batch-{number}.quanma"
     with Ledger.create(path, target=BUSIFAVOR.name, mchid=wxpay.merchant.mchid, stock_id=stock_id) as ledger:
-        make_plan(ledger, BUSIFAVOR, [open_source(str(file))], column=None, trim=False)
+        make_plan(ledger, BUSIFAVOR, [open_source(str(file))])
         recorder.begin()
         await Uploader(ledger, BUSIFAVOR, wxpay).run()
         rooms = recorder.end()

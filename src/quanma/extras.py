@@ -6,15 +6,18 @@ package is told by the name of its extra.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
 from .errors import ExtraMissing
 
+_ZSTD: Final = () if sys.version_info >= (3, 14) else ("backports.zstd",)
+"""From 3.14 on it is in the standard library."""
 EXTRAS: Final[dict[str, tuple[str, ...]]] = {
-    "upload": ("apsw", "numpy", "openpyxl", "rich", "zstandard"),
-    "platform": ("apsw", "httptools", "numpy", "prometheus_client", "zstandard"),
+    "upload": ("apsw", *_ZSTD, "numpy", "rich"),
+    "platform": ("apsw", *_ZSTD, "httptools", "numpy", "prometheus_client"),
     "postgres": ("asyncpg",),
     "parquet": ("pyarrow",),
     "otel": ("opentelemetry",),
@@ -59,5 +62,7 @@ def missing_extra(what: str, extras: list[str], absent: dict[str, None] | list[s
 def _is_there(module: str) -> bool:
     try:
         return find_spec(module) is not None
+    except ModuleNotFoundError:  # Nor is the package in which it lies.
+        return False
     except ValueError:  # It is loaded, and was put there by hand.
         return True

@@ -11,15 +11,13 @@ import sys
 import threading
 from pathlib import Path
 
-import apsw
 import asyncpg
 import pytest
 
 from quanma.errors import Misconfigured, NotEnough, PoolFenced, SourceUnreadable, StoreUnavailable
-from quanma.platform.pool import open_pool, steps
+from quanma.platform.pool import migrations, open_pool
 from quanma.platform.pool.postgres import schema as postgres_schema
 from quanma.platform.pool.sqlite import schema
-from quanma.platform.pool.steps import Step
 from tests.cli.conftest import Run
 from tests.contract.driver import DrivenPool
 
@@ -212,7 +210,10 @@ _MIGRATING = """
 import os, sys
 from pathlib import Path
 import apsw
+from quanma.platform.pool import migrations
 from quanma.platform.pool.sqlite import schema
+known = migrations.all_migrations("sqlite")
+migrations.all_migrations = lambda back_end: [*known, migrations.Migration(len(known) + 1, "", sys.argv[1])]
 left = 0
 def exec_trace(cursor, statement, bindings):
     global left
@@ -236,16 +237,14 @@ for line in sys.stdin:
 @pytest.mark.timeout(600)
 def test_a_migration_killed_at_every_statement_is_finished_by_the_next_start(tmp_path: Path) -> None:
     old = tmp_path / "old.db"
-    with pytest.MonkeyPatch.context() as patched:
-        first: list[Step] = steps.all_steps("sqlite")[:1]
-        patched.setattr(steps, "all_steps", lambda back_end: first)
-        schema.connect(old).close()
-    db = apsw.Connection(str(old))
-    db.execute("INSERT INTO nonce VALUES ('1900000001', 7)")
-    db.close()
+    schema.connect(old).close()
+    # A step as a later version may have: that which is old goes on to run, and each of its statements is seen.
+    tables = [f"CREATE TABLE shade{number} (name TEXT PRIMARY KEY)" for number in range(20)]
+    rows = [f"INSERT INTO shade{number} VALUES (checksum('shade', {number}))" for number in range(20)]
+    step = f"-- runs from: {len(migrations.all_migrations('sqlite'))}\n" + ";\n".join([*tables, *rows])
     kills = 0
     migrating = subprocess.Popen(
-        [sys.executable, "-c", _MIGRATING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        [sys.executable, "-c", _MIGRATING, step], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
     )
     assert migrating.stdin is not None
     assert migrating.stdout is not None

@@ -65,5 +65,5 @@ def test_a_code_that_one_target_refuses_is_told_with_its_row(quanma: Quanma, tmp
     ended = quanma("codes", "check", "codes.csv", "--column", "code", "--trim")
     assert ended.status == 3
     assert "takes 2 of 3 rows" in ended.out
-    assert "  row 3: " in ended.out
+    assert "(row 3): character 2 is" in ended.out
     assert "B券2" not in ended.out

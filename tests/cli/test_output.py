@@ -74,10 +74,12 @@ def test_a_terminal_is_left_as_it_was_when_the_upload_fails() -> None:
     assert shown.getvalue().endswith("\x1b[?25h")
 
 
-def test_a_terminal_shows_the_rows_that_are_read() -> None:
+def test_a_terminal_shows_the_rows_that_are_read_where_it_takes_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "READING_SECONDS", 0.0)
     with terminal() as shown, output.reading() as read:
         read(1_234_567)
-    assert shown.getvalue().endswith("\x1b[?25h")
+    assert "reading: 1,234,567 rows" in shown.getvalue()
+    assert "\x1b[?25h" in shown.getvalue()  # The cursor is there again.
 
 
 def test_elsewhere_a_line_is_written_now_and_then(

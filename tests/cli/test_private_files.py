@@ -47,7 +47,7 @@ def ledger(tmp_path: Path) -> Path:
     path = tmp_path / "a.quanma"
     with Ledger.create(path, **MERCHANT) as made:
         made.begin_plan()
-        made.end_plan(Planned(0, 0, 0, 0, 0, []), Inputs([]))
+        made.end_plan(Planned(0, 0, 0, 0, 0, []), Inputs(sources=[]))
     return path
 
 

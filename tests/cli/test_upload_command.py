@@ -59,7 +59,7 @@ class TestDone:
         self, quanma: Quanma, stock_id: str, tmp_path: Path
     ) -> None:
         (tmp_path / "codes.txt").write_text("A1\nA1\n券码\n")
-        ended = quanma("upload", "codes.txt", "--stock", stock_id, "--json")
+        ended = quanma("upload", "codes.txt", "--stock", stock_id, "--json", "--max-rejected", "40%")
         assert (ended.status, ended.sums) == (3, {"rows": 3, "stored": 1, "duplicate": 1, "rejected": 1})
         assert f"next: see the rejected rows with  quanma report codes.txt.{stock_id}.quanma --out DIR" in ended.err
 
@@ -336,9 +336,11 @@ def test_no_message_holds_a_whole_code(quanma: Quanma, wxpay: Wechatpay, tmp_pat
         quanma("upload", "codes.csv", "--stock", stock_id),
         quanma("upload", "codes.txt", "--stock", stock_id, "--dry-run"),
         quanma("upload", "codes.txt", "--stock", stock_id),
+        quanma("upload", "codes.txt", "--stock", stock_id, "--max-rejected", "50%", "--report", "report"),
         quanma("upload", "codes.txt", "--stock", stock_id),
+        quanma("codes", "check", "codes.txt", "--strict"),
     ]
-    assert [ended.status for ended in said] == [1, 3, 4, 1]
+    assert [ended.status for ended in said] == [1, 3, 3, 4, 1, 3]
     for ended in said:
         assert ended.err
         assert "SECRET" not in ended.err + ended.out

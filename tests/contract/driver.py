@@ -16,11 +16,13 @@ from quanma.api.couponcodes import (
     UploadCodes,
     UploadedCodes,
 )
-from quanma.api.coupons import Coupon, ShowCoupon, UseCoupon, UsedCoupon
+from quanma.api.coupons import Coupon, CouponPage, ListCoupons, ShowCoupon, UseCoupon, UsedCoupon
 from quanma.api.events import CHANNEL_API
 from quanma.api.stockrules import CouponAvailableTime, CouponUseRule, FixedNormalCoupon
 from quanma.api.stocks import Stock
 from quanma.errors import QuanmaError
+from quanma.platform.coupons.responses import coupon_page, latest_coupon
+from quanma.platform.coupons.states import USE
 from quanma.platform.pool.contract import CodePool, Issue
 from tests.support.platform import APPID, MCHID, new_stock
 
@@ -146,11 +148,19 @@ class DrivenPool:
     ) -> UsedCoupon:
         given = {"appid": APPID, "use_time": "2026-09-21T22:13:20+08:00", **fields}
         request = UseCoupon(stock_id=stock_id, coupon_code=coupon_code, use_request_no=no or self.fresh(), **given)
-        return self.run(self.pool.use_coupon(mchid, request, now))
+        return self.run(self.pool.step(mchid, USE, request, now))
 
     def coupon(self, openid: str, coupon_code: str, *, mchid: str = MCHID, now: int = NOW) -> Coupon:
         request = ShowCoupon(openid=openid, coupon_code=coupon_code, appid=APPID)
-        return self.run(self.pool.show_coupon(mchid, request, now))
+        return self.run(show_coupon(self.pool, mchid, request, now))
+
+
+async def list_coupons(pool: CodePool, mchid: str, request: ListCoupons, now: int) -> CouponPage:
+    return coupon_page(await pool.coupons_of(mchid, request.openid), request, mchid, now)
+
+
+async def show_coupon(pool: CodePool, mchid: str, request: ShowCoupon, now: int) -> Coupon:
+    return latest_coupon(await pool.coupons_of(mchid, request.openid), request.coupon_code, mchid, now)
 
 
 async def _code_of(pool: CodePool, mchid: str, issue: Issue, now: int) -> str:

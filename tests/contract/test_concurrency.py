@@ -11,6 +11,7 @@ import pytest
 from quanma.api.couponcodes import DeleteCode, UploadCodes
 from quanma.api.coupons import UseCoupon
 from quanma.errors import NotEnough, RequestRefused, ResourceAlreadyExists, RuleLimit
+from quanma.platform.coupons.states import USE
 from tests.contract.driver import NOW, DrivenPool
 from tests.support.platform import APPID, MCHID
 
@@ -167,8 +168,9 @@ def test_a_coupon_is_used_once_by_the_many_who_try(pool: DrivenPool) -> None:
     pool.send(stock_id)
     outcomes = pool.together(
         *(
-            pool.pool.use_coupon(
+            pool.pool.step(
                 MCHID,
+                USE,
                 UseCoupon(
                     stock_id=stock_id,
                     coupon_code="A1",

@@ -16,7 +16,7 @@ from quanma.api.stockrules import (
     Span,
 )
 from quanma.errors import ParamError, ResourceAlreadyExists
-from quanma.platform.rules import Product
+from quanma.platform.coupons.stocks import Product
 from tests.contract.driver import ENDS_AT, NOW, USE_RULE, DrivenPool
 from tests.support.platform import MCHID, OTHER_MCHID, new_stock
 

@@ -9,6 +9,7 @@ import pytest
 
 from quanma.api.stockrules import CouponAvailableTime, CouponUseRule, FixedNormalCoupon
 from quanma.errors import ParamError, RequestRefused, ResourceAlreadyExists, ResourceNotExists, RuleLimit
+from quanma.platform.coupons.states import USE
 from tests.contract.driver import DAY, ENDS_AT, NOW, DrivenPool
 from tests.support.platform import APPID, MCHID, OTHER_MCHID
 
@@ -80,7 +81,7 @@ def test_a_repeat_is_known_also_of_a_version_that_knew_fewer_fields(pool: Driven
     )
     fields = {"appid": APPID, "use_time": "2026-09-21T22:13:20+08:00", "use_request_no": "u1", "openid": None}
     request: Any = older(stock_id=stock_id, coupon_code="A1", **fields)
-    first = pool.run(pool.pool.use_coupon(MCHID, request, NOW))
+    first = pool.run(pool.pool.step(MCHID, USE, request, NOW))
     assert pool.use(stock_id, "A1", "u1") == first
 
 

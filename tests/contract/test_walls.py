@@ -14,11 +14,12 @@ from quanma.api.coupons import CouponPage, ListCoupons
 from quanma.api.stockrules import DisplayPatternInfo
 from quanma.api.subsidy import ListPayReceipts, PaySubsidy
 from quanma.errors import RequestRefused, ResourceAlreadyExists, RuleLimit
+from quanma.platform.coupons import subsidies
+from quanma.platform.coupons.responses import PAGE_BYTES_MAX
+from quanma.platform.coupons.subsidies import PAY, PAYMENTS_PER_COUPON
 from quanma.platform.pool import open_pool
-from quanma.platform.pool.answers import PAGE_BYTES_MAX
 from quanma.platform.pool.sqlite.held import ASKED_ONE_BY_ONE_MAX
-from quanma.platform.rules import PAYMENTS_PER_COUPON
-from tests.contract.driver import NOW, USE_RULE, DrivenPool
+from tests.contract.driver import NOW, USE_RULE, DrivenPool, list_coupons
 from tests.support.platform import APPID, MCHID, OTHER_MCHID, new_stock
 from tests.support.postgres import Databases
 
@@ -156,7 +157,7 @@ def test_a_coupon_has_so_many_payments_that_their_list_is_an_answer(pool: Driven
             description="\1" * 1024,
             out_subsidy_no=f"s{number}",
         )
-        pool.run(pool.pool.pay_subsidy(MCHID, request, NOW))
+        pool.run(pool.pool.step(MCHID, PAY, request, NOW))
 
     for number in range(PAYMENTS_PER_COUPON):
         pay(number)
@@ -164,10 +165,10 @@ def test_a_coupon_has_so_many_payments_that_their_list_is_an_answer(pool: Driven
         pay(PAYMENTS_PER_COUPON)
     pay(0)  # A repeat of a payment is none.
     asked = ListPayReceipts(stock_id=stock_id, coupon_code=code)
-    listed = pool.run(pool.pool.list_pay_receipts(MCHID, asked))
+    listed = subsidies.listed(pool.run(pool.pool.payments(MCHID, stock_id, code)), asked)
     assert len(listed.pay_receipt_list) == PAYMENTS_PER_COUPON
     assert len(msgspec.json.encode(listed)) <= PAGE_BYTES_MAX
 
 
 def _listed(pool: DrivenPool, openid: str, *, mchid: str = MCHID, **fields: Any) -> CouponPage:
-    return pool.run(pool.pool.list_coupons(mchid, ListCoupons(openid=openid, appid=APPID, **fields), NOW))
+    return pool.run(list_coupons(pool.pool, mchid, ListCoupons(openid=openid, appid=APPID, **fields), NOW))

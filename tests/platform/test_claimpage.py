@@ -6,18 +6,20 @@ import itertools
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+import msgspec
 import pytest
 
 from quanma.api.couponcodes import UploadCodes
+from quanma.api.coupons import Send
 from quanma.client import config
 from quanma.client.claims import Claim, Claims
 from quanma.client.transport import Reply
-from quanma.errors import RateLimited, StoreUnavailable
+from quanma.errors import ParamError, RateLimited, StoreUnavailable
 from quanma.platform import claimpage
 from quanma.platform.limits import RateLimit
 from quanma.platform.pool.contract import CodePool
 from quanma.serving.messages import Request
-from quanma.wire import v2sign
+from quanma.wire import codec, v2sign
 from tests.contract.driver import NOW, USE_RULE
 from tests.platform.caller import Caller
 from tests.support.platform import MCHID, OTHER_MCHID, InProcess, merchant_config, new_stock
@@ -162,6 +164,37 @@ def test_a_link_that_is_none_is_refused(still: InProcess, query: str) -> None:
 def test_a_parameter_that_is_too_long_is_refused(still: InProcess) -> None:
     assert opened(still, signed(still, open_id="o" * 129)).status_code == 400
     assert opened(still, signed(still, open_id="o" * 128)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("stock_id", "9" * 20),
+        ("stock_id", "9" * 21),
+        ("out_request_no", "n" * 128),
+        ("out_request_no", "n" * 129),
+        ("out_request_no", "Az09|_*-"),
+        ("out_request_no", "n/1"),
+        ("out_request_no", "n 1"),
+        ("out_request_no", "n1\n"),
+        ("out_request_no", "号1"),
+        ("open_id", "o" * 128),
+        ("open_id", "o" * 129),
+        ("coupon_code", "C" * 32),
+        ("coupon_code", "C" * 33),
+        ("coupon_code", "A/B =|"),
+    ],
+)
+def test_a_link_is_read_as_the_call_that_sends_a_coupon_is(still: InProcess, field: str, value: str) -> None:
+    sending = {"stock_id": "1", "out_request_no": "n1", "openid": "oUser", "appid": claimpage.H5_APPID}
+    body = msgspec.json.encode(sending | {"openid" if field == "open_id" else field: value})
+    try:
+        codec.decode_request(Send.post, {}, b"", body, "application/json")
+    except ParamError:
+        taken = 400
+    else:
+        taken = 404  # There is no such stock.
+    assert opened(still, signed(still, **{field: value})).status_code == taken
 
 
 def test_a_stock_with_nothing_left_says_so(still: InProcess) -> None:

@@ -18,8 +18,8 @@ import pytest
 from quanma.api.couponcodes import CouponCodes, UploadCodes
 from quanma.client import config
 from quanma.errors import PlatformError
-from quanma.platform import rules
 from quanma.platform.app import App
+from quanma.platform.coupons import uploads
 from quanma.platform.handlers import HANDLERS, Handlers
 from quanma.platform.pool import open_pool
 from quanma.serving import logs
@@ -118,7 +118,7 @@ def test_an_unexpected_failure_is_logged_without_what_it_was_about(
 
     with platform.wechatpay() as wxpay:
         stock_id = create_stock(wxpay, "c1")
-    monkeypatch.setattr(rules, "sort_codes", fails)
+    monkeypatch.setattr(uploads, "sort_codes", fails)
     caller = Caller(world)
     now = int(time.time())
     target, body = couponcodes(stock_id), upload_body(CODES)

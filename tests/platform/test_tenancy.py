@@ -21,16 +21,18 @@ import pytest
 from quanma.api.couponcodes import ListCodes, UploadCodes
 from quanma.api.coupons import ListCoupons, ShowCoupon, UseCoupon
 from quanma.api.operation import Operation
-from quanma.api.subsidy import ListPayReceipts, PaySubsidy, ReturnSubsidy
+from quanma.api.subsidy import PaySubsidy, ReturnSubsidy
 from quanma.api.tree import OPERATIONS
 from quanma.cli.api import chain_of
 from quanma.client.transport import Reply
+from quanma.platform.coupons.states import USE
+from quanma.platform.coupons.stocks import Product
+from quanma.platform.coupons.subsidies import PAY, TAKE_BACK
 from quanma.platform.pool.contract import Issue
 from quanma.platform.pool.postgres import PostgresPool
 from quanma.platform.pool.postgres.link import Link
-from quanma.platform.rules import Product
 from quanma.wire import codec
-from tests.contract.driver import NOW, USE_RULE
+from tests.contract.driver import NOW, USE_RULE, list_coupons, show_coupon
 from tests.platform.caller import Caller
 from tests.platform.samples import request_of
 from tests.support.every import every
@@ -104,15 +106,16 @@ def made(platform: InProcess) -> Theirs:
         pool.send_coupon(THEIRS, Issue(stock_id, USER, APPID, "their-number", None, THEIRS, "API"), NOW)
     ).coupon_code
     use = UseCoupon(stock_id=stock_id, coupon_code=code, use_request_no="u", appid=APPID, use_time=BESIDE["use_time"])
-    run(pool.use_coupon(THEIRS, use, NOW))
+    run(pool.step(THEIRS, USE, use, NOW))
     of_both = {"stock_id": stock_id, "coupon_code": code, "transaction_id": TRANSACTION, "description": "D"}
     merchants = {"payer_merchant": THEIRS, "payee_merchant": THEIRS}
     paid = run(
-        pool.pay_subsidy(THEIRS, PaySubsidy(**of_both, **merchants, amount=50, out_subsidy_no="their-number"), NOW)
+        pool.step(THEIRS, PAY, PaySubsidy(**of_both, **merchants, amount=50, out_subsidy_no="their-number"), NOW)
     )
     taken = run(
-        pool.return_subsidy(
+        pool.step(
             THEIRS,
+            TAKE_BACK,
             ReturnSubsidy(**of_both, **merchants, amount=20, refund_id="r", out_subsidy_return_no="their-number"),
             NOW,
         )
@@ -318,10 +321,10 @@ def view(theirs: Theirs) -> list[object]:
         run(pool.show_stock(THEIRS, stock_id, NOW)),
         run(pool.show_stock(THEIRS, PRODUCT_STOCK, NOW, PRODUCT)),
         run(pool.list_codes(THEIRS, ListCodes(stock_id=stock_id))),
-        run(pool.list_coupons(THEIRS, ListCoupons(openid=USER, appid=APPID), NOW)),
-        run(pool.list_coupons(THEIRS, ListCoupons(openid=ABSENT["openid"], appid=APPID), NOW)),
-        run(pool.show_coupon(THEIRS, ShowCoupon(openid=USER, coupon_code=code, appid=APPID), NOW)),
-        run(pool.list_pay_receipts(THEIRS, ListPayReceipts(stock_id=stock_id, coupon_code=code))),
+        run(list_coupons(pool, THEIRS, ListCoupons(openid=USER, appid=APPID), NOW)),
+        run(list_coupons(pool, THEIRS, ListCoupons(openid=ABSENT["openid"], appid=APPID), NOW)),
+        run(show_coupon(pool, THEIRS, ShowCoupon(openid=USER, coupon_code=code, appid=APPID), NOW)),
+        run(pool.payments(THEIRS, stock_id, code)),
         run(pool.list_stocks(THEIRS, 0, 20)),
         run(pool.list_events(THEIRS, 0, 20)),
         run(pool.callback(THEIRS, THEIRS)),

@@ -23,7 +23,7 @@ from click.testing import CliRunner
 from quanma.api.coupons import ListCoupons
 from quanma.cli.main import group
 from quanma.errors import Misconfigured, PoolFenced, QuanmaError, StoreUnavailable
-from tests.contract.driver import NOW
+from tests.contract.driver import NOW, list_coupons
 from tests.support import postgres
 from tests.support.cable import Cable
 from tests.support.cluster import SYNCHRONOUS, AnotherCluster, Member, address, insist, wait_for_a_waiting_commit
@@ -262,7 +262,7 @@ def says_that_nothing_can_be_committed(host: Host) -> bool:
 
 def shown(host: Host, openid: str) -> list[str | None]:
     """The codes that a user sees."""
-    listing = host.worker.pool.list_coupons(MCHID, ListCoupons(openid=openid, appid=APPID), NOW)
+    listing = list_coupons(host.worker.pool, MCHID, ListCoupons(openid=openid, appid=APPID), NOW)
     return [coupon.coupon_code for coupon in host.worker.run(listing).data]
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from quanma.api.coupons import CouponPage, ListCoupons
 from quanma.platform.pool import open_pool
-from tests.contract.driver import NOW, DrivenPool
+from tests.contract.driver import NOW, DrivenPool, list_coupons
 from tests.support.platform import APPID, MCHID
 
 CODES = 12_000
@@ -86,4 +86,4 @@ def test_no_request_reads_its_whole_stock(postgres_url: str, tmp_path: Path, kno
 
 
 def listed(pool: DrivenPool, openid: str) -> CouponPage:
-    return pool.run(pool.pool.list_coupons(MCHID, ListCoupons(openid=openid, appid=APPID), NOW))
+    return pool.run(list_coupons(pool.pool, MCHID, ListCoupons(openid=openid, appid=APPID), NOW))

@@ -13,17 +13,17 @@ import asyncpg
 import pytest
 
 from quanma.errors import Misconfigured, PoolFenced, StoreUnavailable
-from quanma.platform.pool import open_pool, steps
+from quanma.platform.pool import migrations, open_pool
+from quanma.platform.pool.migrations import Migration
 from quanma.platform.pool.postgres import schema
-from quanma.platform.pool.steps import Step
 from tests.contract.driver import DrivenPool
 from tests.support import postgres
 from tests.support.postgres import Databases
 
 T = TypeVar("T")
 
-LAST = len(steps.all_steps(schema.BACK_END))
-NEXT = Step(
+LAST = len(migrations.all_migrations(schema.BACK_END))
+NEXT = Migration(
     LAST + 1,
     f"{LAST + 1:04}_colour.sql",
     f"-- runs from: {LAST}\nALTER TABLE stock ADD colour text;\nCREATE TABLE shade (n int);",
@@ -53,9 +53,9 @@ def _statements(sql: str) -> list[str]:
     return [statement for statement in bare.split(";") if statement.strip()]
 
 
-def with_next_step(monkeypatch: pytest.MonkeyPatch, step: Step = NEXT) -> None:
-    known = steps.all_steps(schema.BACK_END)
-    monkeypatch.setattr(steps, "all_steps", lambda back_end: [*known, step])
+def with_next_step(monkeypatch: pytest.MonkeyPatch, step: Migration = NEXT) -> None:
+    known = migrations.all_migrations(schema.BACK_END)
+    monkeypatch.setattr(migrations, "all_migrations", lambda back_end: [*known, step])
 
 
 def test_an_empty_database_gets_its_tables_also_from_many_at_once(postgres_url: str, tmp_path: Path) -> None:

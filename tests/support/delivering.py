@@ -15,8 +15,8 @@ from quanma.api.events import CHANNEL_API, CouponSent
 from quanma.client import config
 from quanma.client.events import Event, Receiver
 from quanma.platform import config as platform_config
+from quanma.platform.coupons.coupon import CouponFacts
 from quanma.platform.keyroom import KeyRoom
-from quanma.platform.life import CouponFacts
 from quanma.platform.notifier import Notifier
 from quanma.platform.pool.contract import EventState, Issue
 from quanma.wire.keys import KeyRing

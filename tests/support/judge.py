@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 from quanma.api.couponcodes import DeleteCode, UploadCodes
 from quanma.api.coupons import UseCoupon
 from quanma.errors import Misconfigured, NotEnough, PoolFenced, QuanmaError, RequestRefused, StoreUnavailable
+from quanma.platform.coupons.states import USE
 from quanma.platform.pool import open_pool
 from quanma.platform.pool.contract import CodePool
 from tests.contract.driver import NOW, DrivenPool
@@ -390,7 +391,7 @@ class Load:
                     use = UseCoupon(
                         stock_id=judge.stock_id, coupon_code=told, appid=APPID, use_time=USE_TIME, use_request_no=number
                     )
-                    judge.uses[number] = told, await pool.pool.use_coupon(MCHID, use, NOW)
+                    judge.uses[number] = told, await pool.pool.step(MCHID, USE, use, NOW)
             except QuanmaError:
                 pass  # Given out already, used already, or no answer now.
             await asyncio.sleep(10 * _PAUSE_SECONDS)

@@ -187,7 +187,7 @@ class Story:
         count = sum(map(len, batches))
         self.ledger.begin_plan()
         self.ledger.keep_batches([PlannedBatch(list(codes), f"1-{len(codes)}") for codes in batches])
-        self.ledger.end_plan(Planned(count, count, 0, 0, 0, []), Inputs([]))
+        self.ledger.end_plan(Planned(count, count, 0, 0, 0, []), Inputs(sources=[]))
 
     def uploader(self, *script: Happening | None, **options: Any) -> Uploader:
         line = self._line = Line(self._office.platform, script)

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import asyncpg
 
-from quanma.platform.pool import steps
+from quanma.platform.pool import migrations
 
 _TRIES = 20
 
@@ -39,7 +39,7 @@ class OldCopy:
                 await connection.execute("SET LOCAL session_replication_role = replica; SET LOCAL lock_timeout = '2s'")
                 if anew:
                     await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-                    for step in steps.all_steps("postgres"):
+                    for step in migrations.all_migrations("postgres"):
                         await connection.execute(step.sql)
                 names = ", ".join(f'public."{table}"' for table in self._rows)
                 await connection.execute(f"TRUNCATE {names}")

@@ -20,11 +20,14 @@ from quanma.api.coupons import (
 )
 from quanma.api.events import CHANNEL_API
 from quanma.api.stocks import ChangeBudget, ModifyStock
-from quanma.api.subsidy import ListPayReceipts, PaySubsidy, ReturnSubsidy, ShowPayReceipt, ShowReturnReceipt
+from quanma.api.subsidy import PayReceipt, PaySubsidy, ReturnReceipt, ReturnSubsidy
 from quanma.errors import QuanmaError, StoreUnavailable
-from quanma.platform.life import CouponFacts
+from quanma.platform.coupons.coupon import CouponFacts
+from quanma.platform.coupons.states import ASSOCIATE, DEACTIVATE, RETURN, USE
+from quanma.platform.coupons.stocks import CHANGE_BUDGET, MODIFY
+from quanma.platform.coupons.subsidies import PAY, TAKE_BACK
 from quanma.platform.pool.contract import CodePool, Issue
-from tests.contract.driver import NOW, USE_RULE
+from tests.contract.driver import NOW, USE_RULE, list_coupons, show_coupon
 from tests.support.platform import APPID, MCHID, OTHER_MCHID, new_stock
 
 USE_TIME = "2026-09-21T22:13:20+08:00"
@@ -156,15 +159,15 @@ async def _page(stock_id: str, status: str | None, pool: CodePool) -> Any:
 
 
 async def _coupons(openid: str, pool: CodePool) -> Any:
-    return await pool.list_coupons(MCHID, ListCoupons(openid=openid, appid=APPID), LATER)
+    return await list_coupons(pool, MCHID, ListCoupons(openid=openid, appid=APPID), LATER)
 
 
 async def _receipt(receipt_id: str, pool: CodePool) -> Any:
-    return await pool.show_pay_receipt(MCHID, ShowPayReceipt(subsidy_receipt_id=receipt_id))
+    return await pool.receipt(MCHID, PayReceipt, receipt_id)
 
 
 async def _return_receipt(receipt_id: str, pool: CodePool) -> Any:
-    return await pool.show_return_receipt(MCHID, ShowReturnReceipt(subsidy_return_receipt_id=receipt_id))
+    return await pool.receipt(MCHID, ReturnReceipt, receipt_id)
 
 
 async def _shown(stock_id: str, code: str, pool: CodePool) -> Any:
@@ -172,11 +175,11 @@ async def _shown(stock_id: str, code: str, pool: CodePool) -> Any:
 
 
 async def _coupon(openid: str, code: str, pool: CodePool) -> Any:
-    return await pool.show_coupon(MCHID, ShowCoupon(openid=openid, coupon_code=code, appid=APPID), LATER)
+    return await show_coupon(pool, MCHID, ShowCoupon(openid=openid, coupon_code=code, appid=APPID), LATER)
 
 
 async def _paid(stock_id: str, code: str, pool: CodePool) -> Any:
-    return await pool.list_pay_receipts(MCHID, ListPayReceipts(stock_id=stock_id, coupon_code=code))
+    return await pool.payments(MCHID, stock_id, code)
 
 
 def _issue(stock_id: str, openid: str, no: str) -> Issue:
@@ -189,14 +192,14 @@ def _send(stock_id: str, openid: str, no: str) -> Ask:
 
 def _modify(stock_id: str) -> Ask:
     request = ModifyStock(stock_id=stock_id, out_request_no="m1", comment="since changed")
-    return lambda pool: pool.modify_stock(MCHID, request, NOW)
+    return lambda pool: pool.change_stock(MCHID, MODIFY, request, NOW)
 
 
 def _budget(stock_id: str) -> Ask:
     request = ChangeBudget(
         stock_id=stock_id, modify_budget_request_no="b1", current_max_coupons=1000, target_max_coupons=900
     )
-    return lambda pool: pool.change_budget(MCHID, request, NOW)
+    return lambda pool: pool.change_stock(MCHID, CHANGE_BUDGET, request, NOW)
 
 
 def _card(name: str) -> Ask:
@@ -206,22 +209,22 @@ def _card(name: str) -> Ask:
 
 def _use(stock_id: str, code: str, no: str) -> Ask:
     request = UseCoupon(coupon_code=code, stock_id=stock_id, appid=APPID, use_time=USE_TIME, use_request_no=no)
-    return lambda pool: pool.use_coupon(MCHID, request, LATER)
+    return lambda pool: pool.step(MCHID, USE, request, LATER)
 
 
 def _return(stock_id: str, code: str, no: str) -> Ask:
     request = ReturnCoupon(coupon_code=code, stock_id=stock_id, return_request_no=no)
-    return lambda pool: pool.return_coupon(MCHID, request, LATER)
+    return lambda pool: pool.step(MCHID, RETURN, request, LATER)
 
 
 def _deactivate(stock_id: str, code: str, no: str) -> Ask:
     request = DeactivateCoupon(coupon_code=code, stock_id=stock_id, deactivate_request_no=no, deactivate_reason="lost")
-    return lambda pool: pool.deactivate_coupon(MCHID, request, LATER)
+    return lambda pool: pool.step(MCHID, DEACTIVATE, request, LATER)
 
 
 def _associate(stock_id: str, code: str, no: str) -> Ask:
     request = AssociateOrder(coupon_code=code, stock_id=stock_id, out_trade_no=f"t{no}", out_request_no=no)
-    return lambda pool: pool.associate_order(MCHID, request, LATER)
+    return lambda pool: pool.step(MCHID, ASSOCIATE, request, LATER)
 
 
 def _delete(stock_id: str, code: str, no: str) -> Ask:
@@ -240,7 +243,7 @@ def _pay(stock_id: str, code: str, no: str) -> Ask:
         description="d",
         out_subsidy_no=no,
     )
-    return lambda pool: pool.pay_subsidy(MCHID, request, LATER)
+    return lambda pool: pool.step(MCHID, PAY, request, LATER)
 
 
 def _take_back(stock_id: str, code: str, no: str, amount: int) -> Ask:
@@ -255,4 +258,4 @@ def _take_back(stock_id: str, code: str, no: str, amount: int) -> Ask:
         description="d",
         out_subsidy_return_no=no,
     )
-    return lambda pool: pool.return_subsidy(MCHID, request, LATER)
+    return lambda pool: pool.step(MCHID, TAKE_BACK, request, LATER)

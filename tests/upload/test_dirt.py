@@ -63,21 +63,21 @@ def test_nothing_is_said_of_a_legal_code(coupon_code: str) -> None:
             "1.23E+15",
             (
                 "a spreadsheet made the code a number in scientific notation (like 1.23E+15), "
-                "and digits are lost: format the column as text in the original and export again"
+                "and digits are lost: export the column as text from where the codes were made"
             ),
         ),
         (
             "123456.0",
             (
                 "a program made the code a number with decimals (like 123.0), and leading zeros may be lost: "
-                "format the column as text in the original and export again"
+                "export the column as text from where the codes were made"
             ),
         ),
         (
             '="00123"',
             (
                 'the code stands in a spreadsheet formula, ="…": '
-                "format the column as text in the original and export again"
+                "export the column as text from where the codes were made"
             ),
         ),
     ],

@@ -24,7 +24,7 @@ FILES = ["codes.csv", "codes.xlsx"]
 def test_the_rejected_report_is_as_it_was(file: str, tmp_path: Path) -> None:
     source = open_source(str(HERE / file))
     with Ledger.create(tmp_path / "a.quanma", target="busifavor", mchid="1900000001", stock_id="1") as ledger:
-        planned = prepare.make_plan(ledger, BUSIFAVOR, [source], column=None, trim=False)
+        planned = prepare.make_plan(ledger, BUSIFAVOR, [source])
         report.write(ledger, tmp_path)
         sent = [code for batch in ledger.batches() for code in batch.codes]
     assert (tmp_path / report.REJECTED).read_text() == (HERE / f"{file}.rejected.jsonl").read_text()

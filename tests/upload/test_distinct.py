@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quanma.upload.distinct import Distinct
+from quanma.upload.distinct import Distinct, _Codes, _Hash
 
 
 def repeats(blocks: list[list[str]]) -> list[tuple[int, int]]:
@@ -18,7 +18,7 @@ def repeats(blocks: list[list[str]]) -> list[tuple[int, int]]:
     row = 1
     with tempfile.TemporaryDirectory() as folder, Distinct(Path(folder)) as distinct:
         for codes in blocks:
-            distinct.add(np.arange(row, row + len(codes)), codes)
+            distinct.add(np.arange(row, row + len(codes)), "".join(f"{code}\n" for code in codes).encode())
             row += len(codes)
         found = distinct.repeats()
     return list(zip(found.rows.tolist(), found.first_rows.tolist(), strict=True))
@@ -44,6 +44,27 @@ def test_nothing_repeats_in_nothing() -> None:
 
 def test_codes_that_differ_in_one_letter_are_different() -> None:
     assert repeats([["A", "a", " A", "A ", "AA", "xA", "xxA", "Ａ"]]) == []
+
+
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 40, 100])
+def test_codes_of_every_length_are_compared_to_their_end(length: int) -> None:
+    codes = ["A" * length, "A" * (length - 1) + "B", "B" + "A" * (length - 1), "A" * (length + 1), "A" * (length - 1)]
+    codes = [code for code in dict.fromkeys(codes) if code]
+    assert repeats([codes, codes[::-1]]) == [(2 * len(codes) - at, at + 1) for at in reversed(range(len(codes)))]
+
+
+def test_letters_that_differ_in_one_bit_in_two_words_do_not_meet() -> None:
+    pairs = [left + "0000000" + right + "0000000" for left in "0p" for right in "0p"]
+    assert repeats([pairs * 1]) == []
+
+
+def test_of_a_million_bits_every_one_falls_evenly() -> None:
+    lines = "".join(f"QM{number:012}\n" for number in range(20_000)).encode()
+    hashes = _Hash().of(_Codes(lines))
+    assert len(np.unique(hashes)) == 20_000
+    for bit in range(64):
+        ones = int(((hashes >> np.uint64(bit)) & np.uint64(1)).sum())
+        assert 9_500 < ones < 10_500
 
 
 # Few letters: many repeats. Few examples: each opens 64 files.

@@ -85,6 +85,7 @@ class Story:
         self._environment = {**os.environ, "QUANMA_BASE_URL": proxy.url}
         self._command = [sys.executable, "-m", "tests.support.impatient", "upload", str(codes.path), "--json"]
         self._command += ["--stock", stock_id, "--config", str(merchant_config(world)), "--ledger", str(self.ledger)]
+        self._command += ["--max-rejected", "5%"]
 
     def start(self) -> subprocess.Popen[str]:
         resume = ["--resume"] if self.ledger.exists() else []

@@ -15,7 +15,8 @@ import pytest
 
 from quanma.errors import LedgerBusy, LedgerRefused, StoreUnavailable
 from quanma.upload.ledger import Batch, Inputs, Ledger
-from quanma.upload.plan import Duplicate, Planned, PlannedBatch, Rejected
+from quanma.upload.plan import Duplicate, Planned, PlannedBatch
+from quanma.upload.sorting import Rejected
 from quanma.upload.target import Outcome, Refused
 from tests.support.platform import mode_of
 
@@ -35,7 +36,7 @@ def keep(ledger: Ledger, *batches: PlannedBatch) -> None:
     codes = sum(len(batch.codes) for batch in batches)
     ledger.begin_plan()
     ledger.keep_batches(batches)
-    ledger.end_plan(Planned(codes, codes, 0, 0, 0, []), Inputs([]))
+    ledger.end_plan(Planned(codes, codes, 0, 0, 0, []), Inputs(sources=[]))
 
 
 @pytest.fixture
@@ -253,8 +254,8 @@ class TestOpening:
 
     def test_a_ledger_of_another_version_is_refused(self, path: Path, ledger: Ledger) -> None:
         ledger.close()
-        change(path, "PRAGMA user_version = 2")
-        with pytest.raises(LedgerRefused, match=r"was written by another quanma \(form 2, this one reads 1\)"):
+        change(path, "PRAGMA user_version = 3")
+        with pytest.raises(LedgerRefused, match=r"was written by another quanma \(form 3, this one reads 2\)"):
             resumed(path)
 
     def test_a_ledger_that_others_can_read_is_refused(self, path: Path, ledger: Ledger) -> None:

@@ -22,7 +22,8 @@ from hypothesis.stateful import (
 from quanma.errors import LedgerBusy
 from quanma.upload import report
 from quanma.upload.ledger import Batch, Inputs, Ledger
-from quanma.upload.plan import Duplicate, Planned, PlannedBatch, Rejected
+from quanma.upload.plan import Duplicate, Planned, PlannedBatch
+from quanma.upload.sorting import Rejected
 from quanma.upload.target import Outcome, Refused
 
 WAITING = ("planned", "unknown")
@@ -72,7 +73,7 @@ class Uploads(RuleBasedStateMachine):
         self.ledger.keep_batches(batches)
         self.ledger.keep_duplicates([Duplicate(row, 1, "A1")])
         self.ledger.keep_rejected([Rejected(row + 1, "券", "no")])
-        self.ledger.end_plan(Planned(self.rows, sum(sizes), 1, 1, 0, []), Inputs([]))
+        self.ledger.end_plan(Planned(self.rows, sum(sizes), 1, 1, 0, []), Inputs(sources=[]))
 
     @rule()
     def take(self) -> None:

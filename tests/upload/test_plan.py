@@ -16,12 +16,21 @@ from hypothesis import strategies as st
 
 from quanma.api import rules
 from quanma.errors import SourceUnreadable
-from quanma.upload import dirt, prepare
+from quanma.upload import dirt, prepare, spool
 from quanma.upload.ledger import Ledger
-from quanma.upload.plan import Duplicate, Planned, PlannedBatch, Rejected, plan
+from quanma.upload.plan import Duplicate, Planned, PlannedBatch, plan
+from quanma.upload.reasons import Reason
 from quanma.upload.rows import input_and_row, row_id, rows_of
+from quanma.upload.sorting import Rejected
 from quanma.upload.source import Block, Source
 from quanma.upload.target import BUSIFAVOR
+
+
+@pytest.fixture(autouse=True, scope="module", params=[0, spool.FEW_ROWS], ids=["on disk", "in memory"])
+def _where_rows_wait(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spool, "FEW_ROWS", request.param)
+        yield
 
 
 class Rows:
@@ -37,7 +46,7 @@ class Rows:
     def blocks(self) -> Iterator[Block]:
         for begin in range(0, len(self._texts), self._block_rows):
             texts = self._texts[begin : begin + self._block_rows]
-            problems = {at: "the value is null" for at, text in enumerate(texts) if text is None}
+            problems = {at: Reason("EMPTY", "the value is null") for at, text in enumerate(texts) if text is None}
             yield Block(range(begin + 1, begin + 1 + len(texts)), [text or "" for text in texts], problems)
         if self._breaks:
             raise SourceUnreadable("rows: cut off")
@@ -45,6 +54,10 @@ class Rows:
     @property
     def notes(self) -> list[str]:
         return []
+
+    @property
+    def values_seen(self) -> dict[str, list[str]]:
+        return {}
 
     def fingerprint(self) -> str:
         return "0" * 64
@@ -89,9 +102,9 @@ def test_a_rejected_row_says_why_and_its_repeat_too() -> None:
     _, kept = planned([["券", "A1", "券", None]])
     why = dirt.explain("券")
     assert kept.rejected == [
-        Rejected(1, "券", str(why)),
-        Rejected(3, "券", str(why)),
-        Rejected(4, "", "the value is null"),
+        Rejected(1, "券", str(why), "CHARACTER"),
+        Rejected(3, "券", str(why), "CHARACTER"),
+        Rejected(4, "", "the value is null", "EMPTY"),
     ]
 
 
@@ -103,29 +116,26 @@ def test_a_legal_code_in_a_row_that_cannot_be_taken_does_not_hide_a_later_one() 
 
 def test_outer_blanks_are_warned_of_with_the_first_rows() -> None:
     counts, kept = planned([[" A1", "B2", "C3 ", " D4 ", " E5"]])
-    assert counts.warned == 4
-    assert [warning.split(",")[0] for warning in counts.warnings] == [
-        "row 1: the code begins with a blank",
-        "row 3: the code ends with a blank",
-        "row 4: the code begins and ends with a blank",
+    assert counts.warnings == [
+        (
+            "4 × code with a blank at an end (rows 1, 3, 4 …): "
+            "the code begins with a blank, which is sent as part of it; --trim takes it off"
+        )
     ]
     assert kept.batches[0].codes == [" A1", "B2", "C3 ", " D4 ", " E5"]
 
 
 def test_a_rejected_row_is_not_warned_of() -> None:
     counts, _ = planned([[" 券", None, " A1"]])
-    assert counts.warned == 1
-    assert [warning.split(":")[0] for warning in counts.warnings] == ["row 3"]
+    assert [warning.split(":")[0] for warning in counts.warnings] == ["1 × code with a blank at an end (row 3)"]
 
 
-def test_the_first_rejected_rows_are_told_with_their_reasons() -> None:
+def test_rejected_rows_are_told_kind_by_kind_with_the_first_of_them() -> None:
     counts, _ = planned([["A1", None, "A" * 33], *[["B" * 33] * 99]])
     assert counts.rejected == 101
-    assert len(counts.reasons) == 10
-    assert counts.reasons[:3] == [
-        "rows, row 2: the value is null",
-        "rows, row 3: row text is 33 characters long, at most 32 are allowed",
-        "rows, row 1: row text is 33 characters long, at most 32 are allowed",
+    assert counts.reasons == [
+        "100 × too long (rows rows:3, rows:1, rows:2 …): row text is 33 characters long, at most 32 are allowed",
+        "1 × no code in the row (row rows:2): the value is null",
     ]
 
 
@@ -183,12 +193,12 @@ def test_an_input_that_breaks_at_its_end_leaves_no_plan(tmp_path: Path) -> None:
     with Ledger.create(path, target="busifavor", mchid="1900000001", stock_id="98065001") as ledger:
         broken = Rows([f"A{number}" for number in range(5000)], 1000, breaks=True)
         with pytest.raises(SourceUnreadable, match="cut off"):
-            prepare.make_plan(ledger, BUSIFAVOR, [broken], column=None, trim=False)
+            prepare.make_plan(ledger, BUSIFAVOR, [broken])
         assert not ledger.planned
         assert ledger.take(0.0) is None
         assert [*ledger.batches(), *ledger.duplicates(), *ledger.rejected()] == []
         whole = Rows(["A1"], 1000)
-        assert prepare.make_plan(ledger, BUSIFAVOR, [whole], column=None, trim=False).rows == 1
+        assert prepare.make_plan(ledger, BUSIFAVOR, [whole]).rows == 1
 
 
 @pytest.mark.slow
@@ -207,7 +217,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
                 lines.write(f"QM{number % (rows - rows // 100):014d}\\n")
         with Ledger.create(folder / "a.quanma", target="busifavor", mchid="1900000001", stock_id="1") as ledger:
             source = open_source(str(folder / "codes.txt"))
-            planned = prepare.make_plan(ledger, BUSIFAVOR, [source], column=None, trim=False)
+            planned = prepare.make_plan(ledger, BUSIFAVOR, [source])
         assert planned.duplicate == rows // 100
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     """

@@ -12,12 +12,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from quanma.errors import LedgerRefused
+from quanma.storage.headers import CODE_NAMES
 from quanma.upload import report
 from quanma.upload.ledger import Batch, Input, Inputs, Ledger
-from quanma.upload.plan import Duplicate, Planned, PlannedBatch, Rejected
+from quanma.upload.plan import Duplicate, Planned, PlannedBatch
 from quanma.upload.rows import row_id
+from quanma.upload.sorting import Rejected
 from quanma.upload.source import open_source
-from quanma.upload.source.columns import CODE_NAMES
 from quanma.upload.target import Outcome, Refused
 from tests.support.platform import mode_of
 
@@ -38,7 +39,7 @@ def plan(ledger: Ledger, *batches: PlannedBatch, rejected: tuple[Rejected, ...] 
     ledger.begin_plan()
     ledger.keep_batches(batches)
     ledger.keep_rejected(rejected)
-    inputs = Inputs([Input(name, "0" * 64) for name in names.split()])
+    inputs = Inputs(sources=[Input(name, "0" * 64) for name in names.split()])
     ledger.end_plan(Planned(0, 0, 0, 0, 0, []), inputs)
 
 
@@ -65,8 +66,8 @@ def test_every_outcome_has_its_line_in_input_order(ledger: Ledger, tmp_path: Pat
         ]
     )
     ledger.keep_duplicates([Duplicate(4, 1, "A1")])
-    ledger.keep_rejected([Rejected(2, "券", "character 1 is wrong")])
-    ledger.end_plan(Planned(9, 7, 1, 1, 0, []), Inputs([Input("codes.txt", "0" * 64)]))
+    ledger.keep_rejected([Rejected(2, "券", "character 1 is wrong", "CHARACTER")])
+    ledger.end_plan(Planned(9, 7, 1, 1, 0, []), Inputs(sources=[Input("codes.txt", "0" * 64)]))
     first = taken(ledger)
     ledger.settle(first, Outcome(["B2"], [Refused("C3", "LENGTH_LIMIT", "长度超过最大值32位")]), NOON)
     ledger.unknown(taken(ledger))
@@ -78,24 +79,30 @@ def test_every_outcome_has_its_line_in_input_order(ledger: Ledger, tmp_path: Pat
 
     written = report.write(ledger, tmp_path / "report")
 
-    number, noon = first.upload_request_no, "2025-11-24T12:00:00+00:00"
+    number, noon = first.upload_request_no, "2025-11-24T20:00:00+08:00"
     assert (tmp_path / "report/report.csv").read_text(encoding="utf-8-sig").splitlines() == [
-        "row,code,outcome,reason,upload_request_no,attempts,evidence,settled_at",
-        f"1,A1,stored,,{number},1,success,{noon}",
-        "2,券,rejected,character 1 is wrong,,0,,",
-        f"3,B2,existed,the stock held it before,{number},1,exist,{noon}",
-        "4,A1,duplicate,repeats row 1,,0,,",
-        f"5,C3,rejected,LENGTH_LIMIT 长度超过最大值32位,{number},1,fail,{noon}",
-        f"6,D4,stored,,{second.upload_request_no},2,retry_exist,2025-11-24T12:00:01+00:00",
-        f"7,E5,rejected,PARAM_ERROR 参数错误,{third.upload_request_no},1,refused,2025-11-24T12:00:02+00:00",
-        f'8,F6,pending,"sent, its outcome is not known yet",{number[:-1]}4,1,,',
-        f"9,G7,pending,not sent yet,{number[:-1]}5,0,,",
+        "row,code,outcome,reason,upload_request_no,attempts,evidence,settled_at,reason_code",
+        f"1,A1,stored,,{number},1,success,{noon},",
+        "2,券,rejected,character 1 is wrong,,0,,,CHARACTER",
+        f"3,B2,existed,the stock held it before,{number},1,exist,{noon},EXISTED",
+        "4,A1,duplicate,repeats row 1,,0,,,REPEATS",
+        f"5,C3,rejected,LENGTH_LIMIT 长度超过最大值32位,{number},1,fail,{noon},PLATFORM_LENGTH_LIMIT",
+        f"6,D4,stored,,{second.upload_request_no},2,retry_exist,2025-11-24T20:00:01+08:00,",
+        (
+            f"7,E5,rejected,PARAM_ERROR 参数错误,{third.upload_request_no},1,refused,2025-11-24T20:00:02+08:00,"
+            "PLATFORM_PARAM_ERROR"
+        ),
+        f'8,F6,pending,"sent, its outcome is not known yet",{number[:-1]}4,1,,,OUTCOME_UNKNOWN',
+        f"9,G7,pending,not sent yet,{number[:-1]}5,0,,,NOT_SENT",
     ]
     assert (tmp_path / "report/leftover.txt").read_text() == "F6\nG7\n"
     assert (tmp_path / "report/rejected.jsonl").read_text().splitlines() == [
-        '{"row":"2","code":"券","reason":"character 1 is wrong"}',
-        '{"row":"5","code":"C3","reason":"LENGTH_LIMIT 长度超过最大值32位"}',
-        '{"row":"7","code":"E5","reason":"PARAM_ERROR 参数错误"}',
+        '{"row":"2","code":"券","reason":"character 1 is wrong","reason_code":"CHARACTER","corrected":null}',
+        (
+            '{"row":"5","code":"C3","reason":"LENGTH_LIMIT 长度超过最大值32位",'
+            '"reason_code":"PLATFORM_LENGTH_LIMIT","corrected":null}'
+        ),
+        '{"row":"7","code":"E5","reason":"PARAM_ERROR 参数错误","reason_code":"PLATFORM_PARAM_ERROR","corrected":null}',
     ]
     assert written.retry_exist == 1
     assert {mode_of(file) for file in (tmp_path / "report").iterdir()} == {0o600}

@@ -14,7 +14,8 @@ import pytest
 from openpyxl import Workbook
 
 from quanma.errors import SourceUnreadable
-from quanma.upload.source import archive, open_source, pages, parquet, sheet
+from quanma.upload.source import archive, open_source, pages, parquet
+from quanma.upload.source.workbook import package, rowpattern, sheetmarkup
 
 OTHERS = "xl/theme/theme1.xml"
 SHEET = "xl/worksheets/sheet1.xml"
@@ -103,8 +104,16 @@ def test_a_workbook_of_too_many_parts_is_refused(workbook: Path, monkeypatch: py
         read(repacked(workbook, {}, more=100))
 
 
+def test_a_workbook_with_a_large_directory_is_refused(workbook: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be held in memory before its parts can be counted."""
+    monkeypatch.setattr(package, "DIRECTORY_BYTES_MAX", 2000)
+    with pytest.raises(SourceUnreadable, match=r"is cut off or damaged|its directory has"):
+        read(repacked(workbook, {}, more=100))
+
+
 def test_a_row_that_claims_a_number_no_sheet_has_is_refused(workbook: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sheet, "ROWS_MAX", 299)
+    monkeypatch.setattr(sheetmarkup, "ROWS_MAX", 299)
+    monkeypatch.setattr(rowpattern, "ROWS_MAX", 299)
     with pytest.raises(SourceUnreadable, match="a row has a number above 299"):
         read(workbook)
 
@@ -144,6 +153,37 @@ def test_every_writers_pages_are_looked_at_and_read(tmp_path: Path, how: dict[st
     codes = [None if number % 50 == 7 else f"CODE{number:06}" for number in range(2000)]
     path = table(tmp_path, codes, **how)
     assert [code or None for block in open_source(str(path)).blocks() for code in block.codes] == codes
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_columns_are_found_where_the_library_finds_them(tmp_path: Path, how: dict[str, Any]) -> None:
+    """The library ends the process for some damaged footers, so it is not asked."""
+    path = table(tmp_path, [f"CODE{number:06}" for number in range(2000)], **how)
+    writer = pytest.importorskip("pyarrow.parquet")
+    metadata = writer.ParquetFile(path).metadata
+    known = [
+        metadata.row_group(group).column(number)
+        for group in range(metadata.num_row_groups)
+        for number in range(metadata.num_columns)
+    ]
+    with path.open("rb") as file:
+        found = list(pages.chunks(file))
+    assert [(chunk.column, chunk.length) for chunk in found] == [
+        (one.path_in_schema, one.total_compressed_size) for one in known
+    ]
+    assert [chunk.start for chunk in found] == [
+        min(filter(None, (one.dictionary_page_offset, one.data_page_offset))) for one in known
+    ]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PAR1", b"\xff\xff\xff\xffPAR1", b"\x01\0\0\0PAR1", b"\x19\xff\x01\0\0\0PAR1"]
+)
+def test_a_footer_that_cannot_be_read_is_damage_and_ends(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "footer"
+    path.write_bytes(content)
+    with path.open("rb") as file, pytest.raises(ValueError, match=r"footer|header"):
+        list(pages.chunks(file))
 
 
 @pytest.mark.parametrize("how", HOW)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ..storage import private
 from ..upload import codes as making
-from ..upload.plan import sorted_block
-from ..upload.source import open_source
-from ..upload.target import TARGETS
+from ..upload import prepare
+from ..upload.source import Block, Source, open_sources
+from ..upload.survey import Survey
+from ..upload.target import BUSIFAVOR, TARGETS
+from . import output
 from .codelist import list_codes
 from .main import DONE, REJECTED
 from .nearby import NearGroup
-
-EXAMPLES = 5
+from .reading import limit_options, limits_of, reading_of, reading_options, say_planned
 
 
 @click.group(cls=NearGroup)
@@ -51,26 +53,37 @@ def generate(count: int, length: int, prefix: str, check: bool, out: Path | None
 
 
 @codes.command()
-@click.argument("file")
-@click.option("--column", help="The column with the codes, by name or number from 1.")
-@click.option("--trim", is_flag=True, help="Take blanks off both ends of each code.")
-def check(file: str, column: str | None, trim: bool) -> int:
-    """Say which codes of a FILE each target would take, and why not."""
-    source = open_source(file, column=column, trim=trim)
-    for note in source.notes:
-        click.echo(f"{source.name}: {note}", err=True)
-    rows = 0
-    refused: Counter[str] = Counter()
-    examples: dict[str, list[str]] = {name: [] for name in TARGETS}
-    for block in source.blocks():
-        rows += len(block.codes)
-        for name, target in TARGETS.items():
-            bad = sorted_block(block, 0, target.rule).rejected
-            refused[name] += len(bad)
-            room = EXAMPLES - len(examples[name])
-            examples[name] += [f"row {one.row}: {one.reason}" for one in bad[:room]]
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@reading_options
+@limit_options
+def check(files: tuple[str, ...], **options: Any) -> int:
+    """Say what an upload would say of FILEs, which codes each target would take, and why not the others.
+
+    Nothing is sent, and no merchant is needed. Exit status: 0 an upload would take all of it; 3 it would not.
+    """
+    reading, limits = reading_of(options), limits_of(options)
+    sources: list[Source] = []
+    for file in files:
+        sources += open_sources(file, reading)
+    names = [source.name for source in sources]
+    for source in sources:
+        for note in source.notes:
+            output.say(f"{source.name}: {note}")
+    surveys = {name: Survey(names, target.rule, take_odd=reading.take_odd) for name, target in TARGETS.items()}
+
+    def watch(input_no: int, block: Block) -> None:
+        for survey in surveys.values():
+            survey.add(input_no, block)
+
+    with output.reading() as progress:
+        planned = prepare.look_only(BUSIFAVOR, sources, reading, Path(tempfile.gettempdir()), progress, watch)
+    say_planned(planned._replace(reasons=()), codes=True)
     for name, target in TARGETS.items():
-        click.echo(f"{name} ({target.about}): takes {rows - refused[name]:,} of {rows:,} rows")
-        for example in examples[name]:
-            click.echo(f"  {example}")
-    return DONE if not any(refused.values()) else REJECTED
+        survey = surveys[name]
+        click.echo(f"{name} ({target.about}): takes {survey.rows - survey.rejected:,} of {survey.rows:,} rows")
+        for reason in survey.reasons():
+            click.echo(f"  rejected: {reason}")
+    refused = prepare.objection(planned, limits)
+    if refused is not None:
+        output.say(f"an upload would stop before the first request: {refused.reason}")
+    return REJECTED if refused or any(survey.rejected for survey in surveys.values()) else DONE

@@ -128,7 +128,7 @@ async def _create_stock(wxpay: AsyncWechatpay) -> str:
 async def _upload(merchant: settings.Merchant, file: Path, stock_id: str) -> Totals:
     path = prepare.default_ledger(str(file), stock_id)
     with Ledger.create(path, target=BUSIFAVOR.name, mchid=merchant.mchid, stock_id=stock_id) as ledger:
-        prepare.make_plan(ledger, BUSIFAVOR, [open_source(str(file))], column=None, trim=False)
+        prepare.make_plan(ledger, BUSIFAVOR, [open_source(str(file))])
         ledger.spent(0.0, OWN_PLATFORM_RATE)
         async with AsyncWechatpay(merchant, patience=ONE_ATTEMPT) as client:
             with output.sending() as progress:

@@ -7,15 +7,20 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..storage import paths
 from ..upload.ledger import Totals
 from ..upload.uploader import Progress as Sent
 
+if TYPE_CHECKING:
+    from rich.status import Status
+
+READING_SECONDS = 0.5
+"""What is read sooner has no display."""
 PLAIN_SECONDS = 10.0
 """Between two lines, where standard error is not a terminal."""
 
@@ -24,8 +29,8 @@ def say(line: str) -> None:
     click.echo(line, err=True)
 
 
-def result(stock_id: str, totals: Totals, ledger: Path, *, as_json: bool) -> None:
-    """Print the sums: one JSON object, or lines that add up."""
+def result(stock_id: str, totals: Totals, ledger: Path | None, *, as_json: bool) -> None:
+    """Print the sums: one JSON object, or lines that add up. `ledger`: None where none was kept."""
     if as_json:
         fields = {
             "stock_id": stock_id,
@@ -38,7 +43,7 @@ def result(stock_id: str, totals: Totals, ledger: Path, *, as_json: bool) -> Non
             "requests": totals.requests,
             "retries": totals.retries,
             "seconds": round(totals.seconds, 3),
-            "ledger": str(ledger),
+            "ledger": paths.shown(ledger) if ledger is not None else None,
         }
         click.echo(msgspec.json.encode(fields).decode())
         return
@@ -48,8 +53,8 @@ def result(stock_id: str, totals: Totals, ledger: Path, *, as_json: bool) -> Non
         f"rejected {totals.rejected:,}   pending {totals.pending:,}"
     )
     click.echo(
-        f"  {totals.requests:,} requests, {totals.retries:,} of them retries, in {duration(totals.seconds)}; "
-        f"ledger {ledger}"
+        f"  {totals.requests:,} requests, {totals.retries:,} of them retries, in {duration(totals.seconds)}"
+        + (f"; ledger {paths.shown(ledger)}" if ledger is not None else "")
     )
 
 
@@ -59,9 +64,21 @@ def reading() -> Generator[Callable[[int], None], None, None]:
     if not sys.stderr.isatty():
         yield lambda rows: None
         return
-    console = Console(stderr=True)
-    with console.status("reading") as status:
-        yield lambda rows: status.update(f"reading: {rows:,} rows")
+    began = time.monotonic()
+    status: Status | None = None
+    with contextlib.ExitStack() as display:
+
+        def show(rows: int) -> None:
+            nonlocal status
+            if status is None and time.monotonic() - began >= READING_SECONDS:
+                # Here, and below: it takes as long to import as a small file to read.
+                from rich.console import Console
+
+                status = display.enter_context(Console(stderr=True).status("reading"))
+            if status is not None:
+                status.update(f"reading: {rows:,} rows")
+
+        yield show
 
 
 @contextlib.contextmanager
@@ -70,6 +87,9 @@ def sending() -> Generator[Callable[[Sent], None], None, None]:
     if not sys.stderr.isatty():
         yield _plain_lines()
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (
         TextColumn("{task.percentage:>3.0f} %"),
         BarColumn(bar_width=12),

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import click
 
 from .. import signals
 from ..client import config as settings
 from ..client.client import AsyncWechatpay
-from ..errors import Misconfigured, RequestInvalid, StoreUnavailable
+from ..errors import LedgerRefused, Misconfigured, RequestInvalid, StoreUnavailable
+from ..storage import paths
 from ..upload import prepare, report
 from ..upload import verify as comparing
-from ..upload.ledger import Ledger
-from ..upload.plan import Duplicate, Planned, PlannedBatch, Rejected, plan
-from ..upload.source import Source, open_query, open_source
+from ..upload.ledger import Ledger, Totals
+from ..upload.plan import Planned
+from ..upload.prepare import Limits
+from ..upload.source import Reading, Source, open_query, open_sources
+from ..upload.source.content import PIPE, STANDARD_INPUT, name_of
 from ..upload.target import BUSIFAVOR, TARGETS, StockFacts, Target
 from ..upload.uploader import CONCURRENCY, ONE_ATTEMPT, Ending, Result, Uploader
 from . import output
 from .main import DONE, FAILED, INTERRUPTED, REJECTED, UNFINISHED
+from .reading import limit_options, limits_of, reading_of, reading_options, report_option, say_planned
 
 
 class Wishes(NamedTuple):
@@ -30,14 +37,25 @@ class Wishes(NamedTuple):
 
     target: Target
     stock_id: str
-    column: str | None
-    trim: bool
+    reading: Reading
+    limits: Limits
     ledger: Path
+    command: str
+    """As a shell reads it, to be resumed."""
+    report: Path | None
     resume: bool
     restart: bool
     concurrency: int
     rate: float | None
     json: bool
+
+
+class NotSent(Exception):
+    """The plan is not sent as it is. Its message says why."""
+
+    def __init__(self, reason: str, planned: Planned) -> None:
+        super().__init__(reason)
+        self.planned = planned
 
 
 @click.command()
@@ -51,9 +69,9 @@ class Wishes(NamedTuple):
     show_default=True,
     help="商家券, or 商品券 as service provider: --stock BRAND_ID/PRODUCT_COUPON_ID/STOCK_ID.",
 )
-@click.option("--column", help="The column with the codes, by name or number from 1.")
-@click.option("--trim", is_flag=True, help="Take blanks off both ends of each code. Nothing else is ever changed.")
+@reading_options
 @click.option("--sql", nargs=2, metavar="URL QUERY", help="Take the codes from a query: sqlite:///… or postgresql://…")
+@limit_options
 @click.option("--ledger", type=click.Path(path_type=Path), help="The ledger. [default: FILE.STOCK.quanma]")
 @click.option("--resume", is_flag=True, help="Go on with an upload that stopped.")
 @click.option("--restart", is_flag=True, help="Forget the ledger and begin anew.")
@@ -62,14 +80,13 @@ class Wishes(NamedTuple):
 )
 @click.option("--rate", type=click.FloatRange(0.01), help="Requests a second at the most. [default: found out]")
 @click.option("--dry-run", is_flag=True, help="Read and check everything, send nothing.")
+@report_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @click.option("--config", type=click.Path(path_type=Path), help="The merchant's quanma.toml.")
 def upload(
     files: tuple[str, ...],
     stock_id: str,
     target_name: str,
-    column: str | None,
-    trim: bool,
     sql: tuple[str, str] | None,
     ledger: Path | None,
     resume: bool,
@@ -77,8 +94,10 @@ def upload(
     concurrency: int,
     rate: float | None,
     dry_run: bool,
+    report_folder: Path | None,
     as_json: bool,
     config: Path | None,
+    **options: Any,
 ) -> int:
     """Upload files of codes (- for standard input) into a stock, 200 a request, every row accounted for.
 
@@ -90,12 +109,19 @@ def upload(
     target.check_stock_form(stock_id)
     if not files and sql is None:
         raise click.UsageError("name a FILE, or - for standard input, or --sql URL QUERY")
-    sources: list[Source] = [open_source(name, column=column, trim=trim) for name in files]
+    reading, limits = reading_of(options), limits_of(options)
+    sources: list[Source] = []
+    for name in files:
+        sources += open_sources(name, reading)
     if sql is not None:
-        sources.append(open_query(*sql, column=column, trim=trim))
+        sources.append(open_query(*sql, reading))
     first = files[0] if files else "query"
     path = ledger or prepare.default_ledger(first, stock_id)
-    wishes = Wishes(target, stock_id, column, trim, path, resume, restart, concurrency, rate, as_json)
+    named = ledger or (path if name_of(first) == PIPE else None)
+    again = _command(files, stock_id, target, reading, sql and (sources[-1].name, sql[1]), named, config)
+    wishes = Wishes(
+        target, stock_id, reading, limits, path, again, report_folder, resume, restart, concurrency, rate, as_json
+    )
     merchant = settings.load(config)
     for source in sources:
         for note in source.notes:
@@ -103,6 +129,29 @@ def upload(
     if dry_run:
         return asyncio.run(_dry_run(sources, wishes, merchant))
     return asyncio.run(_upload(sources, wishes, merchant))
+
+
+def _command(
+    files: Sequence[str],
+    stock_id: str,
+    target: Target,
+    reading: Reading,
+    sql: tuple[str, str] | None,
+    ledger: Path | None,
+    config: Path | None,
+) -> str:
+    """The command that resumes this upload. What a pipe gave is in the ledger, and nothing is read from it again."""
+    given_once = [name_of(name) in (STANDARD_INPUT, PIPE) for name in files]
+    words: list[Path | str] = ["quanma", "upload"]
+    for name, once in zip(files, given_once, strict=True):
+        words.append("-" if once else f"./{name}" if name.startswith("-") else name)
+    words += ["--stock", stock_id]
+    words += ["--target", target.name] if target is not BUSIFAVOR else []
+    words += ["--sql", *sql] if sql else []
+    words += prepare.options(reading)
+    words += ["--ledger", ledger] if ledger else []
+    words += ["--config", config] if config else []
+    return paths.command([*words, "--resume"]) + (" < /dev/null" if any(given_once) else "")
 
 
 @click.command("upload-status")
@@ -114,11 +163,13 @@ def upload_status(ledger: Path, as_json: bool) -> None:
         totals = looked.totals()
         output.result(looked.stock_id, totals, ledger, as_json=as_json)
         if totals.batches_open and not as_json:
-            names = " ".join(source.name for source in looked.inputs.sources)
+            inputs = looked.inputs
+            names = [source.name for source in inputs.sources]
+            again = paths.command(["quanma", "upload", *names, "--stock", looked.stock_id, "--resume"])
             click.echo(f"  {totals.batches_open:,} batches to go")
-            click.echo(f"  if it is not running: quanma upload {names} --stock {looked.stock_id} --resume")
+            click.echo(f"  if it is not running: {inputs.command or again}")
         elif totals.rejected and not as_json:
-            click.echo(f"  next: see the rejected rows with  quanma report {ledger} --out DIR")
+            click.echo(f"  next: {_see_rejected(ledger)}")
 
 
 @click.command("report")
@@ -126,17 +177,32 @@ def upload_status(ledger: Path, as_json: bool) -> None:
 @click.option(
     "--out", "folder", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to."
 )
-def report_command(ledger: Path, folder: Path) -> None:
+@click.option("--xlsx", is_flag=True, help="The report as a workbook too, with codes as text.")
+def report_command(ledger: Path, folder: Path, xlsx: bool) -> None:
     """Write what became of every row: report.csv, and files of the rejected and the pending rows, if there are any."""
     with Ledger.look(ledger) as looked:
-        written = report.write(looked, folder)
-    click.echo(f"{written.report}: every row")
+        written = report.write(looked, folder, xlsx=xlsx)
+    _say_written(written, click.echo)
+
+
+def _say_written(written: report.Written, say: Callable[[str], None]) -> None:
+    say(f"{paths.shown(written.report)}: every row")
+    if written.report_xlsx:
+        say(f"{paths.shown(written.report_xlsx)}: the same, for a spreadsheet program")
     if written.retry_exist:
-        click.echo(f"  {written.retry_exist:,} are stored on the evidence of exist_codes after an unanswered attempt")
-    if written.rejected:
-        click.echo(f"{written.rejected}: correct these rows, then upload the file")
+        say(f"  {written.retry_exist:,} are stored on the evidence of exist_codes after an unanswered attempt")
+    if written.rejected and written.rejected_xlsx:
+        say(
+            f"{paths.shown(written.rejected_xlsx)}: the rejected rows; write each right code into column 改正, then "
+            "upload the file"
+        )
+        say(f"{paths.shown(written.rejected)}: the same for programs, with the field corrected")
     if written.leftover:
-        click.echo(f"{written.leftover}: codes that are not settled yet")
+        say(f"{paths.shown(written.leftover)}: codes that are not settled yet")
+
+
+def _see_rejected(ledger: Path) -> str:
+    return f"see the rejected rows with  {paths.command(['quanma', 'report', ledger])} --out DIR"
 
 
 @click.command()
@@ -194,15 +260,40 @@ async def _compare(
 async def _dry_run(sources: Sequence[Source], wishes: Wishes, merchant: settings.Merchant) -> int:
     async with AsyncWechatpay(merchant) as client:
         facts = await _checked_stock(client, wishes.target, wishes.stock_id)
-    folder = wishes.ledger.resolve().parent
+    folder = wishes.ledger.absolute().parent
+    if not folder.is_dir():
+        raise LedgerRefused(f"{paths.shown(wishes.ledger)} can't be made: no such folder: make it, or name another")
     with output.reading() as progress:
-        planned = plan(sources, wishes.target.rule, wishes.target.batch_codes_max, _Nobody(), folder, progress)
-    _say_planned(planned, facts)
+        if wishes.report is None:
+            planned = prepare.look_only(wishes.target, sources, wishes.reading, folder, progress)
+        else:
+            planned, written = _reported(sources, wishes, wishes.report, progress)
+            _say_written(written, output.say)
+    say_planned(planned, codes=True)
+    _say_room(facts, planned)
+    if not os.access(folder, os.W_OK):
+        output.say(f"  warning: {paths.shown(folder)} can't be written: the upload needs --ledger with another place")
+    refused = prepare.objection(planned, wishes.limits)
+    if refused is not None:
+        output.say(f"an upload would stop before the first request: {refused.reason}")
+        if not refused.ask:
+            return REJECTED
     requests = -(-planned.distinct // wishes.target.batch_codes_max)
     output.say(f"would send {planned.distinct:,} codes in {requests:,} request{'s' if requests != 1 else ''}:")
     for rate in (1, 5, 20, 100) if requests else ():
         output.say(f"  at {rate:>3} requests/s: {output.duration(requests / rate)}")
-    return REJECTED if planned.rejected else DONE
+    return REJECTED if planned.rejected or refused else DONE
+
+
+def _reported(
+    sources: Sequence[Source], wishes: Wishes, folder: Path, progress: Callable[[int], None]
+) -> tuple[Planned, report.Written]:
+    """Plan in a ledger that is thrown away, and write the report of it."""
+    with tempfile.TemporaryDirectory(prefix="quanma-") as name:
+        path = Path(name) / "dry-run.quanma"
+        with Ledger.create(path, target=wishes.target.name, mchid="", stock_id=wishes.stock_id) as ledger:
+            planned = prepare.make_plan(ledger, wishes.target, sources, wishes.reading, progress=progress)
+            return planned, report.write(ledger, folder, leftover=False)
 
 
 async def _upload(sources: Sequence[Source], wishes: Wishes, merchant: settings.Merchant) -> int:
@@ -212,20 +303,76 @@ async def _upload(sources: Sequence[Source], wishes: Wishes, merchant: settings.
     try:
         with _opened(wishes, merchant) as ledger:
             if ledger.planned:
-                prepare.check_unchanged(ledger, sources, column=wishes.column, trim=wishes.trim)
+                prepare.check_unchanged(ledger, sources, wishes.reading)
             else:
-                with output.reading() as progress:
-                    planned = prepare.make_plan(
-                        ledger, target, sources, column=wishes.column, trim=wishes.trim, progress=progress
-                    )
-                _say_planned(planned, facts)
+                _plan(ledger, sources, wishes, facts)
             async with AsyncWechatpay(merchant, patience=ONE_ATTEMPT) as client:
                 result = await _send(ledger, target, client, wishes)
-            output.result(wishes.stock_id, result.totals, wishes.ledger, as_json=wishes.json)
+            if wishes.report is not None:
+                _say_written(report.write(ledger, wishes.report), output.say)
+            if not result.totals.rows:
+                ledger.discard()
+            output.result(
+                wishes.stock_id, result.totals, wishes.ledger if result.totals.rows else None, as_json=wishes.json
+            )
             return _ended(ledger, result)
+    except NotSent as problem:
+        output.say(f"stopped before the first request: {problem}")
+        if wishes.json:
+            output.result(wishes.stock_id, _unsent(problem.planned), None, as_json=True)
+        return REJECTED
     except StoreUnavailable as problem:
         output.say(f"stopped: {problem}")
         return UNFINISHED
+
+
+def _plan(ledger: Ledger, sources: Sequence[Source], wishes: Wishes, facts: StockFacts) -> None:
+    """Read everything and write the plan; or leave nothing behind.
+
+    Raises:
+        NotSent: the file is not as it should be, and nobody said that it may be sent.
+    """
+
+    def check(planned: Planned) -> None:
+        shown.close()  # Else it would be drawn over the question.
+        say_planned(planned, codes=False)
+        _say_room(facts, planned)
+        refused = prepare.objection(planned, wishes.limits)
+        if refused is None:
+            return
+        if not refused.ask:
+            raise NotSent(refused.reason, planned)
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise NotSent(
+                f"{refused.reason}: see them with --dry-run --report DIR and correct the file, or say how many are "
+                "right with --max-rejected",
+                planned,
+            )
+        if not click.confirm(f"{refused.reason}. Send the other {planned.distinct:,} codes?", err=True):
+            raise NotSent("nothing was sent", planned)
+
+    try:
+        with contextlib.ExitStack() as shown:
+            prepare.make_plan(
+                ledger,
+                wishes.target,
+                sources,
+                wishes.reading,
+                command=wishes.command,
+                check=check,
+                progress=shown.enter_context(output.reading()),
+            )
+    except StoreUnavailable:
+        raise
+    except BaseException:
+        # Else the corrected file would find a ledger, and need --restart.
+        if not wishes.resume:
+            ledger.discard()
+        raise
+
+
+def _unsent(planned: Planned) -> Totals:
+    return Totals(planned.rows, 0, 0, planned.duplicate, planned.rejected, planned.distinct, 0, 0, 0.0, 0)
 
 
 def _opened(wishes: Wishes, merchant: settings.Merchant) -> Ledger:
@@ -245,19 +392,7 @@ async def _checked_stock(client: AsyncWechatpay, target: Target, stock_id: str) 
     return facts
 
 
-def _say_planned(planned: Planned, facts: StockFacts) -> None:
-    output.say(
-        f"{planned.rows:,} rows: {planned.distinct:,} codes to send, {planned.duplicate:,} repeat an earlier row, "
-        f"{planned.rejected:,} rejected"
-    )
-    for reason in planned.reasons:
-        output.say(f"  rejected: {reason}")
-    if planned.rejected > len(planned.reasons):
-        output.say(f"  … and {planned.rejected - len(planned.reasons):,} more, all of them in the report")
-    for warning in planned.warnings:
-        output.say(f"  warning: {warning}")
-    if planned.warned > len(planned.warnings):
-        output.say(f"  … and {planned.warned - len(planned.warnings):,} more with outer blanks")
+def _say_room(facts: StockFacts, planned: Planned) -> None:
     if too_many := prepare.check_room(facts, planned.distinct):
         output.say(f"  warning: {too_many}")
 
@@ -291,23 +426,16 @@ async def _send(ledger: Ledger, target: Target, client: AsyncWechatpay, wishes: 
 def _ended(ledger: Ledger, result: Result) -> int:
     if result.ending is Ending.FINISHED:
         if result.totals.rejected:
-            output.say(f"  next: see the rejected rows with  quanma report {ledger.path} --out DIR")
+            output.say(f"  next: {_see_rejected(ledger.path)}")
             return REJECTED
         return DONE
     if result.ending is Ending.FULL:
         folder = ledger.path.with_name(ledger.path.name + ".report")
         written = report.write(ledger, folder)
         output.say(f"stopped: {result.ending.value}: {result.reason}")
-        output.say(f"  next: raise max_coupons and resume, or upload {written.leftover} into another stock")
+        leftover = paths.command([written.leftover or folder])
+        output.say(f"  next: raise max_coupons and resume, or upload {leftover} into another stock")
         return UNFINISHED
     output.say(f"stopped: {result.ending.value}" + (f": {result.reason}" if result.reason else ""))
     output.say("  next: the same command with --resume")
     return INTERRUPTED if result.ending is Ending.STOPPED else UNFINISHED
-
-
-class _Nobody:
-    """Keeps nothing: for a dry run."""
-
-    def keep_batches(self, batches: Sequence[PlannedBatch]) -> None: ...
-    def keep_duplicates(self, rows: Sequence[Duplicate]) -> None: ...
-    def keep_rejected(self, rows: Sequence[Rejected]) -> None: ...

@@ -37,6 +37,7 @@ from ..wire.times import rfc3339
 from . import claimpage
 from .addresses import Network
 from .config import ProductCouponStock
+from .coupons.requests import check_texts
 from .handlers import Handlers, Visit
 from .keyroom import KeyRoom, Merchant
 from .keywatch import AsOf
@@ -47,7 +48,6 @@ from .probe import Probe
 from .productstocks import declare_stocks
 from .refusals import NotBelieved, RefusalLog
 from .replays import Came, Replays, digest
-from .rules import check_texts
 from .spans import Spans
 
 log = logging.getLogger(__name__)

@@ -12,15 +12,19 @@ from html import escape
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
-from ..api.claims import ClaimFields, read_claim
+import msgspec
+
+from ..api.claims import read_claim
+from ..api.coupons import SendCoupon
 from ..api.events import CHANNEL_H5
-from ..errors import Misconfigured, PlatformError, RateLimited, RequestInvalid, StoreUnavailable
+from ..errors import Misconfigured, ParamError, PlatformError, RateLimited, RequestInvalid, StoreUnavailable
 from ..serving.redact import trace_of
 from ..wire import v2sign
-from ..wire.times import unix_seconds
+from .coupons.draws import issue_of
+from .coupons.requests import check_time
 from .keyroom import KeyRoom
 from .limits import RateLimit
-from .pool.contract import CodePool, Issue
+from .pool.contract import CodePool
 
 log = logging.getLogger(__name__)
 
@@ -48,21 +52,12 @@ async def claim(pool: CodePool, keyroom: KeyRoom, query: bytes, now: float, limi
     asked = _claim(fields)
     if asked is None:
         return _page(400, "参数错误", f"错误码 {_WRONG_PARAMETER}")
-    merchant = keyroom.known(asked.send_coupon_merchant)
+    merchant = keyroom.known(asked.send_merchant)
     apiv2_key = merchant.apiv2_key if merchant else None
     signed = _signed(apiv2_key or _NOBODYS_KEY, fields)
     if merchant is None or apiv2_key is None or not signed:
         return _page(403, "签名错误", f"错误码 {_WRONG_SIGN}")
-    issue = Issue(
-        asked.stock_id,
-        asked.open_id or "",
-        H5_APPID,
-        asked.out_request_no,
-        asked.coupon_code,
-        merchant.mchid,
-        CHANNEL_H5,
-        also=asked.customize_send_time or "",
-    )
+    issue = issue_of(asked.sending, merchant.mchid, CHANNEL_H5, also=asked.customize_send_time)
     try:
         if limit is not None:
             limit.check(merchant.mchid, now)
@@ -84,7 +79,7 @@ async def claim(pool: CodePool, keyroom: KeyRoom, query: bytes, now: float, limi
 def issuer(keyroom: KeyRoom, query: bytes) -> str:
     """Return the merchant that a claim says it is issued by, if it is one of ours, else "". Nothing is verified yet."""
     asked = _claim(_fields(query))
-    return asked.send_coupon_merchant if asked and keyroom.known(asked.send_coupon_merchant) else ""
+    return asked.send_merchant if asked and keyroom.known(asked.send_merchant) else ""
 
 
 def _fields(query: bytes) -> Mapping[str, str]:
@@ -97,17 +92,32 @@ def _fields(query: bytes) -> Mapping[str, str]:
     return fields if len(fields) == len(pairs) else {}
 
 
-def _claim(fields: Mapping[str, str]) -> ClaimFields | None:
-    """The claim that a page's parameters make, or None: they make none."""
-    if not 0 < len(fields.get("sign", "")) <= _SIGN_MAX or "open_id" not in fields:
+class Asked(NamedTuple):
+    """What a claim asks for, as the API's call that sends a coupon would."""
+
+    sending: SendCoupon
+    send_merchant: str
+    customize_send_time: str
+
+
+def _claim(fields: Mapping[str, str]) -> Asked | None:
+    """The claim that a page's parameters make, or None: they make none, or one that `coupons/send` would refuse."""
+    if not 0 < len(fields.get("sign", "")) <= _SIGN_MAX:
         return None
     try:
-        asked = read_claim({name: value for name, value in fields.items() if name != "sign"})
-        if asked.customize_send_time is not None:
-            unix_seconds(asked.customize_send_time)
-    except (RequestInvalid, ValueError):
+        claim = read_claim({name: value for name, value in fields.items() if name != "sign"})
+        if claim.customize_send_time is not None:
+            check_time("customize_send_time", claim.customize_send_time)
+        sending = {
+            "stock_id": claim.stock_id,
+            "openid": claim.open_id,
+            "appid": H5_APPID,
+            "out_request_no": claim.out_request_no,
+            "coupon_code": claim.coupon_code,
+        }
+        return Asked(msgspec.convert(sending, SendCoupon), claim.send_coupon_merchant, claim.customize_send_time or "")
+    except (RequestInvalid, ParamError, msgspec.ValidationError):
         return None
-    return asked
 
 
 def _signed(apiv2_key: str, fields: Mapping[str, str]) -> bool:

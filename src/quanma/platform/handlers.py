@@ -8,20 +8,30 @@ from typing import Any, NamedTuple, TypeVar
 
 from ..api.callbacks import Callback, Callbacks, CallbackSet, SetCallback, ShowCallback
 from ..api.certificates import CertificateList, Certificates, EncryptCertificate, ListCertificates, SealedCertificate
-from ..api.couponcodes import CodePage, CouponCodeNode, CouponCodes, ListCodes, UploadCodes
+from ..api.couponcodes import (
+    CodeDetail,
+    CodePage,
+    CouponCodeNode,
+    CouponCodes,
+    DeleteCode,
+    DeletedCode,
+    ListCodes,
+    ShowCode,
+    UploadCodes,
+    UploadedCodes,
+)
 from ..api.coupons import (
-    Associate,
     CardSend,
-    Deactivate,
-    Disassociate,
-    Return,
+    Coupon,
+    CouponPage,
+    ListCoupons,
     Send,
     SendCard,
     SendCoupon,
     SendCouponResult,
     SentCard,
     SentCoupon,
-    Use,
+    ShowCoupon,
     UserCouponAppid,
     UserCoupons,
 )
@@ -49,7 +59,7 @@ from ..api.productsends import (
 )
 from ..api.security import Echo, Echoed, SendEcho
 from ..api.stocklists import ListedStock, ListedStocks, ListStocks, OwnStocks
-from ..api.stocks import Budget, CreatedStock, CreateStock, ShowStock, Stock, StockNode, Stocks
+from ..api.stocks import CreatedStock, CreateStock, ShowStock, Stock, StockNode, Stocks
 from ..api.subsidy import (
     ListPayReceipts,
     PayReceipt,
@@ -58,7 +68,6 @@ from ..api.subsidy import (
     PayReceipts,
     ReturnReceipt,
     ReturnReceiptNode,
-    ReturnReceipts,
     ShowPayReceipt,
     ShowReturnReceipt,
 )
@@ -66,12 +75,19 @@ from ..errors import NoAuth, ParamError
 from ..wire import sealed
 from ..wire.times import DAY_SECONDS, rfc3339, unix_seconds
 from .addresses import Network, check_address
+from .coupons.draws import Issue, issue_of
+from .coupons.requests import check_time
+from .coupons.responses import coupon_page, latest_coupon, page_of
+from .coupons.states import STEPS
+from .coupons.step import OfCoupon, Step
+from .coupons.stocks import CHANGES, Change, OfStock, Product
+from .coupons.subsidies import listed
 from .keyroom import Certificate, Merchant, SensitiveFields
 from .limits import RateLimit
-from .pool.answers import page_of
-from .pool.contract import CodePool, Issue
-from .rules import Product, check_time
+from .pool.contract import CodePool
 
+OfCouponT = TypeVar("OfCouponT", bound=OfCoupon)
+OfStockT = TypeVar("OfStockT", bound=OfStock)
 Req = TypeVar("Req")
 Resp = TypeVar("Resp")
 
@@ -106,13 +122,20 @@ class Handlers(dict[Operation[..., Any, Any, Any], Callable[[Visit, Any], Awaita
         self[operation] = handler
 
 
-def straight(method: Callable[[CodePool, str, Req, int], Awaitable[Resp]]) -> Handler[Req, Resp]:
-    """A handler that is a method of the pool: named of the contract, called on the back end."""
-    name = method.__name__
+def moved_by(step: Step[OfCouponT, Resp]) -> Handler[OfCouponT, Resp]:
+    """A handler that moves a coupon by this step."""
 
-    async def handler(visit: Visit, request: Req) -> Resp:
-        answer: Resp = await getattr(visit.pool, name)(visit.mchid, request, visit.now)
-        return answer
+    async def handler(visit: Visit, request: OfCouponT) -> Resp:
+        return await visit.pool.step(visit.mchid, step, request, visit.now)
+
+    return handler
+
+
+def changed_by(change: Change[OfStockT, Resp]) -> Handler[OfStockT, Resp]:
+    """A handler that changes a stock so."""
+
+    async def handler(visit: Visit, request: OfStockT) -> Resp:
+        return await visit.pool.change_stock(visit.mchid, change, request, visit.now)
 
     return handler
 
@@ -126,20 +149,24 @@ async def show_stock(visit: Visit, request: ShowStock) -> Stock:
     return await visit.pool.show_stock(visit.mchid, request.stock_id, visit.now)
 
 
+async def upload_codes(visit: Visit, request: UploadCodes) -> UploadedCodes:
+    return await visit.pool.upload_codes(visit.mchid, request, visit.now)
+
+
 async def list_codes(visit: Visit, request: ListCodes) -> CodePage:
     return await visit.pool.list_codes(visit.mchid, request)
 
 
+async def show_code(visit: Visit, request: ShowCode) -> CodeDetail:
+    return await visit.pool.show_code(visit.mchid, request, visit.now)
+
+
+async def delete_code(visit: Visit, request: DeleteCode) -> DeletedCode:
+    return await visit.pool.delete_code(visit.mchid, request, visit.now)
+
+
 async def send_coupon(visit: Visit, request: SendCoupon) -> SentCoupon:
-    issue = Issue(
-        request.stock_id,
-        request.openid,
-        request.appid,
-        request.out_request_no,
-        request.coupon_code,
-        visit.mchid,
-        CHANNEL_API,
-    )
+    issue = issue_of(request, visit.mchid, CHANNEL_API)
     coupon = await visit.pool.send_coupon(visit.mchid, issue, visit.now)
     result = SendCouponResult(
         stock_id=coupon.stock_id, out_request_no=coupon.out_request_no, coupon_code=coupon.coupon_code
@@ -179,16 +206,26 @@ async def send_card(visit: Visit, request: SendCard) -> SentCard:
     return await visit.pool.send_card(visit.mchid, request)
 
 
+async def list_coupons(visit: Visit, request: ListCoupons) -> CouponPage:
+    owned = await visit.pool.coupons_of(visit.mchid, request.openid)
+    return coupon_page(owned, request, visit.mchid, visit.now)
+
+
+async def show_coupon(visit: Visit, request: ShowCoupon) -> Coupon:
+    owned = await visit.pool.coupons_of(visit.mchid, request.openid)
+    return latest_coupon(owned, request.coupon_code, visit.mchid, visit.now)
+
+
 async def list_pay_receipts(visit: Visit, request: ListPayReceipts) -> PayReceiptList:
-    return await visit.pool.list_pay_receipts(visit.mchid, request)
+    return listed(await visit.pool.payments(visit.mchid, request.stock_id, request.coupon_code), request)
 
 
 async def show_pay_receipt(visit: Visit, request: ShowPayReceipt) -> PayReceipt:
-    return await visit.pool.show_pay_receipt(visit.mchid, request)
+    return await visit.pool.receipt(visit.mchid, PayReceipt, request.subsidy_receipt_id)
 
 
 async def show_return_receipt(visit: Visit, request: ShowReturnReceipt) -> ReturnReceipt:
-    return await visit.pool.show_return_receipt(visit.mchid, request)
+    return await visit.pool.receipt(visit.mchid, ReturnReceipt, request.subsidy_return_receipt_id)
 
 
 async def set_callback(visit: Visit, request: SetCallback) -> CallbackSet:
@@ -319,25 +356,16 @@ async def _seal(visit: Visit, certificate: Certificate) -> SealedCertificate:
 HANDLERS = Handlers()
 HANDLERS.bind(Stocks.post, create_stock)
 HANDLERS.bind(StockNode.get, show_stock)
-HANDLERS.bind(StockNode.patch, straight(CodePool.modify_stock))
-HANDLERS.bind(Budget.patch, straight(CodePool.change_budget))
-HANDLERS.bind(CouponCodes.post, straight(CodePool.upload_codes))
+HANDLERS.bind(CouponCodes.post, upload_codes)
 HANDLERS.bind(CouponCodes.get, list_codes)
-HANDLERS.bind(CouponCodeNode.get, straight(CodePool.show_code))
-HANDLERS.bind(CouponCodeNode.delete, straight(CodePool.delete_code))
+HANDLERS.bind(CouponCodeNode.get, show_code)
+HANDLERS.bind(CouponCodeNode.delete, delete_code)
 HANDLERS.bind(Send.post, send_coupon)
-HANDLERS.bind(Use.post, straight(CodePool.use_coupon))
-HANDLERS.bind(Return.post, straight(CodePool.return_coupon))
-HANDLERS.bind(Deactivate.post, straight(CodePool.deactivate_coupon))
-HANDLERS.bind(Associate.post, straight(CodePool.associate_order))
-HANDLERS.bind(Disassociate.post, straight(CodePool.disassociate_order))
 HANDLERS.bind(CardSend.post, send_card)
-HANDLERS.bind(UserCoupons.get, straight(CodePool.list_coupons))
-HANDLERS.bind(UserCouponAppid.get, straight(CodePool.show_coupon))
-HANDLERS.bind(PayReceipts.post, straight(CodePool.pay_subsidy))
+HANDLERS.bind(UserCoupons.get, list_coupons)
+HANDLERS.bind(UserCouponAppid.get, show_coupon)
 HANDLERS.bind(PayReceipts.get, list_pay_receipts)
 HANDLERS.bind(PayReceiptNode.get, show_pay_receipt)
-HANDLERS.bind(ReturnReceipts.post, straight(CodePool.return_subsidy))
 HANDLERS.bind(ReturnReceiptNode.get, show_return_receipt)
 HANDLERS.bind(Callbacks.post, set_callback)
 HANDLERS.bind(Callbacks.get, show_callback)
@@ -351,3 +379,7 @@ HANDLERS.bind(Resend.post, resend_event)
 HANDLERS.bind(ImageUpload.post, upload_image)
 HANDLERS.bind(Echo.post, echo)
 HANDLERS.bind(Certificates.get, list_certificates)
+for step in STEPS:
+    HANDLERS.bind(step.operation, moved_by(step))
+for change in CHANGES:
+    HANDLERS.bind(change.operation, changed_by(change))

@@ -8,8 +8,8 @@ from ..api.stockrules import CouponAvailableTime, CouponUseRule, FixedNormalCoup
 from ..api.stocks import CreateStock
 from ..errors import Misconfigured, RequestRefused
 from .config import ProductCouponStock
+from .coupons.stocks import Product, check_new_stock
 from .pool.contract import CodePool
-from .rules import Product, check_new_stock
 
 
 async def declare_stocks(pool: CodePool, stocks: Sequence[ProductCouponStock], now: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import Misconfigured, SettingsAbsent
 from ..storage.descriptors import HAS_MODES
+from ..storage.paths import command
 from ..storage.private import OTHERS
 from .shape import path_or_shape, shape
 
@@ -70,7 +71,7 @@ def refuse_open(path: Path, what: str, otherwise: str) -> None:
         fixed = not mode & 0o222 or found.st_uid != os.geteuid() or bool(os.statvfs(path).f_flag & os.ST_RDONLY)
     except (OSError, ValueError):
         return  # Whoever reads it says why it can't be read.
-    way_out = f"chmod 600 {path}"
+    way_out = command(["chmod", "600", path])
     if fixed:
         way_out += f"; where its mode can't be changed, as that of a mounted secret, {otherwise}"
     raise Misconfigured(f"{what} {path} has mode {mode:04o}, so others can read it: {way_out}")

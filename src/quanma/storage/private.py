@@ -17,6 +17,7 @@ import stat
 from pathlib import Path
 
 from .descriptors import AT_ONCE, HAS_MODES, PLAIN, UNFOLLOWED, sync
+from .paths import command
 
 OTHERS = 0o077
 """The bits of a mode that let others in."""
@@ -119,7 +120,7 @@ def make_folder(path: Path) -> None:
     if found.st_uid not in _owners(path):
         raise NotPrivate(path, f"is another user's folder: remove it, or chown it to user {os.geteuid()}")
     if (mode := stat.S_IMODE(found.st_mode)) & 0o022:
-        raise NotPrivate(path, f"has mode {mode:04o}, so others can write in it: chmod 700 {path}")
+        raise NotPrivate(path, f"has mode {mode:04o}, so others can write in it: {command(['chmod', '700', path])}")
 
 
 def _checked(path: Path, flags: int, holds: str, *, links: bool) -> int:
@@ -148,7 +149,9 @@ def _checked(path: Path, flags: int, holds: str, *, links: bool) -> int:
         if not HAS_MODES:
             return descriptor
         if (mode := stat.S_IMODE(found.st_mode)) & OTHERS:
-            raise NotPrivate(path, f"has mode {mode:04o}, so others can read {holds}: chmod 600 {path}")
+            raise NotPrivate(
+                path, f"has mode {mode:04o}, so others can read {holds}: {command(['chmod', '600', path])}"
+            )
         if found.st_uid not in _owners(path):
             raise NotPrivate(path, f"is another user's, who can read {holds}: remove it, or chown it")
     except BaseException:

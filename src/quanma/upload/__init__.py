@@ -1,7 +1,8 @@
 """Upload files of codes from a program: see docs/en/upload.md.
 
 with Ledger.create(path, target=BUSIFAVOR.name, mchid=mchid, stock_id=stock_id) as ledger:
-    make_plan(ledger, BUSIFAVOR, [open_source("codes.csv")], column="code", trim=False)
+    reading = Reading(column="code")
+    make_plan(ledger, BUSIFAVOR, [open_source("codes.csv", reading)], reading)
     client = AsyncWechatpay.from_config("quanma.toml", patience=ONE_ATTEMPT)
     result = Uploader(ledger, BUSIFAVOR, client, progress=print).run_sync()
 """
@@ -12,7 +13,7 @@ need("quanma.upload", "upload")  # Before the imports below: they need it.
 
 from .ledger import Ledger, Totals
 from .prepare import check_stock, make_plan
-from .source import open_query, open_source
+from .source import Reading, open_query, open_source
 from .target import BUSIFAVOR, PRODUCT_COUPON
 from .uploader import ONE_ATTEMPT, Ending, Progress, Result, Uploader
 
@@ -23,6 +24,7 @@ __all__ = [
     "Ending",
     "Ledger",
     "Progress",
+    "Reading",
     "Result",
     "Totals",
     "Uploader",

@@ -12,10 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import RequestInvalid
-from .distinct import Distinct
 
 ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 LENGTH_MIN, LENGTH_MAX, LENGTH_DEFAULT = 6, 20, 16
@@ -56,6 +53,9 @@ def check_character(text: str) -> str:
 
 def _generated(count: int, drawn: int, prefix: str, *, check: bool) -> Iterator[str]:
     """Drawn to a temporary file first: a repeat is left out, and another one drawn for it, before any is given out."""
+    # Here: the other command on codes can do without numpy, which takes long to import.
+    from .distinct import Distinct, numbered
+
     folder = Path(tempfile.gettempdir())
     with tempfile.TemporaryFile("w+", encoding="ascii", dir=folder) as spool, Distinct(folder) as distinct:
         made = wanted = 0
@@ -63,8 +63,9 @@ def _generated(count: int, drawn: int, prefix: str, *, check: bool) -> Iterator[
         while (wanted := count + len(repeats)) > made:
             while made < wanted:
                 codes = _drawn(min(_CHUNK, wanted - made), drawn, prefix, check=check)
-                spool.write("\n".join(codes) + "\n")
-                distinct.add(np.arange(made, made + len(codes)), codes)
+                lines = "\n".join(codes) + "\n"
+                spool.write(lines)
+                distinct.add(numbered(made, len(codes)), lines.encode())
                 made += len(codes)
             repeats = distinct.repeats().rows
         spool.seek(0)

@@ -10,22 +10,25 @@ import unicodedata
 from typing import Final
 
 from ..api import rules
+from .reasons import Reason
 
 
-def explain(coupon_code: str, rule: rules.CodeRule = rules.BUSIFAVOR) -> str | None:
+def explain(coupon_code: str, rule: rules.CodeRule = rules.BUSIFAVOR) -> Reason | None:
     """Return why a text is not a legal code and what to do, or None if it is one."""
     if rule.pattern.fullmatch(coupon_code):
         return None
     if not coupon_code:
-        return "the text is empty"
-    for pattern, what in _RUINED_BY_PROGRAMS:
+        return Reason("EMPTY", "the text is empty")
+    for code, pattern, what in _RUINED_BY_PROGRAMS:
         if pattern.fullmatch(coupon_code):
-            return f"{what}: format the column as text in the original and export again"
+            return Reason(code, f"{what}: export the column as text from where the codes were made")
     wrong = [place for place, character in enumerate(coupon_code) if character not in rule.characters]
     if not wrong:
-        return f"row text is {len(coupon_code)} characters long, at most {rule.length_max} are allowed"
+        return Reason(
+            "TOO_LONG", f"row text is {len(coupon_code)} characters long, at most {rule.length_max} are allowed"
+        )
     more = f" ({len(wrong) - 1} more are not allowed)" if len(wrong) > 1 else ""
-    return f"character {wrong[0] + 1} is {_described(coupon_code[wrong[0]])}{more}"
+    return Reason("CHARACTER", f"character {wrong[0] + 1} is {_described(coupon_code[wrong[0]])}{more}")
 
 
 def warn(coupon_code: str) -> str | None:
@@ -41,14 +44,16 @@ def warn(coupon_code: str) -> str | None:
 
 _RUINED_BY_PROGRAMS: Final = (
     (
+        "SCIENTIFIC",
         re.compile(r"\s*[+-]?[0-9]+(?:[.,][0-9]+)?[eE][+-]?[0-9]+\s*"),
         "a spreadsheet made the code a number in scientific notation (like 1.23E+15), and digits are lost",
     ),
     (
+        "DECIMALS",
         re.compile(r"\s*[+-]?[0-9]+\.[0-9]+\s*"),
         "a program made the code a number with decimals (like 123.0), and leading zeros may be lost",
     ),
-    (re.compile(r'="[^"]*"'), 'the code stands in a spreadsheet formula, ="…"'),
+    ("FORMULA_TEXT", re.compile(r'="[^"]*"'), 'the code stands in a spreadsheet formula, ="…"'),
 )
 
 _NAMES: Final = {

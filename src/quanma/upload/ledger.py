@@ -17,8 +17,11 @@ import apsw
 import msgspec
 
 from ..errors import LedgerBusy, LedgerRefused, StoreUnavailable
+from ..storage.private import remove_database
 from . import ledgerfile
-from .plan import Duplicate, Planned, PlannedBatch, Rejected
+from .plan import Duplicate, Planned, PlannedBatch
+from .sorting import Rejected
+from .source import Reading
 from .target import Outcome
 
 ATTEMPTS_FIRST = 3
@@ -32,10 +35,20 @@ class Input(msgspec.Struct, frozen=True):
     fingerprint: str
 
 
-class Inputs(msgspec.Struct, frozen=True):
+class Inputs(Reading, frozen=True, kw_only=True):
+    """What was planned, and how it was read."""
+
     sources: list[Input]
-    column: str | None = None
-    trim: bool = False
+    command: str = ""
+    """What resumes the upload, as a shell reads it."""
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(**{name: getattr(self, name) for name in Reading.__struct_fields__})
+
+    @classmethod
+    def read(cls, reading: Reading, sources: list[Input], command: str = "") -> Inputs:
+        return cls(sources=sources, command=command, **msgspec.structs.asdict(reading))
 
 
 class Batch(NamedTuple):
@@ -179,6 +192,13 @@ class Ledger:
         if self._held is not None:
             self._held.close()
 
+    def discard(self) -> None:
+        """Close it and remove its file: nothing was sent."""
+        self._db.close()
+        remove_database(self.path)
+        if self._held is not None:
+            self._held.close()
+
     def __enter__(self) -> Self:
         return self
 
@@ -207,6 +227,7 @@ class Ledger:
         """Forget a plan that was not finished: nothing of it was sent. All of the next one is one transaction."""
         with ledgerfile.telling(self.path):
             self._db.execute("BEGIN IMMEDIATE")
+            ledgerfile.bring_up_to_date(self._db)
             for table in ("batch", "duplicate", "rejected"):
                 self._db.execute(f"DELETE FROM {table}")
 
@@ -220,7 +241,7 @@ class Ledger:
         self._insert("INSERT INTO duplicate VALUES (?, ?, ?)", rows)
 
     def keep_rejected(self, rows: Sequence[Rejected]) -> None:
-        self._insert("INSERT INTO rejected VALUES (?, ?, ?)", rows)
+        self._insert("INSERT INTO rejected VALUES (?, ?, ?, ?)", rows)
 
     def _insert(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         with ledgerfile.telling(self.path):
@@ -373,7 +394,9 @@ class Ledger:
         yield from (Duplicate(*row) for row in self._db.execute(statement))
 
     def rejected(self) -> Iterator[Rejected]:
-        yield from (Rejected(*row) for row in self._db.execute("SELECT row, text, reason FROM rejected ORDER BY row"))
+        code = "reason_code" if ledgerfile.version(self._db) >= ledgerfile.WITH_REASON_CODE else "''"
+        statement = f"SELECT row, text, reason, {code} FROM rejected ORDER BY row"
+        yield from (Rejected(*row) for row in self._db.execute(statement))
 
     def _number(self, batch_no: int, renumbered: int) -> str:
         prefix = self._db.execute("SELECT number_prefix FROM upload").get

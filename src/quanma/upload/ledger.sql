@@ -47,4 +47,4 @@ CREATE TABLE batch (
 CREATE INDEX batch_state ON batch (state, batch_no);
 
 CREATE TABLE duplicate (row INTEGER PRIMARY KEY, first_row INTEGER NOT NULL, text TEXT NOT NULL);
-CREATE TABLE rejected (row INTEGER PRIMARY KEY, text TEXT NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE rejected (row INTEGER PRIMARY KEY, text TEXT NOT NULL, reason TEXT NOT NULL, reason_code TEXT NOT NULL);

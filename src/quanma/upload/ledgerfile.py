@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from collections.abc import Generator
 from importlib.resources import files
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 import apsw
 
@@ -15,7 +17,9 @@ from ..errors import LedgerBusy, LedgerRefused, StoreUnavailable
 from ..storage import locks, private
 
 APPLICATION_ID = 0x716D6C67  # "qmlg"
-VERSION = 1
+VERSION = 2
+WITHOUT_REASON_CODE, WITH_REASON_CODE = 1, 2
+"""Both are read. An upload that was planned in the first form goes on in it."""
 SAFE_SQLITE = (3, 51, 3)
 NO_INPUTS = '{"sources":[]}'
 
@@ -61,7 +65,9 @@ def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
         raise LedgerRefused(f"SQLite {apsw.sqlite_lib_version()} can corrupt a ledger: pip install -U apsw")
     try:
         flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
-        db = apsw.Connection(str(path), flags=flags)
+        # As a URI, which is ASCII: the name of a file is bytes, and need not be a text.
+        name = "file:" + quote(os.fsencode(path.absolute()))
+        db = apsw.Connection(name, flags=flags | apsw.SQLITE_OPEN_URI)
         db.set_busy_timeout(5000)
         return db
     except apsw.Error as problem:
@@ -79,7 +85,7 @@ def make_durable(path: Path, db: apsw.Connection) -> None:
 def is_begun(path: Path, db: apsw.Connection) -> bool:
     """Whether the file holds a ledger, and not nothing yet. Raises LedgerRefused: it holds something else."""
     try:
-        kind, version = db.execute("PRAGMA application_id").get, db.execute("PRAGMA user_version").get
+        kind, found = db.execute("PRAGMA application_id").get, db.execute("PRAGMA user_version").get
         empty = not db.execute("SELECT count(*) FROM sqlite_schema").get
     except apsw.Error as problem:
         raise LedgerRefused(f"{path} is no ledger ({problem}): name another with --ledger") from None
@@ -87,9 +93,20 @@ def is_begun(path: Path, db: apsw.Connection) -> bool:
         return False
     if kind != APPLICATION_ID:
         raise LedgerRefused(f"{path} is no ledger of an upload: name another with --ledger")
-    if version != VERSION:
-        raise LedgerRefused(f"{path} was written by another quanma (form {version}, this one reads {VERSION})")
+    if found not in (WITHOUT_REASON_CODE, WITH_REASON_CODE):
+        raise LedgerRefused(f"{path} was written by another quanma (form {found}, this one reads {VERSION})")
     return True
+
+
+def version(db: apsw.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").get)
+
+
+def bring_up_to_date(db: apsw.Connection) -> None:
+    """Before a plan is made: a ledger that an earlier quanma began holds no plan then. In its transaction."""
+    if version(db) == WITHOUT_REASON_CODE:
+        db.execute("ALTER TABLE rejected ADD COLUMN reason_code TEXT NOT NULL DEFAULT ''")
+        db.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def start(path: Path, db: apsw.Connection, target: str, mchid: str, stock_id: str) -> None:

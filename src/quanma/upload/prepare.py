@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import LedgerRefused, StoreUnavailable
-from .ledger import Input, Inputs, Ledger
-from .plan import Planned, plan
-from .source import Source
-from .target import StockFacts, Target
+import msgspec
 
-STANDARD_INPUT = "standard input"
+from ..errors import LedgerRefused, StoreUnavailable
+from ..storage import paths
+from .ledger import Input, Inputs, Ledger
+from .plan import Duplicate, Planned, PlannedBatch, plan
+from .sorting import Rejected
+from .source import PLAIN, Block, Reading, Source
+from .source.content import PIPE, STANDARD_INPUT, name_of
+from .target import StockFacts, Target
 
 
 def default_ledger(first_input: str, stock_id: str) -> Path:
-    """`FILE.STOCK.quanma` beside the first input."""
-    return Path(f"{'stdin' if first_input == '-' else first_input}.{stock_id.replace('/', '-')}.quanma")
+    """`FILE.STOCK.quanma` beside the first input; for standard input, or a pipe, in the current folder."""
+    name = {STANDARD_INPUT: "stdin", PIPE: "pipe"}.get(name_of(first_input), first_input)
+    return Path(f"{name}.{stock_id.replace('/', '-')}.quanma")
 
 
 class Room(NamedTuple):
@@ -61,12 +67,16 @@ def make_plan(
     ledger: Ledger,
     target: Target,
     sources: Sequence[Source],
+    reading: Reading = PLAIN,
     *,
-    column: str | None,
-    trim: bool,
+    command: str = "",
+    check: Callable[[Planned], None] = lambda planned: None,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> Planned:
     """Read the sources to their end and write the plan, all or nothing.
+
+    `reading`: how they were opened. `command`: what resumes the upload. `check`: looks at the plan before it is
+    written; where it raises, there is none.
 
     Raises:
         SourceUnreadable: an input can't be read row by row. The ledger holds no plan then.
@@ -75,13 +85,16 @@ def make_plan(
     folder = ledger.path.resolve().parent
     ledger.begin_plan()
     try:
-        planned = plan(sources, target.rule, target.batch_codes_max, ledger, folder, progress)
-        inputs = Inputs([Input(source.name, source.fingerprint()) for source in sources], column, trim)
-        ledger.end_plan(planned, inputs)
+        planned = plan(
+            sources, target.rule, target.batch_codes_max, ledger, folder, progress, take_odd=reading.take_odd
+        )
+        check(planned)
+        inputs = [Input(source.name, source.fingerprint()) for source in sources]
+        ledger.end_plan(planned, Inputs.read(reading, inputs, command))
     except OSError as problem:
         ledger.drop_plan()
         raise StoreUnavailable(
-            f"the plan can't be written in {folder} ({problem.strerror}): free the disk, then --resume"
+            f"the plan can't be written in {paths.shown(folder)} ({problem.strerror}): free the disk, then --resume"
         ) from problem
     except BaseException:
         ledger.drop_plan()
@@ -89,20 +102,129 @@ def make_plan(
     return planned
 
 
-def check_unchanged(ledger: Ledger, sources: Sequence[Source], *, column: str | None, trim: bool) -> None:
-    """Raises LedgerRefused: the inputs, or how they are read, are not those that the ledger planned."""
-    known = ledger.inputs
-    if [source.name for source in sources] != [source.name for source in known.sources]:
-        planned = ", ".join(source.name for source in known.sources)
-        raise LedgerRefused(f"{ledger.path} was planned from {planned}: name the same files, or another --ledger")
-    if (column, trim) != (known.column, known.trim):
-        raise LedgerRefused(
-            f"{ledger.path} was planned with --column {known.column or '(none)'} and "
-            f"{'--trim' if known.trim else 'without --trim'}: use the same"
+def look_only(
+    target: Target,
+    sources: Sequence[Source],
+    reading: Reading,
+    folder: Path,
+    progress: Callable[[int], None] = lambda rows: None,
+    watch: Callable[[int, Block], None] = lambda input_no, block: None,
+) -> Planned:
+    """Read the sources to their end and keep nothing; `watch` sees each block.
+
+    Temporary files go to the folder; where it takes none, to $TMPDIR.
+
+    Raises:
+        SourceUnreadable: an input can't be read row by row.
+        StoreUnavailable: there is no room for temporary files.
+    """
+    # A folder that is not there, or not ours, is no hindrance here: nothing is to stay in it.
+    where = folder if os.access(folder, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
+    try:
+        return plan(
+            sources,
+            target.rule,
+            target.batch_codes_max,
+            Nobody(),
+            where,
+            progress,
+            take_odd=reading.take_odd,
+            watch=watch,
         )
+    except OSError as problem:
+        raise StoreUnavailable(
+            f"no temporary file can be written in {paths.shown(where)} ({problem.strerror}): free the disk, or set "
+            "TMPDIR to another folder"
+        ) from problem
+
+
+class Nobody:
+    """Keeps nothing of a plan."""
+
+    def keep_batches(self, batches: Sequence[PlannedBatch]) -> None: ...
+    def keep_duplicates(self, rows: Sequence[Duplicate]) -> None: ...
+    def keep_rejected(self, rows: Sequence[Rejected]) -> None: ...
+
+
+class Limits(NamedTuple):
+    """What a file may be like and still be sent."""
+
+    rejected_max: float = 0.01
+    """Share of its rows."""
+    strict: bool = False
+    """No warning either."""
+    empty: bool = False
+    """It may have no code at all."""
+
+
+class Objection(NamedTuple):
+    """Why a plan is not to be sent as it is. `ask`: who is there may decide to go on."""
+
+    reason: str
+    ask: bool
+
+
+def objection(planned: Planned, limits: Limits) -> Objection | None:
+    """Decide whether a plan may be sent without a question."""
+    if planned.empty and not limits.empty:
+        return Objection(
+            f"{planned.empty[0]}: look whether the export failed; a job that expects this says --allow-empty", ask=False
+        )
+    if planned.warnings and limits.strict:
+        kinds = "a warning" if planned.warned == 1 else f"{planned.warned} warnings"
+        return Objection(f"there {'is' if planned.warned == 1 else 'are'} {kinds}, and --strict allows none", ask=False)
+    if planned.rejected > limits.rejected_max * planned.rows:
+        share = 100 * planned.rejected / planned.rows
+        return Objection(
+            f"{planned.rejected:,} of {planned.rows:,} rows ({share:.3g} %) are rejected, more than "
+            f"{100 * limits.rejected_max:g} %",
+            ask=True,
+        )
+    return None
+
+
+def check_unchanged(ledger: Ledger, sources: Sequence[Source], reading: Reading = PLAIN) -> None:
+    """Raises LedgerRefused: the inputs, or how they are read, are not those that the ledger planned.
+
+    Standard input and pipes are not read again: what they gave is in the ledger.
+    """
+    known, shown = ledger.inputs, paths.shown(ledger.path)
+    if list(map(_lasting, (source.name for source in sources))) != [_lasting(one.name) for one in known.sources]:
+        planned = ", ".join(source.name for source in known.sources)
+        raise LedgerRefused(f"{shown} was planned from {planned}: name the same files, or another --ledger")
+    if reading != known.reading:
+        raise LedgerRefused(f"{shown} was planned {_told(known.reading)}: use the same")
     for source, planned_input in zip(sources, known.sources, strict=True):
-        if source.name != STANDARD_INPUT and source.fingerprint() != planned_input.fingerprint:
+        if _lasting(source.name) != STANDARD_INPUT and source.fingerprint() != planned_input.fingerprint:
             raise LedgerRefused(
                 f"{source.name} changed since it was planned: put the old file back to resume, "
                 "or upload the new one with --restart (codes that were sent come back as existed)"
             )
+
+
+def _lasting(name: str) -> str:
+    return STANDARD_INPUT if name == PIPE else name
+
+
+def _told(reading: Reading) -> str:
+    """`with --column code and without --trim`: and whatever else was said."""
+    words = [f"with --column {reading.column or '(none)'} and {'--trim' if reading.trim else 'without --trim'}"]
+    words += options(reading, but=("column", "trim"))
+    return " ".join(words)
+
+
+def options(reading: Reading, but: Sequence[str] = ()) -> list[str]:
+    """Return the words of the command line that say how a file is read."""
+    words: list[str] = []
+    for field in msgspec.structs.fields(reading):
+        value = getattr(reading, field.name)
+        if field.name in but or value == field.default:
+            continue
+        option = f"--{field.name.replace('_', '-')}"
+        if value is True:
+            words.append(option)
+        elif isinstance(value, tuple):
+            words += (word for one in value for word in (option, one if isinstance(one, str) else "=".join(one)))
+        else:
+            words += [option, str(value)]
+    return words

@@ -9,10 +9,10 @@ import apsw
 import pytest
 
 from quanma.errors import StoreUnavailable
-from quanma.platform.pool import open_pool, steps
+from quanma.platform.pool import open_pool
 from quanma.platform.pool.sqlite import SqlitePool, schema
 from quanma.platform.pool.sqlite.checked import Rows
-from quanma.platform.pool.sqlite.tables import ABOUT, DONE, NONCE, TABLES, DoneRow
+from quanma.platform.pool.sqlite.tables import ABOUT, DONE, TABLES, DoneRow
 from tests.contract.driver import DrivenPool
 
 ROW = DoneRow("98065001", "UseCoupon", "n1", "{}", '{"a":1}')
@@ -87,19 +87,12 @@ def test_the_highest_commit_in_the_file_is_how_many_it_has_had(db: apsw.Connecti
     assert reading.tide.commit_no == 4
 
 
-def test_a_file_without_checksums_is_given_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    every = steps.all_steps("sqlite")
-    monkeypatch.setattr(steps, "all_steps", lambda back_end: every[:1])
-    schema.connect(tmp_path / "quanma.db").close()
-    db = apsw.Connection(str(tmp_path / "quanma.db"))
-    db.execute("INSERT INTO nonce VALUES ('1900000001', 7)")
-    db.execute("INSERT INTO stock VALUES ('9', '1900000001', 'n1', '{}', 0, NULL, NULL)")
-    db.execute("INSERT INTO upload VALUES (1, '9', 'u1', 0, 0, '', NULL, 0)")
-    db.close()
-    monkeypatch.undo()
+def test_what_a_new_file_holds_is_sealed(tmp_path: Path) -> None:
     db = schema.connect(tmp_path / "quanma.db")
-    assert [row[:2] for row in Rows(db).scan(NONCE)] == [("1900000001", 7)]
-    assert sum(1 for table in TABLES for _ in Rows(db).scan(table)) >= 3
+    assert [row[:2] for row in Rows(db).scan(ABOUT) if row[0] == "made_by"] == [("made_by", "quanma")]
+    assert [table.name for table in TABLES if not db.execute(table.select).fetchall()] == [
+        table.name for table in TABLES if table is not ABOUT
+    ]
     db.close()
 
 

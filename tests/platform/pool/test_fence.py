@@ -13,11 +13,11 @@ import zlib
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
-import apsw
 import pytest
 
 from quanma.errors import NotEnough, PoolFenced, StoreUnavailable
-from quanma.platform.pool import care, open_pool, steps
+from quanma.platform.pool import care, open_pool
+from quanma.platform.pool.sqlite import schema
 from quanma.platform.pool.tide import Mark, MarkDamaged, MarkFile, why_fenced
 from tests.contract.driver import DrivenPool
 
@@ -172,15 +172,12 @@ def test_a_group_of_refusals_is_no_commit(pool: DrivenPool, tmp_path: Path) -> N
     assert pool.pool.fence() is None
 
 
-def test_a_pool_from_before_marks_is_given_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    db = apsw.Connection(str(tmp_path / "quanma.db"))
-    db.execute(steps.all_steps("sqlite")[0].sql)
-    db.execute("PRAGMA application_id = 0x7175616E; PRAGMA user_version = 1")
-    db.close()
-    (tmp_path / "quanma.db").chmod(0o600)
+def test_a_pool_that_was_never_served_is_given_a_mark(tmp_path: Path) -> None:
+    schema.connect(tmp_path / "quanma.db").close()
     pool = opened(tmp_path)
     stocked(pool)
     pool.close()
+    assert isinstance(MarkFile(tmp_path / "quanma.db").read(), Mark)
 
 
 Change = Callable[[DrivenPool, str, str], object]

@@ -10,11 +10,11 @@ import apsw
 import pytest
 
 from quanma.errors import StoreUnavailable
-from quanma.platform.pool import ground, hashindex, open_pool, steps
+from quanma.platform.pool import ground, hashindex, migrations, open_pool
+from quanma.platform.pool.migrations import Migration
 from quanma.platform.pool.sqlite import SqlitePool
 from quanma.platform.pool.sqlite.checked import checksum
 from quanma.platform.pool.sqlite.tables import DELETION, SENDING, UPLOAD
-from quanma.platform.pool.steps import Step
 from tests.contract.driver import DrivenPool
 from tests.support.platform import mode_of
 
@@ -95,21 +95,36 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(tmp_path: Path
 
 
 def test_a_schema_from_tomorrow_is_refused(tmp_path: Path) -> None:
-    today = len(steps.all_steps("sqlite"))
+    today = len(migrations.all_migrations("sqlite"))
     path = _made(tmp_path, "CREATE TABLE tomorrow (a)")
     with pytest.raises(StoreUnavailable, match=f"has schema {today + 1}, this quanma knows {today}: upgrade quanma"):
         SqlitePool(path)
 
 
 def test_a_schema_from_tomorrow_that_says_that_today_runs_on_it_is_served(tmp_path: Path) -> None:
-    today = len(steps.all_steps("sqlite"))
+    today = len(migrations.all_migrations("sqlite"))
     path = _made(tmp_path, f"-- runs from: {today}\nCREATE TABLE tomorrow (a)")
     asyncio.run(SqlitePool(path).close())
     assert apsw.Connection(str(path)).execute("PRAGMA user_version").get == today + 1
 
 
+def test_an_older_file_gets_the_steps_that_it_lacks(tmp_path: Path) -> None:
+    pool = DrivenPool(lambda: open_pool("sqlite:///quanma.db", tmp_path))
+    stock_id = pool.create()
+    pool.upload(stock_id, ["A1"])
+    pool.close()
+    today = len(migrations.all_migrations("sqlite"))
+    path = _made(
+        tmp_path, f"-- runs from: {today}\nCREATE TABLE tomorrow (a)", f"-- runs from: {today}\nDROP TABLE tomorrow"
+    )
+    assert apsw.Connection(str(path)).execute("PRAGMA user_version").get == today + 2
+    pool = DrivenPool(lambda: open_pool("sqlite:///quanma.db", tmp_path))
+    assert pool.codes(stock_id) == ["A1"]
+    pool.close()
+
+
 def test_a_number_of_a_step_that_was_never_made_is_damage(tmp_path: Path) -> None:
-    path = _made(tmp_path)
+    path = _made(tmp_path, "CREATE TABLE tomorrow (a)")
     db = apsw.Connection(str(path))
     db.execute("PRAGMA user_version = 1")
     db.close()
@@ -192,9 +207,9 @@ def test_rows_that_contradict_each_other_are_refused(tmp_path: Path, damage: str
 def _made(folder: Path, *more: str) -> Path:
     """Make a pool, by code that knows some more steps."""
     with pytest.MonkeyPatch.context() as patched:
-        known = steps.all_steps("sqlite")
-        known += [Step(len(known) + number, "", sql) for number, sql in enumerate(more, 1)]
-        patched.setattr(steps, "all_steps", lambda back_end: known)
+        known = migrations.all_migrations("sqlite")
+        known += [Migration(len(known) + number, "", sql) for number, sql in enumerate(more, 1)]
+        patched.setattr(migrations, "all_migrations", lambda back_end: known)
         asyncio.run(SqlitePool(folder / "quanma.db").close())
     return folder / "quanma.db"
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 
 from quanma.errors import StoreUnavailable
-from quanma.platform.pool import open_pool, steps
+from quanma.platform.pool import open_pool
 from quanma.platform.pool.sqlite import schema, sendings
 from quanma.platform.pool.sqlite.checked import Rows
 from quanma.platform.pool.sqlite.sendings import TOGETHER_MAX, Sent
-from quanma.platform.pool.sqlite.tables import COUPON, EVENT, SENDING, STOCK, CouponRow, EventRow, StockRow
+from quanma.platform.pool.sqlite.tables import COUPON, SENDING, STOCK, CouponRow, StockRow
 from tests.contract.driver import DrivenPool
 
 STOCK_ID = "98065001"
@@ -38,6 +39,12 @@ def row(coupon_id: int, number: int) -> CouponRow:
     return CouponRow._make((coupon_id, STOCK_ID, *sent(number), *WHEN, *sendings.NOT_YET))
 
 
+def move(rows: Rows, coupon_id: int, **changes: Any) -> None:
+    """Any step that starts from SENDED or USED."""
+    found = sendings.find(rows, coupon_id)
+    sendings.move(rows, ("SENDED", "USED"), found, found.row.facts._replace(**changes), WHEN[0])
+
+
 def test_each_of_many_is_read_as_it_was_given_out(rows: Rows) -> None:
     count = 2 * TOGETHER_MAX + 3
     sendings.add(rows, 1, STOCK_ID, [sent(number) for number in range(count)], WHEN)
@@ -54,10 +61,10 @@ def test_each_of_many_is_read_as_it_was_given_out(rows: Rows) -> None:
 def test_a_step_gives_a_coupon_a_row_of_its_own_and_the_next_one_changes_that(rows: Rows) -> None:
     sendings.add(rows, 1, STOCK_ID, [sent(number) for number in range(5)], WHEN)
     before = rows.read(SENDING, "1")
-    sendings.change(rows, row(3, 2).facts, coupon_state="USED", used_at=7)
+    move(rows, 3, coupon_state="USED", used_at=7)
     used = row(3, 2)._replace(coupon_state="USED", used_at=7)
     assert sendings.coupon(rows, 3) == used
-    sendings.change(rows, used.facts, coupon_state="SENDED", returned_at=8)
+    move(rows, 3, coupon_state="SENDED", returned_at=8)
     returned = used._replace(coupon_state="SENDED", returned_at=8)
     assert sendings.coupon(rows, 3) == returned
     assert rows.read(COUPON, "1") == [returned]
@@ -65,20 +72,31 @@ def test_a_step_gives_a_coupon_a_row_of_its_own_and_the_next_one_changes_that(ro
     assert list(sendings.scan(rows)) == [row(1, 0), row(2, 1), returned, row(4, 3), row(5, 4)]
 
 
-def test_a_step_that_was_decided_on_something_else_is_a_fault(rows: Rows) -> None:
+def test_a_step_of_a_coupon_that_moved_since_it_was_found_is_a_fault(rows: Rows) -> None:
     sendings.add(rows, 1, STOCK_ID, [sent(0)], WHEN)
-    for _ in range(2):  # As it was given out, and in a row of its own.
+    for state in ("USED", "SENDED"):  # First as it was given out, then in a row of its own.
+        before = sendings.find(rows, 1)
+        move(rows, 1, coupon_state=state)
         with pytest.raises(AssertionError, match="did not stand"):
-            sendings.change(rows, row(1, 0)._replace(openid="oOther").facts, coupon_state="USED")
-        sendings.change(rows, sendings.coupon(rows, 1).facts, associate_out_trade_no="t1")
+            sendings.move(rows, ("SENDED", "USED"), before, before.row.facts._replace(used_at=7), WHEN[0])
+        assert sendings.coupon(rows, 1) == row(1, 0)._replace(coupon_state=state)
 
 
-def test_coupons_from_before_stand_alone_beside_later_ones(rows: Rows) -> None:
+def test_a_step_that_does_not_start_from_where_its_coupon_stands_is_a_fault(rows: Rows) -> None:
+    sendings.add(rows, 1, STOCK_ID, [sent(0)], WHEN)
+    for starts, now in [(("USED",), WHEN[0]), (("SENDED",), WHEN[2])]:
+        found = sendings.find(rows, 1)
+        with pytest.raises(AssertionError, match="did not stand"):
+            sendings.move(rows, starts, found, found.row.facts._replace(used_at=7), now)
+    assert rows.read(COUPON, "1") == []
+
+
+def test_coupons_that_were_imported_stand_alone_beside_later_ones(rows: Rows) -> None:
     for number in range(3):
         rows.add(COUPON, row(number + 1, number))
     sendings.add(rows, 4, STOCK_ID, [sent(3), sent(4)], WHEN)
-    sendings.change(rows, row(2, 1).facts, associate_out_trade_no="t1")
-    sendings.change(rows, row(5, 4).facts, associate_out_trade_no="t2")
+    move(rows, 2, associate_out_trade_no="t1")
+    move(rows, 5, associate_out_trade_no="t2")
     wanted = [row(number + 1, number) for number in range(5)]
     wanted[1] = wanted[1]._replace(associate_out_trade_no="t1")
     wanted[4] = wanted[4]._replace(associate_out_trade_no="t2")
@@ -86,32 +104,8 @@ def test_coupons_from_before_stand_alone_beside_later_ones(rows: Rows) -> None:
     assert [sendings.coupon(rows, one.coupon_id) for one in wanted] == wanted
 
 
-def test_a_file_from_before_keeps_its_coupons_and_their_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    every = steps.all_steps("sqlite")
-    monkeypatch.setattr(steps, "all_steps", lambda back_end: every[:3])
-    db = schema.connect(tmp_path / "quanma.db")
-    before = Rows(db)
-    before.add(STOCK, StockRow(STOCK_ID, "1900000001", "n1", "{}", 0, None, None))
-    coupons = [row(number + 1, number) for number in range(3)]
-    events = [
-        EventRow(one.coupon_id, f"e{one.coupon_id}", "1900000001", one.coupon_id, 0, 1, 60, None, None)
-        for one in coupons
-    ]
-    for coupon, event in zip(coupons, events, strict=True):
-        before.add(COUPON, coupon)
-        before.add(EVENT, event)
-    db.close()
-    monkeypatch.undo()
-    db = schema.connect(tmp_path / "quanma.db")
-    after = Rows(db)
-    assert list(sendings.scan(after)) == coupons
-    assert [one[:-2] for one in after.scan(EVENT)] == events
-    assert after.read(EVENT, "due_at <= ? ORDER BY due_at", 60) == events
-    db.close()
-
-
 def test_a_pool_whose_coupons_stand_alone_goes_on(tmp_path: Path) -> None:
-    """As one from before, or one that was imported."""
+    """As one that was imported."""
     pool = DrivenPool(lambda: open_pool("sqlite:///quanma.db", tmp_path))
     stock_id = pool.create(max_coupons_per_user=2)
     pool.upload(stock_id, [f"C{number}" for number in range(30)])

@@ -1,7 +1,7 @@
 """Every table, key, index and statement carries stock_id: a distributed PostgreSQL can keep each stock on one node.
 
-Read from the migrations and the code: it holds without the extension. Where a statement may look at all stocks, it is
-named here, with the reason.
+Read from the migrations, `queries.sql` and the code: it holds without the extension. Where a statement may look at all
+stocks, it is named here, with the reason.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ from pathlib import Path
 
 import pytest
 
-from quanma.platform.pool import steps
+from quanma.platform.pool import migrations
 from quanma.platform.pool.postgres import schema
+from quanma.platform.pool.postgres.queries import read
 
 PACKAGE = Path(schema.__file__).parent
-ACROSS = {  # Start of the statement: why it may look at more than one stock. None is on a request's path
+ACROSS = {  # Name of the statement: why it may look at more than one stock. None is on a request's path
     # where the tables are spread over nodes.
-    "SELECT c.mchid, c.notify_url FROM callback c CROSS JOIN": "the outbox looks for merchants with due events",
-    "SELECT DISTINCT mchid FROM event": "the same, where the tables are spread over nodes",
-    "SELECT DISTINCT stock_id FROM ( (SELECT stock_id FROM event": "the outbox looks for stocks with due events",
-    "SELECT c.* FROM (…) s, LATERAL (SELECT written_at": "a user's list; where there are many nodes, stock by stock",
-    "SELECT e.stock_id FROM (…) s, LATERAL (SELECT stock_id": "one event; where there are many nodes, stock by stock",
-    "SELECT c.written_at, e.id, e.created_at": "a merchant's events; where there are many nodes, stock by stock",
+    "waiting": "the outbox looks for merchants with due events",
+    "waiting_on_nodes": "the same, where the tables are spread over nodes",
+    "stocks_waiting": "the outbox looks for stocks with due events",
+    "coupons_at_merchant": "a user's list; where there are many nodes, stock by stock",
+    "stock_of_event": "one event; where there are many nodes, stock by stock",
+    "events_of_merchant": "a merchant's events; where there are many nodes, stock by stock",
 }
+QUERIES = read((PACKAGE / "queries.sql").read_text("utf-8"))
 MODULES = {  # Module: why its statements are not a request's.
     "schema.py": "it makes the tables",
     "care.py": "what is done beside serving",
@@ -35,7 +37,7 @@ VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 
 
 def ddl() -> str:
-    text = "\n".join(step.sql for step in steps.all_steps(schema.BACK_END))
+    text = "\n".join(step.sql for step in migrations.all_migrations(schema.BACK_END))
     return re.sub(r"--[^\n]*", "", text)
 
 
@@ -44,13 +46,14 @@ def tables() -> dict[str, str]:
     return dict(re.findall(r"CREATE TABLE (\w+) \((.*?)\)(?: WITH \([^)]*\))?;", ddl(), re.DOTALL))
 
 
-def statements() -> list[str]:
-    """Every SQL text in the package's modules, on one line each."""
+def statements() -> dict[str, str]:
+    """Every statement by its name, and every SQL text in the package's modules, on one line each."""
     found: list[str] = []
     for file in sorted(PACKAGE.glob("*.py")):
         if file.name not in MODULES:
             found += _texts(ast.parse(file.read_text("utf-8")))
-    return [" ".join(text.split()) for text in found if text.split(" ")[0] in VERBS]
+    bare = [" ".join(text.split()) for text in found if text.split(" ")[0] in VERBS]
+    return QUERIES | {text: text for text in bare}
 
 
 def _texts(tree: ast.AST) -> Iterator[str]:
@@ -103,14 +106,19 @@ def test_every_index_of_a_distributed_table_carries_stock_id() -> None:
 
 def test_every_statement_on_a_requests_path_is_about_one_stock() -> None:
     found = statements()
-    assert len(found) > 40
-    touching = [one for one in found if not any(one.startswith(across) for across in ACROSS)]
-    assert {one: breaches(one) for one in touching if breaches(one)} == {}
+    assert len(QUERIES) > 60
+    assert {name: breaches(sql) for name, sql in found.items() if name not in ACROSS and breaches(sql)} == {}
 
 
-def test_only_what_is_there_is_excepted() -> None:
-    found = statements()
-    assert [across for across in ACROSS if not any(one.startswith(across) for one in found)] == []
+def test_only_what_looks_at_more_stocks_is_excepted() -> None:
+    assert {name for name, sql in QUERIES.items() if breaches(sql)} == ACROSS.keys()
+
+
+def test_every_statement_is_used_once_loaded_and_has_a_sentence() -> None:
+    sources = "".join(file.read_text("utf-8") for file in PACKAGE.glob("*.py"))
+    assert [name for name in QUERIES if f'query("{name}")' not in sources] == []
+    text = (PACKAGE / "queries.sql").read_text("utf-8")
+    assert re.findall(r"^-- name: (\w+)\n(?!-- )", text, re.MULTILINE) == []
 
 
 @pytest.mark.parametrize(

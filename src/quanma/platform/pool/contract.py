@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from ...api.couponcodes import (
     CodeDetail,
@@ -15,39 +15,21 @@ from ...api.couponcodes import (
     UploadCodes,
     UploadedCodes,
 )
-from ...api.coupons import (
-    AssociatedOrder,
-    AssociateOrder,
-    Coupon,
-    CouponPage,
-    DeactivateCoupon,
-    DeactivatedCoupon,
-    DisassociatedOrder,
-    DisassociateOrder,
-    ListCoupons,
-    ReturnCoupon,
-    ReturnedCoupon,
-    SendCard,
-    SentCard,
-    ShowCoupon,
-    UseCoupon,
-    UsedCoupon,
-)
-from ...api.stocks import ChangeBudget, ChangedBudget, CreatedStock, CreateStock, ModifyStock, Stock
-from ...api.subsidy import (
-    ListPayReceipts,
-    PayReceipt,
-    PayReceiptList,
-    PaySubsidy,
-    ReturnReceipt,
-    ReturnSubsidy,
-    ShowPayReceipt,
-    ShowReturnReceipt,
-)
+from ...api.coupons import SendCard, SentCard
+from ...api.stocks import CreatedStock, CreateStock, Stock
+from ...api.subsidy import PayReceipt, ReturnReceipt
 from ...errors import StoreUnavailable
-from ..life import CouponFacts
-from ..rules import Product, StockFacts
+from ..coupons.coupon import CouponFacts
+from ..coupons.draws import Issue as Issue
+from ..coupons.responses import Owned
+from ..coupons.step import OfCoupon, Payment, Step
+from ..coupons.stocks import Change, OfStock, Product, StockFacts
 from .nonces import Nonces
+
+OfCouponT = TypeVar("OfCouponT", bound=OfCoupon)
+OfStockT = TypeVar("OfStockT", bound=OfStock)
+Resp = TypeVar("Resp")
+ReceiptT = TypeVar("ReceiptT", PayReceipt, ReturnReceipt)
 
 
 class HostsAsked(StoreUnavailable):
@@ -60,20 +42,6 @@ class HostsAsked(StoreUnavailable):
         super().__init__(
             "the database was started anew or restored: every host is asked what it knows: try again later"
         )
-
-
-class Issue(NamedTuple):
-    """A coupon to be given out, whichever call or page asks for it."""
-
-    stock_id: str
-    openid: str
-    appid: str
-    out_request_no: str
-    coupon_code: str | None
-    send_merchant: str
-    send_channel: str
-    also: str = ""
-    """The call's other fields: a repeat of the number must have the same."""
 
 
 class CallbackAddress(NamedTuple):
@@ -165,12 +133,8 @@ class CodePool(Protocol):
         """Return the busifavor stocks that a merchant created, the latest first."""
         ...
 
-    async def modify_stock(self, mchid: str, request: ModifyStock, now: int) -> None:
-        """Change what a stock shows. Raises ParamError, RequestRefused: the stock is past its end."""
-        ...
-
-    async def change_budget(self, mchid: str, request: ChangeBudget, now: int) -> ChangedBudget:
-        """Set a limit, if it still is what the caller thinks. Raises ParamError, RequestRefused: it is not."""
+    async def change_stock(self, mchid: str, change: Change[OfStockT, Resp], request: OfStockT, now: int) -> Resp:
+        """Change a stock: see coupons/stocks.py. Raises ParamError, RequestRefused: it can't be changed so."""
         ...
 
     async def upload_codes(
@@ -213,66 +177,30 @@ class CodePool(Protocol):
         """
         ...
 
-    async def use_coupon(self, mchid: str, request: UseCoupon, now: int) -> UsedCoupon:
-        """Redeem a coupon: SENDED → USED.
+    async def step(self, mchid: str, step: Step[OfCouponT, Resp], request: OfCouponT, now: int) -> Resp:
+        """Move a coupon one step, or record what belongs to it: see coupons/states.py.
 
         Raises:
-            ResourceAlreadyExists: it was used under another number.
-            RequestRefused: the number was used with other fields, or the coupon is another user's.
-            RuleLimit: now is outside its validity.
+            ResourceNotExists: nobody was given this coupon.
+            RequestRefused: the number was used with other fields, or the coupon is in no state that it starts from.
+            PlatformError: what the step says of this coupon.
         """
-        ...
-
-    async def return_coupon(self, mchid: str, request: ReturnCoupon, now: int) -> ReturnedCoupon:
-        """USED → SENDED. Raises RequestRefused: it is not USED."""
-        ...
-
-    async def deactivate_coupon(self, mchid: str, request: DeactivateCoupon, now: int) -> DeactivatedCoupon:
-        """SENDED → DEACTIVATED. Raises RequestRefused: it is not SENDED, or has expired."""
-        ...
-
-    async def associate_order(self, mchid: str, request: AssociateOrder, now: int) -> AssociatedOrder:
-        """Tie an unused coupon to an order. Raises RequestRefused: it is not SENDED, or has expired."""
-        ...
-
-    async def disassociate_order(self, mchid: str, request: DisassociateOrder, now: int) -> DisassociatedOrder:
-        """Untie it. Raises RequestRefused: it is not tied to this order."""
         ...
 
     async def send_card(self, mchid: str, request: SendCard) -> SentCard:
         """Give out a consumption card: the same number and time, the same card."""
         ...
 
-    async def show_coupon(self, mchid: str, request: ShowCoupon, now: int) -> Coupon:
-        """Return a user's coupon by its code, among the stocks the merchant may see; the latest, if two carry it."""
+    async def coupons_of(self, mchid: str, openid: str) -> list[Owned]:
+        """Return a user's coupons of the stocks that the merchant created or owns, the latest first."""
         ...
 
-    async def list_coupons(self, mchid: str, request: ListCoupons, now: int) -> CouponPage:
-        """Return a page of a user's coupons, of those the merchant may see, the latest first."""
+    async def payments(self, mchid: str, stock_id: str, coupon_code: str) -> list[Payment]:
+        """Return the payments for a coupon, by their ids."""
         ...
 
-    async def pay_subsidy(self, mchid: str, request: PaySubsidy, now: int) -> PayReceipt:
-        """Record a payment.
-
-        Raises:
-            RequestRefused: the coupon is not used, the amount is above its discount, or it has payments enough.
-        """
-        ...
-
-    async def return_subsidy(self, mchid: str, request: ReturnSubsidy, now: int) -> ReturnReceipt:
-        """Record a return. Raises RequestRefused: more than is left of what was paid. ResourceNotExists: none was."""
-        ...
-
-    async def list_pay_receipts(self, mchid: str, request: ListPayReceipts) -> PayReceiptList:
-        """Return the payments for a coupon."""
-        ...
-
-    async def show_pay_receipt(self, mchid: str, request: ShowPayReceipt) -> PayReceipt:
-        """Return one payment. Raises ResourceNotExists: none, or another merchant's."""
-        ...
-
-    async def show_return_receipt(self, mchid: str, request: ShowReturnReceipt) -> ReturnReceipt:
-        """Return one return. Raises ResourceNotExists: none, or another merchant's."""
+    async def receipt(self, mchid: str, kind: type[ReceiptT], receipt_id: str) -> ReceiptT:
+        """Return one payment, or one return. Raises ResourceNotExists: none, or another merchant's."""
         ...
 
     async def set_callback(self, caller: str, mchid: str, notify_url: str, now: int) -> None:

@@ -7,16 +7,15 @@ numbers of rows and the like, is not in it: the sums of a pool are the same wher
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
 
 import msgspec
-import zstandard
 
 from ...errors import SourceUnreadable
+from ...storage.zstd import CompressionParameter, DecompressionParameter, ZstdError, ZstdFile
 
 VERSION = 1
 LINE_BYTES_MAX = 16 * 1024 * 1024
@@ -281,7 +280,8 @@ def _kind(record: AnyRecord) -> str:
 async def write(file: IO[bytes], records: AsyncIterator[AnyRecord], now: int) -> list[Sum]:
     """Write a stream of records, and return its sums."""
     sums = Sums()
-    with zstandard.ZstdCompressor(level=3, write_checksum=True).stream_writer(file, closefd=False) as out:
+    how: dict[int, int] = {CompressionParameter.compression_level: 3, CompressionParameter.checksum_flag: 1}
+    with ZstdFile(file, "wb", options=how) as out:
         out.write(_encode(_Head(version=VERSION, made_at=now)) + b"\n")
         async for record in records:
             line = _encode(record)
@@ -322,13 +322,13 @@ class Reading:
                     raise ValueError("it is cut off")
                 if running.all() != self.sums:
                     raise ValueError("its records are not those that were written")
-        except (OSError, ValueError, RecursionError, zstandard.ZstdError) as problem:
+        except (OSError, EOFError, ValueError, RecursionError, ZstdError) as problem:
             raise SourceUnreadable(f"{self._path} can't be read: {problem}: nothing was imported") from None
 
     def _lines(self, file: IO[bytes], running: Sums) -> Iterator[bytes]:
         """Raises ValueError: the file would unpack to more than our own ever do."""
-        unpacking = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES_MAX)
-        unpacked = io.BufferedReader(unpacking.stream_reader(file), 2**20)
+        how: dict[int, int] = {DecompressionParameter.window_log_max: WINDOW_BYTES_MAX.bit_length() - 1}
+        unpacked = ZstdFile(file, "rb", options=how)
         packed_bytes, unpacked_bytes = os.fstat(file.fileno()).st_size, 0
         # The end tells the sums of what came before it.
         while line := unpacked.readline(limit := LINE_BYTES_MAX + SUM_BYTES_MAX * len(running)):

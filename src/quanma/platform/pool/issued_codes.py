@@ -10,27 +10,17 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from ...api.events import CONTENT_TYPE, COUPON_SEND
 from ...errors import SourceUnreadable, masked
+from ...storage import headers
 
 CODE_CHARACTERS_MAX = 32
 """Of a 商家券; a 商品券 has up to 40, and is given out by nobody here."""
 STOCK_ID_CHARACTERS_MAX = 20
-
-STOCK_NAMES: Final = (
-    *("stock_id", "stockid", "批次号", "批次id", "批次编号", "券批次号", "商家券批次号", "优惠券批次号", "券批次id"),
-    *("优惠券批次id", "stock", "批次", "券批次", "优惠券批次"),
-)
-"""Headers of the column of stocks, the plainest first: where several are there, the earliest here is meant. Ours."""
-CODE_NAMES: Final = (
-    *("coupon_code", "couponcode", "券码", "券code", "优惠券码", "优惠券code", "商家券码", "商家券code", "卡券码"),
-    *("券号", "券编码", "优惠码", "兑换码", "voucher_code", "code", "coupon", "voucher"),
-)
-"""Of the column of codes. So ours."""
 
 _SEPARATORS = ",;\t"
 _HEADER_ROWS = 10
@@ -164,7 +154,7 @@ def _named_columns(path: Path, cells: Sequence[str], *, alone: bool) -> _Columns
 
     `alone`: one known name makes a header of it, which is refused then.
     """
-    stock, code = _best(path, STOCK_NAMES, cells), _best(path, CODE_NAMES, cells)
+    stock, code = _best(path, headers.STOCK_NAMES, cells), _best(path, headers.CODE_NAMES, cells)
     if stock is not None and code is not None:
         return _Columns(stock, code, list(cells))
     if (stock is None and code is None) or not alone:
@@ -176,18 +166,13 @@ def _named_columns(path: Path, cells: Sequence[str], *, alone: bool) -> _Columns
 
 
 def _best(path: Path, names: Sequence[str], cells: Sequence[str]) -> int | None:
-    normal = [_normal(cell) for cell in cells]
-    for name in names:
-        if normal.count(name) > 1:
-            raise SourceUnreadable(f"{path} has {normal.count(name)} columns '{name}': rename one; {_WAY_OUT}")
-        if name in normal:
-            return normal.index(name)
-    return None
-
-
-def _normal(cell: str) -> str:
-    without_remark = re.sub(r"[(（].*?[)）]", "", cell)
-    return re.sub(r"[\s_-]+", "_", without_remark.strip().casefold())
+    found = headers.place(names, cells)
+    if found is None:
+        return None
+    name, places = found
+    if len(places) > 1:
+        raise SourceUnreadable(f"{path} has {len(places)} columns '{name}': rename one; {_WAY_OUT}")
+    return places[0]
 
 
 def _check_is_no_header(path: Path, line: int, cells: Sequence[str]) -> None:
@@ -226,7 +211,7 @@ def _events(path: Path, text: str) -> IssuedFile:
         content = record.get("content", record)
         if not isinstance(content, dict):
             raise SourceUnreadable(f"{where}: the event has no content: correct the file, {_WAY_OUT}")
-        codes.append(_code(path, line, _values(content, STOCK_NAMES), _values(content, CODE_NAMES)))
+        codes.append(_code(path, line, _values(content, headers.STOCK_NAMES), _values(content, headers.CODE_NAMES)))
     return IssuedFile(str(path), codes, "stock_id", "coupon_code", left_out)
 
 
@@ -251,9 +236,9 @@ def _records(path: Path, text: str) -> Iterator[tuple[int, Any]]:
 
 
 def _values(content: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    normal = {_normal(name): value for name, value in content.items()}
+    by_letters = {headers.letters(name): value for name, value in content.items()}
     for name in names:
-        value = normal.get(name)
+        value = by_letters.get(headers.letters(name))
         if isinstance(value, str | int) and not isinstance(value, bool):
             return [str(value).strip()]
     return []

@@ -5,7 +5,8 @@ and standard input; `open_query` reads the rows of a SQL query.
 """
 
 from .block import Block, Source
-from .opening import open_source
+from .opening import open_source, open_sources
 from .query import open_query
+from .reading import PLAIN, Reading
 
-__all__ = ["Block", "Source", "open_query", "open_source"]
+__all__ = ["PLAIN", "Block", "Reading", "Source", "open_query", "open_source", "open_sources"]

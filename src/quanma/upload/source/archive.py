@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import zipfile
 from typing import IO, Final
-from xml.etree.ElementTree import fromstring
 
 from ...errors import SourceUnreadable
+from .workbook.markup import Attributes, Markup
+from .workbook.package import Package, key
 
 PARTS_MAX: Final = 10_000
 SHEET_BYTES_MAX: Final = 1024 * 1024 * 1024
@@ -24,7 +25,7 @@ RATIO_MAX: Final = 100
 RATIO_FROM_BYTES: Final = 16 * 1024 * 1024
 """Smaller parts may be packed as tightly as they like."""
 _LISTING: Final = "[Content_Types].xml"
-_OVERRIDE: Final = "{http://schemas.openxmlformats.org/package/2006/content-types}Override"
+_OVERRIDE: Final = "http://schemas.openxmlformats.org/package/2006/content-types Override"
 _WORKSHEET: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.worksheet+xml"
 _OTHERWISE: Final = "save the sheet with the codes alone as .xlsx, or as .csv"
 
@@ -34,18 +35,18 @@ def look_into(name: str, file: IO[bytes]) -> None:
 
     Raises:
         SourceUnreadable: a part would unpack to too much, or to too much for its size.
-        Exception: it is no workbook; whatever its zip and XML readers raise.
+        Damaged: it is no workbook.
     """
-    with zipfile.ZipFile(file) as archive:
-        parts = archive.infolist()
-        if len(parts) > PARTS_MAX:
-            raise SourceUnreadable(f"{name} has {len(parts):,} parts, and at most {PARTS_MAX:,} are read: {_OTHERWISE}")
-        for part in parts:
-            if part.filename == _LISTING and part.file_size > LISTING_BYTES_MAX:
-                raise _too_large(name, part, LISTING_BYTES_MAX)
-        sheets = _sheets(archive)
+    package = Package(file)
+    parts = package.parts
+    if len(parts) > PARTS_MAX:
+        raise SourceUnreadable(f"{name} has {len(parts):,} parts, and at most {PARTS_MAX:,} are read: {_OTHERWISE}")
     for part in parts:
-        bytes_max = SHEET_BYTES_MAX if part.filename in sheets else PART_BYTES_MAX
+        if part.filename.lstrip("/").casefold() == _LISTING.casefold() and part.file_size > LISTING_BYTES_MAX:
+            raise _too_large(name, part, LISTING_BYTES_MAX)
+    sheets = _sheets(package)
+    for part in parts:
+        bytes_max = SHEET_BYTES_MAX if key(part.filename) in sheets else PART_BYTES_MAX
         if part.file_size > bytes_max:
             raise _too_large(name, part, bytes_max)
         if part.file_size > RATIO_FROM_BYTES and part.file_size > RATIO_MAX * max(part.compress_size, 1):
@@ -63,9 +64,13 @@ def _too_large(name: str, part: zipfile.ZipInfo, bytes_max: int) -> SourceUnread
     )
 
 
-def _sheets(archive: zipfile.ZipFile) -> set[str]:
+def _sheets(package: Package) -> set[str]:
     """The parts that are sheets and nothing else. What is named twice, or lies elsewhere, may be read as another."""
-    types: dict[str, set[str | None]] = {}
-    for entry in fromstring(archive.read(_LISTING)).iter(_OVERRIDE):
-        types.setdefault((entry.get("PartName") or "").removeprefix("/"), set()).add(entry.get("ContentType"))
+    types: dict[str, set[str]] = {}
+
+    def start(name: str, attributes: Attributes) -> None:
+        if name == _OVERRIDE:
+            types.setdefault(key(attributes.get("PartName", "")), set()).add(attributes.get("ContentType", ""))
+
+    Markup(start).read(package.pieces(_LISTING))
     return {part for part, kinds in types.items() if kinds == {_WORKSHEET} and part.startswith("xl/worksheets/")}

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from ..reasons import Reason
+
 ROWS_PER_BLOCK: Final = 10_000
 """How many rows a block of a table holds. Plain text comes in blocks of so many bytes instead."""
 
-NO_PROBLEMS: Final[Mapping[int, str]] = {}
+NO_PROBLEMS: Final[Mapping[int, Reason]] = {}
 
 
 class Block(NamedTuple):
@@ -17,11 +19,15 @@ class Block(NamedTuple):
     rows[i] is the 1-based number of the row that codes[i] stands in, as an editor or spreadsheet shows it.
     For a row of several lines it is the first. problems names the rows that can't be taken as a code at
     all, by their index in this block; codes then holds what is known of their text, for reports only.
+    left_out counts rows that `--where` did not ask for. remarks are of rows that are taken: a code of
+    `reasons.REMARKS` or `reasons.WARNINGS`, and the row.
     """
 
     rows: Sequence[int]
     codes: list[str]
-    problems: Mapping[int, str] = NO_PROBLEMS
+    problems: Mapping[int, Reason] = NO_PROBLEMS
+    left_out: int = 0
+    remarks: Sequence[tuple[str, int]] = ()
 
 
 class Source(Protocol):
@@ -35,6 +41,11 @@ class Source(Protocol):
     @property
     def notes(self) -> list[str]:
         """What was found out about the input and should be told: encoding, dialect, header, column."""
+        ...
+
+    @property
+    def values_seen(self) -> Mapping[str, Sequence[str]]:
+        """Of each column of `--where`, the first values that were met, as a message may show them."""
         ...
 
     def blocks(self) -> Iterator[Block]:

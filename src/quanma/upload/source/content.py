@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import sys
 import zlib
@@ -12,9 +13,9 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import IO, Final
 
-import zstandard
-
 from ...errors import SourceUnreadable
+from ...storage import paths
+from ...storage.zstd import DecompressionParameter, ZstdDecompressor, ZstdError
 
 PIECE_BYTES: Final = 256 * 1024
 """The most that pieces() gives at a time. Larger pieces read no faster."""
@@ -29,7 +30,7 @@ class Content:
     """
 
     def __init__(self, path: str) -> None:
-        self.name = "standard input" if path == "-" else path
+        self.name = name_of(path)
         self.packing = ""
         self._path = path
         self._digest: str | None = None
@@ -90,11 +91,30 @@ class Content:
         return nullcontext(sys.stdin.buffer) if self._path == "-" else open(self._path, "rb")
 
 
+def name_of(path: str) -> str:
+    """Return what messages and the ledger call an input."""
+    if path == "-":
+        return STANDARD_INPUT
+    if _DESCRIPTOR.match(path):
+        return PIPE
+    try:
+        kind = os.stat(path).st_mode
+    except (OSError, ValueError):  # Told when it is opened.
+        return paths.shown(path)
+    return PIPE if stat.S_ISFIFO(kind) or stat.S_ISCHR(kind) else paths.shown(path)
+
+
+STANDARD_INPUT: Final = "standard input"
+PIPE: Final = "pipe"
+"""What is gone once it is read: `<(…)` in a shell, whose path is another one each time, or a named pipe."""
+_DESCRIPTOR: Final = re.compile(r"/dev/(?:fd/|stdin$)|/proc/(?:self|[0-9]+)/fd/")
+
+
 def _is_regular_file(path: str) -> bool:
     try:
         return stat.S_ISREG(os.stat(path).st_mode)
     except OSError as cause:
-        raise SourceUnreadable(f"{path} cannot be read: {cause.strerror}") from cause
+        raise SourceUnreadable(f"{name_of(path)} cannot be read: {cause.strerror}") from cause
 
 
 def _at_least(size_bytes: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -142,25 +162,32 @@ def _gunzipped(name: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _unzstd(name: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    frame, begun = zstandard.ZstdDecompressor().decompressobj(), False
-    out = bytearray()
+    frame, begun = _zstd_frame(), False
     try:
         for piece in pieces:
-            # The library has no bound on what comes out, and its own file reader takes a cut-off file
-            # for a whole one. 256 bytes can unpack to 8 MiB at most.
-            for start in range(0, len(piece), 256):
-                data = piece[start : start + 256]
-                while data:
-                    out += frame.decompress(data)
-                    data, begun = frame.unused_data, not frame.eof
-                    if not begun:
-                        frame = zstandard.ZstdDecompressor().decompressobj()
-                while len(out) >= PIECE_BYTES:
-                    yield bytes(out[:PIECE_BYTES])
-                    del out[:PIECE_BYTES]
-    except zstandard.ZstdError as cause:
+            while piece or (begun and not frame.needs_input):
+                # A bound on what comes out: 256 bytes can unpack to megabytes.
+                unpacked, begun = frame.decompress(piece, PIECE_BYTES), True
+                if unpacked:
+                    yield unpacked
+                piece = b""
+                if frame.eof:
+                    piece = frame.unused_data
+                    frame, begun = _zstd_frame(), False
+    except ZstdError as cause:
+        if "too much memory" in str(cause):
+            raise SourceUnreadable(
+                f"{name} was packed with a window of more than {2**ZSTD_WINDOW_LOG_MAX // 2**20} MiB: unpack it with "
+                "zstd -d --long=31, and give the unpacked file"
+            ) from cause
         raise SourceUnreadable(f"{name} is damaged: {cause}") from cause
     if begun:
         raise SourceUnreadable(f"{name} ends inside its zstd data: it was cut off, copy it again")
-    if out:
-        yield bytes(out)
+
+
+ZSTD_WINDOW_LOG_MAX: Final = 27
+"""What is unpacked takes so much memory. The largest that zstd's own program takes unasked (documented)."""
+
+
+def _zstd_frame() -> ZstdDecompressor:
+    return ZstdDecompressor(options={DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG_MAX})

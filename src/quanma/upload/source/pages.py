@@ -6,6 +6,7 @@ pages, in Thrift's compact form. Source: documented, parquet.thrift and the Thri
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import IO, Final, NamedTuple
 
@@ -17,11 +18,41 @@ _HEADER_BYTES_MAX: Final = 1024 * 1024
 _DEPTH_MAX: Final = 8
 _STOP, _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(13)
 
+# Numbers of fields: of FileMetaData, RowGroup, ColumnChunk, and of ColumnMetaData.
+_ROW_GROUPS: Final = 4
+_COLUMNS: Final = 1
+_META_DATA: Final = 3
+_PATH, _PACKED_BYTES, _DATA_PAGE, _DICTIONARY_PAGE = 3, 7, 9, 11
+
 
 class Page(NamedTuple):
     place: int
     """Of its header, in the file."""
     unpacked_bytes: int
+
+
+class Chunk(NamedTuple):
+    """One column's part of a row group: its pages."""
+
+    column: str
+    """Its path in the schema, names with dots between them."""
+    start: int
+    length: int
+
+
+def chunks(file: IO[bytes]) -> Iterator[Chunk]:
+    """Yield the column chunks of a file, from its footer. Raises ValueError: the footer can't be read.
+
+    pyarrow tells them too, but for some damaged footers it ends the whole process instead of raising an error.
+    """
+    length = file.seek(0, os.SEEK_END)
+    file.seek(max(0, length - 8))
+    end = file.read(8)
+    size = int.from_bytes(end[:4], "little")
+    if end[4:] != b"PAR1" or size > length - 8:
+        raise ValueError("the file has no footer")
+    file.seek(length - 8 - size)
+    yield from _Header(file.read(size)).chunks()
 
 
 def pages(file: IO[bytes], start: int, length: int) -> Iterator[Page]:
@@ -58,6 +89,52 @@ class _Header:
             else:
                 self._skip(kind, 0)
         return found
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Of a file's footer, FileMetaData."""
+        for _ in self._structs(_ROW_GROUPS):
+            for _ in self._structs(_COLUMNS):
+                for field, kind in self._fields():
+                    if (field, kind) == (_META_DATA, _STRUCT):
+                        yield self._chunk()
+                    else:
+                        self._skip(kind, 0)
+
+    def _structs(self, wanted: int) -> Iterator[None]:
+        """Stop at each struct of the list that is this field of a struct. Whoever asks reads the struct."""
+        for field, kind in self._fields():
+            if (field, kind) == (wanted, _LIST):
+                for _ in range(self._items()):
+                    yield
+            else:
+                self._skip(kind, 0)
+
+    def _chunk(self) -> Chunk:
+        path: list[str] = []
+        numbers: dict[int, int] = {}
+        for field, kind in self._fields():
+            if (field, kind) == (_PATH, _LIST):
+                path = [self._text() for _ in range(self._items())]
+            elif kind == _I64:
+                numbers[field] = self._zigzag()
+            else:
+                self._skip(kind, 0)
+        start, dictionary = numbers.get(_DATA_PAGE, -1), numbers.get(_DICTIONARY_PAGE)
+        if dictionary is not None and 0 < dictionary < start:
+            start = dictionary
+        if start < 0 or numbers.get(_PACKED_BYTES, -1) < 0:
+            raise ValueError("a column in the footer has no place or no size")
+        return Chunk(".".join(path), start, numbers[_PACKED_BYTES])
+
+    def _items(self) -> int:
+        head = self._byte()
+        return head >> 4 if head >> 4 != 15 else self._varint()
+
+    def _text(self) -> str:
+        length = self._varint()
+        begin = self.read_bytes
+        self._move(length)
+        return self._content[begin : self.read_bytes].decode("utf-8", "replace")
 
     def _fields(self) -> Iterator[tuple[int, int]]:
         field = 0

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import IO, Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from ...errors import SourceUnreadable
 from ...extras import needed
 from .block import ROWS_PER_BLOCK, Block
-from .columns import choose_by_name
 from .content import Content
-from .pages import PAGE_BYTES_MAX, Page, pages
+from .layout import choose_by_name
+from .pages import PAGE_BYTES_MAX, chunks, pages
+from .reading import Reading
 from .records import block_of_records
+from .table import VALUES_SEEN_MAX, shown_value
 from .text import LINE_BYTES_MAX
 
 
@@ -19,7 +21,7 @@ class Parquet:
     """The values of one column; row numbers count records from 1."""
 
     def __init__(
-        self, content: Content, path: str, column: str, notes: list[str], rows_at_once: int, *, trim: bool = False
+        self, content: Content, path: str, column: str, notes: list[str], rows_at_once: int, reading: Reading
     ) -> None:
         self.name = content.name
         self.notes = notes
@@ -27,16 +29,21 @@ class Parquet:
         self._path = path
         self._column = column
         self._rows_at_once = rows_at_once
-        self._trim = trim
+        self._reading = reading
+        self._seen: dict[str, list[str]] = {}
 
     def blocks(self) -> Iterator[Block]:
         row = 1
         file = _opened(self.name, self._path)
         values: list[object] = []
+        others: list[list[object]] = []
         characters = 0
+        wanted = self._wanted()
         try:
-            for batch in file.iter_batches(self._rows_at_once, columns=[self._column], use_threads=False):
-                for value in batch.column(0).to_pylist():
+            for batch in file.iter_batches(self._rows_at_once, columns=[self._column, *wanted], use_threads=False):
+                if wanted:
+                    others += map(list, zip(*(batch.column(name).to_pylist() for name in wanted), strict=True))
+                for value in batch.column(self._column).to_pylist():
                     length = len(value) if isinstance(value, str) else 0
                     if length > LINE_BYTES_MAX:
                         raise SourceUnreadable(
@@ -46,20 +53,53 @@ class Parquet:
                     values.append(value)
                     characters += length
                     if len(values) == ROWS_PER_BLOCK or characters > BLOCK_CHARACTERS_MAX:
-                        yield block_of_records(row, values, trim=self._trim)
+                        yield self._block(row, values, others[: len(values)], wanted)
+                        del others[: len(values)]
                         row, values, characters = row + len(values), [], 0
         except _errors() as cause:
             raise SourceUnreadable(f"{self.name} is damaged behind row {row - 1:,}: {cause}") from cause
         finally:
             file.close()
         if values:
-            yield block_of_records(row, values, trim=self._trim)
+            yield self._block(row, values, others, wanted)
+
+    @property
+    def values_seen(self) -> Mapping[str, Sequence[str]]:
+        return {column: list(map(shown_value, values)) for column, values in self._seen.items()}
 
     def fingerprint(self) -> str:
         return self._content.fingerprint()
 
+    def _wanted(self) -> dict[str, set[str]]:
+        wanted: dict[str, set[str]] = {}
+        for column, value in self._reading.where:
+            wanted.setdefault(column, set()).add(value.strip())
+        return wanted
 
-def open_parquet(path: str, *, column: str | None, trim: bool) -> Parquet:
+    def _block(
+        self, row: int, values: list[object], others: Sequence[Sequence[object]], wanted: dict[str, set[str]]
+    ) -> Block:
+        rows = range(row, row + len(values))
+        if not wanted:
+            return block_of_records(rows, values, self._reading)
+        kept = [
+            at
+            for at, found in enumerate(others)
+            if all(_said(value) in texts for value, texts in zip(found, wanted.values(), strict=True))
+        ]
+        for name, column in zip(wanted, zip(*others, strict=True), strict=True):
+            seen = self._seen.setdefault(name, [])
+            seen += [text for text in dict.fromkeys(map(_said, column[:1000])) if text and text not in seen]
+            del seen[VALUES_SEEN_MAX:]
+        block = block_of_records([rows[at] for at in kept], [values[at] for at in kept], self._reading)
+        return block._replace(left_out=len(values) - len(kept))
+
+
+def _said(value: object) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def open_parquet(path: str, reading: Reading) -> Parquet:
     """Open the column of a Parquet file that holds the codes.
 
     Raises:
@@ -71,20 +111,29 @@ def open_parquet(path: str, *, column: str | None, trim: bool) -> Parquet:
     file = _opened(content.name, path)
     try:
         names, types = file.schema_arrow.names, [str(kind) for kind in file.schema_arrow.types]
-        metadata = file.metadata
     finally:
         file.close()
     if not names:
         raise SourceUnreadable(f"{content.name} has no columns")
-    index = choose_by_name(content.name, names, column)
-    if "string" not in types[index] or "<" in types[index].removeprefix("dictionary<"):
+    index = choose_by_name(content.name, names, reading.column)
+    for column, _ in reading.where:
+        if column not in names:
+            there = ", ".join(f"'{name[:24]}'" for name in names)
+            raise SourceUnreadable(
+                f"{content.name} has no column '{column}', which --where names; its columns: {there}"
+            )
+    numbers = reading.numbers_as_text or reading.digits is not None
+    if numbers and types[index].removeprefix("u").startswith("int"):
+        pass
+    elif "string" not in types[index] or "<" in types[index].removeprefix("dictionary<"):
         raise SourceUnreadable(
             f"{content.name}: column '{names[index]}' is {types[index]}, not text; "
             "a number has lost its leading zeros: write the column as strings"
+            + ("; or say --numbers-as-text, or --digits" if "int" in types[index] else "")
         )
-    rows_at_once = _rows_at_once(content.name, path, metadata, names[index])
+    rows_at_once = _rows_at_once(content.name, path, names[index])
     notes = [f"Parquet, column '{names[index]}' ({index + 1} of {len(names)})"]
-    return Parquet(content, path, names[index], notes, rows_at_once, trim=trim)
+    return Parquet(content, path, names[index], notes, rows_at_once, reading)
 
 
 BATCH_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -92,13 +141,13 @@ BATCH_BYTES_MAX: Final = 64 * 1024 * 1024
 BLOCK_CHARACTERS_MAX: Final = 16 * 1024 * 1024
 
 
-def _rows_at_once(name: str, path: str, metadata: Any, column: str) -> int:
+def _rows_at_once(name: str, path: str, column: str) -> int:
     """Raises SourceUnreadable: a page of the column would unpack to too much, or can't be read."""
     largest = 1
     try:
         with open(path, "rb") as file:
-            for number in range(metadata.num_row_groups):
-                for page in _pages(file, metadata.row_group(number), column):
+            for chunk in list(chunks(file)):
+                for page in pages(file, chunk.start, chunk.length) if chunk.column == column else ():
                     largest = max(largest, page.unpacked_bytes)
                     if largest > PAGE_BYTES_MAX:
                         raise SourceUnreadable(
@@ -108,17 +157,6 @@ def _rows_at_once(name: str, path: str, metadata: Any, column: str) -> int:
     except (ValueError, OSError) as cause:
         raise SourceUnreadable(f"{name} is damaged: {cause}") from cause
     return min(max(1, BATCH_BYTES_MAX // largest), ROWS_PER_BLOCK)
-
-
-def _pages(file: IO[bytes], row_group: Any, column: str) -> Iterator[Page]:
-    for number in range(row_group.num_columns):
-        chunk = row_group.column(number)
-        if chunk.path_in_schema != column:
-            continue
-        start, dictionary = chunk.data_page_offset, chunk.dictionary_page_offset
-        if dictionary is not None and 0 < dictionary < start:
-            start = dictionary
-        yield from pages(file, start, chunk.total_compressed_size)
 
 
 def _opened(name: str, path: str) -> Any:

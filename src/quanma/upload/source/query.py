@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sqlite3
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
@@ -16,7 +16,8 @@ from ...errors import SourceUnreadable
 from ...extras import needed
 from ...settings import addresses
 from .block import ROWS_PER_BLOCK, Block
-from .columns import choose_by_name
+from .layout import choose_by_name
+from .reading import PLAIN, Reading
 from .records import block_of_records
 
 T = TypeVar("T")
@@ -28,24 +29,29 @@ class Query:
     The same rows in the same order have the same fingerprint, so give the query an ORDER BY.
     """
 
-    def __init__(self, database: Database, query: str, column: str | None, *, trim: bool = False) -> None:
+    def __init__(self, database: Database, query: str, reading: Reading) -> None:
         self.name = database.name
         columns = database.columns(query)
-        self._index = choose_by_name(self.name, columns, column)
+        self._index = choose_by_name(self.name, columns, reading.column)
         self.notes = [f"query, column '{columns[self._index]}' ({self._index + 1} of {len(columns)})"]
         self._database = database
         self._query = query
-        self._trim = trim
+        self._reading = reading
         self._digest: str | None = None
 
     def blocks(self) -> Iterator[Block]:
         row, digest = 1, hashlib.sha256()
         for records in self._database.records(self._query):
-            block = block_of_records(row, [record[self._index] for record in records], trim=self._trim)
+            values = [record[self._index] for record in records]
+            block = block_of_records(range(row, row + len(values)), values, self._reading)
             digest.update("\0".join(block.codes).encode() + b"\0")
             row += len(block.codes)
             yield block
         self._digest = digest.hexdigest()
+
+    @property
+    def values_seen(self) -> Mapping[str, Sequence[str]]:
+        return {}
 
     def fingerprint(self) -> str:
         if self._digest is None:
@@ -55,20 +61,22 @@ class Query:
         return self._digest
 
 
-def open_query(url: str, query: str, *, column: str | None = None, trim: bool = False) -> Query:
+def open_query(url: str, query: str, reading: Reading = PLAIN) -> Query:
     """Open a query as a source; nothing is written to the database.
 
-    url is `sqlite:///relative.db`, `sqlite:////absolute.db` or `postgresql://…`. column names or numbers the
-    column that holds the codes, if the result has several.
+    url is `sqlite:///relative.db`, `sqlite:////absolute.db` or `postgresql://…`. reading.column names or numbers
+    the column that holds the codes, if the result has several.
 
     Raises:
         SourceUnreadable: no such database, or it refuses the query; or several columns and none chosen.
     """
+    if reading.where or reading.header_row is not None or reading.encoding is not None:
+        raise SourceUnreadable("--where, --header-row and --encoding are for files: say it in the query")
     read = addresses.database(url)
     if isinstance(read, addresses.Wrong):
         raise SourceUnreadable(f"the database to read from {read.reason}")
     database = _Sqlite(read) if read.startswith("sqlite:") else _Postgres(read)
-    return Query(database, query, column, trim=trim)
+    return Query(database, query, reading)
 
 
 class Database(Protocol):

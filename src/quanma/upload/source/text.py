@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import compress
 from typing import Final
 
 from ...errors import SourceUnreadable
 from .block import Block
-from .content import HEAD_BYTES, Content
+from .content import HEAD_BYTES
+from .encoding import BOM, Text
+from .layout import Layout, find
+from .reading import Reading
+from .table import cell_text
 
 LINE_BYTES_MAX: Final = 1024 * 1024
 """A longer line is no row of codes, and reading it whole could fill the memory."""
@@ -17,24 +22,61 @@ LINE_BYTES_MAX: Final = 1024 * 1024
 class PlainText:
     """Lines of a text, each one a code. Lines that are empty or hold only blanks are left out."""
 
-    def __init__(self, content: Content, notes: list[str], *, header: bool = False, trim: bool = False) -> None:
-        self.name = content.name
-        self.notes = notes
-        self._content = content
-        self._header = header
-        self._trim = trim
+    def __init__(self, text: Text, layout: Layout, reading: Reading) -> None:
+        self.name = text.name
+        self.notes = [*text.notes, "text, one code a line"]
+        if layout.header is not None:
+            self.notes.append(f"row {layout.header_row}, '{layout.header[0].strip()}', is a header and not a code")
+        if layout.titles:
+            self.notes.append("what stands above it is a title and no code")
+        self._text = text
+        self._layout = layout
+        self._reading = reading
 
     def blocks(self) -> Iterator[Block]:
-        header = self._header
-        for first_row, text in whole_lines(self.name, self._content.pieces()):
-            rows, codes = split(first_row, text, trim=self._trim)
-            if header and codes:
-                rows, codes, header = rows[1:], codes[1:], False
+        begin = self._layout.header_row
+        for first_row, text in whole_lines(self.name, self._text.pieces()):
+            rows, codes = split(first_row, text, trim=self._reading.trim)
+            if codes and rows[0] <= begin:
+                at = bisect_right(rows, begin)
+                rows, codes = rows[at:], codes[at:]
             if codes:
-                yield Block(rows, codes)
+                yield self._block(rows, codes)
+
+    @property
+    def values_seen(self) -> Mapping[str, Sequence[str]]:
+        return {}
 
     def fingerprint(self) -> str:
-        return self._content.fingerprint()
+        return self._text.fingerprint()
+
+    def _block(self, rows: Sequence[int], codes: list[str]) -> Block:
+        if not self._layout.words_row and self._reading.digits is None:
+            return Block(rows, codes)
+        remarks: list[tuple[str, int]] = []
+        if self._layout.words_row and self._layout.words_row in rows:
+            remarks.append(("FIRST_ROW_WORDS", self._layout.words_row))
+        if self._reading.digits is not None:
+            taken = [cell_text(code, self._reading) for code in codes]
+            codes = [one.text for one in taken]
+            remarks += [(one.remark, row) for row, one in zip(rows, taken, strict=True) if one.remark is not None]
+        return Block(rows, codes, remarks=remarks)
+
+
+def open_plain_text(text: Text, sample: str, reading: Reading) -> PlainText:
+    """Open a text of one code a line. A header, and titles above it, are found as in a table.
+
+    Raises:
+        SourceUnreadable: `--where` names a column; or a header may stand below codes.
+    """
+    if reading.where:
+        raise SourceUnreadable(f"{text.name} is a text with one code a line, and has no columns for --where")
+    rows, lines = split(1, sample)
+    first_rows = [(row, [line]) for row, line in zip(rows[:SAMPLE_ROWS], lines, strict=False)]
+    return PlainText(text, find(text.name, first_rows, reading), reading)
+
+
+SAMPLE_ROWS: Final = 200
 
 
 def split(first_row: int, text: str, *, trim: bool = False) -> tuple[Sequence[int], list[str]]:
@@ -88,33 +130,23 @@ def whole_lines(name: str, pieces: Iterable[bytes]) -> Iterator[tuple[int, str]]
         yield row, _decoded(name, row, offset, begun)
 
 
-def beginning(content: Content) -> str:
-    """Return the first lines of an input, to find out what it holds. At most HEAD_BYTES, whole lines only.
+def beginning(text: Text) -> str:
+    """Return the first lines of an input, to find out what it holds. At most HEAD_BYTES.
+
+    They are whole lines, unless the first one that is not blank is longer than that.
 
     Raises:
-        SourceUnreadable: the beginning shows that this is no UTF-8 text.
+        SourceUnreadable: the beginning shows that this is no text.
     """
-    head = content.head
-    _refuse_what_is_no_text(content.name, head)
+    _refuse_what_is_no_text(text.name, text)
+    head = text.head
     if len(head) >= HEAD_BYTES:
-        head = head[: head.rfind(b"\n", 0, HEAD_BYTES) + 1]
-    text = "".join(text for _, text in whole_lines(content.name, [head]))
-    if "\r" in text and "\n" not in text and "\r" in text.rstrip("\r"):
-        raise SourceUnreadable(
-            f"{content.name}: lines end with CR alone, as on old Macs; save the file with the line ending LF or CRLF"
-        )
-    return text
+        end = head.rfind(b"\n", 0, HEAD_BYTES) + 1
+        anything = head[:end].removeprefix(BOM).strip()
+        head = head[:end] if anything else head[:HEAD_BYTES].decode("utf-8", "ignore").encode()
+    return "".join(lines for _, lines in whole_lines(text.name, [head]))
 
 
-def notes_on(content: Content) -> list[str]:
-    """Return what to tell about the bytes of a text."""
-    notes = [f"packed with {content.packing}"] if content.packing else []
-    if content.head.startswith(_BOM):
-        notes.append("encoding UTF-8 with BOM")
-    return notes
-
-
-_BOM: Final = b"\xef\xbb\xbf"
 # What str.strip takes away of ASCII, less LF.
 _ASCII_BLANKS: Final = " \t\r\v\f\x1c\x1d\x1e\x1f"
 
@@ -124,17 +156,19 @@ def _has_blank(text: str) -> bool:
 
 
 def _decoded(name: str, row: int, offset: int, data: bytes) -> str:
-    start = len(_BOM) if offset == 0 and data.startswith(_BOM) else 0
+    start = len(BOM) if offset == 0 and data.startswith(BOM) else 0
     try:
         return str(data[start:] if start else data, "utf-8")
     except UnicodeDecodeError as cause:
         at = start + cause.start
         line = data[data.rfind(b"\n", 0, at) + 1 :].split(b"\n", 1)[0]
         row_at = row + data.count(b"\n", 0, at)
+        gbk = _is_gbk(line)
         raise SourceUnreadable(
             f"{name}: row {row_at} is not UTF-8 (byte 0x{data[at]:02X} at offset {offset + at:,}"
-            f"{', perhaps GBK' if _is_gbk(line) else ''}); save the file as UTF-8, "
-            'in Excel as "CSV UTF-8", or convert it: iconv -f GB18030 -t UTF-8'
+            f"{', perhaps GBK' if gbk else ''}); "
+            f"{'read it with --encoding gb18030, or ' if gbk else ''}"
+            'save the file as UTF-8, in Excel as "CSV UTF-8"'
         ) from cause
 
 
@@ -149,20 +183,23 @@ def _is_gbk(line: bytes) -> bool:
 _NOT_TEXT: Final = (
     (b"\xff\xfe\0\0", "UTF-32; save it as UTF-8"),
     (b"\0\0\xfe\xff", "UTF-32; save it as UTF-8"),
-    (b"\xff\xfe", 'UTF-16 (byte order mark at offset 0); save it as UTF-8, in Excel as "CSV UTF-8"'),
-    (b"\xfe\xff", 'UTF-16 (byte order mark at offset 0); save it as UTF-8, in Excel as "CSV UTF-8"'),
     (b"PK\x03\x04", "a zip archive or an Excel workbook; unpack it, or name a workbook .xlsx"),
     (b"PAR1", "Parquet; name it .parquet"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook, or one with a password; save it as .xlsx without one"),
 )
 
 
-def _refuse_what_is_no_text(name: str, head: bytes) -> None:
+def _refuse_what_is_no_text(name: str, text: Text) -> None:
+    head = text.raw_head
     for magic, what in _NOT_TEXT:
         if head.startswith(magic):
             raise SourceUnreadable(f"{name} is {what}")
+    if text.encoding.startswith("utf-16"):
+        return
     # UTF-16 without a mark: every second byte of ASCII text is zero.
     start = head[:1024]
     for zeros in (start[0::2], start[1::2]):
         if len(zeros) >= 4 and not zeros.strip(b"\0"):
-            raise SourceUnreadable(f"{name} is UTF-16 without a byte order mark; save it as UTF-8")
+            raise SourceUnreadable(
+                f"{name} is UTF-16 without a byte order mark; read it with --encoding utf-16-le, or save it as UTF-8"
+            )

@@ -27,51 +27,41 @@ from ....api.couponcodes import (
     UploadCodes,
     UploadedCodes,
 )
-from ....api.coupons import (
-    AssociatedOrder,
-    AssociateOrder,
-    Coupon,
-    CouponPage,
-    DeactivateCoupon,
-    DeactivatedCoupon,
-    DisassociatedOrder,
-    DisassociateOrder,
-    ListCoupons,
-    ReturnCoupon,
-    ReturnedCoupon,
-    SendCard,
-    SentCard,
-    ShowCoupon,
-    UseCoupon,
-    UsedCoupon,
-)
-from ....api.stocks import ChangeBudget, ChangedBudget, CreatedStock, CreateStock, ModifyStock, Stock
-from ....api.subsidy import (
-    ListPayReceipts,
-    PayReceipt,
-    PayReceiptList,
-    PaySubsidy,
-    ReturnReceipt,
-    ReturnSubsidy,
-    ShowPayReceipt,
-    ShowReturnReceipt,
-)
+from ....api.coupons import SendCard, SentCard
+from ....api.stocks import CreatedStock, CreateStock, Stock
 from ....errors import ResourceNotExists
-from ...life import CouponFacts
-from ...rules import Product, StockFacts
-from .. import answers
-from ..contract import RETRIES, STOCKS_PER_MERCHANT, CallbackAddress, DueEvent, EventState, Issue, Retries, Waiting
+from ...coupons.coupon import CouponFacts
+from ...coupons.draws import Issue
+from ...coupons.responses import Owned, new_stock_id
+from ...coupons.step import Payment, Step
+from ...coupons.stocks import Change, Product, StockFacts
+from ...coupons.subsidies import no_receipt, stock_of_receipt
+from ..contract import (
+    RETRIES,
+    STOCKS_PER_MERCHANT,
+    CallbackAddress,
+    DueEvent,
+    EventState,
+    OfCouponT,
+    OfStockT,
+    ReceiptT,
+    Resp,
+    Retries,
+    Waiting,
+)
 from ..nonces import Nonces
-from . import codes, coupons, outbox, stocks, subsidies
+from . import codes, coupons, outbox, steps, stocks, subsidies
 from .lanes import Asked, Lanes, Together
 from .link import Connection, Link
 from .mark_file import Mark
 from .nonces import TableNonces
+from .queries import query
 from .seen import Seen
 from .walls import Entry, Merchants, Walls
 
 T = TypeVar("T")
 
+_RESERVE_NONCES = query("reserve_nonces")
 NONCES_AT_ONCE = 1000
 NONCES_A_SECOND_BITS = 16
 """A merchant's counter of nonces is never behind the clock times 2**16: a restored copy can't use one again."""
@@ -128,7 +118,7 @@ class PostgresPool:
         return await self._link.call(read)
 
     async def create_stock(self, mchid: str, request: CreateStock, now: int) -> CreatedStock:
-        stock_id, link = answers.new_stock_id(), self._link
+        stock_id, link = new_stock_id(), self._link
         seen: Seen
 
         async def create(open_: Connection) -> CreatedStock:
@@ -157,11 +147,9 @@ class PostgresPool:
     async def list_stocks(self, mchid: str, offset: int, limit: int) -> list[StockFacts]:
         return await self._link.call(lambda open_: stocks.list_own(open_, mchid, offset, limit))
 
-    async def modify_stock(self, mchid: str, request: ModifyStock, now: int) -> None:
-        await self._turn(Entry(mchid, request.stock_id), stocks.MODIFY, request, now)
-
-    async def change_budget(self, mchid: str, request: ChangeBudget, now: int) -> ChangedBudget:
-        changed: ChangedBudget = await self._turn(Entry(mchid, request.stock_id), stocks.CHANGE_BUDGET, request, now)
+    async def change_stock(self, mchid: str, change: Change[OfStockT, Resp], request: OfStockT, now: int) -> Resp:
+        changing = stocks.Changing(change, request)
+        changed: Resp = await self._turn(Entry(mchid, request.stock_id), stocks.CHANGE, changing, now)
         return changed
 
     async def upload_codes(
@@ -185,74 +173,32 @@ class PostgresPool:
         coupon: CouponFacts = await self._turn(Entry(mchid, issue.stock_id), coupons.send, issue, now)
         return coupon
 
-    async def use_coupon(self, mchid: str, request: UseCoupon, now: int) -> UsedCoupon:
-        if request.stock_id is None:
-            raise answers.no_stock_named()
-        used: UsedCoupon = await self._turn(Entry(mchid, request.stock_id, by_owner=True), coupons.USE, request, now)
-        return used
-
-    async def return_coupon(self, mchid: str, request: ReturnCoupon, now: int) -> ReturnedCoupon:
-        returned: ReturnedCoupon = await self._turn(
-            Entry(mchid, request.stock_id, by_owner=True), coupons.RETURN, request, now
-        )
-        return returned
-
-    async def deactivate_coupon(self, mchid: str, request: DeactivateCoupon, now: int) -> DeactivatedCoupon:
-        deactivated: DeactivatedCoupon = await self._turn(
-            Entry(mchid, request.stock_id, by_owner=True), coupons.DEACTIVATE, request, now
-        )
-        return deactivated
-
-    async def associate_order(self, mchid: str, request: AssociateOrder, now: int) -> AssociatedOrder:
-        associated: AssociatedOrder = await self._turn(
-            Entry(mchid, request.stock_id, by_owner=True), coupons.ASSOCIATE, request, now
-        )
-        return associated
-
-    async def disassociate_order(self, mchid: str, request: DisassociateOrder, now: int) -> DisassociatedOrder:
-        apart: DisassociatedOrder = await self._turn(
-            Entry(mchid, request.stock_id, by_owner=True), coupons.DISASSOCIATE, request, now
-        )
-        return apart
+    async def step(self, mchid: str, step: Step[OfCouponT, Resp], request: OfCouponT, now: int) -> Resp:
+        product = step.product(request)
+        entry = Entry(mchid, step.stock_of(request), product, by_owner=product is None)
+        answer: Resp = await self._turn(entry, steps.STEP, steps.Stepping(step, request), now)
+        return answer
 
     async def send_card(self, mchid: str, request: SendCard) -> SentCard:
         return await self._link.transaction(lambda open_: coupons.send_card(open_, self._link, mchid, request))
 
-    async def show_coupon(self, mchid: str, request: ShowCoupon, now: int) -> Coupon:
-        return await self._link.call(lambda open_: coupons.show(open_, self._link, mchid, request, now))
+    async def coupons_of(self, mchid: str, openid: str) -> list[Owned]:
+        return await self._link.call(lambda open_: coupons.of_user(open_, self._link, mchid, openid))
 
-    async def list_coupons(self, mchid: str, request: ListCoupons, now: int) -> CouponPage:
-        return await self._link.call(lambda open_: coupons.list_page(open_, self._link, mchid, request, now))
-
-    async def pay_subsidy(self, mchid: str, request: PaySubsidy, now: int) -> PayReceipt:
-        paid: PayReceipt = await self._turn(Entry(mchid, request.stock_id, by_owner=True), subsidies.PAY, request, now)
-        return paid
-
-    async def return_subsidy(self, mchid: str, request: ReturnSubsidy, now: int) -> ReturnReceipt:
-        taken: ReturnReceipt = await self._turn(
-            Entry(mchid, request.stock_id, by_owner=True), subsidies.TAKE_BACK, request, now
-        )
-        return taken
-
-    async def list_pay_receipts(self, mchid: str, request: ListPayReceipts) -> PayReceiptList:
+    async def payments(self, mchid: str, stock_id: str, coupon_code: str) -> list[Payment]:
         return await self._read(
-            Entry(mchid, request.stock_id, by_owner=True), lambda open_: subsidies.list_paid(open_, mchid, request)
+            Entry(mchid, stock_id, by_owner=True),
+            lambda open_: subsidies.payments(open_, mchid, stock_id, coupon_code),
         )
 
-    async def show_pay_receipt(self, mchid: str, request: ShowPayReceipt) -> PayReceipt:
-        return await self._receipt(
-            mchid, request.subsidy_receipt_id, lambda open_: subsidies.show_paid(open_, request.subsidy_receipt_id)
-        )
-
-    async def show_return_receipt(self, mchid: str, request: ShowReturnReceipt) -> ReturnReceipt:
-        receipt_id = request.subsidy_return_receipt_id
-        return await self._receipt(mchid, receipt_id, lambda open_: subsidies.show_returned(open_, receipt_id))
-
-    async def _receipt(self, mchid: str, receipt_id: str, work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def receipt(self, mchid: str, kind: type[ReceiptT], receipt_id: str) -> ReceiptT:
         try:
-            return await self._read(Entry(mchid, answers.stock_of_receipt(receipt_id), by_owner=True), work)
+            return await self._read(
+                Entry(mchid, stock_of_receipt(receipt_id), by_owner=True),
+                lambda open_: subsidies.receipt(open_, kind, receipt_id),
+            )
         except ResourceNotExists:
-            raise answers.no_receipt(receipt_id) from None
+            raise no_receipt(receipt_id) from None
 
     async def set_callback(self, caller: str, mchid: str, notify_url: str, now: int) -> None:
         await self._link.call(lambda open_: outbox.set_callback(open_, caller, mchid, notify_url, now), writes=True)
@@ -292,8 +238,7 @@ async def _reserve_nonces(connection: Connection, mchid: str) -> int:
     """Take a run of nonces for this process alone. What it does not use is never used."""
     floor = int(time.time()) << NONCES_A_SECOND_BITS
     first: int = await connection.fetchval(
-        "INSERT INTO nonce AS n (mchid, next) VALUES ($1, $2::bigint + $3::bigint)"
-        " ON CONFLICT (mchid) DO UPDATE SET next = greatest(n.next, $2) + $3 RETURNING n.next - $3",
+        _RESERVE_NONCES,
         mchid,
         floor,
         NONCES_AT_ONCE,

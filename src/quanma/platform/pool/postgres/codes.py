@@ -19,15 +19,23 @@ from ....api.couponcodes import (
 )
 from ....errors import QuanmaError, RequestRefused
 from ....wire.times import rfc3339
-from ... import rules
-from ...life import CouponFacts
-from ...rules import Product, SortedCodes
-from .. import answers
-from ..answers import Others
+from ...coupons import responses, uploads
+from ...coupons.coupon import CouponFacts
+from ...coupons.responses import Others
+from ...coupons.stocks import Product
+from ...coupons.uploads import SortedCodes
 from .lanes import Asked, singly
 from .link import Connection
-from .stocks import TALLY
-from .turn import COUPON_FIELDS, Tally, Turn, check_creator, stock_of
+from .queries import query
+from .turn import TALLY, Tally, Turn, check_creator, stock_of
+
+_UPLOADS, _ADD_UPLOADS = query("uploads_under"), query("add_uploads")
+_TAKEN, _ADD_CODES = query("taken_codes"), query("add_codes")
+_FORGET_EXTENTS, _ADD_EXTENT = query("forget_extents"), query("add_extent")
+_DELETED_BEFORE, _DELETED_AMONG = query("deleted_before"), query("deleted_among")
+_PIECE_AT, _PIECES_FROM = query("piece_at"), query("pieces_from")
+_BY_CODE, _CODE_AND_COUPON = query("coupons_by_code"), query("code_and_coupon")
+_DELETION, _TO_DELETE, _DELETE = query("deletion_under"), query("code_to_delete"), query("delete_code")
 
 
 class Upload(NamedTuple):
@@ -40,7 +48,7 @@ class Upload(NamedTuple):
 
 async def upload(turn: Turn, asks: Sequence[Asked[Upload]]) -> list[UploadedCodes | QuanmaError]:
     """Take in the codes of many requests: those of one that come in another's too are the first one's."""
-    sorted_codes = [rules.sort_codes(ask.request.request, turn.facts.code_rule) for ask in asks]
+    sorted_codes = [uploads.sort_codes(ask.request.request, turn.facts.code_rule) for ask in asks]
     known = await _first_answers(turn, [ask.request.request.upload_request_no for ask in asks])
     there = await taken_among(turn, {code for one in sorted_codes for code in one.acceptable})
     added: list[tuple[str, int, int]] = []
@@ -52,7 +60,7 @@ async def upload(turn: Turn, asks: Sequence[Asked[Upload]]) -> list[UploadedCode
             number = ask.request.request.upload_request_no
             check_creator(turn.facts, ask.mchid, ask.request.product)
             if (first := known.get(number)) is not None:
-                rules.check_same_upload(first, codes)
+                uploads.check_same_upload(first, codes)
                 outcomes.append(first)
                 continue
             fresh, others = _sort_out(turn, ask, codes, there, len(added))
@@ -64,7 +72,7 @@ async def upload(turn: Turn, asks: Sequence[Asked[Upload]]) -> list[UploadedCode
         told = msgspec.json.encode(others).decode() if others != Others() else None
         rows.append((number, position, fresh, told, ask.now))
         position += len(fresh)
-        known[number] = answers.uploaded(turn.stock_id, fresh, others, ask.now)
+        known[number] = responses.uploaded(turn.stock_id, fresh, others, ask.now)
         outcomes.append(known[number])
     if rows:
         await _write(turn, added, rows)
@@ -74,15 +82,12 @@ async def upload(turn: Turn, asks: Sequence[Asked[Upload]]) -> list[UploadedCode
 async def _first_answers(turn: Turn, numbers: Sequence[str]) -> dict[str, UploadedCodes]:
     """The answers that these numbers were given, as they were given."""
     rows = await turn.connection.fetch(
-        "SELECT u.upload_request_no, u.others, u.success_at, (SELECT codes FROM piece p"
-        " WHERE p.stock_id = $1 AND p.first_position = u.first_position AND u.code_count > 0)"
-        " FROM unnest($2::text[]) AS n(number), LATERAL (SELECT * FROM upload"
-        " WHERE stock_id = $1 AND upload_request_no = n.number OFFSET 0) u",
+        _UPLOADS,
         turn.stock_id,
         numbers,
     )
     return {
-        number: answers.uploaded(
+        number: responses.uploaded(
             turn.stock_id,
             codes.split("\n") if codes else [],
             msgspec.json.decode(others, type=Others) if others else Others(),
@@ -97,9 +102,7 @@ async def taken_among(turn: Turn, codes: set[str]) -> set[str]:
     if not codes:
         return set()
     rows = await turn.connection.fetch(
-        "SELECT o.coupon_code FROM unnest($2::text[]) AS o(coupon_code) WHERE"
-        " (SELECT true FROM code k WHERE k.stock_id = $1 AND k.coupon_code = o.coupon_code)"
-        " OR (SELECT true FROM barred b WHERE b.stock_id = $1 AND b.coupon_code = o.coupon_code)",
+        _TAKEN,
         turn.stock_id,
         list(codes),
     )
@@ -110,9 +113,9 @@ def _sort_out(
     turn: Turn, ask: Asked[Upload], codes: SortedCodes, there: set[str], others_added: int
 ) -> tuple[list[str], Others]:
     """Divide a request's codes. Raises RequestRefused: the stock takes none, or not so many."""
-    rules.check_takes_uploads(turn.facts, ask.now, ask.request.warmup_seconds)
+    uploads.check_takes_uploads(turn.facts, ask.now, ask.request.warmup_seconds)
     fresh = [code for code in codes.acceptable if code not in there]
-    rules.check_room(turn.facts, turn.tally.total + others_added, len(fresh))
+    uploads.check_room(turn.facts, turn.tally.total + others_added, len(fresh))
     exist = [code for code in codes.acceptable if code in there]
     return fresh, Others(fail_codes=codes.failed, exist_codes=exist, duplicate_codes=codes.duplicates)
 
@@ -124,8 +127,7 @@ async def _write(
         await _add_slots(turn, len(added))
         await add_codes(turn, added, [(first, fresh, now) for _, first, fresh, _, now in rows if fresh])
     await turn.connection.execute(
-        "INSERT INTO upload (stock_id, upload_request_no, first_position, code_count, others, success_at, word)"
-        " SELECT $1, *, $7 FROM unnest($2::text[], $3::bigint[], $4::integer[], $5::text[], $6::bigint[])",
+        _ADD_UPLOADS,
         turn.stock_id,
         *columns([(number, first, len(fresh), told, now) for number, first, fresh, told, now in rows], 5),
         turn.word,
@@ -138,10 +140,7 @@ async def add_codes(
 ) -> None:
     """Write codes, each with its position and time, and the same codes in pieces: where one begins, its codes, time."""
     await turn.connection.execute(
-        "WITH pieces AS (INSERT INTO piece (stock_id, first_position, codes, success_at)"
-        " SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::bigint[]))"
-        " INSERT INTO code (stock_id, coupon_code, position, success_at)"
-        " SELECT $1, * FROM unnest($5::text[], $6::bigint[], $7::bigint[])",
+        _ADD_CODES,
         turn.stock_id,
         *columns([(first, "\n".join(codes), at) for first, codes, at in pieces], 3),
         *columns(added, 3),
@@ -153,12 +152,8 @@ async def _add_slots(turn: Turn, count: int) -> None:
     tally = turn.tally
     shift = tally.uploaded - tally.free
     if shift != tally.shift:
-        await turn.connection.execute(
-            "DELETE FROM extent WHERE stock_id = $1 AND first_slot >= $2", turn.stock_id, tally.free
-        )
-        await turn.connection.execute(
-            "INSERT INTO extent (stock_id, first_slot, shift) VALUES ($1, $2, $3)", turn.stock_id, tally.free, shift
-        )
+        await turn.connection.execute(_FORGET_EXTENTS, turn.stock_id, tally.free)
+        await turn.connection.execute(_ADD_EXTENT, turn.stock_id, tally.free, shift)
         tally.shift = shift
     tally.uploaded += count
     tally.free += count
@@ -177,7 +172,7 @@ async def list_page(connection: Connection, mchid: str, request: ListCodes) -> C
         found = await _page(connection, request, tally.uploaded)
     else:
         found = await _page_by_status(connection, request)
-    data = answers.page_of(answers.code(*one) for one in found)
+    data = responses.page_of(responses.code(*one) for one in found)
     return CodePage(
         stock_id=request.stock_id,
         total_count=tally.total,
@@ -196,8 +191,7 @@ async def _page(connection: Connection, request: ListCodes, uploaded: int) -> li
         return []
     # Where the page begins: as many positions further on as codes before it were deleted.
     begin = request.offset + await connection.fetchval(
-        "SELECT count(*) FROM (SELECT position - row_number() OVER (ORDER BY position) + 1 AS place"
-        " FROM deletion WHERE stock_id = $1) d WHERE d.place <= $2",
+        _DELETED_BEFORE,
         request.stock_id,
         request.offset,
     )
@@ -224,12 +218,9 @@ _PIECES_AT_ONCE = 8
 
 async def _in_order(connection: Connection, stock_id: str, begin: int) -> AsyncIterator[list[Listed]]:
     """The codes that are there from a position on, in upload order, some pieces at a time."""
-    first = await connection.fetchval(
-        "SELECT max(first_position) FROM piece WHERE stock_id = $1 AND first_position <= $2", stock_id, begin
-    )
+    first = await connection.fetchval(_PIECE_AT, stock_id, begin)
     while pieces := await connection.fetch(
-        "SELECT first_position, codes, success_at FROM piece WHERE stock_id = $1 AND first_position >= $2"
-        " ORDER BY first_position LIMIT $3",
+        _PIECES_FROM,
         stock_id,
         first or 0,
         _PIECES_AT_ONCE,
@@ -249,8 +240,7 @@ async def _in_order(connection: Connection, stock_id: str, begin: int) -> AsyncI
 async def deleted_among(connection: Connection, stock_id: str, positions: Sequence[int]) -> set[int]:
     """Which of these positions hold deleted codes."""
     rows = await connection.fetch(
-        "SELECT p.position FROM unnest($2::bigint[]) AS p(position)"
-        " WHERE (SELECT true FROM deletion d WHERE d.stock_id = $1 AND d.position = p.position)",
+        _DELETED_AMONG,
         stock_id,
         positions,
     )
@@ -259,8 +249,7 @@ async def deleted_among(connection: Connection, stock_id: str, positions: Sequen
 
 async def coupons_by_code(connection: Connection, stock_id: str, codes: Sequence[str]) -> dict[str, CouponFacts]:
     rows = await connection.fetch(
-        "SELECT c.* FROM unnest($2::text[]) AS o(coupon_code), LATERAL ("
-        f"SELECT {COUPON_FIELDS} FROM coupon WHERE stock_id = $1 AND coupon_code = o.coupon_code OFFSET 0) c",
+        _BY_CODE,
         stock_id,
         codes,
     )
@@ -270,20 +259,17 @@ async def coupons_by_code(connection: Connection, stock_id: str, codes: Sequence
 async def show(connection: Connection, mchid: str, request: ShowCode, now: int) -> CodeDetail:
     facts = await stock_of(connection, request.stock_id)
     check_creator(facts, mchid)
-    # Of one moment: a code that is deleted or given out in between must not show as both.
     row = await connection.fetchrow(
-        f"SELECT c.success_at, {', '.join(f'k.{field}' for field in CouponFacts._fields)}"
-        " FROM code c LEFT JOIN coupon k ON k.stock_id = $1 AND k.coupon_code = $2"
-        " WHERE c.stock_id = $1 AND c.coupon_code = $2",
+        _CODE_AND_COUPON,
         request.stock_id,
         request.coupon_code,
     )
     if row is None:
-        raise answers.no_code(request.stock_id, request.coupon_code)
+        raise responses.no_code(request.stock_id, request.coupon_code)
     coupon = None if row[1] is None else CouponFacts(*row[1:])
     return CodeDetail(
-        code_information=answers.code(request.coupon_code, row[0], coupon),
-        coupon_information=None if coupon is None else answers.coupon(facts, coupon, now),
+        code_information=responses.code(request.coupon_code, row[0], coupon),
+        coupon_information=None if coupon is None else responses.coupon(facts, coupon, now),
     )
 
 
@@ -291,7 +277,7 @@ async def delete(turn: Turn, asked: Asked[DeleteCode]) -> DeletedCode:
     mchid, request, now = asked
     check_creator(turn.facts, mchid)
     known = await turn.connection.fetchrow(
-        "SELECT coupon_code, deleted_at FROM deletion WHERE stock_id = $1 AND delete_request_no = $2",
+        _DELETION,
         turn.stock_id,
         request.delete_request_no,
     )
@@ -301,21 +287,17 @@ async def delete(turn: Turn, asked: Asked[DeleteCode]) -> DeletedCode:
             raise RequestRefused("same delete_request_no, different code: nothing was deleted, use a new number")
         return DeletedCode(stock_id=turn.stock_id, delete_time=rfc3339(deleted_at))
     found = await turn.connection.fetchrow(
-        "SELECT c.position, k.coupon_code IS NOT NULL"
-        " FROM code c LEFT JOIN coupon k ON k.stock_id = $1 AND k.coupon_code = c.coupon_code"
-        " WHERE c.stock_id = $1 AND c.coupon_code = $2",
+        _TO_DELETE,
         turn.stock_id,
         request.coupon_code,
     )
     if found is None:
-        raise answers.no_code(turn.stock_id, request.coupon_code)
+        raise responses.no_code(turn.stock_id, request.coupon_code)
     position, given = found
     if given:
-        raise answers.code_is_given(request.coupon_code)
+        raise responses.code_is_given(request.coupon_code)
     await turn.connection.execute(
-        "WITH gone AS (DELETE FROM code WHERE stock_id = $1 AND coupon_code = $4)"
-        " INSERT INTO deletion (stock_id, delete_request_no, position, coupon_code, deleted_at, word)"
-        " VALUES ($1, $2, $3, $4, $5, $6)",
+        _DELETE,
         turn.stock_id,
         request.delete_request_no,
         position,

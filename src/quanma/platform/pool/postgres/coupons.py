@@ -1,4 +1,4 @@
-"""Coupons in the PostgreSQL pool: send, use, return, deactivate, associate, show, list. States: platform/life.py."""
+"""Coupons in the PostgreSQL pool: given out, and a user's listed."""
 
 from __future__ import annotations
 
@@ -6,53 +6,27 @@ import datetime
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ....api.coupons import (
-    AssociatedOrder,
-    AssociateOrder,
-    Coupon,
-    CouponPage,
-    DeactivateCoupon,
-    DeactivatedCoupon,
-    DisassociatedOrder,
-    DisassociateOrder,
-    ListCoupons,
-    ReturnCoupon,
-    ReturnedCoupon,
-    SendCard,
-    SentCard,
-    ShowCoupon,
-    UseCoupon,
-    UsedCoupon,
-)
+from ....api.coupons import CardSend, SendCard, SentCard
 from ....errors import QuanmaError, StoreUnavailable
-from ....wire.times import rfc3339
-from ... import life, rules
-from ...life import CouponFacts
-from ...rules import SentFacts
-from .. import answers
-from ..answers import Owned
-from ..contract import Issue
+from ...coupons import draws
+from ...coupons.coupon import LATER, CouponFacts
+from ...coupons.draws import Issue, SentFacts
+from ...coupons.repeats import Numbered
+from ...coupons.responses import Owned
 from . import codes, outbox
-from .lanes import Asked, singly
+from .lanes import Asked
 from .link import Connection, Link
 from .missing import moment
+from .queries import query
 from .slots import Slots
-from .turn import COUPON_FIELDS, STOCK_FIELDS, Turn, check_creator, check_shared, facts_of, once
+from .turn import Turn, check_creator, facts_of, once
 
-_SENT = CouponFacts._fields.index("coupon_state")
-_SENT_FIELDS = CouponFacts._fields[:_SENT]
-_TYPES = {"coupon_id": "bigint", "sent_at": "bigint", "starts_at": "bigint", "expires_at": "bigint"}
-_COLUMNS = [field for field in _SENT_FIELDS if field != "stock_id"]
-_ARRAYS = ", ".join(f"${number}::{_TYPES.get(field, 'text')}[]" for number, field in enumerate(_COLUMNS, 6))
-# One statement for all that a piece of draws writes: a slot that is gone is never one that another moved into.
-_GIVE = (
-    "WITH gone AS (DELETE FROM displaced WHERE stock_id = $1 AND slot >= $2 AND slot < $3),"
-    " moved AS (INSERT INTO displaced (stock_id, slot, position)"
-    " SELECT $1, * FROM unnest($4::bigint[], $5::bigint[])"
-    " ON CONFLICT (stock_id, slot) DO UPDATE SET position = excluded.position)"
-    f" INSERT INTO coupon (stock_id, {', '.join(_COLUMNS)}, written_at)"
-    f" SELECT $1, *, ${6 + len(_COLUMNS)}::timestamptz FROM unnest({_ARRAYS})"
-)
+_GIVE, _AT_SLOTS, _OF_USERS = query("give"), query("codes_at_slots"), query("coupons_of_users")
+_OF_USER, _AT_MERCHANT = query("coupons_of_user"), query("coupons_at_merchant")
+_OF_MERCHANT, _STOCKS = query("stocks_of_merchant"), query("stocks")
+_LOCK = query("lock")
+_SENT = len(CouponFacts._fields) - len(LATER)
+"""How many fields a coupon has from its beginning."""
 
 
 async def send(turn: Turn, asks: Sequence[Asked[Issue]]) -> list[CouponFacts | QuanmaError]:
@@ -104,8 +78,7 @@ async def send(turn: Turn, asks: Sequence[Asked[Issue]]) -> list[CouponFacts | Q
 
 async def _coupons_of(turn: Turn, openids: set[str]) -> dict[str, list[CouponFacts]]:
     rows = await turn.connection.fetch(
-        "SELECT c.* FROM unnest($2::text[]) AS u(openid), LATERAL ("
-        f"SELECT {COUPON_FIELDS} FROM coupon WHERE stock_id = $1 AND openid = u.openid OFFSET 0) c",
+        _OF_USERS,
         turn.stock_id,
         list(openids),
     )
@@ -128,22 +101,22 @@ async def _decide(
     check_creator(facts, mchid)
     for coupon in mine:
         if coupon.out_request_no == issue.out_request_no:
-            answers.check_same_issue(coupon, issue)
+            draws.check_same_issue(coupon, issue)
             return coupon
     await turn.check_fence()
-    rules.check_sends(facts, issue.coupon_code, now)
+    draws.check_sends(facts, issue.coupon_code, now)
     await turn.enter_day(now)
-    rules.check_limits(facts, SentFacts(tally.sent, tally.sent_on_day, len(mine)))
+    draws.check_limits(facts, SentFacts(tally.sent, tally.sent_on_day, len(mine)))
     code = ""
     if facts.takes_uploads:
         if tally.available <= others:
-            raise rules.pool_empty(facts)
+            raise draws.pool_empty(facts)
     else:
-        code = issue.coupon_code or answers.new_code()
+        code = issue.coupon_code or draws.new_code()
         if code in taken:
-            raise answers.code_was_given(code)
+            raise draws.code_was_given(code)
         taken.add(code)
-    starts_at, expires_at = life.validity(facts, now)
+    starts_at, expires_at = draws.validity(facts, now)
     return CouponFacts(
         coupon_id=tally.sent + 1,
         stock_id=turn.stock_id,
@@ -151,7 +124,7 @@ async def _decide(
         openid=issue.openid,
         appid=issue.appid,
         out_request_no=issue.out_request_no,
-        request=answers.other_fields(issue.coupon_code, issue.also),
+        request=draws.other_fields(issue.coupon_code, issue.also),
         send_merchant=issue.send_merchant,
         send_channel=issue.send_channel,
         sent_at=now,
@@ -177,7 +150,7 @@ async def _draw(turn: Turn, count: int, slots: Slots) -> list[str]:
     drawn: list[str] = []
     texts: dict[int, str] = {}
     while len(drawn) < count:
-        rows = await turn.connection.fetch(_SLOTS, turn.stock_id, slots.choose(count - len(drawn)))
+        rows = await turn.connection.fetch(_AT_SLOTS, turn.stock_id, slots.choose(count - len(drawn)))
         slots.learn((row[0], row[1]) for row in rows)
         texts.update((row[1], row[2]) for row in rows)
         positions = slots.take()
@@ -193,131 +166,10 @@ async def _draw(turn: Turn, count: int, slots: Slots) -> list[str]:
     return drawn
 
 
-# Slot, position, and the code. Each is looked up by itself, here and wherever there are many: with `= ANY` or a join,
-# the plan would be the planner's choice, and while it knows too little of the table it thinks that reading all of the
-# stock is cheaper.
-_SLOTS = (
-    "SELECT slot, position, (SELECT split_part(p.codes, E'\\n', (h.position - p.first_position + 1)::integer)"
-    " FROM piece p WHERE p.stock_id = $1 AND p.first_position <= h.position ORDER BY p.first_position DESC LIMIT 1)"
-    " FROM (SELECT slot, coalesce(moved_in, slot + (SELECT e.shift FROM extent e WHERE e.stock_id = $1"
-    " AND e.first_slot <= slot ORDER BY e.first_slot DESC LIMIT 1)) AS position"
-    " FROM (SELECT slot, (SELECT d.position FROM displaced d WHERE d.stock_id = $1 AND d.slot = s.slot) AS moved_in"
-    " FROM unnest($2::bigint[]) AS s(slot) OFFSET 0) d OFFSET 0) h"
-)
-
-
 def _columns(coupons: Sequence[CouponFacts]) -> list[list[object]]:
-    """The coupons' fields as `unnest` takes them."""
-    columns = dict(zip(_SENT_FIELDS, map(list, zip(*(coupon[:_SENT] for coupon in coupons), strict=True)), strict=True))
-    return [columns[field] for field in _COLUMNS]
-
-
-async def use(turn: Turn, asked: Asked[UseCoupon]) -> UsedCoupon:
-    mchid, request, now = asked
-    check_shared(turn.facts, mchid)
-
-    async def work() -> UsedCoupon:
-        coupon = await turn.coupon_of(request.coupon_code)
-        life.check_usable(turn.facts, coupon, request.openid, now)
-        await _move(
-            turn,
-            "UPDATE coupon SET coupon_state = 'USED', use_request_no = $3, use_time = $4, used_at = $5"
-            " WHERE stock_id = $1 AND coupon_code = $2 AND coupon_state = 'SENDED' AND expires_at > $5",
-            coupon.coupon_code,
-            request.use_request_no,
-            request.use_time,
-            now,
-        )
-        return UsedCoupon(stock_id=coupon.stock_id, openid=coupon.openid, wechatpay_use_time=rfc3339(now))
-
-    rules.check_time("use_time", request.use_time)
-    return await turn.once("use_request_no", request, UsedCoupon, work)
-
-
-async def give_back(turn: Turn, asked: Asked[ReturnCoupon]) -> ReturnedCoupon:
-    mchid, request, now = asked
-    check_shared(turn.facts, mchid)
-
-    async def work() -> ReturnedCoupon:
-        coupon = await turn.coupon_of(request.coupon_code)
-        life.check_returnable(coupon, now)
-        await _move(
-            turn,
-            "UPDATE coupon SET coupon_state = 'SENDED', return_request_no = $3, returned_at = $4"
-            " WHERE stock_id = $1 AND coupon_code = $2 AND coupon_state = 'USED'",
-            coupon.coupon_code,
-            request.return_request_no,
-            now,
-        )
-        return ReturnedCoupon(wechatpay_return_time=rfc3339(now))
-
-    return await turn.once("return_request_no", request, ReturnedCoupon, work)
-
-
-async def deactivate(turn: Turn, asked: Asked[DeactivateCoupon]) -> DeactivatedCoupon:
-    mchid, request, now = asked
-    check_shared(turn.facts, mchid)
-
-    async def work() -> DeactivatedCoupon:
-        coupon = await turn.coupon_of(request.coupon_code)
-        life.check_unused(coupon, now)
-        await _move(
-            turn,
-            "UPDATE coupon SET coupon_state = 'DEACTIVATED', deactivate_request_no = $3, deactivate_reason = $4,"
-            " deactivated_at = $5"
-            " WHERE stock_id = $1 AND coupon_code = $2 AND coupon_state = 'SENDED' AND expires_at > $5",
-            coupon.coupon_code,
-            request.deactivate_request_no,
-            request.deactivate_reason,
-            now,
-        )
-        return DeactivatedCoupon(wechatpay_deactivate_time=rfc3339(now))
-
-    return await turn.once("deactivate_request_no", request, DeactivatedCoupon, work)
-
-
-async def associate(turn: Turn, asked: Asked[AssociateOrder]) -> AssociatedOrder:
-    mchid, request, now = asked
-    check_shared(turn.facts, mchid)
-
-    async def work() -> AssociatedOrder:
-        coupon = await turn.coupon_of(request.coupon_code)
-        life.check_unused(coupon, now)
-        await _move(
-            turn,
-            "UPDATE coupon SET associate_out_trade_no = $3"
-            " WHERE stock_id = $1 AND coupon_code = $2 AND coupon_state = 'SENDED'",
-            coupon.coupon_code,
-            request.out_trade_no,
-        )
-        return AssociatedOrder(wechatpay_associate_time=rfc3339(now))
-
-    return await turn.once("out_request_no", request, AssociatedOrder, work)
-
-
-async def disassociate(turn: Turn, asked: Asked[DisassociateOrder]) -> DisassociatedOrder:
-    mchid, request, now = asked
-    check_shared(turn.facts, mchid)
-
-    async def work() -> DisassociatedOrder:
-        coupon = await turn.coupon_of(request.coupon_code)
-        life.check_associated(coupon, request.out_trade_no)
-        await _move(
-            turn,
-            "UPDATE coupon SET associate_out_trade_no = NULL"
-            " WHERE stock_id = $1 AND coupon_code = $2 AND associate_out_trade_no = $3",
-            coupon.coupon_code,
-            request.out_trade_no,
-        )
-        return DisassociatedOrder(wechatpay_disassociate_time=rfc3339(now))
-
-    return await turn.once("out_request_no", request, DisassociatedOrder, work)
-
-
-async def _move(turn: Turn, statement: str, coupon_code: str, *values: object) -> None:
-    """Change the one row of a step. The decision before it and this are one turn: anything else is a fault of ours."""
-    if await turn.connection.execute(statement, turn.stock_id, coupon_code, *values) != "UPDATE 1":
-        raise AssertionError("a coupon did not stand where the decision saw it")
+    """The coupons' fields as `give` takes them: as they are when they are given out, but for their stock's id."""
+    coupon_ids, _, *rest = zip(*(coupon[:_SENT] for coupon in coupons), strict=True)
+    return [list(coupon_ids), *map(list, rest)]
 
 
 async def send_card(connection: Connection, link: Link, mchid: str, request: SendCard) -> SentCard:
@@ -325,30 +177,21 @@ async def send_card(connection: Connection, link: Link, mchid: str, request: Sen
 
     async def work() -> SentCard:
         await link.look_at_fence(connection)
-        return SentCard(card_code=answers.new_code())
+        return SentCard(card_code=draws.new_code())
 
     # Source: the number is unique together with its send_time (documented).
     key = f"card\n{mchid}\n{request.card_id}\n{request.send_time}"
     # Two of one number at a time: the second waits, and then reads what the first wrote.
-    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", key)
-    return await once(connection, key, "out_request_no", request, SentCard, work)
-
-
-async def show(connection: Connection, link: Link, mchid: str, request: ShowCoupon, now: int) -> Coupon:
-    owned = await _all_of(connection, link, mchid, request.openid)
-    return answers.latest_coupon(owned, request.coupon_code, mchid, now)
-
-
-async def list_page(connection: Connection, link: Link, mchid: str, request: ListCoupons, now: int) -> CouponPage:
-    return answers.coupon_page(await _all_of(connection, link, mchid, request.openid), request, mchid, now)
+    await connection.execute(_LOCK, key)
+    return await once(connection, key, Numbered(CardSend.post, request), work)
 
 
 Written = tuple[datetime.datetime, CouponFacts]
 """A coupon, and when it was written."""
 
 
-async def _all_of(connection: Connection, link: Link, mchid: str, openid: str) -> list[Owned]:
-    """A user's coupons of the merchant's stocks, the latest first. Nobody else's are read."""
+async def of_user(connection: Connection, link: Link, mchid: str, openid: str) -> list[Owned]:
+    """Return a user's coupons of the merchant's stocks, the latest first. Nobody else's are read."""
     found = await (_one_by_one if link.many_nodes else _at_once)(connection, mchid, openid)
     stocks = await connection.fetch(_STOCKS, list({coupon.stock_id for _, coupon in found})) if found else []
     facts = {stock.stock_id: stock for stock in map(facts_of, stocks)}
@@ -358,8 +201,7 @@ async def _all_of(connection: Connection, link: Link, mchid: str, openid: str) -
 
 async def _at_once(connection: Connection, mchid: str, openid: str) -> list[Written]:
     rows = await connection.fetch(
-        f"SELECT c.* FROM ({OF_MERCHANT}) s, LATERAL (SELECT written_at, {COUPON_FIELDS} FROM coupon"
-        " WHERE stock_id = s.stock_id AND openid = $2 OFFSET 0) c",
+        _AT_MERCHANT,
         mchid,
         openid,
     )
@@ -369,23 +211,7 @@ async def _at_once(connection: Connection, mchid: str, openid: str) -> list[Writ
 async def _one_by_one(connection: Connection, mchid: str, openid: str) -> list[Written]:
     """A statement for each stock: none touches two, so each goes to the node that has it."""
     found: list[Written] = []
-    for (stock_id,) in await connection.fetch(OF_MERCHANT, mchid):
-        rows = await connection.fetch(
-            f"SELECT written_at, {COUPON_FIELDS} FROM coupon WHERE stock_id = $1 AND openid = $2", stock_id, openid
-        )
+    for (stock_id,) in await connection.fetch(_OF_MERCHANT, mchid):
+        rows = await connection.fetch(_OF_USER, stock_id, openid)
         found += [(row[0], CouponFacts(*row[1:])) for row in rows]
     return found
-
-
-OF_MERCHANT = "SELECT stock_id FROM stock WHERE mchid = $1 OR belong_merchant = $1"
-_STOCKS = (
-    "SELECT s.* FROM unnest($1::text[]) AS o(stock_id), LATERAL ("
-    f"SELECT {STOCK_FIELDS} FROM stock s WHERE s.stock_id = o.stock_id OFFSET 0) s"
-)
-
-
-USE = singly(use)
-RETURN = singly(give_back)
-DEACTIVATE = singly(deactivate)
-ASSOCIATE = singly(associate)
-DISASSOCIATE = singly(disassociate)

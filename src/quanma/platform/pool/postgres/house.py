@@ -16,7 +16,7 @@ import numpy as np
 from ....api.subsidy import ReturnReceipt
 from ....errors import StoreUnavailable
 from ....wire.times import beijing_day
-from ...rules import UPLOAD_MODE, stored_stock
+from ...coupons.stocks import UPLOAD_MODE, stored_stock
 from .. import reconciling
 from ..house import (
     AnyRecord,

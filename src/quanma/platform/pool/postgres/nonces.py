@@ -6,8 +6,12 @@ import secrets
 
 from ..nonces import NONCE_SECONDS, Noted
 from .link import Connection, Link
+from .queries import query
 
 _CLEAN_SECONDS = 60
+
+_NOTE, _NOTED, _ANSWERED = query("note_nonce"), query("nonce_noted"), query("nonce_answered")
+_FORGET, _FORGET_OLD = query("forget_nonce"), query("forget_old_nonces")
 
 
 class TableNonces:
@@ -36,9 +40,7 @@ class TableNonces:
 async def _note(connection: Connection, mchid: str, nonce: str, what: bytes, token: bytes, now: int) -> Noted | None:
     """Two statements: the second sees what the first ran into, whichever worker wrote it."""
     first = await connection.fetchval(
-        "INSERT INTO nonce_seen AS s (mchid, nonce, token, what, noted_at) VALUES ($1, $2, $3, $4, $5)"
-        " ON CONFLICT (mchid, nonce) DO UPDATE SET token = $3, what = $4, noted_at = $5, answer = NULL"
-        " WHERE s.noted_at < $5 - $6::bigint RETURNING 1",
+        _NOTE,
         mchid,
         nonce,
         token,
@@ -48,21 +50,19 @@ async def _note(connection: Connection, mchid: str, nonce: str, what: bytes, tok
     )
     if first is not None:
         return None
-    row = await connection.fetchrow(
-        "SELECT token, what, answer FROM nonce_seen WHERE mchid = $1 AND nonce = $2", mchid, nonce
-    )
+    row = await connection.fetchrow(_NOTED, mchid, nonce)
     if row is None:  # Forgotten in between.
         return Noted(b"", None)
     return None if row[0] == token else Noted(row[1], row[2])
 
 
 async def _answered(connection: Connection, mchid: str, nonce: str, answer: bytes) -> None:
-    await connection.execute("UPDATE nonce_seen SET answer = $3 WHERE mchid = $1 AND nonce = $2", mchid, nonce, answer)
+    await connection.execute(_ANSWERED, mchid, nonce, answer)
 
 
 async def _forget(connection: Connection, mchid: str, nonce: str) -> None:
-    await connection.execute("DELETE FROM nonce_seen WHERE mchid = $1 AND nonce = $2", mchid, nonce)
+    await connection.execute(_FORGET, mchid, nonce)
 
 
 async def _clean(connection: Connection, now: int) -> None:
-    await connection.execute("DELETE FROM nonce_seen WHERE noted_at < $1 - $2::bigint", now, NONCE_SECONDS)
+    await connection.execute(_FORGET_OLD, now, NONCE_SECONDS)

@@ -7,10 +7,11 @@ import uuid
 from collections.abc import Mapping, Sequence
 
 from ....errors import ResourceNotExists
-from ...life import CouponFacts
+from ...coupons.coupon import CouponFacts
 from ..contract import CallbackAddress, DueEvent, EventState, Waiting
 from .codes import coupons_by_code
 from .link import Connection, Link
+from .queries import query
 from .turn import Turn, stock_of
 
 ERROR_CHARACTERS = 200
@@ -18,11 +19,18 @@ EVENTS_MAX = 2**63 - 1
 CLOCKS_APART_SECONDS = 10
 """How far the clocks of two hosts may be apart. Further, and one could post what the other is posting."""
 
+_SET_CALLBACK, _CALLBACK, _CALLBACKS = query("set_callback"), query("callback"), query("callbacks")
+_ADD_EVENTS = query("add_events")
+_WAITING, _WAITING_ON_NODES, _STOCKS_WAITING = query("waiting"), query("waiting_on_nodes"), query("stocks_waiting")
+_TAKE_DUE, _TAKE_AHEAD = query("take_due"), query("take_ahead")
+_DELIVERED, _NOT_TRIED, _FAILED = query("event_delivered"), query("event_not_tried"), query("event_failed")
+_RESEND, _STOCK_OF_EVENT = query("resend_event"), query("stock_of_event")
+_MADE_BY, _OF_STOCK, _OF_MERCHANT = query("stocks_made_by"), query("events_of_stock"), query("events_of_merchant")
+
 
 async def set_callback(connection: Connection, caller: str, mchid: str, notify_url: str, now: int) -> None:
     await connection.execute(
-        "INSERT INTO callback (caller, mchid, notify_url, updated_at) VALUES ($1, $2, $3, $4)"
-        " ON CONFLICT (caller, mchid) DO UPDATE SET notify_url = excluded.notify_url, updated_at = excluded.updated_at",
+        _SET_CALLBACK,
         caller,
         mchid,
         notify_url,
@@ -31,9 +39,7 @@ async def set_callback(connection: Connection, caller: str, mchid: str, notify_u
 
 
 async def callback(connection: Connection, caller: str, mchid: str) -> CallbackAddress:
-    row = await connection.fetchrow(
-        "SELECT notify_url, updated_at FROM callback WHERE caller = $1 AND mchid = $2", caller, mchid
-    )
+    row = await connection.fetchrow(_CALLBACK, caller, mchid)
     if row is None:
         raise ResourceNotExists(f"回调地址不存在: merchant {caller} has set no notify_url for {mchid}")
     return CallbackAddress(*row)
@@ -42,8 +48,7 @@ async def callback(connection: Connection, caller: str, mchid: str) -> CallbackA
 async def add(turn: Turn, coupons: Sequence[CouponFacts]) -> None:
     """Write the events of new coupons: in the same turn as the coupons."""
     await turn.connection.execute(
-        "INSERT INTO event (stock_id, mchid, id, coupon_id, coupon_code, created_at, due_at)"
-        " SELECT $1, $2, *, due FROM unnest($3::text[], $4::bigint[], $5::text[], $6::bigint[]) u(id, no, code, due)",
+        _ADD_EVENTS,
         turn.stock_id,
         turn.facts.mchid,
         [str(uuid.uuid4()) for _ in coupons],
@@ -59,32 +64,13 @@ async def waiting(link: Link, now: int, retry_seconds: int) -> list[Waiting]:
 
     async def look(connection: Connection) -> list[Waiting]:
         if link.many_nodes:
-            # Over nodes, no look for each merchant can be sent with the merchants: each node looks through its events.
             due = [mchid for (mchid,) in await connection.fetch(_WAITING_ON_NODES, now, ahead)]
-            rows = await connection.fetch(
-                "SELECT mchid, notify_url FROM callback WHERE caller = mchid AND mchid = ANY($1)", due
-            )
+            rows = await connection.fetch(_CALLBACKS, due)
         else:
             rows = await connection.fetch(_WAITING, now, ahead)
         return [Waiting(*row) for row in rows]
 
     return await link.call(look)
-
-
-# These look at all stocks.
-_WAITING = (
-    "SELECT c.mchid, c.notify_url FROM callback c CROSS JOIN LATERAL ("
-    # In order, so that it is looked for in the index, and not in the whole table for who has none.
-    " (SELECT FROM event e WHERE e.mchid = c.mchid AND e.due_at <= $1 ORDER BY e.due_at LIMIT 1)"
-    " UNION ALL (SELECT FROM event e WHERE e.mchid = c.mchid AND e.due_at > $2 ORDER BY e.due_at LIMIT 1) LIMIT 1) due"
-    " WHERE c.caller = c.mchid"
-)
-_WAITING_ON_NODES = "SELECT DISTINCT mchid FROM event WHERE due_at <= $1 OR due_at > $2"
-_STOCKS_WAITING = (
-    "SELECT DISTINCT stock_id FROM ("
-    " (SELECT stock_id FROM event WHERE mchid = $1 AND due_at <= $2 ORDER BY due_at LIMIT $4)"
-    " UNION ALL (SELECT stock_id FROM event WHERE mchid = $1 AND due_at > $3 ORDER BY due_at DESC LIMIT $4)) waiting"
-)
 
 
 def _too_far_ahead(now: int, retry_seconds: int) -> int:
@@ -142,18 +128,9 @@ async def _take_of(link: Link, stock_id: str, now: int, limit: int, retry_second
     return await link.transaction(take)
 
 
-_TAKE_DUE, _TAKE_AHEAD = (
-    f"WITH due AS MATERIALIZED (SELECT id FROM event WHERE stock_id = $1 AND mchid = $2 AND due_at {which} $5"
-    " ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED)"
-    " UPDATE event e SET attempts = attempts + 1, due_at = $3 FROM due WHERE e.stock_id = $1 AND e.id = due.id"
-    " RETURNING e.id, e.created_at, e.attempts, e.coupon_code"
-    for which in ("<=", ">")
-)
-
-
 async def delivered(connection: Connection, event: DueEvent, now: int) -> None:
     await connection.execute(
-        "UPDATE event SET due_at = NULL, delivered_at = $3, last_error = NULL WHERE stock_id = $1 AND id = $2",
+        _DELIVERED,
         event.coupon.stock_id,
         event.id,
         now,
@@ -162,7 +139,7 @@ async def delivered(connection: Connection, event: DueEvent, now: int) -> None:
 
 async def not_tried(connection: Connection, event: DueEvent, now: int) -> None:
     await connection.execute(
-        "UPDATE event SET attempts = greatest(0, attempts - 1), due_at = $3 WHERE stock_id = $1 AND id = $2",
+        _NOT_TRIED,
         event.coupon.stock_id,
         event.id,
         now,
@@ -172,8 +149,7 @@ async def not_tried(connection: Connection, event: DueEvent, now: int) -> None:
 async def failed(connection: Connection, event: DueEvent, error: str, attempts_max: int) -> None:
     """Note a failed attempt. The last one gives the event up."""
     await connection.execute(
-        "UPDATE event SET last_error = $3, due_at = CASE WHEN attempts >= $4 THEN NULL ELSE due_at END"
-        " WHERE stock_id = $1 AND id = $2",
+        _FAILED,
         event.coupon.stock_id,
         event.id,
         error[:ERROR_CHARACTERS],
@@ -186,8 +162,7 @@ async def list_events(connection: Connection, link: Link, mchid: str, offset: in
     until = min(offset + limit, EVENTS_MAX)
     if not link.many_nodes:
         rows = await connection.fetch(
-            f"SELECT e.* FROM ({_MADE_BY}) s, LATERAL ({_LATEST.format(stock_id='s.stock_id')} OFFSET 0) e"
-            " ORDER BY e.created_at DESC, e.written_at DESC LIMIT $3 OFFSET $4",
+            _OF_MERCHANT,
             mchid,
             until,
             limit,
@@ -196,7 +171,7 @@ async def list_events(connection: Connection, link: Link, mchid: str, offset: in
         return [EventState(*row[1:]) for row in rows]
     found: list[tuple[int, datetime.datetime, EventState]] = []
     for (stock_id,) in await connection.fetch(_MADE_BY, mchid):
-        rows = await connection.fetch(_LATEST.format(stock_id="$1"), stock_id, until)
+        rows = await connection.fetch(_OF_STOCK, stock_id, until)
         found += [(row["created_at"], row["written_at"], EventState(*row[1:])) for row in rows]
     found.sort(key=lambda one: one[:2], reverse=True)
     return [state for _, _, state in found[offset : offset + limit]]
@@ -206,8 +181,7 @@ async def resend(connection: Connection, link: Link, mchid: str, event_id: str, 
     """Make an event due again, under its old id, with all its attempts before it."""
     if not link.many_nodes:
         found = await connection.fetch(
-            f"SELECT e.stock_id FROM ({_MADE_BY}) s, LATERAL ("
-            "SELECT stock_id FROM event WHERE id = $2 AND stock_id = s.stock_id OFFSET 0) e",
+            _STOCK_OF_EVENT,
             mchid,
             event_id,
         )
@@ -215,7 +189,7 @@ async def resend(connection: Connection, link: Link, mchid: str, event_id: str, 
         found = await connection.fetch(_MADE_BY, mchid)
     for (stock_id,) in found:
         again = await connection.execute(
-            "UPDATE event SET due_at = $3, attempts = 0, delivered_at = NULL WHERE stock_id = $1 AND id = $2",
+            _RESEND,
             stock_id,
             event_id,
             now,
@@ -223,12 +197,3 @@ async def resend(connection: Connection, link: Link, mchid: str, event_id: str, 
         if again == "UPDATE 1":
             return
     raise ResourceNotExists(f"there is no event {event_id[:40]}")
-
-
-_MADE_BY = "SELECT stock_id FROM stock WHERE mchid = $1"
-# Coupons are numbered in their stock: between stocks, events of one second go by when they were written.
-_LATEST = (
-    "SELECT c.written_at, e.id, e.created_at, e.attempts, e.due_at, e.delivered_at, e.last_error"
-    " FROM event e JOIN coupon c ON c.stock_id = {stock_id} AND c.coupon_code = e.coupon_code"
-    " WHERE e.stock_id = {stock_id} ORDER BY e.coupon_id DESC LIMIT $2"
-)

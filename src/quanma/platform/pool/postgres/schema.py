@@ -7,7 +7,7 @@ import uuid
 from typing import Any
 
 from ....errors import StoreUnavailable
-from .. import steps
+from .. import migrations
 
 Connection = Any
 
@@ -45,7 +45,7 @@ async def check(connection: Connection) -> None:
     lacking = await _lacking(connection)
     if not lacking:
         return
-    if len(lacking) < len(steps.all_steps(BACK_END)):
+    if len(lacking) < len(migrations.all_migrations(BACK_END)):
         raise StoreUnavailable(
             f"the database has schema {lacking[0].number - 1}, this quanma needs {lacking[-1].number}: "
             "run `quanma migrate` with the same --config and --database"
@@ -166,7 +166,7 @@ async def lift_fence(connection: Connection) -> None:
     )
 
 
-async def _lacking(connection: Connection) -> list[steps.Step]:
+async def _lacking(connection: Connection) -> list[migrations.Migration]:
     there = await _tables(connection)
     version, runs_from = 0, 0
     if "about" in there:
@@ -174,7 +174,7 @@ async def _lacking(connection: Connection) -> list[steps.Step]:
         runs_from = int(await _noted(connection, "runs_from") or 0)
     if there and not version:
         raise StoreUnavailable("the database has tables that are not a pool's: name another database")
-    return list(steps.missing(steps.all_steps(BACK_END), version, runs_from, "the database"))
+    return list(migrations.missing(migrations.all_migrations(BACK_END), version, runs_from, "the database"))
 
 
 async def _tables(connection: Connection) -> set[str]:

@@ -1,40 +1,46 @@
-"""Stocks in the PostgreSQL pool: create, declare, show, modify, budget."""
+"""Stocks in the PostgreSQL pool: create, declare, show, change."""
 
 from __future__ import annotations
 
+from dataclasses import astuple, replace
+from typing import Any, NamedTuple
+
 import msgspec
 
-from ....api.stocks import ChangeBudget, ChangedBudget, CreatedStock, CreateStock, ModifyStock, Stock
+from ....api.stocks import CreatedStock, CreateStock, Stock
 from ....wire.times import beijing_day, rfc3339
-from ... import rules
-from ...rules import Product, StockFacts
-from .. import answers
+from ...coupons import responses, stocks
+from ...coupons.stocks import Change, OfStock, Product, StockFacts
 from .lanes import Asked, singly
 from .link import Connection
-from .turn import NEW, STOCK_FIELDS, TALLY_FIELDS, Tally, Turn, check_creator, facts_of, sent_on, stock_of
+from .queries import query
+from .turn import ADD_TALLY, NEW, TALLY, Tally, Turn, check_creator, facts_of, sent_on, stock_of
 
-TALLY = f"SELECT {TALLY_FIELDS} FROM tally WHERE stock_id = $1 ORDER BY turn_no DESC LIMIT 1"
+_LOCK = query("lock")
+_ADD_STOCK, _ADD_TURN = query("add_stock"), query("add_turn")
+_MADE_UNDER = query("stock_made_under")
+_STOCK, _CHANGE = query("stock"), query("change_stock")
+_PAGE = query("page_of_stocks")
 
 
 async def create(
     connection: Connection, stock_id: str, mchid: str, request: CreateStock, now: int, stocks_max: int
 ) -> CreatedStock:
     """Make a stock of this id, new to this request: done twice, it is the same."""
-    rules.check_new_stock(request)
+    stocks.check_new_stock(request)
     # One at a time of a merchant: two could each find room for the last one.
-    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"stocks\n{mchid}")
+    await connection.execute(_LOCK, f"stocks\n{mchid}")
     await _add(connection, stock_id, mchid, request, now, None)
     made, before = await connection.fetchrow(
-        "SELECT (SELECT stock_id FROM stock WHERE mchid = $1 AND out_request_no = $2), (SELECT count(*) FROM"
-        " (SELECT FROM stock WHERE mchid = $1 AND product_coupon_id IS NULL AND stock_id <> $3 LIMIT $4) s)",
+        _MADE_UNDER,
         mchid,
         request.out_request_no,
         stock_id,
         stocks_max,
     )
     if made != stock_id:
-        raise answers.stock_made_before(made)
-    rules.check_stock_count(before, stocks_max)  # What was added goes with the transaction.
+        raise responses.stock_made_before(made)
+    stocks.check_stock_count(before, stocks_max)  # What was added goes with the transaction.
     return CreatedStock(stock_id=stock_id, create_time=rfc3339(now))
 
 
@@ -42,9 +48,9 @@ async def declare(
     connection: Connection, mchid: str, stock_id: str, product: Product, request: CreateStock, now: int
 ) -> None:
     await _add(connection, stock_id, mchid, request, now, product)
-    row = await connection.fetchrow(f"SELECT {STOCK_FIELDS} FROM stock s WHERE s.stock_id = $1", stock_id)
+    row = await connection.fetchrow(_STOCK, stock_id)
     if row is None or (facts_of(row).mchid, facts_of(row).product) != (mchid, product):
-        raise answers.another_ones_stock(stock_id)
+        raise responses.another_ones_stock(stock_id)
 
 
 async def _add(
@@ -52,8 +58,7 @@ async def _add(
 ) -> None:
     """Write a stock, if neither its id nor its number was used before."""
     added = await connection.fetchval(
-        "INSERT INTO stock (stock_id, mchid, belong_merchant, out_request_no, request, created_at, product_coupon_id,"
-        " brand_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING stock_id",
+        _ADD_STOCK,
         stock_id,
         mchid,
         request.belong_merchant,
@@ -64,23 +69,13 @@ async def _add(
     )
     if added is None:
         return
-    await connection.execute("INSERT INTO turn (stock_id) VALUES ($1)", stock_id)
-    await connection.execute(
-        f"INSERT INTO tally (stock_id, turn_no, {TALLY_FIELDS}) VALUES ($1, 0, 0, 0, 0, 0, {NEW.shift}, 0, $2, 0)",
-        stock_id,
-        beijing_day(now),
-    )
+    await connection.execute(_ADD_TURN, stock_id)
+    await connection.execute(ADD_TALLY, stock_id, 0, *astuple(replace(NEW, day=beijing_day(now))))
 
 
 async def list_own(connection: Connection, mchid: str, offset: int, limit: int) -> list[StockFacts]:
     """The latest first."""
-    rows = await connection.fetch(
-        f"SELECT {STOCK_FIELDS} FROM stock s WHERE s.mchid = $1 AND s.product_coupon_id IS NULL"
-        " ORDER BY s.created_at DESC, s.stock_id DESC LIMIT $2 OFFSET $3",
-        mchid,
-        limit,
-        offset,
-    )
+    rows = await connection.fetch(_PAGE, mchid, limit, offset)
     return [facts_of(row) for row in rows]
 
 
@@ -90,38 +85,28 @@ async def show(connection: Connection, mchid: str, stock_id: str, now: int, prod
     tally = Tally(*await connection.fetchrow(TALLY, stock_id))
     day = beijing_day(now)
     today = tally.sent_on_day if day == tally.day else await sent_on(connection, stock_id, day)
-    return answers.stock(facts, answers.Counts(tally.total, tally.available, tally.sent, today), now)
+    return responses.stock(facts, responses.Counts(tally.total, tally.available, tally.sent, today), now)
 
 
-async def modify(turn: Turn, asked: Asked[ModifyStock]) -> None:
-    mchid, request, now = asked
+class Changing(NamedTuple):
+    """A request, and how it changes its stock."""
+
+    change: Change[Any, Any]
+    request: OfStock
+
+
+async def change(turn: Turn, asked: Asked[Changing]) -> Any:
+    mchid, (change, request), now = asked
     check_creator(turn.facts, mchid)
 
-    async def work() -> None:
-        rules.check_open(turn.facts, now)
-        await _replace(turn, rules.modified(turn.facts.request, request))
+    async def work() -> Any:
+        facts, answer = change.decide(turn.facts, request, turn.tally.sent, now)
+        text = msgspec.json.encode(facts.request).decode()
+        await turn.connection.execute(_CHANGE, turn.stock_id, text)
+        turn.facts = facts
+        return answer
 
-    await turn.once("out_request_no", request, type(None), work)
-
-
-async def change_budget(turn: Turn, asked: Asked[ChangeBudget]) -> ChangedBudget:
-    mchid, request, now = asked
-    check_creator(turn.facts, mchid)
-
-    async def work() -> ChangedBudget:
-        rules.check_open(turn.facts, now)
-        await _replace(turn, rules.budgeted(turn.facts, request, turn.tally.sent))
-        send_rule = turn.facts.request.stock_send_rule
-        return ChangedBudget(max_coupons=turn.facts.max_coupons, max_coupons_by_day=send_rule.max_coupons_by_day)
-
-    return await turn.once("modify_budget_request_no", request, ChangedBudget, work)
+    return await turn.once(change.numbered(request), work)
 
 
-async def _replace(turn: Turn, request: CreateStock) -> None:
-    text = msgspec.json.encode(request).decode()
-    await turn.connection.execute("UPDATE stock SET request = $2 WHERE stock_id = $1", turn.stock_id, text)
-    turn.facts = turn.facts._replace(request=request)
-
-
-MODIFY = singly(modify)
-CHANGE_BUDGET = singly(change_budget)
+CHANGE = singly(change)

@@ -13,27 +13,28 @@ from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from typing import Any, Never, TypeVar
 
-import msgspec
-
-from ....errors import RequestRefused
 from ....wire.times import beijing_day
-from ... import rules
-from ...life import CouponFacts
-from ...rules import Product, StockFacts
-from .. import answers
+from ...coupons import responses, stocks
+from ...coupons.coupon import CouponFacts
+from ...coupons.repeats import Numbered
+from ...coupons.stocks import Product, StockFacts
 from .between import SHARED_OUT, Astray
 from .link import Connection, Link
 from .mark_file import IssuedCoupon, Mark
 from .missing import PROOFS, microseconds, word_of
+from .queries import columns, query
 from .seen import SEEN, SEEN_FIELDS, Missing, Seen
 from .session import GROUND, check_durable
 
-Answer = TypeVar("Answer", bound=msgspec.Struct | None)
+Answer = TypeVar("Answer")
 
 TALLIES_KEPT = 256
 
-COUPON_FIELDS = ", ".join(CouponFacts._fields)
-STOCK_FIELDS = "s.stock_id, s.mchid, s.request, s.created_at, s.product_coupon_id, s.brand_id"
+TALLY, ADD_TALLY, _FORGET_TALLIES = query("tally"), query("add_tally"), query("forget_tallies")
+_TAKE_TURN = query("take_turn")
+_KEEP_DAY, _SENT_ON = query("keep_day"), query("sent_on")
+_STOCK, _COUPON, _WRITTEN_AT = query("stock"), query("coupon"), query("written_at")
+_DONE, _ADD_DONE = query("done"), query("add_done")
 
 
 @dataclass
@@ -59,7 +60,6 @@ class Tally:
 
 
 NEW = Tally(0, 0, 0, 0, -1, 0, 0, 0)
-TALLY_FIELDS = "uploaded, deleted, free, stale, shift, sent, day, sent_on_day"
 
 
 class Turn:
@@ -108,7 +108,7 @@ class Turn:
             PoolFenced: that was found already, and the stock may be among what is missing.
         """
         witness = link.witness
-        if not await connection.fetchval("SELECT 1 FROM turn WHERE stock_id = $1 FOR UPDATE", stock_id):
+        if not await connection.fetchval(_TAKE_TURN, stock_id):
             await refuse(connection, link, stock_id, is_there=False)
         witness.reserve(stock_id)
         host = witness.host
@@ -152,9 +152,7 @@ class Turn:
         known = self._known
         if known is not None and (known.number >= coupon.coupon_id or known.turn_no >= self._turn_no):
             return  # Each mark has the number of the last coupon before it, of whatever kind it is.
-        written_at = await self.connection.fetchval(
-            "SELECT written_at FROM coupon WHERE stock_id = $1 AND coupon_code = $2", self.stock_id, coupon.coupon_code
-        )
+        written_at = await self.connection.fetchval(_WRITTEN_AT, self.stock_id, coupon.coupon_code)
         self._repeat = Mark(
             "coupon",
             coupon.coupon_code,
@@ -170,7 +168,7 @@ class Turn:
             return
         turn_no = self._turn_no + 1
         await self.connection.execute(
-            f"INSERT INTO tally (stock_id, turn_no, {TALLY_FIELDS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            ADD_TALLY,
             self.stock_id,
             turn_no,
             *astuple(self.tally),
@@ -178,7 +176,7 @@ class Turn:
         if turn_no % TALLIES_KEPT == 0:
             # From where the last time ended: what was removed then may still be in the way.
             await self.connection.execute(
-                "DELETE FROM tally WHERE stock_id = $1 AND turn_no >= $2 AND turn_no < $3",
+                _FORGET_TALLIES,
                 self.stock_id,
                 turn_no - 2 * TALLIES_KEPT,
                 turn_no - TALLIES_KEPT,
@@ -212,8 +210,7 @@ class Turn:
         if day == tally.day:
             return
         await self.connection.execute(
-            "INSERT INTO day_tally (stock_id, day, sent) VALUES ($1, $2, $3)"
-            " ON CONFLICT (stock_id, day) DO UPDATE SET sent = excluded.sent",
+            _KEEP_DAY,
             self.stock_id,
             tally.day,
             tally.sent_on_day,
@@ -222,35 +219,27 @@ class Turn:
 
     async def coupon_of(self, coupon_code: str) -> CouponFacts:
         """Return the coupon that carries a code. Raises ResourceNotExists: nobody was given it."""
-        row = await self.connection.fetchrow(
-            f"SELECT {COUPON_FIELDS} FROM coupon WHERE stock_id = $1 AND coupon_code = $2", self.stock_id, coupon_code
-        )
+        row = await self.connection.fetchrow(_COUPON, self.stock_id, coupon_code)
         if row is None:
-            raise answers.no_coupon(self.stock_id, coupon_code)
+            raise responses.no_coupon(self.stock_id, coupon_code)
         return CouponFacts(*row)
 
-    async def once(
-        self,
-        number_field: str,
-        request: msgspec.Struct,
-        answer: type[Answer],
-        work: Callable[[], Awaitable[Answer]],
-    ) -> Answer:
+    async def once(self, asked: Numbered[Answer], work: Callable[[], Awaitable[Answer]]) -> Answer:
         """As `once`, under a number of this stock."""
 
         async def and_note() -> Answer:
             done = await work()
-            self.wrote("done", f"{type(request).__name__}\n{getattr(request, number_field)}")
+            self.wrote("done", f"{asked.name}\n{asked.number}")
             return done
 
-        return await once(self.connection, self.stock_id, number_field, request, answer, and_note, self.word)
+        return await once(self.connection, self.stock_id, asked, and_note, self.word)
 
 
 _BEGIN = (
-    "SELECT {seen}, {session}, ({proof}), " + GROUND + f", {STOCK_FIELDS},"
+    "SELECT {seen}, {session}, ({proof}), " + GROUND + f", {columns('stock', 's')},"
     " EXISTS (SELECT 1 FROM callback c WHERE c.caller = s.mchid AND c.mchid = s.mchid),"
-    f" t.turn_no, {TALLY_FIELDS}"
-    f" FROM epoch e, stock s, (SELECT turn_no, {TALLY_FIELDS} FROM tally WHERE stock_id = $1"
+    f" t.turn_no, {columns('tally')}"
+    f" FROM epoch e, stock s, (SELECT turn_no, {columns('tally')} FROM tally WHERE stock_id = $1"
     " ORDER BY turn_no DESC LIMIT 1) t WHERE s.stock_id = $1"
 )
 _PROOF = {
@@ -266,41 +255,30 @@ _PROOF = {
 async def once(
     connection: Connection,
     stock_id: str,
-    number_field: str,
-    request: msgspec.Struct,
-    answer: type[Answer],
+    asked: Numbered[Answer],
     work: Callable[[], Awaitable[Answer]],
     word: int = 0,
 ) -> Answer:
-    """Do something once under the number in a field: a repeat of the request has the first answer, word for word.
-
-    Raises:
-        RequestRefused: the number was used with other fields.
-    """
-    operation, asked = type(request).__name__, msgspec.json.encode(request).decode()
-    number = getattr(request, number_field)
+    """Do something once under its number. Raises RequestRefused: the number was used with other fields."""
     known = await connection.fetchrow(
-        "SELECT request, answer FROM done WHERE stock_id = $1 AND operation = $2 AND number = $3",
+        _DONE,
         stock_id,
-        operation,
-        number,
+        asked.name,
+        asked.number,
     )
     if known is not None:
-        first, told = known
-        if not answers.same_request(first, asked):
-            raise RequestRefused(f"same {number_field}, different request: nothing was changed, use a new number")
-        return msgspec.json.decode(told, type=answer)
-    result = await work()
+        return asked.again(*known)
+    answer = await work()
     await connection.execute(
-        "INSERT INTO done (stock_id, operation, number, request, answer, word) VALUES ($1, $2, $3, $4, $5, $6)",
+        _ADD_DONE,
         stock_id,
-        operation,
-        number,
-        asked,
-        msgspec.json.encode(result).decode(),
+        asked.name,
+        asked.number,
+        asked.request,
+        asked.kept(answer),
         word,
     )
-    return result
+    return answer
 
 
 async def refuse(connection: Connection, link: Link, stock_id: str, *, is_there: bool) -> Never:
@@ -318,25 +296,25 @@ async def refuse(connection: Connection, link: Link, stock_id: str, *, is_there:
         await link.look_at_fence(connection)
     elif mark and not is_there:
         raise Missing
-    raise answers.no_stock(stock_id)
+    raise responses.no_stock(stock_id)
 
 
 async def sent_on(connection: Connection, stock_id: str, day: int) -> int:
     """How many coupons were given out on a day that is not the tally's."""
-    sent = await connection.fetchval("SELECT sent FROM day_tally WHERE stock_id = $1 AND day = $2", stock_id, day)
+    sent = await connection.fetchval(_SENT_ON, stock_id, day)
     return int(sent or 0)
 
 
 async def stock_of(connection: Connection, stock_id: str) -> StockFacts:
     """Raises ResourceNotExists: there is no such stock."""
-    row = await connection.fetchrow(f"SELECT {STOCK_FIELDS} FROM stock s WHERE s.stock_id = $1", stock_id)
+    row = await connection.fetchrow(_STOCK, stock_id)
     if row is None:
-        raise answers.no_stock(stock_id)
+        raise responses.no_stock(stock_id)
     return facts_of(row)
 
 
 def facts_of(row: Any) -> StockFacts:
-    """Read STOCK_FIELDS."""
+    """Read the columns of `stock`: see queries.py."""
     return _facts(*row)
 
 
@@ -345,13 +323,13 @@ def _facts(
     stock_id: str, mchid: str, request: str, created_at: int, product_coupon_id: str | None, brand_id: str | None
 ) -> StockFacts:
     product = None if product_coupon_id is None or brand_id is None else Product(product_coupon_id, brand_id)
-    return rules.stock_facts(stock_id, mchid, rules.stored_stock(request), created_at, product)
+    return stocks.stock_facts(stock_id, mchid, stocks.stored_stock(request), created_at, product)
 
 
 def check_creator(facts: StockFacts, mchid: str, product: Product | None = None) -> None:
     """Raises ResourceNotExists: the stock is another merchant's, or of another kind."""
     if (facts.mchid, facts.product) != (mchid, product):
-        raise answers.no_stock(facts.stock_id)
+        raise responses.no_stock(facts.stock_id)
 
 
 def check_shared(facts: StockFacts, mchid: str) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ...rules import Product
-from .. import answers
+from ...coupons.responses import no_stock
+from ...coupons.stocks import Product
 from .link import Connection, Link
+from .queries import query
 from .turn import refuse
 
 KEPT_MAX = 50_000
@@ -63,7 +64,7 @@ class Walls:
         if not self._is_known(entry):
             await self._find(connection, entry)
             if not self._is_known(entry):
-                raise answers.no_stock(entry.stock_id)
+                raise no_stock(entry.stock_id)
 
     def _is_known(self, entry: Entry) -> bool:
         """For another merchant it is as if nothing had been kept."""
@@ -90,9 +91,4 @@ class Walls:
         return True
 
 
-_FIELDS = "stock_id, mchid, belong_merchant, product_coupon_id, brand_id"
-# One row is read, whether the stock is there or not: the one with the next id then.
-_NEAREST = (
-    f"(SELECT {_FIELDS} FROM stock WHERE stock_id >= $1 ORDER BY stock_id LIMIT 1) UNION ALL"
-    f" (SELECT {_FIELDS} FROM stock WHERE stock_id <= $1 ORDER BY stock_id DESC LIMIT 1) LIMIT 1"
-)
+_NEAREST = query("nearest_stock")

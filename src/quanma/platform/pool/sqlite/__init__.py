@@ -23,42 +23,30 @@ from ....api.couponcodes import (
     UploadCodes,
     UploadedCodes,
 )
-from ....api.coupons import (
-    AssociatedOrder,
-    AssociateOrder,
-    Coupon,
-    CouponPage,
-    DeactivateCoupon,
-    DeactivatedCoupon,
-    DisassociatedOrder,
-    DisassociateOrder,
-    ListCoupons,
-    ReturnCoupon,
-    ReturnedCoupon,
-    SendCard,
-    SentCard,
-    ShowCoupon,
-    UseCoupon,
-    UsedCoupon,
-)
-from ....api.stocks import ChangeBudget, ChangedBudget, CreatedStock, CreateStock, ModifyStock, Stock
-from ....api.subsidy import (
-    ListPayReceipts,
-    PayReceipt,
-    PayReceiptList,
-    PaySubsidy,
-    ReturnReceipt,
-    ReturnSubsidy,
-    ShowPayReceipt,
-    ShowReturnReceipt,
-)
-from ...life import CouponFacts
-from ...rules import Product, StockFacts
+from ....api.coupons import SendCard, SentCard
+from ....api.stocks import CreatedStock, CreateStock, Stock
+from ...coupons.coupon import CouponFacts
+from ...coupons.draws import Issue
+from ...coupons.responses import Owned
+from ...coupons.step import Payment, Step
+from ...coupons.stocks import Change, Product, StockFacts
 from .. import ground
-from ..contract import RETRIES, STOCKS_PER_MERCHANT, CallbackAddress, DueEvent, EventState, Issue, Retries, Waiting
+from ..contract import (
+    RETRIES,
+    STOCKS_PER_MERCHANT,
+    CallbackAddress,
+    DueEvent,
+    EventState,
+    OfCouponT,
+    OfStockT,
+    ReceiptT,
+    Resp,
+    Retries,
+    Waiting,
+)
 from ..journal import Journal
 from ..nonces import MemoryNonces, Nonces
-from . import codes, coupons, fence, outbox, schema, stocks, subsidies
+from . import codes, coupons, fence, outbox, schema, steps, stocks, subsidies
 from .store import Store
 from .tables import NONCE, NonceRow
 
@@ -121,11 +109,8 @@ class SqlitePool:
     async def list_stocks(self, mchid: str, offset: int, limit: int) -> list[StockFacts]:
         return await self._do(stocks.list_own, mchid, offset, limit)
 
-    async def modify_stock(self, mchid: str, request: ModifyStock, now: int) -> None:
-        await self._do(stocks.modify, mchid, request, now)
-
-    async def change_budget(self, mchid: str, request: ChangeBudget, now: int) -> ChangedBudget:
-        return await self._do(stocks.change_budget, mchid, request, now)
+    async def change_stock(self, mchid: str, change: Change[OfStockT, Resp], request: OfStockT, now: int) -> Resp:
+        return await self._do(stocks.change, mchid, change, request, now)
 
     async def upload_codes(
         self, mchid: str, request: UploadCodes, now: int, product: Product | None = None
@@ -145,44 +130,20 @@ class SqlitePool:
     async def send_coupon(self, mchid: str, issue: Issue, now: int) -> CouponFacts:
         return await self._journal.do_together(self._send, (mchid, issue.stock_id, now), issue)
 
-    async def use_coupon(self, mchid: str, request: UseCoupon, now: int) -> UsedCoupon:
-        return await self._do(coupons.use, mchid, request, now)
-
-    async def return_coupon(self, mchid: str, request: ReturnCoupon, now: int) -> ReturnedCoupon:
-        return await self._do(coupons.give_back, mchid, request, now)
-
-    async def deactivate_coupon(self, mchid: str, request: DeactivateCoupon, now: int) -> DeactivatedCoupon:
-        return await self._do(coupons.deactivate, mchid, request, now)
-
-    async def associate_order(self, mchid: str, request: AssociateOrder, now: int) -> AssociatedOrder:
-        return await self._do(coupons.associate, mchid, request, now)
-
-    async def disassociate_order(self, mchid: str, request: DisassociateOrder, now: int) -> DisassociatedOrder:
-        return await self._do(coupons.disassociate, mchid, request, now)
+    async def step(self, mchid: str, step: Step[OfCouponT, Resp], request: OfCouponT, now: int) -> Resp:
+        return await self._do(steps.step, mchid, step, request, now)
 
     async def send_card(self, mchid: str, request: SendCard) -> SentCard:
         return await self._do(coupons.send_card, mchid, request)
 
-    async def show_coupon(self, mchid: str, request: ShowCoupon, now: int) -> Coupon:
-        return await self._do(coupons.show, mchid, request, now)
+    async def coupons_of(self, mchid: str, openid: str) -> list[Owned]:
+        return await self._do(coupons.of_user, mchid, openid)
 
-    async def list_coupons(self, mchid: str, request: ListCoupons, now: int) -> CouponPage:
-        return await self._do(coupons.list_page, mchid, request, now)
+    async def payments(self, mchid: str, stock_id: str, coupon_code: str) -> list[Payment]:
+        return await self._do(subsidies.payments, mchid, stock_id, coupon_code)
 
-    async def pay_subsidy(self, mchid: str, request: PaySubsidy, now: int) -> PayReceipt:
-        return await self._do(subsidies.pay, mchid, request, now)
-
-    async def return_subsidy(self, mchid: str, request: ReturnSubsidy, now: int) -> ReturnReceipt:
-        return await self._do(subsidies.take_back, mchid, request, now)
-
-    async def list_pay_receipts(self, mchid: str, request: ListPayReceipts) -> PayReceiptList:
-        return await self._do(subsidies.list_paid, mchid, request)
-
-    async def show_pay_receipt(self, mchid: str, request: ShowPayReceipt) -> PayReceipt:
-        return await self._do(subsidies.show_paid, mchid, request)
-
-    async def show_return_receipt(self, mchid: str, request: ShowReturnReceipt) -> ReturnReceipt:
-        return await self._do(subsidies.show_returned, mchid, request)
+    async def receipt(self, mchid: str, kind: type[ReceiptT], receipt_id: str) -> ReceiptT:
+        return await self._do(subsidies.receipt, mchid, kind, receipt_id)
 
     async def set_callback(self, caller: str, mchid: str, notify_url: str, now: int) -> None:
         await self._do(outbox.set_callback, caller, mchid, notify_url, now)

@@ -63,9 +63,8 @@ def _finish(part: Path, fence: str) -> None:
     db = apsw.Connection(str(part))
     try:
         db.execute("PRAGMA journal_mode = delete").fetchall()  # One file, without a log beside it.
-        version = schema.version_of(db, part)
-        if version < schema.CHECKED_FROM:
-            raise StoreUnavailable("the pool is of an older version: run `quanma migrate` first")
+        if not schema.version_of(db, part):
+            raise StoreUnavailable("the file holds no pool yet: run `quanma migrate` first")
         said = db.execute("PRAGMA integrity_check(1)").get
         if said != "ok":
             raise damaged(str(said))

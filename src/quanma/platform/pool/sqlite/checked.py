@@ -34,9 +34,14 @@ def damaged(what: str) -> StoreUnavailable:
 
 
 class Table(Generic[R]):
-    """A table: its name, its rows' type, and its columns in order, of which the first `key` name a row."""
+    """A table: its name, its rows' type, and its columns in order, of which the first `key` name a row.
 
-    def __init__(self, name: str, row: Callable[..., R], columns: tuple[str, ...], key: int = 1) -> None:
+    A row is changed only where the columns `stands` still are as they were read.
+    """
+
+    def __init__(
+        self, name: str, row: Callable[..., R], columns: tuple[str, ...], key: int = 1, stands: tuple[str, ...] = ()
+    ) -> None:
         self.name = name
         self.row = row
         self.columns = columns
@@ -45,7 +50,8 @@ class Table(Generic[R]):
         everything = (*columns, "commit_no", "checksum")
         self.select = f"SELECT {', '.join(everything)} FROM {name}"
         self.insert = f"INSERT INTO {name} ({', '.join(everything)}) VALUES ({', '.join('?' * len(everything))})"
-        rest, named = everything[key:], columns[:key]
+        rest, named = everything[key:], (*columns[:key], *stands)
+        self.named = tuple(columns.index(column) for column in named)
         self.update = f"UPDATE {name} SET {', '.join(f'{it} = ?' for it in rest)} WHERE " + " AND ".join(
             f"{it} = ?" for it in named
         )
@@ -134,7 +140,7 @@ class Rows:
         unknown = values.keys() - set(table.columns[table.key :])
         now = table.row(*(values.get(column, was) for column, was in zip(table.columns, row, strict=True)))
         sealed = table.sealed(now, self.tide.commit_no)
-        self._db.execute(table.update, (*sealed[table.key :], *row[: table.key]))
+        self._db.execute(table.update, (*sealed[table.key :], *(row[column] for column in table.named)))
         if unknown or self._db.changes() != 1:
             raise AssertionError(f"a row of {table.name} did not stand where the decision saw it")
         self.tide.writes += 1

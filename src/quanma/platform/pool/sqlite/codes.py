@@ -22,11 +22,11 @@ from ....api.couponcodes import (
 )
 from ....errors import QuanmaError, RequestRefused
 from ....wire.times import rfc3339
-from ... import rules
-from ...life import CouponFacts
-from ...rules import Product, SortedCodes
-from .. import answers
-from ..answers import Others
+from ...coupons import responses, uploads
+from ...coupons.coupon import CouponFacts
+from ...coupons.responses import Others
+from ...coupons.stocks import Product
+from ...coupons.uploads import SortedCodes
 from ..buckets import Hashes
 from ..shelf import FREE
 from .store import Held, Store, codes_in
@@ -47,7 +47,7 @@ def upload(store: Store, asked: Asked, requests: Sequence[UploadCodes]) -> list[
     mchid, stock_id, product, now = asked
     held = store.held(mchid, stock_id, product)
     shelf = held.shelf
-    sorted_codes = [rules.sort_codes(request, held.facts.code_rule) for request in requests[:TOGETHER_MAX]]
+    sorted_codes = [uploads.sort_codes(request, held.facts.code_rule) for request in requests[:TOGETHER_MAX]]
     offered = [code for codes in sorted_codes for code in codes.acceptable]
     hashes = shelf.hashes(offered)
     if (independent := _independent(requests, sorted_codes, hashes)) < len(sorted_codes):
@@ -58,21 +58,21 @@ def upload(store: Store, asked: Asked, requests: Sequence[UploadCodes]) -> list[
     fresh = ~known
     outcomes: list[UploadedCodes | QuanmaError] = []
     rows: list[UploadRow] = []
-    uploads: list[tuple[int, list[str]]] = []
+    pieces: list[tuple[int, list[str]]] = []
     end, position = 0, shelf.uploaded
     before_all = position
     for request, codes in zip(requests, sorted_codes, strict=False):
         begin, end = end, end + len(codes.acceptable)
         try:
             if (first := _first_answer(store, request)) is not None:
-                rules.check_same_upload(first, codes)
+                uploads.check_same_upload(first, codes)
                 outcomes.append(first)
                 fresh[begin:end] = False
                 continue
-            rules.check_takes_uploads(held.facts, now, store.warmup_seconds)
+            uploads.check_takes_uploads(held.facts, now, store.warmup_seconds)
             exist, added = _divided(codes.acceptable, known[begin:end])
             before = position - shelf.uploaded
-            rules.check_room(held.facts, shelf.total + before, len(added))
+            uploads.check_room(held.facts, shelf.total + before, len(added))
             shelf.check_room(before + len(added))
         except QuanmaError as refusal:
             outcomes.append(refusal)
@@ -91,11 +91,11 @@ def upload(store: Store, asked: Asked, requests: Sequence[UploadCodes]) -> list[
         )
         rows.append(row)
         if added:
-            uploads.append((row.upload_id, added))
+            pieces.append((row.upload_id, added))
         position += len(added)
-        outcomes.append(answers.uploaded(stock_id, added, others, now))
+        outcomes.append(responses.uploaded(stock_id, added, others, now))
     store.rows.add_many(UPLOAD, rows)
-    shelf.append(uploads, hashes[fresh])
+    shelf.append(pieces, hashes[fresh])
     if rows:
         store.took_in(rows[-1], position - before_all)
     return outcomes
@@ -139,7 +139,7 @@ def _first_answer(store: Store, request: UploadCodes) -> UploadedCodes | None:
     where = "stock_id = ? AND upload_request_no = ?"
     for first in store.rows.read(UPLOAD, where, request.stock_id, request.upload_request_no):
         others = msgspec.json.decode(first.others, type=Others) if first.others else Others()
-        return answers.uploaded(request.stock_id, codes_in(first.codes), others, first.success_at)
+        return responses.uploaded(request.stock_id, codes_in(first.codes), others, first.success_at)
     return None
 
 
@@ -147,7 +147,7 @@ def list_page(store: Store, mchid: str, request: ListCodes) -> CodePage:
     held = store.held(mchid, request.stock_id)
     given = None if request.status is None else request.status == "DISPATCHED"
     positions = held.shelf.page(request.offset, request.limit, given)
-    data = answers.page_of(_code(store, held, position) for position in positions)
+    data = responses.page_of(_code(store, held, position) for position in positions)
     return CodePage(
         stock_id=request.stock_id,
         total_count=held.shelf.total,
@@ -165,7 +165,7 @@ def show(store: Store, mchid: str, request: ShowCode, now: int) -> CodeDetail:
     coupon = store.coupon(held.shelf.fate(position))
     return CodeDetail(
         code_information=_code(store, held, position, coupon),
-        coupon_information=answers.coupon(held.facts, coupon, now),
+        coupon_information=responses.coupon(held.facts, coupon, now),
     )
 
 
@@ -178,7 +178,7 @@ def delete(store: Store, mchid: str, request: DeleteCode, now: int) -> DeletedCo
         return DeletedCode(stock_id=request.stock_id, delete_time=rfc3339(first.deleted_at))
     position = store.position(held, request.coupon_code)
     if held.shelf.fate(position) != FREE:
-        raise answers.code_is_given(request.coupon_code)
+        raise responses.code_is_given(request.coupon_code)
     number, no = store.rows.number(DELETION), request.delete_request_no
     row = DeletionRow(number, request.stock_id, position, request.coupon_code, no, now)
     store.rows.add(DELETION, row)
@@ -192,7 +192,7 @@ def _code(store: Store, held: Held, position: int, coupon: CouponFacts | None = 
     if coupon is None and fate != FREE:
         coupon = store.coupon(fate)
     uploaded_at = _uploaded_at(store, held, position) if held.facts.takes_uploads else None
-    return answers.code(held.shelf.text(position), uploaded_at, coupon)
+    return responses.code(held.shelf.text(position), uploaded_at, coupon)
 
 
 def _uploaded_at(store: Store, held: Held, position: int) -> int:

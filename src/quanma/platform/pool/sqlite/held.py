@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ....wire.times import beijing_day
-from ...rules import StockFacts
+from ...coupons.stocks import StockFacts
 from ..issued import Issued
 from ..shelf import Shelf
 

@@ -11,7 +11,7 @@ import apsw
 
 from ....errors import Misconfigured
 from ....wire.times import rfc3339
-from .. import ground, reconciling, steps
+from .. import ground, migrations, reconciling
 from ..contract import RETRIES
 from ..issued_codes import IssuedFile
 from ..reconciling import Decision, Fate
@@ -143,4 +143,4 @@ def migrate(path: Path) -> list[str]:
                 opened.callback(db.close)
                 before = schema.version_of(db, path)
         schema.connect(path).close()
-    return [step.name for step in steps.all_steps("sqlite")[before:]]
+    return [step.name for step in migrations.all_migrations("sqlite")[before:]]

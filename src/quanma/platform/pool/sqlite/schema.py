@@ -12,14 +12,12 @@ from pathlib import Path
 import apsw
 
 from ....errors import StoreUnavailable
-from .. import ground, steps
-from ..steps import Step
+from .. import ground, migrations
+from ..migrations import Migration
 from .checked import Rows, checksum, damaged
 from .tables import ABOUT, AboutRow
 
 APPLICATION_ID = 0x7175616E  # "quan"
-CHECKED_FROM = 2
-"""The step from which on rows have checksums."""
 
 
 def connect(path: Path) -> apsw.Connection:
@@ -37,7 +35,7 @@ def connect(path: Path) -> apsw.Connection:
         # Before anything is written: it may be another program's, or tomorrow's.
         version = version_of(db, path)
         runs_from = int(noted(db, "runs_from") or version)
-        lacking = steps.missing(steps.all_steps("sqlite"), version, runs_from, str(path))
+        lacking = migrations.missing(migrations.all_migrations("sqlite"), version, runs_from, str(path))
         ground.settle(db)
         _check_pages(db)
         _check_schema(db, version)
@@ -79,7 +77,7 @@ def _check_pages(db: apsw.Connection) -> None:
 
 def _check_schema(db: apsw.Connection, version: int) -> None:
     """Whether the tables are still described as the last step left them: a changed default would be a wrong answer."""
-    if version >= CHECKED_FROM and noted(db, "schema") != f"{version} {_schema(db)}":
+    if version and noted(db, "schema") != f"{version} {_schema(db)}":
         raise damaged("its tables are not as they were made")
 
 
@@ -88,7 +86,7 @@ def _schema(db: apsw.Connection) -> str:
     return f"{checksum('sqlite_schema', *described):08x}"
 
 
-def migrate(db: apsw.Connection, lacking: Sequence[Step]) -> None:
+def migrate(db: apsw.Connection, lacking: Sequence[Migration]) -> None:
     """Apply each step in one transaction with its number: killed at any moment, a database is before it or after."""
     db.create_scalar_function("checksum", checksum, deterministic=True)
     for step in lacking:
@@ -96,14 +94,13 @@ def migrate(db: apsw.Connection, lacking: Sequence[Step]) -> None:
             db.execute(step.sql)
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {step.number}")
-            if step.number >= CHECKED_FROM:
-                note(db, "runs_from", str(max(step.runs_from, int(noted(db, "runs_from") or 1))))
-                note(db, "schema", f"{step.number} {_schema(db)}")
+            note(db, "runs_from", str(max(step.runs_from, int(noted(db, "runs_from") or 1))))
+            note(db, "schema", f"{step.number} {_schema(db)}")
 
 
 def noted(db: apsw.Connection, name: str) -> str | None:
-    """Return what the file says about itself. Nothing, before rows had checksums."""
-    if not db.execute("SELECT count(*) FROM pragma_table_info('about') WHERE name = 'checksum'").get:
+    """Return what the file says about itself. Nothing, while it is empty."""
+    if not db.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'about'").get:
         return None
     for row in Rows(db).read(ABOUT, "name = ?", name):
         return row.value

@@ -6,12 +6,14 @@ The row of those that were given out together is never changed: a coupon's first
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import apsw
 import msgspec
 
-from ...life import CouponFacts
+from ...coupons.coupon import LATER, CouponFacts
 from .checked import Rows, damaged
 from .tables import COUPON, SENDING, CouponRow, SendingRow
 
@@ -46,27 +48,37 @@ def as_sent(rows: Rows, coupon_id: int) -> CouponRow:
     raise damaged(f"coupon {coupon_id} is not there")
 
 
-def changed(rows: Rows, coupon_id: int) -> CouponRow | None:
-    """Return a coupon that has a row of its own, or None."""
-    found = rows.read(COUPON, "coupon_id = ?", coupon_id)
-    return found[0] if found else None
+class Found(NamedTuple):
+    """A coupon as it is, and whether it has a row of its own."""
+
+    row: CouponRow
+    alone: bool
+
+
+def find(rows: Rows, coupon_id: int) -> Found:
+    alone = rows.read(COUPON, "coupon_id = ?", coupon_id)
+    return Found(alone[0], True) if alone else Found(as_sent(rows, coupon_id), False)
 
 
 def coupon(rows: Rows, coupon_id: int) -> CouponRow:
     """Return a coupon as it is."""
-    return changed(rows, coupon_id) or as_sent(rows, coupon_id)
+    return find(rows, coupon_id).row
 
 
-def change(rows: Rows, decided_on: CouponFacts, **values: Any) -> None:
-    """Change a coupon. The decision before it and this are one turn: anything else is a fault of ours."""
-    alone = changed(rows, decided_on.coupon_id)
-    row = alone or as_sent(rows, decided_on.coupon_id)
-    if row.facts != decided_on:
-        raise AssertionError("a coupon did not stand where the decision saw it")
-    if alone is not None:
-        rows.change(COUPON, alone, **values)
-    else:
-        rows.add(COUPON, row._replace(**values))
+def move(rows: Rows, starts: Sequence[str], found: Found, after: CouponFacts, now: int) -> None:
+    """Write a coupon's step, which starts from these states, where the coupon still stands as it was found.
+
+    The decision and this are one turn: a coupon that stands elsewhere is a fault of ours, and raised as one.
+    """
+    if found.row.facts.state(now) in starts:
+        if found.alone:
+            # Only where its state still is the one that was read.
+            rows.change(COUPON, found.row, **dict(zip(LATER, after[-len(LATER) :], strict=True)))
+            return
+        with contextlib.suppress(apsw.ConstraintError):  # It has a row of its own by now.
+            rows.add(COUPON, CouponRow._make((*after[:2], found.row.position, *after[2:])))
+            return
+    raise AssertionError("a coupon did not stand where the decision saw it")
 
 
 def scan(rows: Rows) -> Iterator[CouponRow]:

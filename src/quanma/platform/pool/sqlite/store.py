@@ -12,14 +12,13 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import apsw
-import msgspec
 
-from ....errors import PoolFenced, RequestRefused, StoreUnavailable
+from ....errors import PoolFenced, StoreUnavailable
 from ....wire.sealed import nonce_floor
-from ... import rules
-from ...life import CouponFacts
-from ...rules import Product, StockFacts
-from .. import answers
+from ...coupons import responses, stocks
+from ...coupons.coupon import CouponFacts
+from ...coupons.repeats import Numbered
+from ...coupons.stocks import Product, StockFacts
 from ..contract import CallbackAddress, Retries
 from ..shelf import Shelf
 from ..tide import NOTHING_YET, Tide
@@ -27,6 +26,7 @@ from . import sendings
 from .checked import Rows
 from .held import Held as Held
 from .held import Merchant
+from .sendings import Found
 from .tables import (
     ABOUT,
     BARRED,
@@ -50,7 +50,7 @@ from .texts import Texts
 _REBUILD_CODES = 100_000
 _REBUILD_ROWS = 50_000
 
-Answer = TypeVar("Answer", bound=msgspec.Struct | None)
+Answer = TypeVar("Answer")
 
 
 class Store:
@@ -93,14 +93,14 @@ class Store:
         """Return a stock of this creator. Raises ResourceNotExists: none, or another's."""
         held = self._of(mchid, stock_id)
         if held is None or held.facts.mchid != mchid or held.facts.product != product:
-            raise answers.no_stock(stock_id)
+            raise responses.no_stock(stock_id)
         return held
 
     def shared(self, mchid: str, stock_id: str) -> Held:
         """Return a stock of this creator or owner."""
         held = self._of(mchid, stock_id)
         if held is None or held.facts.product is not None:
-            raise answers.no_stock(stock_id)
+            raise responses.no_stock(stock_id)
         return held
 
     def _of(self, mchid: str, stock_id: str) -> Held | None:
@@ -118,7 +118,7 @@ class Store:
     def position(self, held: Held, coupon_code: str) -> int:
         position = held.shelf.find(coupon_code)
         if position is None:
-            raise answers.no_code(held.facts.stock_id, coupon_code)
+            raise responses.no_code(held.facts.stock_id, coupon_code)
         return position
 
     def coupon(self, coupon_id: int) -> CouponFacts:
@@ -135,38 +135,22 @@ class Store:
         coupons = [] if merchant is None else [self.coupon(coupon_id) for coupon_id in merchant.coupons_of(openid)]
         return [coupon for coupon in coupons if coupon.openid == openid]
 
-    def coupon_of(self, held: Held, coupon_code: str) -> CouponFacts:
+    def coupon_of(self, held: Held, coupon_code: str) -> Found:
         """Return the coupon that carries a code. Raises ResourceNotExists: nobody was given it."""
         position = held.shelf.find(coupon_code)
         fate = 0 if position is None else held.shelf.fate(position)
         if not fate:
-            raise answers.no_coupon(held.facts.stock_id, coupon_code)
-        return self.coupon(fate)
+            raise responses.no_coupon(held.facts.stock_id, coupon_code)
+        return sendings.find(self.rows, fate)
 
-    def once(
-        self,
-        stock_id: str,
-        number_field: str,
-        request: msgspec.Struct,
-        answer: type[Answer],
-        work: Callable[[], Answer],
-    ) -> Answer:
-        """Do something once under the number in a field: a repeat of the request has the first answer, word for word.
-
-        Raises:
-            RequestRefused: the number was used with other fields.
-        """
-        operation, asked = type(request).__name__, msgspec.json.encode(request).decode()
-        number = getattr(request, number_field)
+    def once(self, stock_id: str, asked: Numbered[Answer], work: Callable[[], Answer]) -> Answer:
+        """Do something once under its number. Raises RequestRefused: the number was used with other fields."""
         where = "stock_id = ? AND operation = ? AND number = ?"
-        for first in self.rows.read(DONE, where, stock_id, operation, number):
-            if not answers.same_request(first.request, asked):
-                raise RequestRefused(f"same {number_field}, different request: nothing was changed, use a new number")
-            return msgspec.json.decode(first.answer, type=answer)
-        result = work()
-        told = msgspec.json.encode(result).decode()
-        self.rows.add(DONE, DoneRow(stock_id, operation, number, asked, told))
-        return result
+        for first in self.rows.read(DONE, where, stock_id, asked.name, asked.number):
+            return asked.again(first.request, first.answer)
+        answer = work()
+        self.rows.add(DONE, DoneRow(stock_id, asked.name, asked.number, asked.request, asked.kept(answer)))
+        return answer
 
     def probe(self) -> None:
         """Write some pages, to learn whether the disk has room. Random ones: SQLite skips what did not change."""
@@ -200,7 +184,7 @@ class Store:
         for row in self.rows.scan(STOCK):
             stock_id, mchid, _, request, created_at, product_coupon_id, brand_id = row[:-2]
             product = Product(product_coupon_id, brand_id) if product_coupon_id is not None else None
-            self.hold(rules.stock_facts(stock_id, mchid, rules.stored_stock(request), created_at, product))
+            self.hold(stocks.stock_facts(stock_id, mchid, stocks.stored_stock(request), created_at, product))
         self._rebuild_codes()
         self._rebuild_coupons()
         self.barred = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ...life import CouponFacts
+from ...coupons.coupon import CouponFacts
 from .checked import Table
 
 
@@ -140,7 +140,7 @@ class NonceRow(NamedTuple):
 ABOUT = Table("about", AboutRow, AboutRow._fields)
 STOCK = Table("stock", StockRow, StockRow._fields)
 UPLOAD = Table("upload", UploadRow, UploadRow._fields)
-COUPON = Table("coupon", CouponRow, CouponRow._fields)
+COUPON = Table("coupon", CouponRow, CouponRow._fields, stands=("coupon_state",))
 SENDING = Table("sending", SendingRow, SendingRow._fields)
 DELETION = Table("deletion", DeletionRow, DeletionRow._fields)
 DONE = Table("done", DoneRow, DoneRow._fields, key=3)

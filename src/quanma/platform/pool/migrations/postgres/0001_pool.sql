@@ -2,9 +2,11 @@
 -- wire's name.
 --
 -- Every key, index and foreign key carries stock_id, so that a distributed PostgreSQL can keep each stock on one node;
--- only the four tables of reference data at the top do not: they are small, and every node can have them all.
+-- only the tables of reference data at the top do not: they are small, and every node can have them all.
 
 CREATE TABLE about (name text PRIMARY KEY, value text NOT NULL);
+-- Which pool this is. A copy has the same id.
+INSERT INTO about VALUES ('pool_id', gen_random_uuid()::text);
 
 CREATE TABLE stock (
     stock_id          text COLLATE "C" PRIMARY KEY,
@@ -29,6 +31,52 @@ CREATE TABLE callback (
 
 -- The next AES-GCM nonce under a merchant's APIv3 key, a counter: none may ever be used twice.
 CREATE TABLE nonce (mchid text PRIMARY KEY, next bigint NOT NULL);
+
+-- Which requests came, for as long as their signatures hold: a second one with the same nonce is a replay.
+CREATE TABLE nonce_seen (
+    mchid    text COLLATE "C" NOT NULL,
+    nonce    text COLLATE "C" NOT NULL,
+    token    bytea NOT NULL,     -- of the call that wrote it: one that is repeated knows its own row
+    what     bytea NOT NULL,     -- a digest of the request, where its answer is kept; else empty
+    answer   bytea,              -- NULL: none yet, or none is kept
+    noted_at bigint NOT NULL,
+    PRIMARY KEY (mchid, nonce)
+);
+CREATE INDEX nonce_seen_noted_at ON nonce_seen (noted_at);
+
+-- What a host compares with the witness that it keeps outside the database: see docs/postgres.md, "What goes back".
+
+-- The history that all hosts agree on. One row.
+CREATE TABLE epoch (
+    place    integer PRIMARY KEY CHECK (place = 1),
+    history  text NOT NULL,          -- a new one with each `quanma reconcile`: number.random
+    number   bigint NOT NULL,        -- one more each time the database may have gone back: all hosts must confirm
+    token    text NOT NULL,          -- random: two epochs of one number, begun on two servers, are two
+    server   text NOT NULL,          -- where it was begun: system identifier/timeline/start of the server
+    began_at timestamptz NOT NULL
+);
+INSERT INTO epoch VALUES (1, '1.' || gen_random_uuid(), 0, gen_random_uuid(), '', now());
+
+-- The hosts that serve the pool. Each renews its own row every second.
+CREATE TABLE host (
+    host_id   text PRIMARY KEY,
+    name      text NOT NULL,
+    beat      bigint NOT NULL,               -- only grows: less than the host remembers, and the database went back
+    beat_at   timestamptz NOT NULL,
+    confirmed text NOT NULL,                 -- the epoch in which nothing of this host's is missing: number.token
+    proven_at timestamptz                    -- the beat that was found when it confirmed: all before that is there
+);
+
+-- What hosts found missing, until it is reconciled.
+CREATE TABLE missing (
+    host_id        text NOT NULL,
+    stock_id       text NOT NULL,
+    what           text NOT NULL,            -- coupon: its last coupon; issued: one that it names; stock, upload, …
+    coupon_id      bigint NOT NULL,
+    coupon_code    text NOT NULL,
+    out_request_no text NOT NULL,
+    PRIMARY KEY (stock_id, host_id, what, coupon_id, out_request_no)
+);
 
 -- Whose turn it is: the row of a stock is locked by the one transaction that changes it. It never changes itself, so
 -- it has no old versions to be gone through.
@@ -98,6 +146,8 @@ CREATE TABLE displaced (
     PRIMARY KEY (stock_id, slot)
 ) WITH (fillfactor = 80);
 
+-- A random word stands in each row that proves a turn, here and below: the same request, done again in another history,
+-- has another word. A coupon has one already, the microsecond in which it was written.
 CREATE TABLE upload (
     stock_id          text COLLATE "C" NOT NULL,
     upload_request_no text COLLATE "C" NOT NULL,
@@ -105,10 +155,11 @@ CREATE TABLE upload (
     code_count        integer NOT NULL,  -- newly stored; 0: it has no piece
     others            text,              -- the answer's fail_codes, exist_codes, duplicate_codes as JSON, if any
     success_at        bigint NOT NULL,
+    word              bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (stock_id, upload_request_no)
 );
 
--- A coupon in a user's hands: see platform/life.py. Its key is the promise that no two carry one code.
+-- A coupon in a user's hands: see coupons/states.py. Its key is the promise that no two carry one code.
 CREATE TABLE coupon (
     stock_id               text COLLATE "C" NOT NULL,
     coupon_code            text COLLATE "C" NOT NULL,
@@ -135,17 +186,19 @@ CREATE TABLE coupon (
     written_at             timestamptz NOT NULL DEFAULT clock_timestamp(),   -- to sort coupons of one second by
     PRIMARY KEY (coupon_code, stock_id)
 ) WITH (fillfactor = 90);
-CREATE UNIQUE INDEX coupon_number ON coupon (openid, out_request_no, stock_id);
+-- A user's coupons of one stock stand together: a merchant that asks for them goes over none of other merchants.
+CREATE UNIQUE INDEX coupon_user ON coupon (openid, stock_id, out_request_no);
 
 CREATE TABLE deletion (
     stock_id          text COLLATE "C" NOT NULL,
-    delete_request_no text COLLATE "C" NOT NULL,
+    delete_request_no text COLLATE "C",  -- NULL: `quanma reconcile` took it out, and no merchant
     position          bigint NOT NULL,
     coupon_code       text COLLATE "C" NOT NULL,
     deleted_at        bigint NOT NULL,
-    PRIMARY KEY (stock_id, delete_request_no)
+    word              bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (position, stock_id)
 );
-CREATE UNIQUE INDEX deletion_position ON deletion (position, stock_id);
+CREATE UNIQUE INDEX deletion_number ON deletion (delete_request_no, stock_id);
 
 -- What a number of the other calls did: the request to know a repeat by, and the answer to repeat.
 CREATE TABLE done (
@@ -154,6 +207,7 @@ CREATE TABLE done (
     number    text COLLATE "C" NOT NULL,
     request   text NOT NULL,
     answer    text NOT NULL,
+    word      bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (stock_id, operation, number)
 );
 
@@ -195,7 +249,8 @@ CREATE TABLE event (
     FOREIGN KEY (coupon_code, stock_id) REFERENCES coupon
 );
 CREATE UNIQUE INDEX event_coupon ON event (stock_id, coupon_id);
-CREATE INDEX event_due ON event (due_at, stock_id) WHERE due_at IS NOT NULL;
+-- By merchant, so that one's many do not stand before another's few.
+CREATE INDEX event_due ON event (mchid, due_at, stock_id) WHERE due_at IS NOT NULL;
 
 -- Codes that were given out by a later history of this pool, which was lost when an older copy was restored: see
 -- care.py. They are never given out again, nor taken as new when they are uploaded again.

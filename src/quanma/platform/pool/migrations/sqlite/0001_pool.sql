@@ -1,8 +1,16 @@
--- The pool of one platform. Codes and coupons are appended to; a coupon's later states change its row.
+-- The pool of one platform. Codes and coupons are appended to; a coupon's first step gives it a row of its own.
 -- Times are Unix seconds. What the wire knows has the wire's name.
+--
+-- Each row has the number of the commit that wrote it last, and a checksum of its values: see sqlite/checked.py.
+-- `checksum(table, value, …)` is a function of ours.
 
-CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-INSERT INTO about VALUES ('made_by', 'quanma');
+CREATE TABLE about (
+    name      TEXT PRIMARY KEY,
+    value     TEXT NOT NULL,
+    commit_no INTEGER NOT NULL DEFAULT 0,
+    checksum  INTEGER NOT NULL DEFAULT -1
+) WITHOUT ROWID;
+INSERT INTO about VALUES ('made_by', 'quanma', 0, checksum('about', 'made_by', 'quanma', 0));
 
 CREATE TABLE stock (
     stock_id          TEXT PRIMARY KEY,
@@ -12,6 +20,8 @@ CREATE TABLE stock (
     created_at        INTEGER NOT NULL,
     product_coupon_id TEXT,               -- of 商品券, with its brand; NULL: a busifavor stock
     brand_id          TEXT,
+    commit_no         INTEGER NOT NULL DEFAULT 0,
+    checksum          INTEGER NOT NULL DEFAULT -1,
     UNIQUE (mchid, out_request_no)
 ) WITHOUT ROWID;
 
@@ -26,12 +36,29 @@ CREATE TABLE upload (
     codes             TEXT NOT NULL,     -- newly stored, one a line
     others            TEXT,              -- the answer's fail_codes, exist_codes, duplicate_codes as JSON, if any
     success_at        INTEGER NOT NULL,
+    commit_no         INTEGER NOT NULL DEFAULT 0,
+    checksum          INTEGER NOT NULL DEFAULT -1,
     UNIQUE (stock_id, upload_request_no)
 );
 
--- A coupon in a user's hands: see platform/life.py. In a stock that takes no uploads its code has its position by it.
+-- Coupons as they were given out: those of one stock that were given out together in one row. It is never changed.
 -- No index: which user has which coupon, and under which number, is in memory (issued.py). A random page of an index
--- written for each draw was most of its cost.
+-- written for each draw was most of its cost. See sqlite/sendings.py.
+CREATE TABLE sending (
+    first_coupon_id INTEGER PRIMARY KEY,
+    stock_id        TEXT NOT NULL REFERENCES stock,
+    coupon_count    INTEGER NOT NULL,
+    sent_at         INTEGER NOT NULL,
+    starts_at       INTEGER NOT NULL,
+    expires_at      INTEGER NOT NULL,
+    coupons         TEXT NOT NULL,     -- of each, JSON: position, coupon_code, openid, appid, out_request_no, request,
+                                       -- send_merchant, send_channel
+    commit_no       INTEGER NOT NULL DEFAULT 0,
+    checksum        INTEGER NOT NULL DEFAULT -1
+);
+
+-- A coupon that has made a step since, or came by an import: see coupons/states.py. It says what the coupon is from
+-- then on. In a stock that takes no uploads, a coupon's code has its position by it.
 CREATE TABLE coupon (
     coupon_id              INTEGER PRIMARY KEY,
     stock_id               TEXT NOT NULL REFERENCES stock,
@@ -55,7 +82,9 @@ CREATE TABLE coupon (
     deactivate_request_no  TEXT,
     deactivate_reason      TEXT,
     deactivated_at         INTEGER,
-    associate_out_trade_no TEXT
+    associate_out_trade_no TEXT,
+    commit_no              INTEGER NOT NULL DEFAULT 0,
+    checksum               INTEGER NOT NULL DEFAULT -1
 );
 
 CREATE TABLE deletion (
@@ -65,6 +94,8 @@ CREATE TABLE deletion (
     coupon_code       TEXT NOT NULL,
     delete_request_no TEXT NOT NULL,
     deleted_at        INTEGER NOT NULL,
+    commit_no         INTEGER NOT NULL DEFAULT 0,
+    checksum          INTEGER NOT NULL DEFAULT -1,
     UNIQUE (stock_id, delete_request_no)
 );
 
@@ -75,6 +106,8 @@ CREATE TABLE done (
     number    TEXT NOT NULL,
     request   TEXT NOT NULL,
     answer    TEXT NOT NULL,
+    commit_no INTEGER NOT NULL DEFAULT 0,
+    checksum  INTEGER NOT NULL DEFAULT -1,
     PRIMARY KEY (stock_id, operation, number)
 ) WITHOUT ROWID;
 
@@ -85,14 +118,18 @@ CREATE TABLE pay_receipt (
     transaction_id     TEXT NOT NULL,
     amount             INTEGER NOT NULL,
     returned_amount    INTEGER NOT NULL DEFAULT 0,
-    receipt            TEXT NOT NULL      -- PayReceipt as JSON
+    receipt            TEXT NOT NULL,     -- PayReceipt as JSON
+    commit_no          INTEGER NOT NULL DEFAULT 0,
+    checksum           INTEGER NOT NULL DEFAULT -1
 ) WITHOUT ROWID;
 CREATE INDEX pay_receipt_coupon ON pay_receipt (stock_id, coupon_code);
 
 CREATE TABLE return_receipt (
     subsidy_return_receipt_id TEXT PRIMARY KEY,
     stock_id                  TEXT NOT NULL REFERENCES stock,
-    receipt                   TEXT NOT NULL
+    receipt                   TEXT NOT NULL,
+    commit_no                 INTEGER NOT NULL DEFAULT 0,
+    checksum                  INTEGER NOT NULL DEFAULT -1
 ) WITHOUT ROWID;
 
 CREATE TABLE callback (
@@ -100,7 +137,20 @@ CREATE TABLE callback (
     mchid      TEXT NOT NULL,
     notify_url TEXT NOT NULL,
     updated_at INTEGER NOT NULL,
+    commit_no  INTEGER NOT NULL DEFAULT 0,
+    checksum   INTEGER NOT NULL DEFAULT -1,
     PRIMARY KEY (caller, mchid)
+) WITHOUT ROWID;
+
+-- Codes that were given out by a later history of this pool, which was lost when an older copy was restored: see
+-- sqlite/reconcile.py. They are never given out again, nor taken as new when they are uploaded again.
+CREATE TABLE barred (
+    stock_id    TEXT NOT NULL,
+    coupon_code TEXT NOT NULL,
+    barred_at   INTEGER NOT NULL,
+    commit_no   INTEGER NOT NULL DEFAULT 0,
+    checksum    INTEGER NOT NULL DEFAULT -1,
+    PRIMARY KEY (stock_id, coupon_code)
 ) WITHOUT ROWID;
 
 -- An event for each coupon that was given out, written with it. It is due until it is delivered or given up.
@@ -108,15 +158,23 @@ CREATE TABLE event (
     event_no     INTEGER PRIMARY KEY,
     id           TEXT NOT NULL UNIQUE,
     mchid        TEXT NOT NULL,
-    coupon_id    INTEGER NOT NULL REFERENCES coupon,
+    coupon_id    INTEGER NOT NULL,
     created_at   INTEGER NOT NULL,
     attempts     INTEGER NOT NULL DEFAULT 0,
     due_at       INTEGER,               -- NULL: delivered, or given up
     delivered_at INTEGER,
-    last_error   TEXT
+    last_error   TEXT,
+    commit_no    INTEGER NOT NULL DEFAULT 0,
+    checksum     INTEGER NOT NULL DEFAULT -1
 );
-CREATE INDEX event_due ON event (due_at) WHERE due_at IS NOT NULL;
+-- By merchant, so that one's many do not stand before another's few.
+CREATE INDEX event_due ON event (mchid, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX event_mchid ON event (mchid, event_no);
 
 -- The next AES-GCM nonce under a merchant's APIv3 key, a counter: none may ever be used twice.
-CREATE TABLE nonce (mchid TEXT PRIMARY KEY, next INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE nonce (
+    mchid     TEXT PRIMARY KEY,
+    next      INTEGER NOT NULL,
+    commit_no INTEGER NOT NULL DEFAULT 0,
+    checksum  INTEGER NOT NULL DEFAULT -1
+) WITHOUT ROWID;

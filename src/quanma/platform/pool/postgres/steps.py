@@ -1,0 +1,57 @@
+"""Steps of coupons in the PostgreSQL pool: one function does any of them. What each is: coupons/states.py."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ...coupons.coupon import LATER, CouponFacts
+from ...coupons.step import OfCoupon, Seen, Step
+from . import subsidies
+from .lanes import Asked, singly
+from .queries import query
+from .turn import Turn, check_creator, check_shared
+
+_MOVE = query("move_coupon")
+
+
+class Stepping(NamedTuple):
+    """A request, and the step that it asks for."""
+
+    step: Step[Any, Any]
+    request: OfCoupon
+
+
+async def step(turn: Turn, asked: Asked[Stepping]) -> Any:
+    mchid, (step, request), now = asked
+    if (product := step.product(request)) is None:
+        check_shared(turn.facts, mchid)
+    else:
+        check_creator(turn.facts, mchid, product)
+
+    async def work() -> Any:
+        coupon = await turn.coupon_of(request.coupon_code)
+        payments = await subsidies.payments_for(turn, coupon.coupon_code) if step.of_payments else []
+        decision = step.decide(Seen(turn.facts, coupon, payments, request, now))
+        if decision.after != coupon:
+            await _move(turn, step, decision.after, now)
+        await subsidies.write(turn, decision.receipts)
+        return decision.answer
+
+    return await turn.once(step.numbered(request), work)
+
+
+async def _move(turn: Turn, step: Step[Any, Any], after: CouponFacts, now: int) -> None:
+    """Change the one row of a step. The decision before it and this are one turn: anything else is a fault of ours."""
+    moved = await turn.connection.execute(
+        _MOVE,
+        turn.stock_id,
+        after.coupon_code,
+        now,
+        list(step.starts),
+        *(getattr(after, field) for field in LATER),
+    )
+    if moved != "UPDATE 1":
+        raise AssertionError("a coupon did not stand where the decision saw it")
+
+
+STEP = singly(step)
