@@ -60,6 +60,7 @@ def typed(line: str) -> tuple[int, str]:
         ("api budget.get", "`quanma api budget.patch`"),
         ("api couponcodes.post --stockid 1", "--stock_id"),
         ("restore", "`quanma reconcile`"),
+        ("status codes.txt.98065001.quanma", "`quanma upload-status codes.txt.98065001.quanma`"),
     ],
 )
 def test_a_natural_command_names_the_right_one(line: str, named: str) -> None:

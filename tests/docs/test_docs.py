@@ -12,8 +12,8 @@ A page marks its blocks with an HTML comment in the line above the fence, so a r
     <!-- output -->                     what the run before it prints; … is any text, alone on a line any lines
     <!-- run / commands / -->           without a fence: what the page takes for granted, unseen
 
-The blocks of a page share a folder and their variables. 8460, 8470 and 8471 become free ports, and 98065001 the stock
-that the variable stock_id holds.
+The blocks of a page share a folder and their variables. 8460, 8470 and 8471 become free ports. In what is shown as
+output, 98065001 is the stock that the variable stock_id holds: what is run is run as it stands.
 """
 
 from __future__ import annotations
@@ -137,6 +137,8 @@ class Session:
                 process.wait(10)
 
     def matches(self, shown: str, output: str) -> bool:
+        stock = re.search(r'^declare -x stock_id="(.+)"$', self._variables.read_text(), re.MULTILINE)
+        shown = shown.replace("98065001", stock[1]) if stock else shown
         lines = self._actual(shown).strip("\n").split("\n")
         pattern = "".join(
             r"(?:.*\n)*?" if line == "…" else re.escape(line).replace("…", ".*") + r"\n" for line in lines
@@ -144,9 +146,7 @@ class Session:
         return re.fullmatch(pattern, output.strip("\n") + "\n") is not None
 
     def _actual(self, text: str) -> str:
-        stock = re.search(r'^declare -x stock_id="(.+)"$', self._variables.read_text(), re.MULTILINE)
-        text = re.sub("|".join(PORTS), lambda port: self._ports[port[0]], text)
-        return text.replace("98065001", stock[1]) if stock else text
+        return re.sub("|".join(PORTS), lambda port: self._ports[port[0]], text)
 
     def _start(self, script: str) -> subprocess.Popen[str]:
         path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))

@@ -17,19 +17,23 @@ from ..errors import PlatformError, QuanmaError
 from ..settings import environment
 from .connection import config_option
 from .main import DONE, FAILED
+from .nearby import question
 from .nextstep import next_step
 
 QUICK = Patience(deadline_seconds=10, attempt_seconds=5, attempts_max=1)
 
 
 @click.command()
+@click.argument("ledger", required=False, metavar="")
 @config_option
-def status(config: Path | None) -> int:
+def status(ledger: str | None, config: Path | None) -> int:
     """Show which settings count here, whether the platform answers, and which uploads this folder has.
 
     Nothing is changed, and no secret is shown. Exit status: 0 the platform answers · 1 it does not, or a setting is
     wrong.
     """
+    if ledger is not None:
+        raise click.UsageError(f"an upload's status is another command{question([f'upload-status {ledger}'])}")
     for line in _uploads(Path()):
         click.echo(f"upload     {line}")
     merchant = settings.load(config)
