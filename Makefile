@@ -7,8 +7,8 @@ PYTHON ?= $(shell for p in python3.11 python3 python; do \
 py := .venv/bin/python
 pip := $(py) -m pip --disable-pip-version-check --quiet install
 pytest := PYTHONDONTWRITEBYTECODE= $(py) -m pytest
-# Twice as many processes as two cores: half of the time, a test waits for a server.
-run_tests := $(pytest) -n 4 --dist loadgroup --durations 40
+# More processes than cores: more than half of the time, a test waits for a server.
+run_tests := $(pytest) -n 5 --dist loadgroup --durations 40
 run_quick_tests := $(pytest) -q -p no:xdist -p no:schemathesis -p no:cacheprovider -m "not slow and not interop"
 node := PATH="$(CURDIR)/.venv/node:$$PATH" QUANMA_WITHOUT_NODE="$$(cat .venv/without-node 2>/dev/null)"
 pyright := tests/interop/node/node_modules/.bin/pyright
@@ -29,7 +29,7 @@ quick: .venv/ready-dev  ## the tests that take no more than a moment
 		quick-platform quick-others
 
 # Two halves at once, each of which reads only its own tests: to deal out tests takes longer than these do.
-platform_tests := platform contract life
+platform_tests := platform contract life settings
 quick-platform: .venv/ready-dev
 	@$(run_quick_tests) $(addprefix tests/,$(platform_tests))
 

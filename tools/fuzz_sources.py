@@ -83,7 +83,9 @@ def _json_lines(chance: random.Random, folder: Path) -> bytes:
 
 
 def _gzip(chance: random.Random, folder: Path) -> bytes:
-    return changed(chance, gzip.compress(_text(chance, folder)) + chance.choice((b"", gzip.compress(b"QM1\n"))))
+    return changed(
+        chance, gzip.compress(_text(chance, folder), mtime=0) + chance.choice((b"", gzip.compress(b"QM1\n", mtime=0)))
+    )
 
 
 def _zstd(chance: random.Random, folder: Path) -> bytes:

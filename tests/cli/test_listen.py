@@ -16,8 +16,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.cli.conftest import Quanma
-from tests.support.deliveries import APIV3_KEY, KEY, PEM, SENT, SERIAL, event_body, signing_headers
-from tests.support.platform import mode_of
+from tests.support.deliveries import APIV3_KEY, KEY, SENT, SERIAL, event_body, signing_headers
+from tests.support.platform import merchant_config, mode_of
 
 CONFIG = f"""[merchant]
 mchid = "1900000001"
@@ -65,9 +65,11 @@ class Listening:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(made_world: Path, tmp_path: Path) -> Path:
+    """Of a merchant whose platform signs with the published key."""
+    own = merchant_config(made_world).with_name("apiclient_key.pem").read_bytes()
     public = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    for name, content in (("quanma.toml", CONFIG.encode()), ("key.pem", PEM), ("pub_key.pem", public)):
+    for name, content in (("quanma.toml", CONFIG.encode()), ("key.pem", own), ("pub_key.pem", public)):
         (tmp_path / name).write_bytes(content)
         os.chmod(tmp_path / name, 0o600)
     return tmp_path

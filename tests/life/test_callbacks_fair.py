@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from quanma.serving.server import DRAIN_SECONDS
+from tests.support.callbacks import CallbackServer
 from tests.support.platform import APPID, MCHID, OTHER_MCHID, Served, create_stock, served
 
 pytestmark = [pytest.mark.both_back_ends, pytest.mark.slow, pytest.mark.timeout(120)]
@@ -35,25 +36,14 @@ class Receiver:
         self.times: list[float] = []
         self.refuses = False
         self.arrived = threading.Event()
-        receiving = self
+        self._server = CallbackServer(self._answer)
+        self.url = self._server.url
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                receiving.times.append(time.monotonic())
-                receiving.ids[msgspec.json.decode(body)["id"]] += 1
-                self.send_response(500 if receiving.refuses else 204)
-                self.end_headers()
-                receiving.arrived.set()
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}/events"
+    def _answer(self, headers: Message, body: bytes) -> int:
+        self.times.append(time.monotonic())
+        self.ids[msgspec.json.decode(body)["id"]] += 1
+        self.arrived.set()
+        return 500 if self.refuses else 204
 
     def wait_for(self, count: int) -> None:
         until = time.monotonic() + WAIT_SECONDS
@@ -62,9 +52,7 @@ class Receiver:
             time.sleep(0.05)
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(10)
+        self._server.close()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from quanma.api.events import CouponSent
 from quanma.client import config
 from quanma.client.exchange import Patience
 from quanma.events import Receiver
+from tests.support.callbacks import CallbackServer
 from tests.support.platform import APPID, Served, create_stock, merchant_config, served
 
 pytestmark = [pytest.mark.both_back_ends, pytest.mark.timeout(300)]
@@ -38,47 +39,31 @@ class UnsteadyReceiver:
         self.holding = threading.Event()
         self.held = threading.Event()
         self._lock = threading.Lock()
-        receiving = self
+        self._receiver = receiver
+        self._server = CallbackServer(self._answer)
+        self.url = self._server.url
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                event = receiver.receive(self.headers.items(), body)
-                assert isinstance(event.content, CouponSent)
-                with receiving._lock:
-                    receiving.ids[event.content.coupon_code].append(event.id)
-                    receiving.deliveries += 1
-                    turn = receiving.deliveries
-                if receiving.holding.is_set():
-                    receiving.held.set()
-                    while receiving.holding.is_set():
-                        time.sleep(0.01)  # Until the platform is dead.
-                    return
-                if turn % 7 == 0:
-                    return  # Hangs up without a word.
-                if turn % 3 == 0:
-                    self.send_error(500)
-                    return
-                self.send_response(204)
-                self.end_headers()
-                receiving.acknowledged.add(event.content.coupon_code)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/events"
+    def _answer(self, headers: Message, body: bytes) -> int | None:
+        event = self._receiver.receive(headers.items(), body)
+        assert isinstance(event.content, CouponSent)
+        with self._lock:
+            self.ids[event.content.coupon_code].append(event.id)
+            self.deliveries += 1
+            turn = self.deliveries
+        if self.holding.is_set():
+            self.held.set()
+            while self.holding.is_set():
+                time.sleep(0.01)  # Until the platform is dead.
+            return None
+        if turn % 7 == 0:
+            return None
+        if turn % 3 == 0:
+            return 500
+        self.acknowledged.add(event.content.coupon_code)
+        return 204
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(10)
+        self._server.close()
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def _cpu_seconds(running: Served) -> float:
 def _waited(running: Served, seconds: float) -> float:
     """The most that is done for others while one client waits for one answer, in seconds of CPU time."""
     longest, until = 0.0, time.monotonic() + seconds
-    with socket.create_connection(("127.0.0.1", running.port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", running.port), timeout=100) as connection:
         while time.monotonic() < until:
             began = _cpu_seconds(running)
             connection.sendall(SMUGGLED)

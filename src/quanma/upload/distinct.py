@@ -120,14 +120,18 @@ class _Hash:
 
     def of(self, codes: _Codes) -> _Words:
         mixed = codes.lengths.astype(np.uint64) * self._length_key + self._seed
-        for words in codes.words:
-            mixed ^= words
-            mixed *= self._key
-            mixed ^= mixed >> _HALF
-            mixed *= self._last_key
-            mixed ^= mixed >> _LESS
+        shortest = int(codes.lengths.min(initial=0))
+        for number, words in enumerate(codes.words):
+            stepped = self._step(mixed ^ words)
+            # A code that has ended stays as it is, however long those beside it are.
+            mixed = stepped if 8 * number < shortest else np.where(codes.lengths > 8 * number, stepped, mixed)
+        return self._step(mixed)
+
+    def _step(self, mixed: _Words) -> _Words:
         mixed *= self._key
         mixed ^= mixed >> _HALF
+        mixed *= self._last_key
+        mixed ^= mixed >> _LESS
         return mixed
 
 

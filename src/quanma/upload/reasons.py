@@ -69,6 +69,7 @@ WARNINGS: Final = {
     "FIRST_ROW_WORDS": "first row without a digit",
     "FAR_LENGTH": "code of another length than all others",
     "ZEROS_FROM_16TH": "digits that end in zeros from the 16th on",
+    "DATE_LIKE": "code that looks like a date",
     "MANY_REPEATS": "row that repeats an earlier one",
     "HIDDEN_ROW": "hidden row",
 }

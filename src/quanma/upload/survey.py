@@ -143,6 +143,9 @@ class Survey:
             said = ((row, words) for row, code in zip(rows, codes, strict=True) if (words := dirt.warn(code)))
             for row, words in said:
                 self._told.setdefault("OUTER_BLANK", Kind()).add([row], words)
+        if ("-" in text or "/" in text) and (dates := len(_DATES.findall(text))):
+            first = [row for row, code in zip(rows, codes, strict=True) if _DATES.match(f"\n{code}\n")]
+            self._told.setdefault("DATE_LIKE", Kind()).add(first[:ROWS_TOLD], count=dates)
         if max(lengths) > SAFE_DIGITS:
             self._look_for_zeros(rows, codes, text)
 
@@ -188,7 +191,9 @@ class Survey:
 
 _LONG_DIGITS: Final = re.compile(rf"\n[0-9]{{{SAFE_DIGITS + 1},}}(?=\n)", re.ASCII)
 _ZEROS: Final = re.compile(rf"\n[0-9]{{{SAFE_DIGITS}}}0+(?=\n)", re.ASCII)
+_DATES: Final = re.compile(r"\n[0-9]{4}([/-])[0-9]{1,2}\1[0-9]{1,2}(?=\n)", re.ASCII)
 _WORDS: Final = {
+    "DATE_LIKE": "is this the column with the codes? A spreadsheet also makes a date of a code like 2026-8-1",
     "FIRST_ROW_WORDS": "all others have one: if it is a header, say so with --header-row",
     "HIDDEN_ROW": "a filter or a person hides it, and it is sent all the same: choose rows with --where",
 }

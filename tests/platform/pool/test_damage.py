@@ -14,8 +14,9 @@ from quanma.errors import StoreUnavailable
 from quanma.platform.pool import open_pool
 from quanma.platform.pool.tide import MarkFile
 from tests.support.poolstory import Story
+from tests.support.rounds import rounds
 
-FLIPS = 150
+FLIPS = rounds(150, 450)
 """The seed stands, so these are the same at each run."""
 SEED = 20261124
 URL = "sqlite:///quanma.db"

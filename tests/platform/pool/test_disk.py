@@ -14,6 +14,7 @@ from quanma.errors import StoreUnavailable
 from quanma.platform.pool import journal, open_pool
 from tests.contract.driver import DrivenPool
 from tests.platform.pool.disk import Disk, plugged_in, put_back
+from tests.support.rounds import rounds
 
 
 @pytest.fixture
@@ -245,7 +246,7 @@ def test_c2_power_loss_at_any_moment_loses_nothing_acknowledged(
 
 @pytest.mark.slow
 def test_c2_power_loss_at_any_moment_time_after_time(disk: Disk, opened: Opened, tmp_path: Path) -> None:
-    for seed in range(3, 60):  # The same each run; the first ones are tried above.
+    for seed in range(3, rounds(60, 200)):  # The same each run; the first ones are tried above.
         (tmp_path / str(seed)).mkdir()
         _lose_power(disk, opened, tmp_path / str(seed), seed)
 

@@ -14,11 +14,24 @@ from quanma.errors import RequestRefused, StoreUnavailable
 from quanma.platform.pool.journal import GROUP_MAX, Journal
 
 
+class Connection(apsw.Connection):
+    """Its checkpoints fail as the test says."""
+
+    checkpoints = 0
+    fails: Exception | None = None
+
+    def wal_checkpoint(self, *args: Any, **options: Any) -> tuple[int, int]:
+        self.checkpoints += 1
+        if self.fails is not None:
+            raise self.fails
+        return super().wal_checkpoint(*args, **options)
+
+
 class Shelf:
     """A journal over a real file of numbers, with what is in memory beside it."""
 
     def __init__(self, path: Path) -> None:
-        self._db = apsw.Connection(str(path))
+        self._db = self.db = Connection(str(path))
         self._db.execute("PRAGMA journal_mode = wal").fetchall()
         self._db.execute("CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT)")
         self._db.execute("CREATE TABLE kept (number INTEGER PRIMARY KEY)")
@@ -176,3 +189,30 @@ def test_closing_finishes_what_was_asked(shelf: Shelf) -> None:
 
     run(story())
     assert len(shelf.stored()) == GROUP_MAX + 10
+
+
+@pytest.mark.parametrize("failure", [apsw.FullError("full"), apsw.BusyError("busy"), apsw.LockedError("locked")])
+def test_a_checkpoint_that_can_not_be_made_now_is_tried_again_and_costs_nobody_an_answer(
+    shelf: Shelf, failure: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quanma.platform.pool.journal.CHECKPOINT_PAGES", 1)
+    shelf.db.fails = failure
+    for number in (1, 2):
+        assert run(_outcomes(shelf.journal, [shelf.keep(number)])) == [number]
+    shelf.db.fails = None
+    assert run(_outcomes(shelf.journal, [shelf.keep(3)])) == [3]
+    assert shelf.db.checkpoints == 3
+    assert (shelf.stored(), shelf.rebuilt) == ([1, 2, 3], 0)
+
+
+def test_after_a_checkpoint_whose_write_failed_nothing_is_acknowledged(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("quanma.platform.pool.journal.CHECKPOINT_PAGES", 1)
+    shelf.db.fails = apsw.IOError("disk I/O error")
+    (first,) = run(_outcomes(shelf.journal, [shelf.keep(1)]))
+    shelf.db.fails = None
+    (second,) = run(_outcomes(shelf.journal, [shelf.keep(2)]))
+    assert [type(one) for one in (first, second)] == [StoreUnavailable, StoreUnavailable]
+    assert "restart the platform once the disk is sound" in str(second)
+    assert caplog.text.count("the store failed (IOError: disk I/O error)") == 1

@@ -49,10 +49,10 @@ SELECT stock_id FROM stock WHERE mchid = $1 OR belong_merchant = $1;
 -- Those that a merchant created.
 SELECT stock_id FROM stock WHERE mchid = $1;
 
--- name: page_of_stocks
--- Those of busifavor that a merchant created, the latest first.
+-- name: own_stocks
+-- Busifavor stocks that a merchant created, the latest first.
 SELECT {s.stock} FROM stock s WHERE s.mchid = $1 AND s.product_coupon_id IS NULL
-ORDER BY s.created_at DESC, s.stock_id DESC LIMIT $2 OFFSET $3;
+    ORDER BY s.created_at DESC, s.stock_id DESC LIMIT $2 OFFSET $3;
 
 -- name: nearest_stock
 -- Whose a stock is. One row is read, whether the stock is there or not: the one with the next id then.

@@ -18,9 +18,8 @@ from .turn import ADD_TALLY, NEW, TALLY, Tally, Turn, check_creator, facts_of, s
 
 _LOCK = query("lock")
 _ADD_STOCK, _ADD_TURN = query("add_stock"), query("add_turn")
-_MADE_UNDER = query("stock_made_under")
+_MADE_UNDER, _OWN_STOCKS = query("stock_made_under"), query("own_stocks")
 _STOCK, _CHANGE = query("stock"), query("change_stock")
-_PAGE = query("page_of_stocks")
 
 
 async def create(
@@ -75,7 +74,7 @@ async def _add(
 
 async def list_own(connection: Connection, mchid: str, offset: int, limit: int) -> list[StockFacts]:
     """The latest first."""
-    rows = await connection.fetch(_PAGE, mchid, limit, offset)
+    rows = await connection.fetch(_OWN_STOCKS, mchid, limit, offset)
     return [facts_of(row) for row in rows]
 
 
