@@ -128,11 +128,13 @@ def test_each_of_ten_codes_is_drawn_first_equally_often(pool: DrivenPool, back_e
     assert first_draws(PoolField(pool, STOCKS[back_end])) > FALSE_ALARM
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.slow
 def test_after_a_second_upload_old_and_new_codes_are_drawn_equally_often(pool: DrivenPool, back_end: str) -> None:
     assert draws_after_a_second_upload(PoolField(pool, STOCKS[back_end])) > FALSE_ALARM
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.slow
 def test_after_deletions_the_codes_left_are_drawn_equally_often(pool: DrivenPool, back_end: str) -> None:
     assert draws_after_deletions(PoolField(pool, STOCKS[back_end])) > FALSE_ALARM

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from email.message import Message
 from pathlib import Path
@@ -139,17 +139,14 @@ def test_a_worker_that_is_stopped_and_goes_on_later_harms_nothing(
         try:
             for turn in range(4):
                 time.sleep(0.3)
-                paused = hosts[0].workers()[turn % 2]
-                os.kill(paused, signal.SIGSTOP)
                 began = time.monotonic()
-                for probe in range(3):
-                    # Whether there is one may not be known, where what the stopped one holds is waited for.
-                    while draw(hosts[1], stock_id, f"p{turn}n{probe}") is None:
-                        assert time.monotonic() - began < 60
-                waits.append(time.monotonic() - began)
-                os.kill(paused, signal.SIGCONT)
+                with paused(hosts[0].workers()[turn % 2]):
+                    for probe in range(3):
+                        # Whether there is one may not be known, where what the paused one holds is waited for.
+                        while draw(hosts[1], stock_id, f"p{turn}n{probe}") is None:
+                            assert time.monotonic() - began < 60
+                    waits.append(time.monotonic() - began)
         finally:
-            os.kill(paused, signal.SIGCONT)
             stopping.set()
         for one in drawing:
             one.result()
@@ -217,6 +214,15 @@ def test_no_event_is_posted_by_two_workers_at_once(hosts: tuple[Served, Served])
     assert min(receiving.posts.values()) == 2
     # One that was held up by the machine is posted a third time: then this is an attempt like the others, and counted.
     assert {event_id for event_id, posts in receiving.posts.items() if posts > delivered[event_id]} == set()
+
+
+@contextlib.contextmanager
+def paused(pid: int) -> Generator[None, None, None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def delivered_events(wxpay: Wechatpay) -> dict[str, int]:
