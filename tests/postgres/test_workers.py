@@ -136,7 +136,6 @@ def test_a_worker_that_is_stopped_and_goes_on_later_harms_nothing(
     with ThreadPoolExecutor(8) as threads:
         drawing = [threads.submit(keep_drawing, thread) for thread in range(8)]
         waits: list[float] = []
-        paused: int | None = None
         try:
             for turn in range(4):
                 time.sleep(0.3)
