@@ -15,7 +15,6 @@ from functools import partial
 from ..errors import QuanmaError
 from .process import PerProcess
 from .pyreqwest_transport import AsyncPyreqwestTransport, PyreqwestTransport, check_proxy
-from .stdlib_transport import AsyncStdlibTransport, StdlibTransport
 from .transport import AsyncTransport, Reply, Request, Transport, too_late
 from .worker_threads import busy, interruptibly
 
@@ -71,6 +70,8 @@ def _transport(proxy: str | None) -> Transport:
     try:
         return PyreqwestTransport(proxy)
     except RuntimeError:  # A process before the fork has used it.
+        from .stdlib_transport import StdlibTransport  # Loaded where it is needed, hardly ever.
+
         return StdlibTransport(proxy)
 
 
@@ -78,6 +79,8 @@ def _async_transport(proxy: str | None) -> AsyncTransport:
     try:
         return AsyncPyreqwestTransport(proxy)
     except RuntimeError:
+        from .stdlib_transport import AsyncStdlibTransport
+
         return AsyncStdlibTransport(proxy)
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
+from html import escape
 from itertools import chain, islice
 from typing import IO, Final
-from xml.sax.saxutils import escape
 
 ROWS_MAX: Final = 1_048_576
 """Of a sheet. Source: documented, as a limit of Excel."""
@@ -59,7 +59,7 @@ def _stored(text: str) -> str:
     if len(text) > CHARACTERS_MAX:
         text = text[: CHARACTERS_MAX - 1] + "…"
     text = re.sub("_(?=x[0-9A-Fa-f]{4}_)", "_x005F_", text)
-    return escape(_NOT_IN_XML.sub(lambda found: f"_x{ord(found[0]):04X}_", text))
+    return escape(_NOT_IN_XML.sub(lambda found: f"_x{ord(found[0]):04X}_", text), quote=False)
 
 
 _NOT_IN_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0d\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -77,7 +77,7 @@ def _parts(names: Sequence[str]) -> dict[str, str]:
         for number in numbers
     )
     sheets = "".join(
-        f'<sheet name="{escape(name, {chr(34): "&quot;"})}" sheetId="{number}" r:id="rId{number}"/>'
+        f'<sheet name="{escape(name)}" sheetId="{number}" r:id="rId{number}"/>'
         for number, name in zip(numbers, names, strict=True)
     )
     relations = "".join(

@@ -9,9 +9,8 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
@@ -25,12 +24,15 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
     load_pem_private_key,
 )
-from cryptography.x509.oid import NameOID
 
 from ..errors import KeyUnknown, Misconfigured
 from ..settings.shape import shape
 from . import signature
 from .keytext import Block, blocks
+
+if TYPE_CHECKING:
+    # Loaded where it is used: it takes longer than all else here, and few read certificates.
+    from cryptography import x509
 
 PrivateKey = RSAPrivateKey
 PublicKey = RSAPublicKey
@@ -254,7 +256,7 @@ def load_dated_key(name: str, content: bytes) -> VerificationKey:
 
 def _public(block: Block) -> object | None:
     """The public key of a public key, or of a certificate."""
-    for load in (load_der_public_key, lambda der: x509.load_der_x509_certificate(der).public_key()):
+    for load in (load_der_public_key, lambda der: _load_certificate(der).public_key()):
         try:
             return load(block.der)
         except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -262,12 +264,18 @@ def _public(block: Block) -> object | None:
     return None
 
 
+def _load_certificate(der: bytes) -> x509.Certificate:
+    from cryptography.x509 import load_der_x509_certificate
+
+    return load_der_x509_certificate(der)
+
+
 def _certificate(content: bytes) -> x509.Certificate | None:
     """The first certificate in a text or file."""
     for block in blocks(content):
         if block.label in ("", "CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"):
             try:
-                return x509.load_der_x509_certificate(block.der)
+                return _load_certificate(block.der)
             except ValueError:
                 continue
     return None
@@ -303,6 +311,9 @@ def public_pem(private_key: RSAPrivateKey) -> bytes:
 
 def make_certified(common_name: str, now: datetime.datetime) -> Certified:
     """Make a key and a self-signed certificate for it, valid for five years from yesterday."""
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
     pem = make_private_key()
     key = load_private_key(pem, common_name)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
