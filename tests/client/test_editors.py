@@ -21,6 +21,7 @@ def names(platform: InProcess) -> dict[str, Any]:
     return {"wxpay": platform.wechatpay(), "aio": platform.async_wechatpay()}
 
 
+@pytest.mark.slow
 def test_jedi_completes_the_chain(names: dict[str, Any]) -> None:
     found = jedi.Interpreter("wxpay.v3.marketing.busifavor.cou", [names]).complete()
     assert [one.name for one in found] == ["coupons"]

@@ -69,6 +69,7 @@ def strays(module: str, tree: ast.Module) -> Iterator[str]:
         yield from names
 
 
+@pytest.mark.slow
 def test_what_not_every_system_has_is_named_in_its_one_module() -> None:
     assert [f"{module}: {name}" for module, tree in trees().items() for name in strays(module, tree)] == []
 

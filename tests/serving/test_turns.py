@@ -94,6 +94,7 @@ async def until(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_in_a_turn")
 @pytest.mark.parametrize("name", UNFINISHED)
 def test_what_arrived_after_the_heads_of_many_strangers_is_answered_before_most_of_them_are_read(name: str) -> None:
@@ -142,6 +143,7 @@ def test_connections_whose_time_is_over_at_one_moment_are_closed_in_turn() -> No
     with_serving(story)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [*UNFINISHED.values(), WHOLE, WHOLE * 3], ids=[*UNFINISHED, "one", "three"])
 def test_nothing_is_left_of_a_connection_that_ended_without_a_look_for_cycles(sent: bytes) -> None:
     """Such a look at what is old comes hardly ever: see COLLECT_EVERY."""

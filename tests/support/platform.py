@@ -119,10 +119,18 @@ class InProcess:
         return AsyncWechatpay(config.load(merchant_config(self.world, mchid)), transport=_AsyncBridge(self), **options)
 
     def close(self) -> None:
-        self.run(self.pool.close())
+        self.run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+
+    async def _end(self) -> None:
+        await self.pool.close()
+        # What is left would be found as garbage in the middle of another test, or at the end of all.
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
 
 async def call_app(app: App, method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> Reply:

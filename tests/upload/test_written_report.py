@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from openpyxl import load_workbook
@@ -27,6 +28,7 @@ def written(rows: Sequence[Sequence[str]], rows_max: int = workbook.ROWS_MAX) ->
     return file.getvalue()
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @example(["0012345", "=1+1", "_x0041_", "a\rb", "\x00", "\ufffe", "<&>\"'", " A ", "1.23E+15", "+1", "2026/8/1"])
 @given(st.lists(TEXT.filter(str.strip), min_size=1, max_size=20))
@@ -39,6 +41,7 @@ def test_our_own_reader_finds_every_text_as_it_was(codes: list[str]) -> None:
     assert read == codes
 
 
+@pytest.mark.slow
 @given(st.lists(st.text("0123456789QM-=+_x ", min_size=1, max_size=20), min_size=1, max_size=9))
 def test_another_reader_finds_texts_and_no_numbers_or_formulas(codes: list[str]) -> None:
     sheet = load_workbook(io.BytesIO(written([("1", code) for code in codes]))).active

@@ -41,6 +41,8 @@ class Probe:
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 await self._pool.check()
+        except GeneratorExit:  # The loop is gone, and nobody waits.
+            raise
         except BaseException as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
