@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from pathlib import Path
 from typing import Any
 
 import jedi
@@ -17,7 +18,9 @@ from tests.support.platform import InProcess
 
 
 @pytest.fixture
-def names(platform: InProcess) -> dict[str, Any]:
+def names(platform: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    # What it read of files it keeps for all processes: one reads what another is writing.
+    monkeypatch.setattr(jedi.settings, "cache_directory", str(tmp_path))
     return {"wxpay": platform.wechatpay(), "aio": platform.async_wechatpay()}
 
 

@@ -143,11 +143,11 @@ def test_patience_comes_from_the_argument_then_the_environment_then_the_file(
 @pytest.mark.parametrize(
     ("variable", "value", "reason"),
     [
-        ("QUANMA_DEADLINE_SECONDS", "soon", "QUANMA_DEADLINE_SECONDS is no number: it is 4 characters"),
+        ("QUANMA_DEADLINE_SECONDS", "soon", "deadline_seconds is no number: it is 4 characters"),
         ("QUANMA_DEADLINE_SECONDS", "0", "deadline_seconds is 0.0: it is a number above 0"),
         ("QUANMA_DEADLINE_SECONDS", "nan", "deadline_seconds is nan: it is a number above 0"),
         ("QUANMA_ATTEMPT_SECONDS", "inf", "attempt_seconds is inf: it is a number above 0"),
-        ("QUANMA_ATTEMPTS_MAX", "1.5", "QUANMA_ATTEMPTS_MAX is no number"),
+        ("QUANMA_ATTEMPTS_MAX", "1.5", "attempts_max is no number"),
         ("QUANMA_ATTEMPTS_MAX", "-1", "attempts_max is -1: it is a number above 0"),
     ],
 )

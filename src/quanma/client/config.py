@@ -206,13 +206,19 @@ def _environment() -> dict[str, Any]:
                 raise Misconfigured("QUANMA_PLATFORM_KEYS is not name=path;name=path")
             found[field] = {name.strip(): path for name, _, path in pairs}
         elif field in _NUMBERS:
-            try:
-                found[field] = _NUMBERS[field](value)
-            except ValueError:
-                raise Misconfigured(f"QUANMA_{field.upper()} is no number: it is {shape(value)}") from None
+            if (number := _number(_NUMBERS[field], value)) is None:
+                raise Misconfigured(f"{field} is no number: it is {shape(value)} (it is set in QUANMA_{field.upper()})")
+            found[field] = number
         else:
             found[field] = value
     return found
+
+
+def _number(kind: type[float] | type[int], text: str) -> float | int | None:
+    try:
+        return kind(text)
+    except ValueError:  # It holds the text, which may be a key: no error of ours may refer to it.
+        return None
 
 
 def _with_keys(settings: dict[str, Any], folders: Mapping[str, Path]) -> dict[str, Any]:
