@@ -299,7 +299,8 @@ async def rows_read(platform: InProcess) -> int:
     """How many rows and index entries all connections of the pool have read, but those of the hosts' epochs."""
     assert isinstance(platform.pool, PostgresPool)
     pool = platform.pool._link._pool
-    connections = [await pool.acquire() for _ in range(pool.get_idle_size())]
+    # One at the least: the only one may be in use by a beat.
+    connections = [await pool.acquire() for _ in range(max(1, pool.get_idle_size()))]
     for connection in connections:
         await connection.execute("SELECT pg_stat_force_next_flush()")
         await connection.execute("SELECT 1")  # It is told at the end of a transaction.
