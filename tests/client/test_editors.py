@@ -30,6 +30,7 @@ def test_jedi_completes_the_chain(names: dict[str, Any]) -> None:
     assert [one.name for one in found] == ["coupons"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "parameters"),
     [

@@ -35,7 +35,7 @@ class StdlibTransport:
 
     def __init__(self, proxy: str | None = None) -> None:
         self._proxy = proxy
-        self._tls = ssl.create_default_context()  # TLS 1.2 or newer.
+        self._tls: ssl.SSLContext | None = None
         self._idle: list[_Line] = []
         self._closed = False
 
@@ -43,6 +43,9 @@ class StdlibTransport:
         return self.converse(_Call(request, timeout_seconds))
 
     def converse(self, call: _Call) -> Reply:
+        if self._tls is None and call.url.scheme == "https":
+            # TLS 1.2 or newer. Made once, when it is needed: that reads every certificate of the system.
+            self._tls = ssl.create_default_context()
         line = self._resting(call) or _Line(call, self._proxy, self._tls)
         try:
             reply, kept = line.ask(call)
@@ -119,7 +122,7 @@ class _Call:
 class _Line:
     """A connection to the platform, or through a proxy. Looks like a socket to http.client."""
 
-    def __init__(self, call: _Call, proxy: str | None, tls: ssl.SSLContext) -> None:
+    def __init__(self, call: _Call, proxy: str | None, tls: ssl.SSLContext | None) -> None:
         self.place = call.place
         self.rests = False
         self._rests_since = 0.0
@@ -137,6 +140,7 @@ class _Line:
             elif through is not None:
                 self._tunnel(through)
             if call.url.scheme == "https":
+                assert tls is not None
                 self._sock.settimeout(call.left())
                 self._sock = tls.wrap_socket(self._sock, server_hostname=call.url.hostname)
         except (OSError, http.client.HTTPException, ValueError) as cause:
