@@ -8,70 +8,19 @@ import os
 import pty
 import select
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from openpyxl import Workbook
 
 from quanma import Wechatpay
-from quanma.cli.main import main
 from quanma.upload.ledger import Ledger
-from tests.support.platform import Served, create_stock, merchant_config
-
-
-@pytest.fixture(scope="module")
-def served(made_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    running = Served(Path(shutil.copytree(made_world, tmp_path_factory.mktemp("served") / "world")))
-    yield running
-    running.close()
-
-
-@pytest.fixture(scope="module")
-def wxpay(served: Served) -> Iterator[Wechatpay]:
-    with served.wechatpay() as client:
-        yield client
-
-
-class Ended(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Quanma = Callable[..., Ended]
-
-
-@pytest.fixture
-def quanma(
-    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Quanma:
-    """The command in this process, in an empty folder, as the merchant of the served world."""
-    monkeypatch.setenv("QUANMA_CONFIG", str(merchant_config(served.world)))
-    monkeypatch.setenv("QUANMA_BASE_URL", served.url)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["quanma", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in err
-        assert isinstance(ended.value.code, int)
-        return Ended(ended.value.code, out, err)
-
-    return run
-
-
-@pytest.fixture
-def stock_id(wxpay: Wechatpay) -> str:
-    return create_stock(wxpay, f"stock-{time.monotonic_ns()}")
+from tests.cli.conftest import Quanma
 
 
 def pool(wxpay: Wechatpay, stock_id: str) -> list[str]:
