@@ -29,6 +29,7 @@ import uvloop
 
 from tests.support import postgres
 from tests.support.platform import MCHID, OTHER_MCHID, Served, build_world, served
+from tests.support.resolver import resolver_that_is_silent
 
 from . import hostile, machine
 from .honest import Call, Honest, Inbox
@@ -99,7 +100,7 @@ def run(folder: Path, database: str, seconds: float, bounds: Bounds | None = Non
     path = world / "platform.toml"
     path.write_text(f"allow_private_callbacks = true\n{path.read_text()}")
     several = [] if database.startswith("sqlite:") else ["--workers", str(WORKERS)]
-    silent = hostile.resolver_that_is_silent(folder / "resolver")
+    silent = resolver_that_is_silent(folder / "resolver")
     with silent, served(world, "--database", database, *several) as running:
         found = uvloop.run(_soak(running, bool(several), seconds, bounds or Bounds()))
         if (status := running.stop()) != 0:

@@ -19,6 +19,7 @@ import pytest
 from quanma.serving.server import DRAIN_SECONDS
 from tests.support.callbacks import CallbackServer
 from tests.support.platform import APPID, MCHID, OTHER_MCHID, Served, create_stock, served
+from tests.support.resolver import resolver_that_is_silent
 
 pytestmark = [pytest.mark.both_back_ends, pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -68,31 +69,13 @@ def silent_url() -> Iterator[str]:
         yield f"http://127.0.0.1:{silent.getsockname()[1]}/events"
 
 
-UNANSWERED = """
-import socket, time
-
-ask = socket.getaddrinfo
-
-def getaddrinfo(host, *args, **kwargs):
-    if str(host).endswith(".unanswered.invalid"):
-        time.sleep(60)
-    return ask(host, *args, **kwargs)
-
-socket.getaddrinfo = getaddrinfo
-"""
-
-
 @pytest.fixture
-def platform(
-    world: Path, database: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Served]:
+def platform(world: Path, database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """It has a resolver that does not answer for names that end in unanswered.invalid."""
-    folder = tmp_path_factory.mktemp("resolver")
-    (folder / "sitecustomize.py").write_text(UNANSWERED)
-    monkeypatch.setenv("PYTHONPATH", str(folder))
     path = world / "platform.toml"
     path.write_text(f"allow_private_callbacks = true\n{path.read_text()}")
-    with served(world, "--database", database) as running:
+    folder = tmp_path_factory.mktemp("resolver") / "names"
+    with resolver_that_is_silent(folder), served(world, "--database", database) as running:
         yield running
 
 

@@ -33,6 +33,7 @@ from .seen import (
     LEASE_SECONDS,
     SEEN,
     SEEN_FIELDS,
+    UNKNOWN_SECONDS,
     WORD_SECONDS,
     Seen,
     Unconfirmed,
@@ -46,9 +47,6 @@ Connection = Any
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 1.0
-UNKNOWN_SECONDS = 2.5
-"""For hosts that nobody knows of to say that they live, where none who is asked knows who served a moment ago: a host
-that starts, on a copy of before they came. As `WORD_SECONDS`, but it is waited for at each such start."""
 REMEMBERED_SECONDS = 60
 """A host that has not renewed its lease for so long is forgotten: what follows proves all that it did."""
 NOTICED_SECONDS = 3.0
@@ -294,9 +292,9 @@ class Epochs:
                 elif was_away or own is None or own[0] != seen.key or host.epoch != seen.epoch:
                     is_new = own is None or own[1]
                     await self._confirm(connection, seen, None if own is None else own[2], is_new=is_new)
-                elif not seen.is_settled and await self._strangers_may_come(connection, settled, peers):
+                elif not seen.is_settled and peers is None and await self._strangers_may_come(connection, settled):
                     await asyncio.sleep(0.05)
-                elif not (silent := await self._silent(connection, seen)):
+                elif not (silent := await self._silent(connection, seen, peers or {})):
                     await connection.execute(
                         "INSERT INTO about VALUES ('settled', $1)"
                         " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -333,25 +331,13 @@ class Epochs:
             seen.key,
         )
 
-    async def _strangers_may_come(self, connection: Connection, settled: str, peers: dict[str, str] | None) -> bool:
-        """Whether hosts that this database does not know of may still say that they live.
+    async def _strangers_may_come(self, connection: Connection, settled: str) -> bool:
+        """Whether hosts that nobody knows of, this database neither, may still say that they live.
 
-        One who knows who served a moment ago need not wait: `peers` must confirm the epoch too. Where none was ever
-        settled, nobody has served.
+        `settled`: the last epoch that was. Where none ever was, nobody has served.
         """
-        if peers:
-            await connection.executemany(
-                "INSERT INTO host (host_id, name, beat, beat_at, confirmed) VALUES ($1, $2, 0, now(), '')"
-                " ON CONFLICT (host_id) DO NOTHING",
-                list(peers.items()),
-            )
-        return bool(
-            settled
-            and peers is None
-            and await connection.fetchval(
-                "SELECT now() < began_at + make_interval(secs => $1) FROM epoch", UNKNOWN_SECONDS
-            )
-        )
+        unheard = "SELECT now() < began_at + make_interval(secs => $1) FROM epoch"
+        return bool(settled and await connection.fetchval(unheard, UNKNOWN_SECONDS))
 
     async def _confirm(
         self, connection: Connection, seen: Seen, beat_at: datetime.datetime | None, *, is_new: bool
@@ -407,11 +393,18 @@ class Epochs:
                 return
             await asyncio.sleep(0.05)
 
-    async def _silent(self, connection: Connection, seen: Seen) -> list[tuple[str, bool]]:
+    async def _silent(self, connection: Connection, seen: Seen, peers: dict[str, str]) -> list[tuple[str, bool]]:
         """Hosts that must confirm and have not: their names, and whether they had their time.
 
-        One whose lease was over when the epoch began has a few seconds to say that it lives.
+        `peers` served a moment ago, and this database may not know of them. One whose lease was over when the epoch
+        began has a few seconds to say that it lives.
         """
+        if peers and not seen.is_settled:
+            await connection.executemany(
+                "INSERT INTO host (host_id, name, beat, beat_at, confirmed) VALUES ($1, $2, 0, now(), '')"
+                " ON CONFLICT (host_id) DO NOTHING",
+                list(peers.items()),
+            )
         rows = await connection.fetch(
             "SELECT h.name, now() > e.began_at + make_interval(secs => $2::integer)"
             " FROM host h, epoch e WHERE h.confirmed <> $1"

@@ -11,6 +11,9 @@ LEASE_SECONDS = 10
 WORD_SECONDS = 5
 """For a host whose lease is over, as the database has it, to say that it lives all the same: in a copy of long ago, and
 after an outage, every lease is over. A living host sees a new epoch with its next beat."""
+UNKNOWN_SECONDS = 2.5
+"""For hosts that nobody knows of to say that they live, where none who is asked knows who served a moment ago: a host
+that starts, on a copy of before they came. As `WORD_SECONDS`, but it is waited for at each such start."""
 
 SEEN = (
     "e.history, e.number, e.number || '.' || e.token, e.server, {identity},"
