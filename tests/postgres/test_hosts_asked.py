@@ -87,6 +87,104 @@ def test_a_copy_of_before_a_host_came_gives_nothing_out_before_that_host_has_spo
     judge.settle()
 
 
+@pytest.mark.parametrize("anew", [False, True], ids=["rows alone", "tables made anew"])
+def test_a_host_whose_beat_meets_a_restore_forgets_nobody(postgres_url: str, hosts: Hosts, anew: bool) -> None:
+    """It looked before the restore, and writes after it, into a copy that does not know of the other host."""
+    judge = Judge(hosts(1), codes=40)
+    first = judge.hosts[0]
+    judge.draw(2, first)
+    copy = OldCopy.of(postgres_url)
+    judge.hosts = [first, *hosts(1)]
+    judge.draw(20, judge.hosts[1])
+    copy.put_back(postgres_url, anew=anew, under_beats=2)
+    refusal = patiently(lambda: judge.draw(1, first))
+    assert isinstance(refusal, PoolFenced), "it was given out, and may be somebody's"
+    judge.assert_fenced()
+    judge.settle()
+
+
+@pytest.mark.parametrize("first", ["serves", "starts"])
+def test_a_host_whose_question_is_cut_short_knows_no_more_when_it_asks_again(
+    postgres_url: str, hosts: Hosts, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """It confirmed the epoch in a copy that does not know of the other host, and lost its connection."""
+    judge = Judge(hosts(1), codes=40)
+    (asking,) = judge.hosts
+    judge.draw(2, asking)
+    copy = OldCopy.of(postgres_url)
+    judge.hosts = [asking, *hosts(1)]
+    if first == "starts":
+        asking.stop()
+    judge.draw(20, judge.hosts[1])
+    if first == "starts":
+        asking.start()
+        asking.worker._looking.result(20)  # type: ignore[union-attr]
+    epochs = asking.worker.pool._link.epochs  # type: ignore[attr-defined]
+    confirm, cut_short = epochs._confirm, iter([True])
+
+    async def confirm_and_lose_the_connection(*about: Any, **more: Any) -> None:
+        await confirm(*about, **more)
+        if next(cut_short, False):
+            raise ConnectionError
+
+    monkeypatch.setattr(epochs, "_confirm", confirm_and_lose_the_connection)
+    copy.put_back(postgres_url)
+    refusal = patiently(lambda: judge.draw(1, asking))
+    assert next(cut_short, None) is None
+    assert isinstance(refusal, PoolFenced), "it was given out, and may be somebody's"
+    judge.assert_fenced()
+    judge.settle()
+
+
+def test_a_host_that_is_late_with_its_beat_knows_nothing_of_one_that_came_meanwhile(
+    postgres_url: str, hosts: Hosts
+) -> None:
+    judge = Judge(hosts(1), codes=40)
+    (late,) = judge.hosts
+    judge.draw(2, late)
+    copy = OldCopy.of(postgres_url)
+    until_there_are(postgres_url, 1, "SELECT count(*) FROM host WHERE beat > 1")
+    stop_beats(late)
+    until_there_are(postgres_url, 1, "SELECT count(*) FROM host WHERE beat_at < now() - interval '2.5 s'")
+    judge.hosts = [late, *hosts(1)]
+    patiently(lambda: judge.draw(20, judge.hosts[1]))
+    copy.put_back(postgres_url)
+    refusal = patiently(lambda: judge.draw(1, late))
+    assert isinstance(refusal, PoolFenced), "it was given out, and may be somebody's"
+    judge.settle()
+
+
+def stop_beats(host: Host) -> None:
+    """As on a machine that is too busy for it."""
+    beats = host.worker.pool._link.epochs._loop_task  # type: ignore[attr-defined]
+
+    async def stop() -> None:
+        beats.cancel()
+
+    host.worker.run(stop())
+
+
+def test_what_a_host_misses_that_nobody_knows_of_is_waited_for_by_reconcile(postgres_url: str, hosts: Hosts) -> None:
+    """Neither the copy nor the host that starts and fences it knows of the other one."""
+    judge = Judge(hosts(1), codes=40)
+    (one,) = judge.hosts
+    judge.draw(2, one)
+    copy = OldCopy.of(postgres_url)
+    judge.draw(2, one)
+    one.stop()
+    judge.hosts = [one, *hosts(1)]
+    judge.draw(5, judge.hosts[1])
+    copy.put_back(postgres_url)
+    stop_beats(judge.hosts[1])  # The next one comes only after a while.
+    one.start()
+    assert isinstance(patiently(lambda: judge.draw(1, one)), PoolFenced)
+    judge.hosts[1].worker.spawn(judge.hosts[1].worker.pool._link.epochs._run())  # type: ignore[attr-defined]
+    decision = care.reconcile(postgres_url, one.folder, None, NOW, accept_short=None, dry_run=False)
+    assert len(decision.take_out) == 7, decision
+    judge.reconciled(postgres_url)
+    judge.settle()
+
+
 @pytest.mark.parametrize("starting", ["that was away", "that is new"])
 def test_a_host_that_starts_on_a_copy_of_before_another_came_gives_nothing_out_before_that_one_has_spoken(
     postgres_url: str, hosts: Hosts, starting: str

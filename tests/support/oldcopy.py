@@ -12,6 +12,7 @@ import asyncpg
 from quanma.platform.pool import migrations
 
 _TRIES = 20
+_WAITING_BEATS = "SELECT count(*) FROM pg_locks WHERE relation = 'host'::regclass AND NOT granted"
 
 
 class OldCopy:
@@ -30,13 +31,24 @@ class OldCopy:
         copy: Self = _done(url, read)
         return copy
 
-    def put_back(self, url: str, *, anew: bool = False) -> None:
-        """In one transaction: as `pg_restore --data-only`; or `anew`, as `--clean` does, into tables made again."""
+    def put_back(self, url: str, *, anew: bool = False, under_beats: int = 0) -> None:
+        """In one transaction: as `pg_restore --data-only`; or `anew`, as `--clean` does, into tables made again.
+
+        `under_beats`: so many hosts have looked where they are, and are about to renew their lease there.
+        """
 
         async def write(connection: Any) -> None:
             async with connection.transaction():
                 # As --disable-triggers: foreign keys are not looked at while tables are filled in any order.
                 await connection.execute("SET LOCAL session_replication_role = replica; SET LOCAL lock_timeout = '2s'")
+                if under_beats:
+                    await connection.execute("LOCK TABLE host IN SHARE MODE")
+                    for _ in range(500):
+                        if await connection.fetchval(_WAITING_BEATS) == under_beats:
+                            break
+                        await asyncio.sleep(0.01)
+                    else:
+                        raise TimeoutError(f"{under_beats} hosts did not come to renew their leases")
                 if anew:
                     await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
                     for step in migrations.all_migrations("postgres"):

@@ -28,6 +28,7 @@ from .between import WHERE, check_where
 from .fencing import Fence
 from .host_file import Host
 from .missing import missing_marks, told
+from .peers import ask_for, be_noticed, peers_of_late, read_peers
 from .seen import (
     IDENTITY,
     LEASE_SECONDS,
@@ -49,9 +50,6 @@ log = logging.getLogger(__name__)
 BEAT_SECONDS = 1.0
 REMEMBERED_SECONDS = 60
 """A host that has not renewed its lease for so long is forgotten: what follows proves all that it did."""
-NOTICED_SECONDS = 3.0
-"""How long a new host waits to be noticed. One that does not beat meanwhile is as good as dead."""
-PEERS_MAX, _NAME_CHARACTERS = 32, 40
 COMMIT_OVERDUE_SECONDS = 3.0
 """A beat that takes longer: nothing can be committed."""
 
@@ -156,7 +154,7 @@ class Epochs:
                     await self._settle()
                     seen = await self._look(connection)
                 if seen.beat is not None and seen.beat >= self._witness.host.beat:
-                    self._witness.change_host(beat=0, claimed_at=0, peers={})
+                    self._witness.change_host(beat=0, claimed_at=0, peers={}, peers_at=0)
                     await connection.execute("DELETE FROM host WHERE host_id = $1", host.host_id)
 
     async def _run(self) -> None:
@@ -173,10 +171,11 @@ class Epochs:
 
     async def _beat(self) -> None:
         async with self._connections() as connection:
-            host = self._witness.host
+            host, looked_at = self._witness.host, time.monotonic_ns()
             seen = await self._look(connection)
             if seen.is_fenced:
                 await self.fence.hold(connection, seen)
+                seen = await self._look(connection)
             else:
                 if self._many_nodes and await self._a_node_was_started_anew(connection):
                     self._went_back_in = seen.key
@@ -191,27 +190,29 @@ class Epochs:
                     return
             beat = max(seen.beat or 0, host.beat) + 1
             async with self._transaction(connection):
+                # Where it looked: not in a copy that was put in its place since.
                 done = await connection.execute(
-                    "UPDATE host SET beat = $2, beat_at = now() WHERE host_id = $1", host.host_id, beat
+                    "UPDATE host SET beat = $2, beat_at = now() WHERE host_id = $1 AND beat = $3",
+                    host.host_id,
+                    beat,
+                    seen.beat,
                 )
                 await connection.execute(
                     "DELETE FROM host WHERE beat_at < now() - make_interval(secs => $1::integer)", REMEMBERED_SECONDS
                 )
             if done == "UPDATE 1":
-                peers = await self._peers(connection)
-                self._witness.change_host(beat=beat, renewed_at=time.monotonic_ns(), peers=peers)
+                self._witness.change_host(beat=beat, renewed_at=time.monotonic_ns())
+                if not seen.is_fenced:
+                    await self._remember_peers(connection, seen, looked_at)
                 await asyncio.to_thread(self._witness.sync)
 
-    async def _peers(self, connection: Connection) -> dict[str, str]:
-        """The other hosts with a live lease, as many as there is room for."""
-        rows = await connection.fetch(
-            "SELECT host_id, name FROM host WHERE host_id <> $1"
-            " AND beat_at > now() - make_interval(secs => $2::integer) ORDER BY host_id LIMIT $3",
-            self._witness.host.host_id,
-            LEASE_SECONDS,
-            PEERS_MAX,
-        )
-        return {str(host_id): str(name)[:_NAME_CHARACTERS] for host_id, name in rows}
+    async def _remember_peers(self, connection: Connection, seen: Seen, looked_at: int) -> None:
+        """After this host's beat is committed, so that whoever is new and not among them waits for the next one."""
+        peers = await read_peers(connection, self._witness.host)
+        again = await self._look(connection)
+        # What a copy says that was put in its place meanwhile is not who served.
+        if again.epoch == seen.epoch and not went_back(again, self._witness.host):
+            self._witness.change_host(peers=peers, peers_at=looked_at)
 
     async def _a_node_was_started_anew(self, connection: Connection) -> bool:
         """Whether a node of the cluster was, since the last look: it may have been restored by itself."""
@@ -267,7 +268,9 @@ class Epochs:
         return seen
 
     async def _settle(self) -> None:
-        peers = self._peers_of_late()
+        if not self._has_begun and not self._witness.others_serve():
+            self._witness.change_host(peers={}, peers_at=0)
+        peers = peers_of_late(self._witness.host)
         async with self._connections() as connection:
             while True:
                 seen, host = await self._look(connection), self._witness.host
@@ -311,13 +314,6 @@ class Epochs:
                     )
                 else:
                     await asyncio.sleep(0.05)
-
-    def _peers_of_late(self) -> dict[str, str] | None:
-        """Who else served a moment ago. None: this host does not know, for it only starts, or could not look."""
-        host = self._witness.host
-        served = self._has_begun or self._witness.others_serve()
-        is_of_late = 0 <= time.monotonic_ns() - host.renewed_at < LEASE_SECONDS * 1e9
-        return host.peers if served and is_of_late else None
 
     async def _begin(self, connection: Connection, seen: Seen) -> None:
         """Begin an epoch, if no other host has done so since."""
@@ -369,29 +365,8 @@ class Epochs:
                 beat_at,
             )
         if is_new:
-            await self._be_noticed(connection)
-        peers = await self._peers(connection)
-        self._witness.change_host(beat=beat, history=seen.history, renewed_at=time.monotonic_ns(), peers=peers)
-
-    async def _be_noticed(self, connection: Connection) -> None:
-        """A host that is new here gives nothing out before the others have seen it, with their next beat.
-
-        Else a database that goes back to before it came would be taken for whole by those that know nothing of it.
-        """
-        until = time.monotonic() + NOTICED_SECONDS
-        # Whoever beats after now sees this host's row. When that row was begun says nothing: theirs may overlap.
-        since = await connection.fetchval("SELECT clock_timestamp()")
-        while time.monotonic() < until:
-            unaware = await connection.fetchval(
-                "SELECT count(*) FROM host WHERE host_id <> $1"
-                " AND beat_at > $2::timestamptz - make_interval(secs => $3::integer) AND beat_at < $2",
-                self._witness.host.host_id,
-                since,
-                int(2 * BEAT_SECONDS),
-            )
-            if not unaware:
-                return
-            await asyncio.sleep(0.05)
+            await be_noticed(connection, before)
+        self._witness.change_host(beat=beat, history=seen.history, renewed_at=time.monotonic_ns())
 
     async def _silent(self, connection: Connection, seen: Seen, peers: dict[str, str]) -> list[tuple[str, bool]]:
         """Hosts that must confirm and have not: their names, and whether they had their time.
@@ -399,12 +374,8 @@ class Epochs:
         `peers` served a moment ago, and this database may not know of them. One whose lease was over when the epoch
         began has a few seconds to say that it lives.
         """
-        if peers and not seen.is_settled:
-            await connection.executemany(
-                "INSERT INTO host (host_id, name, beat, beat_at, confirmed) VALUES ($1, $2, 0, now(), '')"
-                " ON CONFLICT (host_id) DO NOTHING",
-                list(peers.items()),
-            )
+        if not seen.is_settled:
+            await ask_for(connection, peers)
         rows = await connection.fetch(
             "SELECT h.name, now() > e.began_at + make_interval(secs => $2::integer)"
             " FROM host h, epoch e WHERE h.confirmed <> $1"

@@ -12,7 +12,8 @@ from typing import Any
 from ....errors import StoreUnavailable
 from .mark_file import Mark
 from .missing import missing_marks, note_missing
-from .seen import LEASE_SECONDS, WORD_SECONDS, Seen, lineage
+from .peers import ask_for, peers_of_late
+from .seen import LEASE_SECONDS, UNKNOWN_SECONDS, WORD_SECONDS, Seen, lineage
 from .witness import Witness
 
 Connection = Any
@@ -81,6 +82,7 @@ class Fence:
         """And that this host has spoken."""
         await note_missing(connection, self._witness, missing)
         host = self._witness.host
+        await ask_for(connection, peers_of_late(host))
         await connection.execute(
             "INSERT INTO host (host_id, name, beat, beat_at, confirmed) VALUES ($1, $2, $3, now(), $4)"
             " ON CONFLICT (host_id) DO UPDATE SET beat_at = excluded.beat_at, confirmed = excluded.confirmed",
@@ -97,6 +99,8 @@ async def until_hosts_have_spoken(connection: Connection) -> None:
     Raises:
         StoreUnavailable: one lives, and has not.
     """
+    # A living host that nobody knows of, this database neither, sees the fence with its next beat.
+    await asyncio.sleep(UNKNOWN_SECONDS)
     for _ in range(round(WORD_SECONDS / _POLL_SECONDS)):
         if not await connection.fetchval("SELECT EXISTS (SELECT FROM host WHERE confirmed <> $1)", SPOKE_UNDER_FENCE):
             return

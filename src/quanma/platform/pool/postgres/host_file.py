@@ -45,8 +45,9 @@ class Host(msgspec.Struct, frozen=True):
     address: str = ""
     """The database's, without user and password."""
     peers: dict[str, str] = {}
-    """The other hosts that had a live lease when this one last renewed its own, by id: their names. A database that
-    went back to before one of them came does not know of it."""
+    """The other hosts that had a live lease when this one last renewed its own, by id: their names."""
+    peers_at: int = 0
+    """When this host began to look for them, as above. 0: it does not know."""
 
 
 class HostFile:
