@@ -37,10 +37,10 @@ COPIES_MAX = 3
 
 
 class Kept(NamedTuple):
-    """A copy of the database, and what had been acknowledged when it was made."""
+    """A copy of the database, and what of all that was acknowledged is in it."""
 
     copy: OldCopy
-    acknowledged: tuple[str, ...]
+    holds: frozenset[str]
 
 
 class Histories(RuleBasedStateMachine):
@@ -58,14 +58,16 @@ class Histories(RuleBasedStateMachine):
         self.hosts = [Host(self.url, self.folder / name) for name in "ab"]
         self.numbers = itertools.count()
         self.stock_id = self.hosts[0].worker.create()
-        self.acknowledged: tuple[str, ...] = ()
+        self.acknowledged: set[str] = set()
         """What the pool must hold to give anything out: draws, uploads, deletions, and each `quanma reconcile`."""
+        self.holds: set[str] = set()
+        """What the database holds, of all that was ever acknowledged."""
         self.told: dict[str, str] = {}
         """Each number's code. Of those that were lost and reconciled, the codes stay theirs: see `gone`."""
         self.gone: set[str] = set()
         self.deleted: set[str] = set()
         self.kept: list[Kept] = []
-        self.is_lost = self.may_be_fenced = False
+        self.may_be_fenced = False
         self.upload(0, 4)
 
     def teardown(self) -> None:
@@ -73,6 +75,10 @@ class Histories(RuleBasedStateMachine):
             host.close()
         if hasattr(self, "folder"):
             shutil.rmtree(self.folder)
+
+    @property
+    def is_lost(self) -> bool:
+        return not self.acknowledged <= self.holds
 
     # Steps of hosts
 
@@ -143,19 +149,16 @@ class Histories(RuleBasedStateMachine):
 
     @rule()
     def keep_a_copy(self) -> None:
-        self.kept = [*self.kept[-COPIES_MAX + 1 :], Kept(OldCopy.of(self.url), self.acknowledged)]
+        self.kept = [*self.kept[-COPIES_MAX + 1 :], Kept(OldCopy.of(self.url), frozenset(self.holds))]
 
     @precondition(lambda self: self.kept)
     @rule(which=ANY, anew=st.booleans())
     def go_back(self, which: int, anew: bool) -> None:
         kept = _one_of(self.kept, which)
         kept.copy.put_back(self.url, anew=anew)
-        was_lost = self.is_lost
-        self.is_lost = not set(self.acknowledged) <= set(kept.acknowledged)
+        was_lost, self.holds = self.is_lost, set(kept.holds)
         # What was found missing, and is there again with a later copy, may be left to the operator's word.
         self.may_be_fenced = not self.is_lost and (was_lost or self.may_be_fenced)
-        if not self.is_lost:
-            self.acknowledged = kept.acknowledged
 
     @precondition(lambda self: self.is_lost)
     @rule(host=HOSTS)
@@ -164,7 +167,9 @@ class Histories(RuleBasedStateMachine):
         self.draw(host)
         rows = query(self.url, "SELECT out_request_no FROM coupon WHERE stock_id = $1", self.stock_id)
         known = {str(number) for (number,) in rows}
-        lost = {number: code for number, code in self.told.items() if number not in known}
+        rows = query(self.url, "SELECT coupon_code FROM barred WHERE stock_id = $1", self.stock_id)
+        taken_out = {str(code) for (code,) in rows}  # By a reconcile that this copy knows of.
+        lost = {number: code for number, code in self.told.items() if number not in known and code not in taken_out}
         options = ["--nothing-issued"]
         if lost:
             issued = self.folder / "issued.csv"
@@ -175,7 +180,8 @@ class Histories(RuleBasedStateMachine):
         self.gone |= lost.keys()
         rows = query(self.url, "SELECT coupon_code FROM deletion WHERE stock_id = $1", self.stock_id)
         self.deleted &= {str(code) for (code,) in rows}
-        self.is_lost = self.may_be_fenced = False
+        self.acknowledged = set(self.holds)
+        self.may_be_fenced = False
         self._acknowledge(self._fresh("reconciled"))
         self.draw(host)
         self.draw(1 - host)
@@ -199,7 +205,11 @@ class Histories(RuleBasedStateMachine):
         return patiently(ask)
 
     def _acknowledge(self, what: str) -> None:
-        self.acknowledged = (*self.acknowledged, what)
+        """What gives nothing out is done under a fence too; without one, nothing in a pool that lacks something."""
+        fence = query(self.url, "SELECT value FROM about WHERE name = 'fenced'")
+        assert fence or not self.is_lost, f"{what} was acknowledged in a pool that lacks something"
+        self.acknowledged.add(what)
+        self.holds.add(what)
 
     def _command(self, host: int, *options: str) -> tuple[int, str]:
         config = self.hosts[host].folder / "platform.toml"

@@ -250,6 +250,37 @@ def test_a_database_that_went_back_twice_is_reconciled(postgres_url: str, hosts:
     judge.settle()
 
 
+def test_what_was_acknowledged_under_a_fence_is_missed_in_a_copy_that_lacks_nothing_else(
+    postgres_url: str, hosts: Hosts
+) -> None:
+    """The operator put the wrong copy back, and then the right one. Meanwhile a merchant uploaded."""
+    judge = Judge(hosts(), codes=40)
+    judge.draw(2)
+    wrong = OldCopy.of(postgres_url)
+    judge.draw(2)
+    right = OldCopy.of(postgres_url)
+    wrong.put_back(postgres_url)
+    judge.assert_fenced()
+    judge.upload(["LATE"], judge.hosts[1])
+    right.put_back(postgres_url)
+    judge.assert_fenced()
+
+
+def test_a_right_copy_in_the_place_of_a_wrong_one_goes_on_if_nothing_was_written_meanwhile(
+    postgres_url: str, hosts: Hosts
+) -> None:
+    judge = Judge(hosts(), codes=40)
+    judge.draw(2)
+    wrong = OldCopy.of(postgres_url)
+    judge.draw(2)
+    right = OldCopy.of(postgres_url)
+    wrong.put_back(postgres_url)
+    judge.assert_fenced()
+    right.put_back(postgres_url)
+    assert not isinstance(patiently(lambda: judge.draw(1)), PoolFenced)
+    judge.settle_whole()
+
+
 def test_a_platform_that_starts_waits_until_the_others_were_asked(postgres_url: str, hosts: Hosts, world: Path) -> None:
     """After a power failure all start at once. One that is slow is waited for longer than a probe would be."""
     judge = Judge(hosts(1), codes=40)

@@ -120,15 +120,19 @@ class PostgresPool:
     async def create_stock(self, mchid: str, request: CreateStock, now: int) -> CreatedStock:
         stock_id, link = new_stock_id(), self._link
         seen: Seen
+        confirmed = ""
 
         async def create(open_: Connection) -> CreatedStock:
-            nonlocal seen
+            nonlocal seen, confirmed
             link.witness.reserve(stock_id)
+            confirmed = link.witness.host.epoch
             seen = await link.epochs.enter(open_)
             return await stocks.create(open_, stock_id, mchid, request, now, self._stocks_per_merchant)
 
         def acknowledge() -> bool:
-            if not seen.is_fenced:
+            if seen.is_fenced:
+                link.witness.note_under_fence(confirmed, seen.history)
+            else:
                 link.witness.note(seen.epoch, seen.history, stock_id, Mark("stock", "", 0, now))
             return True
 

@@ -344,7 +344,10 @@ class Epochs:
         """
         before = self._witness.host
         # From now on, no worker of this host acknowledges what it began in an older epoch. All marks until now count.
-        self._witness.change_host(epoch=seen.epoch, epoch_number=seen.number)
+        known = self._witness.change_host(epoch=seen.epoch, epoch_number=seen.number)
+        if known.wrote_under_fence and lineage(seen.history) <= lineage(known.wrote_under_fence):
+            await self.fence.begin(connection, _WRITTEN_UNDER_FENCE, [])
+            return
         is_reconciled = seen.number >= before.epoch_number and lineage(seen.history) > lineage(before.history)
         if before.history and not is_reconciled:
             missing = await missing_marks(connection, self._witness, before.history, many_nodes=self._many_nodes)
@@ -402,6 +405,9 @@ class Epochs:
 _NOTHING_COMMITTED = "nothing can be committed: does PostgreSQL wait for a standby?: try again later"
 _UNRECONCILED = (
     "this database is a copy of before the last `quanma reconcile`: what was taken out then would be given out again"
+)
+_WRITTEN_UNDER_FENCE = (
+    "this database was put in the place of a fenced one, and lacks what was acknowledged there meanwhile"
 )
 
 

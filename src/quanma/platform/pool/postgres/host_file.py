@@ -48,6 +48,8 @@ class Host(msgspec.Struct, frozen=True):
     """The other hosts that had a live lease when this one last renewed its own, by id: their names."""
     peers_at: int = 0
     """When this host began to look for them, as above. 0: it does not know."""
+    wrote_under_fence: str = ""
+    """The history in which it last acknowledged something while the pool was fenced: no mark knows of that."""
 
 
 class HostFile:

@@ -73,6 +73,7 @@ class Turn:
         turn_no: int,
         tally: Tally,
         known: Mark | None,
+        confirmed: str,
     ) -> None:
         self.connection = connection
         self._link = link
@@ -91,6 +92,8 @@ class Turn:
         self._issued: list[IssuedCoupon] = []
         self._repeat: Mark | None = None
         self._known = known
+        self._confirmed = confirmed
+        """The epoch that this host had confirmed when the turn began."""
 
     @property
     def stock_id(self) -> str:
@@ -135,7 +138,7 @@ class Turn:
             if not is_proven:
                 raise Missing
         facts, notifies, turn_no = facts_of(rest[5:11]), rest[11], rest[12]
-        return cls(connection, link, seen, facts, notifies, turn_no, Tally(*rest[13:]), mark)
+        return cls(connection, link, seen, facts, notifies, turn_no, Tally(*rest[13:]), mark, host.epoch)
 
     def wrote(self, kind: str, key: str, number: int = 0) -> None:
         """Note a row that proves this turn."""
@@ -188,11 +191,14 @@ class Turn:
         Raises:
             EpochPassed: it must not be told.
         """
-        # Under a fence, the marks stay as they are: they know what is missing.
-        if self._mark is not None and not self._seen.is_fenced:
+        if self._mark is None:
+            return False
+        if self._seen.is_fenced:
+            self._link.witness.note_under_fence(self._confirmed, self._seen.history)
+        else:
             mark = self._mark if self._mark.kind == "coupon" else self._mark._replace(number=self.tally.sent)
             self._link.witness.note(self._seen.epoch, self._seen.history, self.stock_id, mark, self._issued)
-        return self._mark is not None
+        return True
 
     def acknowledge_what_was_read(self) -> None:
         """As `acknowledge`, of what an earlier turn wrote; after it is sure."""

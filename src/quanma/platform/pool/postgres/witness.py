@@ -24,6 +24,7 @@ from ....storage import private
 from ....storage.descriptors import sync_content
 from .host_file import Host, HostFile, host_in
 from .mark_file import IssuedCoupon, Mark, MarkFile, is_free
+from .seen import lineage
 
 FOLDER = "witness"
 WORKERS_MAX = 64
@@ -100,6 +101,17 @@ class Witness:
             self._own.write_back(stock_id, before)
             raise EpochPassed
         self._own.add_issued(history, issued)
+
+    def note_under_fence(self, epoch: str, history: str) -> None:
+        """As `note`, while the pool is fenced: the marks stay as they are, for they know what is missing.
+
+        `epoch`: what this host had confirmed when the turn began.
+        """
+        later = max(history, self.host.history, key=lineage)
+        if self.host.wrote_under_fence != later:
+            self.change_host(wrote_under_fence=later)
+        if self.host.epoch != epoch:
+            raise EpochPassed
 
     def doubt(self) -> None:
         """A COMMIT has no sure outcome: what it wrote may be seen, and be lost by a failover."""
