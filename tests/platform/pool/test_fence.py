@@ -92,6 +92,29 @@ def test_an_older_copy_gives_nothing_out_and_answers_all_else(pool: DrivenPool, 
         pool.close()
 
 
+@pytest.mark.parametrize("writes", [True, False])
+def test_the_latest_file_in_the_place_of_a_fenced_copy_lacks_what_was_written_to_that(
+    pool: DrivenPool, tmp_path: Path, writes: bool
+) -> None:
+    stock_id = stocked(pool)
+    pool.close()
+    wrong = (tmp_path / "quanma.db").read_bytes()
+    pool = opened(tmp_path)
+    pool.send(stock_id, "o2", "s2")
+    pool.close()
+    right = (tmp_path / "quanma.db").read_bytes()
+    (tmp_path / "quanma.db").write_bytes(wrong)
+    pool = opened(tmp_path)
+    assert pool.pool.fence()
+    if writes:
+        pool.upload(stock_id, ["LATE"])
+    pool.close()
+    (tmp_path / "quanma.db").write_bytes(right)
+    pool = opened(tmp_path)
+    assert bool(pool.pool.fence()) == writes
+    pool.close()
+
+
 def test_without_a_mark_a_pool_with_stocks_is_fenced(pool: DrivenPool, tmp_path: Path) -> None:
     stock_id = stocked(pool)
     pool.close()

@@ -82,6 +82,8 @@ class Latest(NamedTuple):
     """Ever uploaded, to all stocks."""
 
 
+NO_FILE = 0
+"""The inode of a mark whose pool was fenced, and was written to."""
 NOTHING_YET = Latest(None, None, None, 0)
 
 
@@ -241,6 +243,8 @@ def why_fenced(pool: Mark, mark: Mark | MarkDamaged | None, absent: str | None =
         return f"it is an older copy: {missing(pool, mark)} are missing"
     if absent is not None:
         return f"it is an older copy that has gone on: {absent}, acknowledged before, is not there"
+    if mark.inode == NO_FILE:
+        return "it was put in the place of a fenced copy, and lacks what was acknowledged there meanwhile"
     if mark.inode != pool.inode:
         return "it is a copy: the mark beside it was written for another file"
     return None
@@ -264,11 +268,16 @@ class Tide:
         self._mark: Mark | None = None
         self._file: MarkFile | None = None
         self._latest: Callable[[], Latest] = lambda: NOTHING_YET
+        self._fenced: tuple[MarkFile, Mark] | None = None
         self._synced_at = 0.0
 
     def follow(self, file: MarkFile, mark: Mark, latest: Callable[[], Latest]) -> None:
         """From now on, move this mark. `latest`: what the pool holds, as of the last commit."""
         self._file, self._mark, self._latest = file, mark, latest
+
+    def follow_fenced(self, file: MarkFile, mark: Mark) -> None:
+        """Leave the mark as it is, for it knows what is missing. Once anything is written, it is no other file's."""
+        self._fenced = file, mark
 
     def committed(self) -> None:
         """Raises MarkUnwritable: the commit is durable, and may not be acknowledged before `catch_up` succeeds."""
@@ -279,6 +288,14 @@ class Tide:
 
     def catch_up(self) -> None:
         """Let the mark be where the pool is. Raises MarkUnwritable."""
+        if self._fenced is not None:
+            # A file in the place of this one would lack what is acknowledged now.
+            file, mark = self._fenced
+            try:
+                file.make(mark._replace(inode=NO_FILE))
+            except StoreUnavailable as problem:
+                raise MarkUnwritable(str(problem)) from None
+            self._fenced = None
         if self._file is None or self._mark is None:
             return
         self._file.move(marked(self._mark, self.commit_no - 1, self._latest()))

@@ -42,6 +42,8 @@ def watch(store: Store, path: Path) -> Callable[[], None]:
     store.fenced = fenced(store, pool, mark)
     if store.fenced:
         schema.note(store.db, "fenced", store.fenced)
+        if isinstance(mark, Mark):
+            store.tide.follow_fenced(file, mark)
         log.critical("nothing is given out: %s: run `quanma reconcile`", store.fenced)
     else:
         start(store, file, pool)
