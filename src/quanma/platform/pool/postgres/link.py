@@ -17,6 +17,7 @@ from . import between, schema
 from .address import Address, addresses_of
 from .between import Astray
 from .epochs import Epochs
+from .peers import LEFT
 from .seen import Missing, Unconfirmed, lineage
 from .session import (
     CONNECT_SECONDS,
@@ -369,7 +370,8 @@ class Link:
         self._epochs = Epochs(self._witness, self.connection, transaction, many_nodes=self.many_nodes)
         if self._witness.is_new and await connection.fetchval("SELECT EXISTS (SELECT FROM stock)"):
             others = await connection.fetchval(
-                "SELECT count(*) FROM host WHERE beat_at > now() - make_interval(secs => 10)"
+                "SELECT count(*) FROM host WHERE confirmed <> $1 AND beat_at > now() - make_interval(secs => 10)",
+                LEFT,
             )
             log.warning(
                 "this host has no witness of the pool yet%s: until it acknowledged something of a stock, it can't "
