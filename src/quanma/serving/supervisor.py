@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from ..errors import Misconfigured, QuanmaError, StoreUnavailable
 from .redact import trace_of
+from .servicemanager import NOBODY, ServiceManager
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +48,13 @@ def run_workers(
     ready: Callable[[], None],
     stopping: Callable[[], None],
     ended: Callable[[int, int], None] = lambda place, pid: None,
+    manager: ServiceManager = NOBODY,
 ) -> None:
     """Run `work` in `count` processes until SIGTERM or SIGINT, then wait for them to finish what they were asked.
 
     `ready` is called once, when all of them can answer for the first time; `stopping` when they were told to end;
-    `ended` with the place and the pid of each process that is gone.
+    `ended` with the place and the pid of each process that is gone. `manager` is told when all of them serve, as long
+    as this process watches them, and when they end.
 
     Raises:
         QuanmaError: what kept a worker from its first start. None of them runs any more.
@@ -59,7 +62,7 @@ def run_workers(
     lifeline = os.pipe()
     try:
         with _woken_by_signals() as woken:
-            _Watch(count, work, lifeline, woken, ended).run(ready, stopping)
+            _Watch(count, work, lifeline, woken, ended, manager).run(ready, stopping)
     finally:
         for end in lifeline:
             os.close(end)
@@ -105,11 +108,15 @@ class _Watch:
         lifeline: tuple[int, int],
         woken: socket.socket,
         ended: Callable[[int, int], None],
+        manager: ServiceManager,
     ) -> None:
         self._work = work
         self._lifeline = lifeline
         self._woken = woken
         self._ended = ended
+        self._manager = manager
+        self._beat_at: float | None = None
+        """Not None: when the manager is to be told again."""
         self._workers = [_Worker(place) for place in range(count)]
         self._kill_at: float | None = None
         """Not None: they were told to end."""
@@ -123,11 +130,14 @@ class _Watch:
                 if self._wait() and self._kill_at is None:
                     self._kill_at = time.monotonic() + END_SECONDS
                     stopping()
+                    self._manager.stopping()
                 for worker in self._workers:
                     self._look_after(worker, was_ready)
                 if not was_ready and all(worker.is_ready for worker in self._workers):
                     was_ready = True
                     ready()
+                    self._manager.ready()
+                    self._beat_at = time.monotonic() if self._manager.beat_seconds else None
         finally:
             for worker in self._workers:
                 if worker.pid:
@@ -153,10 +163,13 @@ class _Watch:
         moments = [worker.begins_at for worker in self._workers if not worker.pid]
         if self._kill_at is not None:
             moments = [self._kill_at]
+        if self._beat_at is not None:
+            moments.append(self._beat_at)
         timeout = max(0.0, min(moments) - time.monotonic()) if moments else None
         reports = {worker.report: worker for worker in self._workers if worker.report >= 0}
         woken = self._woken.fileno()
         heard, _, _ = select.select([woken, *reports], [], [], timeout)
+        self._beat()
         for report in heard:
             if report != woken:
                 reports[report].hear()
@@ -166,6 +179,12 @@ class _Watch:
             if worker.pid and (asked or late):
                 os.kill(worker.pid, signal.SIGKILL if late else signal.SIGTERM)
         return bool(asked)
+
+    def _beat(self) -> None:
+        every = self._manager.beat_seconds
+        if every is not None and self._beat_at is not None and self._beat_at <= time.monotonic():
+            self._beat_at = time.monotonic() + every
+            self._manager.alive()
 
     def _look_after(self, worker: _Worker, was_ready: bool) -> None:
         """Note its end, and let another follow when it is time."""
