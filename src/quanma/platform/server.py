@@ -66,6 +66,7 @@ def serve(
             stocks_per_merchant=settings.stocks_per_merchant,
             accept_lost_failover=settings.accept_lost_failover,
         )
+        metrics = Metrics(figures, place)
         app = App(
             HANDLERS,
             pool,
@@ -84,10 +85,11 @@ def serve(
                     allow_private=private_callbacks,
                     refused_networks=refused_networks,
                     retry_seconds=retries.seconds,
+                    count=metrics.count_event,
                 ),
                 keywatch,
             ],
-            metrics=Metrics(figures, place),
+            metrics=metrics,
             settings_as_of=lambda: keywatch.as_of,
         )
         place_of_several = (counts, place) if counts else None
