@@ -183,6 +183,7 @@ def export(config_path: Path, database: str | None, to: Path) -> None:
     sums = care.export(*database_of(config_path, database), to, int(time.time()))
     _show_sums(sums)
     click.echo(f"wrote {to}: {to.stat().st_size:,} bytes; the pool is fenced: it lives where this is imported")
+    click.echo("  if it is imported nowhere: quanma reconcile --nothing-issued   gives this pool back")
 
 
 @click.command("import")
