@@ -197,10 +197,10 @@ class Region:
 
 
 class _Figures(Collector):
-    store = True, False
-
     def __init__(self, figures: Figures) -> None:
         self._figures = figures
+        self.store: tuple[bool, bool] = True, False
+        """Whether the store answers; whether nothing is given out."""
 
     def collect(self) -> Iterable[Metric]:
         sums = self._figures.sums()
