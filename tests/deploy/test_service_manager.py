@@ -105,6 +105,27 @@ def test_one_process_says_that_it_is_alive_as_long_as_its_loop_turns(
 
 
 @pytest.mark.slow
+def test_of_several_workers_one_whose_loop_stands_still_is_replaced_and_the_service_goes_on(
+    world: Path, postgres_url: str, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "2000000")
+    with served(world, "--database", postgres_url, "--workers", "2") as platform:
+        assert states(manager.hear())[0] == "READY=1"
+        stands_still, turns = platform.workers()
+        os.kill(stands_still, signal.SIGSTOP)
+        deadline = time.monotonic() + 30
+        while stands_still in platform.workers():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        while len(platform.workers()) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert turns in platform.workers()
+        assert platform.stop() == 0
+    assert f"worker {stands_still}: its loop has not turned for 2 s" in (world / "serve.log").read_text("utf-8")
+
+
+@pytest.mark.slow
 def test_a_watchdog_of_another_process_is_not_ours(
     world: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:

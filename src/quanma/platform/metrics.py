@@ -35,8 +35,9 @@ _SERIES_MAX = 2048
 _NAME_BYTES, _CELLS = 248, 16
 _SERIES_BYTES = _NAME_BYTES + 8 * _CELLS
 _HEAD_CELLS = 8
-_PID, _UNDER_WAY, _CONNECTIONS, _COUNT, _SETTINGS_AS_OF, _ENDS = range(6)
-"""Cells at the head of a region. `_COUNT`: how many series it has. `_ENDS`: how many workers ended in this place."""
+_PID, _UNDER_WAY, _CONNECTIONS, _COUNT, _SETTINGS_AS_OF, _ENDS, _NOTED_AT = range(7)
+"""Cells at the head of a region. `_COUNT`: how many series it has. `_ENDS`: how many workers ended in this place.
+`_NOTED_AT`: when its worker last noted how it stands, on the clock that all processes share."""
 _REGION_BYTES = 8 * _HEAD_CELLS + (_SERIES_MAX + 1) * _SERIES_BYTES  # One that is never shown.
 _BUCKETS_AT = 1
 """The cells of a request's series: the sum of seconds, then a count for each bucket, the last one without a bound."""
@@ -104,6 +105,10 @@ class Figures:
         """Forget what was true of a worker as long as it lived. What it counted stays counted."""
         self.regions[place].end()
 
+    def silent_seconds(self, place: int) -> float:
+        """How long ago a worker noted how it stands, as it does several times a second; 0: it has not begun to."""
+        return self.regions[place].silent_seconds
+
     def pids(self) -> list[int]:
         return [pid for region in self.regions if (pid := region.pid)]
 
@@ -139,7 +144,7 @@ class Region:
         self._cells[_PID] = pid
 
     def end(self) -> None:
-        for cell in (_PID, _UNDER_WAY, _CONNECTIONS, _SETTINGS_AS_OF):
+        for cell in (_PID, _UNDER_WAY, _CONNECTIONS, _SETTINGS_AS_OF, _NOTED_AT):
             self._cells[cell] = 0.0
         self._cells[_ENDS] += 1.0
 
@@ -159,6 +164,12 @@ class Region:
 
     def note(self, under_way: int, connections: int) -> None:
         self._cells[_UNDER_WAY], self._cells[_CONNECTIONS] = under_way, connections
+        self._cells[_NOTED_AT] = time.monotonic()
+
+    @property
+    def silent_seconds(self) -> float:
+        noted_at = self._cells[_NOTED_AT]
+        return time.monotonic() - noted_at if noted_at else 0.0
 
     def note_settings(self, as_of: float) -> None:
         self._cells[_SETTINGS_AS_OF] = as_of

@@ -121,6 +121,7 @@ def serve(
                 stopping=listening.close,
                 ended=ended,
                 manager=manager,
+                silent_seconds=figures.silent_seconds,
             )
 
 

@@ -32,7 +32,9 @@ class ServiceManager:
         name = environment.get(_NAME, "") if family is not None else ""
         self._family = family
         self._address = "\0" + name[1:] if name.startswith("@") else name  # "@": in the system's abstract space.
-        self.beat_seconds = _beat_seconds(environment) if name else None
+        self.watch_seconds = _watch_seconds(environment) if name else None
+        """How long what serves may stand still before it is ended; None: nobody looks."""
+        self.beat_seconds = self.watch_seconds / _TIMES_PER_WATCH if self.watch_seconds else None
         """How often to call `alive`; None: never."""
 
     def ready(self) -> None:
@@ -70,9 +72,9 @@ def asks(environment: Mapping[str, str] = os.environ) -> bool:
     return bool(environment.get(_NAME))
 
 
-def _beat_seconds(environment: Mapping[str, str]) -> float | None:
+def _watch_seconds(environment: Mapping[str, str]) -> float | None:
     told, whose = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
     is_ours = not whose or whose == str(os.getpid())
     if not is_ours or not (told.isascii() and told.isdigit() and len(told) < 20) or not int(told):
         return None
-    return int(told) / 1e6 / _TIMES_PER_WATCH
+    return int(told) / 1e6

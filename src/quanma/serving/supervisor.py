@@ -49,12 +49,14 @@ def run_workers(
     stopping: Callable[[], None],
     ended: Callable[[int, int], None] = lambda place, pid: None,
     manager: ServiceManager = NOBODY,
+    silent_seconds: Callable[[int], float] = lambda place: 0.0,
 ) -> None:
     """Run `work` in `count` processes until SIGTERM or SIGINT, then wait for them to finish what they were asked.
 
     `ready` is called once, when all of them can answer for the first time; `stopping` when they were told to end;
     `ended` with the place and the pid of each process that is gone. `manager` is told when all of them serve, as long
-    as this process watches them, and when they end.
+    as this process watches them, and when they end. `silent_seconds`: how long the worker in a place has stood still.
+    One that does so for as long as the manager would let the whole is ended, and another follows.
 
     Raises:
         QuanmaError: what kept a worker from its first start. None of them runs any more.
@@ -62,7 +64,7 @@ def run_workers(
     lifeline = os.pipe()
     try:
         with _woken_by_signals() as woken:
-            _Watch(count, work, lifeline, woken, ended, manager).run(ready, stopping)
+            _Watch(count, work, lifeline, woken, ended, manager, silent_seconds).run(ready, stopping)
     finally:
         for end in lifeline:
             os.close(end)
@@ -109,12 +111,14 @@ class _Watch:
         woken: socket.socket,
         ended: Callable[[int, int], None],
         manager: ServiceManager,
+        silent_seconds: Callable[[int], float],
     ) -> None:
         self._work = work
         self._lifeline = lifeline
         self._woken = woken
         self._ended = ended
         self._manager = manager
+        self._silent_seconds = silent_seconds
         self._beat_at: float | None = None
         """Not None: when the manager is to be told again."""
         self._workers = [_Worker(place) for place in range(count)]
@@ -185,6 +189,16 @@ class _Watch:
         if every is not None and self._beat_at is not None and self._beat_at <= time.monotonic():
             self._beat_at = time.monotonic() + every
             self._manager.alive()
+            self._end_who_stands_still()
+
+    def _end_who_stands_still(self) -> None:
+        limit = self._manager.watch_seconds
+        if limit is None or self._kill_at is not None:
+            return
+        for worker in self._workers:
+            if worker.pid and worker.is_ready and self._silent_seconds(worker.place) > limit:
+                log.error("worker %d: its loop has not turned for %g s, so it is ended", worker.pid, limit)
+                os.kill(worker.pid, signal.SIGKILL)
 
     def _look_after(self, worker: _Worker, was_ready: bool) -> None:
         """Note its end, and let another follow when it is time."""
