@@ -225,7 +225,7 @@ def test_the_nightly_copy_of_a_pool_in_postgresql_is_made_by_what_the_unit_start
 
 
 def run(command: list[str], told: dict[str, str]) -> None:
-    done = subprocess.run(command, env=told, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=told, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -241,6 +241,33 @@ def test_the_page_names_every_file_of_deploy_and_no_other(page: str) -> None:
     named = set(re.findall(r"deploy/((?:\w+/)?[\w.-]+\w)", text)) - {".env"}
     files = {path.relative_to(DEPLOY).as_posix() for path in DEPLOY.rglob("*") if path.is_file()}
     assert named == files - {".gitignore", ".env"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_the_page_says_to_install_puts_every_file_where_it_is_looked_for(page: str, tmp_path: Path) -> None:
+    for folder in ("etc/systemd/system", "usr/local/sbin", "var/lib"):
+        (tmp_path / folder).mkdir(parents=True)
+    text = (ROOT / page).read_text("utf-8")
+    lines = re.findall(r"^(?:- .*`)?(install -[^`\n]+)", text, re.MULTILINE)
+    assert len(lines) == 6
+    for line in lines:
+        # Without the account: it is not of this machine.
+        words = re.sub(r" (?=/(?:etc|usr|var)/)", f" {tmp_path}", line.replace("-o quanma -g quanma ", ""))
+        run(["sh", "-euc", words], {**os.environ})
+    modes = {
+        file.relative_to(tmp_path).as_posix(): oct(file.stat().st_mode & 0o777)
+        for file in tmp_path.rglob("*")
+        if file.is_file()
+    }
+    assert modes == {
+        "etc/quanma/quanma.env": "0o600",
+        "etc/systemd/system/quanma.service": "0o644",
+        "etc/systemd/system/quanma-backup.service": "0o644",
+        "etc/systemd/system/quanma-backup.timer": "0o644",
+        "etc/systemd/system/quanma-backup.service.d/postgres.conf": "0o644",
+        "usr/local/sbin/quanma-as-service": "0o755",
+    }
+    assert oct((tmp_path / "var/lib/quanma").stat().st_mode & 0o777) == "0o700"
 
 
 @pytest.mark.parametrize("page", PAGES)
