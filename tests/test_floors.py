@@ -6,9 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 import quanma
+from tests.support.every import every_row
 
 FLOORS = {  # Package: what it may import, besides itself.
     "errors": set[str](),
@@ -85,7 +84,7 @@ def test_a_module_may_import_a_library_of_another_floor_only_with_a_reason() -> 
     assert single == ABROAD.keys()
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("module", "source", "breach"),
     [
         ("wire.codec", "from ..client import client", "wire.codec imports client"),
@@ -115,7 +114,7 @@ def test_a_breach_is_seen(module: str, source: str, breach: str) -> None:
     assert list(breaches(module, source)) == [breach]
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("module", "source"),
     [
         ("client.client", "from ..wire import codec\nfrom . import config\nimport pyreqwest.client"),

@@ -10,9 +10,10 @@ from click.testing import CliRunner
 
 from quanma.cli.main import group
 from tests.cli.conftest import Quanma
+from tests.support.every import every_row
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("arguments", "reason"),
     [
         (["GET", "/v3/x/y?a=1&a=2"], "a query parameter stands twice"),

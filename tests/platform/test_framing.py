@@ -15,6 +15,7 @@ import pytest
 
 from quanma.api.couponcodes import CouponCodes, UploadCodes
 from tests.platform.caller import Caller, couponcodes, upload_body
+from tests.support.every import every_row
 from tests.support.platform import Served, create_stock, served
 
 CLOSED_WITHIN_SECONDS = 10
@@ -69,7 +70,7 @@ CLOSE = "Connection: close\r\n"
 SMUGGLED = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-@pytest.mark.parametrize(
+@every_row(
     "head",
     [
         "Content-Length: 5\r\nTransfer-Encoding: chunked",
@@ -103,7 +104,7 @@ def test_ambiguous_framing_is_refused_and_nothing_behind_it_is_answered(running:
         assert b"ok\n" not in answer
 
 
-@pytest.mark.parametrize(
+@every_row(
     "chunks",
     [b"zz\r\n", b"-1\r\nA", b"+1\r\nA\r\n", b"5\r\nhelloX", b"5;\x00\r\nhello\r\n", b"ffffffffffffffffff\r\nA"],
 )
@@ -114,7 +115,7 @@ def test_a_bad_chunk_is_refused_and_nothing_behind_it_is_answered(running: Serve
     assert b"ok\n" not in answer
 
 
-@pytest.mark.parametrize(
+@every_row(
     "start",
     [
         b"GET /healthz HTTP/9.9",

@@ -17,6 +17,7 @@ from quanma.api.couponcodes import CouponCodes, UploadCodes
 from quanma.errors import Misconfigured, QuanmaError
 from quanma.platform import server
 from quanma.platform.pool import open_pool
+from tests.support.every import every_row
 from tests.support.platform import MCHID, Served, create_stock, served
 
 
@@ -121,7 +122,7 @@ def test_several_workers_on_sqlite_are_refused(world: Path, taken_port: int) -> 
         server.serve(world / "platform.toml", port=taken_port, workers=2)
 
 
-@pytest.mark.parametrize("url", ["mysql://x/y", "sqlite:", "sqlite://", "sqlite:///", "quanma.db", "sqlite://host/x"])
+@every_row("url", ["mysql://x/y", "sqlite:", "sqlite://", "sqlite:///", "quanma.db", "sqlite://host/x"])
 def test_a_database_url_of_another_kind_is_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(Misconfigured):
         open_pool(url, tmp_path)

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 import quanma
+from tests.support.every import every_row
 from tests.support.platform import Served, create_stock, merchant_config
 
 STAND_IN = Path(__file__).parent / "windowslike"
@@ -75,7 +76,7 @@ def test_what_not_every_system_has_is_named_in_its_one_module() -> None:
     assert [f"{module}: {name}" for module, tree in trees().items() for name in strays(module, tree)] == []
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("source", "name"),
     [
         ("import fcntl", "fcntl"),

@@ -11,6 +11,7 @@ import pytest
 
 from quanma.errors import SourceUnreadable
 from quanma.upload.source import Reading, open_source
+from tests.support.every import every_row
 
 SMALL, LARGE = 20, 20_000
 """Less and more than what is looked at first."""
@@ -27,9 +28,9 @@ def said(path: Path, reading: Reading | None = None) -> str:
     return str(refused.value)
 
 
-@pytest.mark.parametrize("count", [SMALL, LARGE])
-@pytest.mark.parametrize("name", ["codes.txt", "codes.csv", "codes.tsv"])
-@pytest.mark.parametrize(
+@every_row("count", [SMALL, LARGE])
+@every_row("name", ["codes.txt", "codes.csv", "codes.tsv"])
+@every_row(
     ("before", "between", "end"),
     [
         ("", "\r", "\r"),
@@ -54,8 +55,8 @@ def documents(count: int) -> Iterator[tuple[str, str]]:
     yield json.dumps({"codes": codes(count)}, indent=2), "is one JSON document"
 
 
-@pytest.mark.parametrize("count", [SMALL, LARGE])
-@pytest.mark.parametrize("name", ["codes.json", "codes.jsonl", "codes.txt", "codes.csv"])
+@every_row("count", [SMALL, LARGE])
+@every_row("name", ["codes.json", "codes.jsonl", "codes.txt", "codes.csv"])
 def test_json_documents(tmp_path: Path, count: int, name: str) -> None:
     for text, what in documents(count):
         (tmp_path / name).write_text(text)
@@ -71,9 +72,9 @@ def test_a_json_object_on_one_line(tmp_path: Path) -> None:
     assert "is one JSON document" in said(tmp_path / "codes.json")
 
 
-@pytest.mark.parametrize("count", [3, 300, LARGE])
-@pytest.mark.parametrize("name", ["codes.txt", "codes.csv", "codes"])
-@pytest.mark.parametrize("separator", [",", ", ", ";", "\t", "|", "，", "、", "','"])
+@every_row("count", [3, 300, LARGE])
+@every_row("name", ["codes.txt", "codes.csv", "codes"])
+@every_row("separator", [",", ", ", ";", "\t", "|", "，", "、", "','"])
 def test_codes_on_one_line(tmp_path: Path, count: int, name: str, separator: str) -> None:
     (tmp_path / name).write_text(separator.join(codes(count)) + "\n")
     assert "codes on one line" in said(tmp_path / name)
@@ -89,7 +90,7 @@ def test_packed_texts_are_looked_at_too(tmp_path: Path) -> None:
     assert "codes on one line" in said(tmp_path / "codes.txt.gz")
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("name", "text", "taken"),
     [
         ("codes.txt", "QM-00001", ["QM-00001"]),

@@ -13,6 +13,7 @@ import pytest
 from quanma.errors import LedgerRefused, SourceUnreadable
 from quanma.upload import BUSIFAVOR, Ledger, prepare, report
 from quanma.upload.source import Reading, Source, open_source, open_sources, sheet
+from tests.support.every import every_row
 from tests.support.platform import MCHID
 from tests.upload.parts import inline, parts, write
 
@@ -205,7 +206,7 @@ OTHERS: dict[str, tuple[str, bytes | dict[str, bytes], str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", OTHERS)
+@every_row("kind", OTHERS)
 def test_what_is_not_read_is_named_as_what_it_is(tmp_path: Path, kind: str) -> None:
     name, content, said = OTHERS[kind]
     path = tmp_path / name

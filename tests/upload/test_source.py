@@ -22,6 +22,7 @@ from quanma.errors import ExtraMissing, RequestInvalid, SourceUnreadable
 from quanma.storage import zstd
 from quanma.upload.source import Block, Reading, Source, open_query, open_source
 from quanma.upload.source.text import split, whole_lines
+from tests.support.every import every_row
 
 
 def rows(source: Source) -> list[tuple[int, str]]:
@@ -609,7 +610,7 @@ class TestFingerprint:
 
 
 class TestFilesThatAreNotThere:
-    @pytest.mark.parametrize("name", ["codes.txt", "codes.csv", "codes.xlsx", "codes.parquet", "codes.gz"])
+    @every_row("name", ["codes.txt", "codes.csv", "codes.xlsx", "codes.parquet", "codes.gz"])
     def test_a_missing_file_is_refused(self, tmp_path: Path, name: str) -> None:
         with pytest.raises(SourceUnreadable, match=f"{name} cannot be read: No such file or directory"):
             open_source(str(tmp_path / name))
@@ -822,7 +823,7 @@ class TestQuery:
         assert [len(block.codes) for block in blocks] == [10_000, 10_000, 5_000]
         assert blocks[-1].rows[-1] == 25_000
 
-    @pytest.mark.parametrize("statement", ["DELETE FROM codes", "DROP TABLE codes", "SELEC code"])
+    @every_row("statement", ["DELETE FROM codes", "DROP TABLE codes", "SELEC code"])
     def test_only_a_query_is_taken(self, tmp_path: Path, statement: str) -> None:
         url = _database(tmp_path)
         with pytest.raises(SourceUnreadable):

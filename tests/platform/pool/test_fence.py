@@ -20,11 +20,12 @@ from quanma.platform.pool import care, open_pool
 from quanma.platform.pool.sqlite import schema
 from quanma.platform.pool.tide import Mark, MarkDamaged, MarkFile, why_fenced
 from tests.contract.driver import DrivenPool
+from tests.support.every import every_row
 
 POOL = Mark(b"p" * 16, 100, 50, 7)
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("mark", "reason"),
     [
         (POOL, None),
