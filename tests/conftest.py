@@ -62,6 +62,13 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    # Pytest looks twice more for what is left; what is not garbage now is none then.
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_report_header() -> list[str]:
     why_absent = postgres.why_absent()
     said = f"left out: tests on PostgreSQL; {why_absent}" if why_absent else f"PostgreSQL: {postgres.programs().said}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,9 @@ SMALL, LARGE = 20, 20_000
 """Less and more than what is looked at first."""
 
 
-def codes(count: int) -> list[str]:
-    return [f"QM-{number:05}" for number in range(count)]
+@functools.cache
+def codes(count: int) -> tuple[str, ...]:
+    return tuple(f"QM-{number:05}" for number in range(count))
 
 
 def said(path: Path, reading: Reading | None = None) -> str:
@@ -47,12 +48,16 @@ def test_lines_that_end_with_cr_alone(
     assert "lines end with CR alone" in said(tmp_path / name)
 
 
-def documents(count: int) -> Iterator[tuple[str, str]]:
-    yield json.dumps(codes(count)), "is one JSON list"
-    yield json.dumps(codes(count), indent=2), "is one JSON list"
-    yield json.dumps([{"code": code} for code in codes(count)], indent=1), "is one JSON list"
-    yield json.dumps({"code": 0, "data": [{"code": code} for code in codes(count)]}, indent=2), "is one JSON document"
-    yield json.dumps({"codes": codes(count)}, indent=2), "is one JSON document"
+@functools.cache
+def documents(count: int) -> list[tuple[str, str]]:
+    rows = [{"code": code} for code in codes(count)]
+    return [
+        (json.dumps(codes(count)), "is one JSON list"),
+        (json.dumps(codes(count), indent=2), "is one JSON list"),
+        (json.dumps(rows, indent=1), "is one JSON list"),
+        (json.dumps({"code": 0, "data": rows}, indent=2), "is one JSON document"),
+        (json.dumps({"codes": codes(count)}, indent=2), "is one JSON document"),
+    ]
 
 
 @every_row("count", [SMALL, LARGE])
