@@ -31,9 +31,8 @@ def pytest_configure() -> None:
     gc.set_threshold(50_000, 20, 100)
     # To read a private key is to check it, for longer than most tests take. Each is read once in a process.
     patched = _SESSION.enter_context(pytest.MonkeyPatch.context())
-    read_once = functools.cache(keys.load_private_key)
-    for name in ("quanma.wire.keys", "quanma.client.client"):
-        patched.setattr(f"{name}.load_private_key", read_once)
+    for name in ("_private_key", "blocks"):
+        patched.setattr(keys, name, functools.cache(getattr(keys, name)))
     # A busy machine is no fault: what takes long is no failure.
     settings.register_profile("tests", deadline=None)
     settings.load_profile("tests")
