@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner
 
 from quanma.cli.main import group
@@ -47,7 +46,7 @@ def test_a_refusal_is_told_and_ends_with_1(quanma: Quanma) -> None:
     assert ended.err.startswith("quanma: 404 RESOURCE_NOT_EXISTS: ")
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("arguments", "status", "reason"),
     [
         (["FETCH", "/v3/certificates"], 2, "'FETCH' is not one of"),
