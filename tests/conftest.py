@@ -16,6 +16,7 @@ from hypothesis import settings
 from quanma.wire import keys
 from tests.support import poolers, postgres
 from tests.support.platform import InProcess, Served, build_world
+from tests.support.rounds import THOROUGH
 
 SQLITE, POSTGRES = "sqlite", "postgres"
 _SESSION = contextlib.ExitStack()
@@ -33,9 +34,11 @@ def pytest_configure() -> None:
     patched = _SESSION.enter_context(pytest.MonkeyPatch.context())
     for name in ("_private_key", "blocks"):
         patched.setattr(keys, name, functools.cache(getattr(keys, name)))
-    # A busy machine is no fault: what takes long is no failure.
-    settings.register_profile("tests", deadline=None)
-    settings.load_profile("tests")
+    # A busy machine is no fault: what takes long is no failure. And a change is judged by the same examples as the one
+    # before it, wherever that was; new ones are looked for where that is asked for.
+    settings.register_profile("tests", deadline=None, derandomize=True, database=None)
+    settings.register_profile("thorough", deadline=None)
+    settings.load_profile("thorough" if THOROUGH else "tests")
 
 
 def pytest_unconfigure() -> None:
