@@ -10,7 +10,7 @@ py := $(venv)/bin/python
 pip := $(py) -m pip --disable-pip-version-check --quiet install
 pytest := PYTHONDONTWRITEBYTECODE= $(py) -m pytest
 # More processes than cores: more than half of the time, a test waits for a server.
-run_tests := $(pytest) -n 5 --dist loadgroup --durations 40
+run_tests := $(pytest) -n 5 --dist loadgroup --no-loadscope-reorder --durations 40
 run_quick_tests := $(pytest) -q -p no:xdist -p no:schemathesis -p no:cacheprovider -m "not slow and not interop"
 node := PATH="$(CURDIR)/.venv/node:$$PATH" QUANMA_WITHOUT_NODE="$$(cat .venv/without-node 2>/dev/null)"
 pyright := tests/interop/node/node_modules/.bin/pyright

@@ -52,12 +52,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # What takes long begins first, so that nobody waits for it alone at the end.
-    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    dealt_out = getattr(config.option, "loadgroup", False)
     for item in items:
         if {"databases", "own_postgres"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker("slow")  # To have a server takes a moment, and so does a database.
+        if dealt_out and _longest_first(item) == 0 and not item.get_closest_marker("xdist_group"):
+            # Quick ones go to one process with the others of their module: what these share is made once.
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    if dealt_out:
+        # The quick ones come last, so that nobody waits for a long one alone at the end.
+        items.sort(key=_longest_first, reverse=True)
+
+
+def _longest_first(item: pytest.Item) -> float:
+    """The seconds that a case may take; about as many are meant for a slow one that says nothing; 0 for a quick one."""
+    if (limit := item.get_closest_marker("timeout")) is not None:
+        return float(limit.args[0])
+    return 100.0 if item.get_closest_marker("slow") or item.get_closest_marker("interop") else 0.0
 
 
 def pytest_collection_finish() -> None:
