@@ -341,7 +341,7 @@ def test_nothing_comes_through_and_nothing_is_refused_either(
     url: str, pools: Callable[[str], DrivenPool], cable: Cable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(between, "OTHERS", 0)  # The cable is something in between.
-    monkeypatch.setattr(link, "WAIT_SECONDS", 2)  # A connection keeps what was set when it was made.
+    monkeypatch.setattr(link, "WAIT_SECONDS", 6)  # A connection keeps what was set when it was made.
     pool = pools(over(cable, url))
     stock_id = pool.create()
     pool.upload(stock_id, [f"C{number}" for number in range(10)])
