@@ -148,7 +148,8 @@ ENDLESS = {
 OTHERS_WAIT_SECONDS = 0.150
 """50 ms are meant, and 30 are measured; a slow machine's are longer. That turns are taken at all, test_turns counts."""
 OTHERS_WAIT_FOR_ANSWERS_SECONDS = 0.750
-"""150 ms are measured. What is answered costs a signature each. They take turns, and a newcomer waits for those that hold a place: 128."""
+"""150 ms are measured. What is answered costs a signature each. They take turns, and a newcomer waits for those that
+hold a place: 128."""
 TAKES_MAX = 4
 """The client that waits shares the machine with others: while it is held up, more is counted than it waited for."""
 
