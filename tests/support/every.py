@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -101,7 +101,7 @@ def _try_all(named: Iterable[tuple[str, Callable[[], None]]]) -> None:
 
 
 @contextlib.contextmanager
-def _own(fixtures: dict[str, Any], place: int) -> Iterator[dict[str, Any]]:
+def _own(fixtures: dict[str, Any], place: int) -> Generator[dict[str, Any], None, None]:
     """The fixtures of one row."""
     own = dict(fixtures)
     for name in ("capsys", "capfd"):
