@@ -197,6 +197,7 @@ def test_keywords_fill_the_path_and_the_rest_is_the_query(
     assert network.sent[-1].url == f"https://api.mch.weixin.qq.com{target}"
 
 
+@pytest.mark.slow
 def test_a_call_to_another_host_goes_there_with_its_slash_and_its_body_and_nowhere_else(network: Unplugged) -> None:
     wxpay = Wechatpay(MERCHANT, patience=Patience(deadline_seconds=9, attempts_max=2), transport=network)
     with pytest.raises(NotSent):
