@@ -376,7 +376,7 @@ async def tasks(wxpay: Any, count: int) -> list[str]:
     return [answer.echo_message for answer in answers]
 
 
-KNOWN = pytest.mark.parametrize("known", [(), (OLD,)], ids=["first calls", "the signer changed"])
+KNOWN = every_row("known", [(), (OLD,)], ids=["first calls", "the signer changed"])
 
 
 @KNOWN

@@ -95,7 +95,7 @@ def wsgi(handled: Handled) -> tuple[WsgiReceiver, Any]:
     return WsgiReceiver(receiver(), handled), post_wsgi
 
 
-both = pytest.mark.parametrize("kind", [asgi, wsgi])
+both = every_row("kind", [asgi, wsgi])
 
 
 @both
