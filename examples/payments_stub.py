@@ -36,6 +36,8 @@ class Stub(BaseHTTPRequestHandler):
             tell(asked["notify_url"], "TRANSACTION.SUCCESS", paid)
         elif self.path == "/v3/refund/domestic/refunds":
             self.answer({"refund_id": "50200207182018070300011301001", "status": "PROCESSING"})
+        elif self.path == "/v3/profitsharing/receivers/add":
+            self.answer({"type": asked["type"], "account": asked["account"]})
 
     def do_GET(self) -> None:
         self.answer({"trade_state": "SUCCESS", "amount": {"total": 100}})

@@ -16,7 +16,14 @@ import pytest
 from tests.support.pages import ROOT, TRANSLATED
 from tests.support.reader import Reader, has_networks
 
-WALKED = ("README.md", "docs/zh/client.md", "docs/zh/wallet.md", "docs/zh/callbacks.md", "docs/zh/payments.md")
+WALKED = (
+    "README.md",
+    "docs/zh/client.md",
+    "docs/zh/frameworks.md",
+    "docs/zh/wallet.md",
+    "docs/zh/callbacks.md",
+    "docs/zh/payments.md",
+)
 LANGUAGES = {"zh": WALKED, "en": tuple(TRANSLATED[page] for page in WALKED)}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
