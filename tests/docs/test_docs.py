@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 
 import click
@@ -58,6 +59,38 @@ def test_the_settings_that_the_page_shows_are_read(page: str) -> None:
     settings = msgspec.toml.decode(shown.encode(), type=PlatformConfig, strict=True)
     assert settings.requests_per_second == 20
     assert len(settings.refused_networks()) == 1
+
+
+def test_each_page_is_there_in_both_languages() -> None:
+    assert sorted(path.name for path in (ROOT / "docs/zh").iterdir()) == sorted(
+        path.name for path in (ROOT / "docs/en").iterdir()
+    )
+
+
+@every(TRANSLATED.items())
+def test_a_page_names_the_one_in_the_other_language(pair: tuple[str, str]) -> None:
+    for page, other in (pair, pair[::-1]):
+        linked = re.findall(r"\]\(([^)#]+\.md)\)", text_of(page).partition("\n## ")[0])
+        assert (ROOT / other).resolve() in {(ROOT / page).parent.joinpath(target).resolve() for target in linked}
+
+
+@every(["README.md", "README.en.md"])
+def test_the_first_page_leads_to_every_other(page: str) -> None:
+    linked = {(ROOT / page).parent.joinpath(found).resolve() for found in re.findall(r"\]\(([^)#]+)\)", text_of(page))}
+    folder = "docs/zh" if page == "README.md" else "docs/en"
+    assert {path.resolve() for path in (ROOT / folder).iterdir()} <= linked
+
+
+@every(["README.md", "README.en.md"])
+def test_what_the_first_page_claims_is_what_the_project_says(page: str) -> None:
+    project = tomllib.loads(text_of("pyproject.toml"))
+    claims = text_of(page).split("\n\n")[2]
+    versions = re.findall(r"3\.[0-9]+", claims)
+    assert [f"Programming Language :: Python :: {version}" in project["project"]["classifiers"] for version in versions]
+    assert f">={versions[0]}" == project["project"]["requires-python"]
+    assert project["project"]["license"] in claims
+    assert project["tool"]["mypy"]["strict"]
+    assert project["tool"]["pyright"]["typeCheckingMode"] == "strict"
 
 
 @every(PAGES)
