@@ -32,7 +32,11 @@ def test_both_languages_are_in_step(chinese: str) -> None:
         fences = [text for language, text in FENCE.findall(text_of(page)) if language != "text"]
         return [re.sub(r" *# .*", "", text) for text in (*fences, *(block.text for block in blocks_of(page)))]
 
+    def marks(page: str) -> list[tuple[str, str, str]]:
+        return [(block.mark, block.how, block.language) for block in blocks_of(page)]
+
     assert code(english) == code(chinese)
+    assert marks(english) == marks(chinese)
     assert shape(english) == shape(chinese)
 
 
@@ -91,6 +95,13 @@ def test_what_the_first_page_claims_is_what_the_project_says(page: str) -> None:
     assert project["project"]["license"] in claims
     assert project["tool"]["mypy"]["strict"]
     assert project["tool"]["pyright"]["typeCheckingMode"] == "strict"
+
+
+@every([page for page in TRANSLATED if not page.endswith("operations.md")])
+def test_a_chinese_page_says_where_a_link_leads_to_english(page: str) -> None:
+    for target, after in re.findall(r"\]\(([^)#]+\.md)(?:#[^)]*)?\)(?=(.{0,80}))", without_code(text_of(page))):
+        if not re.search(r"[一-鿿]", (ROOT / page).parent.joinpath(target).read_text("utf-8")[:400]):
+            assert "英文" in after or "README.en" in target or "/en/" in target, f"{page} links to {target}"
 
 
 @every(PAGES)

@@ -62,4 +62,3 @@ def test_an_exception_is_none(text: str) -> None:
 def test_no_page_has_a_word_that_the_glossary_refuses(page: str) -> None:
     found = wrong_words(text_of(page), rows())
     assert found == [], f"{page}:\n" + "\n".join(found)
-
