@@ -31,10 +31,13 @@ if not has_networks():
     pytestmark.append(pytest.mark.xdist_group("pages"))
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_a_new_user_copies_what_the_pages_say_and_it_works(language: str, tmp_path: Path) -> None:
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("language", "taken"), [("zh", []), ("en", [8460])], ids=["zh", "en, its port taken"])
+def test_a_new_user_copies_what_the_pages_say_and_it_works(language: str, taken: list[int], tmp_path: Path) -> None:
     checkout = clone(tmp_path)
     with Reader(checkout, path=path_of_a_newcomer()) as newcomer:
+        for port in taken:
+            newcomer.occupy(port)
         for page in LANGUAGES[language]:
             newcomer.follow(page, install=True)
     assert untracked(checkout) == [], "one `git add .` would commit keys or codes"

@@ -142,6 +142,11 @@ class Reader:
                 wanted = re.search(r"exit ([0-9]+)", block.how)
                 assert status == int(wanted[1] if wanted else 0), f"{page}:\n{block.text}\nexit {status}:\n{output}"
 
+    def occupy(self, port: int) -> None:
+        """Another program listens there, before the reader begins."""
+        other = f"python3 -u -m http.server --bind 127.0.0.1 {port}\n"
+        self.open_terminal("a port that is taken", Block("run", "terminal until Serving HTTP", "bash", other))
+
     def where(self) -> Path:
         """The folder of the first terminal now."""
         return Path(re.findall(r"^cd (.*)$", (self._shell / "state").read_text(), re.MULTILINE)[-1])
