@@ -104,6 +104,15 @@ def test_a_chinese_page_says_where_a_link_leads_to_english(page: str) -> None:
             assert "英文" in after or "README.en" in target or "/en/" in target, f"{page} links to {target}"
 
 
+@every([page for pair in TRANSLATED.items() for page in pair if not page.endswith("operations.md")])
+def test_a_long_page_lists_its_headings_on_top(page: str) -> None:
+    top, *rest = re.split(r"^## (.+)$", without_code(text_of(page)), flags=re.MULTILINE)
+    headings = [one for one in rest[::2] if one.strip("# ")]
+    if len(headings) > 8:
+        listed = re.findall(r"\[([^\]]+)\]\(#", top)
+        assert listed == headings
+
+
 @every(PAGES)
 def test_a_file_that_is_shown_is_as_it_is(page: str) -> None:
     for name, shown in re.findall(
