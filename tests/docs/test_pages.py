@@ -11,11 +11,10 @@ import pytest
 
 from tests.docs.test_walk import WALKED
 from tests.support.pages import ROOT, TRANSLATED, blocks_of
-from tests.support.reader import Reader, has_networks
+from tests.support.reader import Reader
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-if not has_networks():
-    pytestmark.append(pytest.mark.xdist_group("pages"))
+# Where readers take turns, one waits for the others.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.pages import ROOT, TRANSLATED
-from tests.support.reader import Reader, has_networks
+from tests.support.reader import Reader
 
 WALKED = (
     "README.md",
@@ -26,12 +26,10 @@ WALKED = (
 )
 LANGUAGES = {"zh": WALKED, "en": tuple(TRANSLATED[page] for page in WALKED)}
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-if not has_networks():
-    pytestmark.append(pytest.mark.xdist_group("pages"))
+# Where readers take turns, one waits for the others.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("language", "taken"), [("zh", []), ("en", [8460])], ids=["zh", "en, its port taken"])
 def test_a_new_user_copies_what_the_pages_say_and_it_works(language: str, taken: list[int], tmp_path: Path) -> None:
     checkout = clone(tmp_path)

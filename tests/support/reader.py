@@ -7,6 +7,7 @@ has them (Linux); elsewhere readers take turns, and the ports must be free.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import os
 import re
@@ -22,9 +23,9 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import IO
 
-from tests.support.pages import Block, blocks_of
+from tests.support.pages import TRANSLATED, Block, blocks_of, text_of
 
-PORTS = (8460, 8461, 8470, 8471, 8472, 8473)
+PORTS = sorted({int(port) for page in TRANSLATED for port in re.findall(r"\b84[67][0-9]\b", text_of(page))})
 """All that the pages name."""
 
 _LOOPBACK_UP = """
@@ -36,7 +37,7 @@ _LEAVE = """leave() {
     { declare -p | sed '/^declare -[a-zA-Z]*r/d'; declare -f; printf 'cd %q\\n' "$PWD"; } >"$1"
 }
 """
-_USER = [] if hasattr(os, "geteuid") and os.geteuid() == 0 else ["--user"]
+_IS_ROOT = os.geteuid() == 0
 
 
 @functools.cache
@@ -44,7 +45,7 @@ def has_networks() -> bool:
     """Whether this system gives a process a network of its own."""
     if not (shutil.which("unshare") and shutil.which("nsenter")):
         return False
-    own = ["unshare", "--net", *(["--user", "--map-root-user"] if _USER else [])]
+    own = ["unshare", "--net", *([] if _IS_ROOT else ["--user", "--map-root-user"])]
     return subprocess.run([*own, sys.executable, "-c", _LOOPBACK_UP], capture_output=True, check=False).returncode == 0
 
 
@@ -55,7 +56,7 @@ def network() -> Generator[list[str]]:
         with _turn():
             yield []
         return
-    own = ["unshare", "--net", *(["--user", "--map-root-user"] if _USER else [])]
+    own = ["unshare", "--net", *([] if _IS_ROOT else ["--user", "--map-root-user"])]
     script = f"{_LOOPBACK_UP}\nprint(flush=True)\ninput()"
     with subprocess.Popen(
         [*own, sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -64,15 +65,14 @@ def network() -> Generator[list[str]]:
         assert holder.stdout is not None
         holder.stdout.readline()
         entered = ["nsenter", f"--target={holder.pid}", "--net"]
-        yield [*entered, *(["--user", "--preserve-credentials"] if _USER else [])]
+        yield [*entered, *([] if _IS_ROOT else ["--user", "--preserve-credentials"])]
         holder.stdin.write(b"\n")
 
 
 @contextlib.contextmanager
 def _turn() -> Generator[None]:
     """One reader at a time on this machine, once the ports of the one before are free."""
-    fcntl = __import__("fcntl")
-    with open(Path(tempfile.gettempdir()) / "quanma-pages.lock", "w") as lock:
+    with open(Path(tempfile.gettempdir()) / f"quanma-pages-{os.getuid()}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         until = time.monotonic() + 30
         while taken := [port for port in PORTS if _taken(port)]:
