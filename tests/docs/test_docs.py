@@ -114,6 +114,13 @@ def test_a_long_page_lists_its_headings_on_top(page: str) -> None:
 
 
 @every(PAGES)
+def test_a_command_can_be_pasted_into_zsh(page: str) -> None:
+    """Which takes no comments where a person types: `make demo  # the story` asks make for `#`, `the` and `story`."""
+    shell = "\n".join(code for language, code in FENCE.findall(text_of(page)) if language == "bash")
+    assert re.findall(r"^.*(?:^|\s)#.*$", shell, re.MULTILINE) == []
+
+
+@every(PAGES)
 def test_a_file_that_is_shown_is_as_it_is(page: str) -> None:
     for name, shown in re.findall(
         r"^<!-- file: (\S+) -->\n```\w+\n(.*?)^```$", text_of(page), re.MULTILINE | re.DOTALL
