@@ -120,6 +120,18 @@ def test_a_command_can_be_pasted_into_zsh(page: str) -> None:
     assert re.findall(r"^.*(?:^|\s)#.*$", shell, re.MULTILINE) == []
 
 
+@every([page for pair in TRANSLATED.items() for page in pair])
+def test_a_reader_is_told_what_a_file_is_called(page: str) -> None:
+    above = re.findall(r"^(.+)\n\n<!-- (?:run: save as|file:) (\S+) -->$", text_of(page), re.MULTILINE)
+    assert [name for told, name in above if name not in told] == []
+
+
+@every([page for pair in TRANSLATED.items() for page in pair])
+def test_a_reader_is_told_where_another_terminal_is_needed(page: str) -> None:
+    for above in re.findall(r"^(.+)\n\n<!-- run: terminal", text_of(page), re.MULTILINE):
+        assert re.search("终端|terminal|^一个|^In the other", above), f"{page}: {above}"
+
+
 @every(PAGES)
 def test_a_file_that_is_shown_is_as_it_is(page: str) -> None:
     for name, shown in re.findall(
