@@ -41,7 +41,7 @@ check: setup  ## format, lint, types, floors, documentation
 	$(py) -m ruff check .
 	$(py) -m mypy
 	@test -s .venv/without-node || { echo "$(pyright)"; $(node) $(pyright); }
-	$(py) -m pytest tests/test_floors.py tests/docs -m "not slow"
+	$(py) -m pytest tests/test_floors.py tests/docs tests/deploy -m "not slow"
 
 format: .venv/ready-dev  ## rewrite the code in the house's format
 	$(py) -m ruff format .

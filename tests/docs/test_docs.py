@@ -170,8 +170,8 @@ def _told_commands(page: str) -> Iterator[tuple[list[str], str]]:
     text = text_of(page).replace("\\\n", " ")
     fences = "\n".join(fenced for language, fenced in FENCE.findall(text) if language != "python")
     for line in [
-        *re.findall(r"(?:^|[ (])(quanma [^\n#]*)", fences, re.MULTILINE),
-        *re.findall(r"`(quanma [^`]+)`", text),
+        *re.findall(r"(?:^|[ (])(quanma(?:-as-service)? [^\n#]*)", fences, re.MULTILINE),
+        *re.findall(r"`(quanma(?:-as-service)? [^`]+)`", text),
     ]:
         words = re.split(r"\s+", re.split(r"[|&;>\"]", line)[0].strip())[1:]
         if words and re.fullmatch(r"[a-z][a-z-]+", words[0]):
@@ -215,6 +215,8 @@ def test_every_operation_that_is_called_exists(page: str) -> None:
 def test_every_error_that_is_told_exists(page: str) -> None:
     for row in re.findall(r"^\| ((?:`[A-Z]\w+`[,、 ]*)+)\|", text_of(page), re.MULTILINE):
         for name in re.findall(r"`([A-Z][a-z]\w+)`", row):
+            if re.fullmatch(r"Quanma(?!Error)\w+", name):
+                continue  # An alert: see tests/deploy/test_prometheus.py.
             assert issubclass(getattr(errors, name), errors.QuanmaError), f"{page} tells of {name}"
 
 

@@ -293,7 +293,9 @@ class App:
             said = f"{why_not or 'ready'}\n{self._settings_said()}"
             return Outcome(503 if why_not else 200, said.encode(), _TEXT, signed=False)
         if path == b"/metrics":
-            return Outcome(200, self.metrics.text(), _METRICS, signed=False)
+            store_up = await self._probe.well(kept=True)
+            text = self.metrics.text(store_up=store_up, fenced=self._pool.fence() is not None)
+            return Outcome(200, text, _METRICS, signed=False)
         if path == b"/openapi.json":
             return Outcome(200, self._openapi, _JSON, signed=False)
         if path == _CLAIM:

@@ -60,6 +60,7 @@ LAST = Lacking(3, last=Named(S, "F3"))
         (["G1"], Lacking(0), None),
         (["F1", (T, "F1")], Lacking(2, [Missing(S, 1), Missing(T, 1)]), None),
         (["F1"], Lacking(None, [Missing(S, 3, [Named(S, "F2"), Named(S, "X7", "n1")])]), None),
+        (["X7", "X8"], Lacking(None, [Missing(S, 2, [Named(S, "X7", "n1"), Named(S, "X8", "n2")])]), None),
     ],
 )
 def test_what_accounts_for_all_is_done(codes: Sequence[str | Pair], lacking: Lacking, accept_short: int | None) -> None:
