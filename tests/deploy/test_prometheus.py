@@ -17,6 +17,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from quanma.api.tree import OPERATIONS
+from tests.support.every import every_row
 from tests.support.platform import Served, build_world, served
 from tests.support.postgres import Databases
 from tests.support.promql import grouped, selectors
@@ -158,7 +159,7 @@ def test_every_alert_says_what_happened_in_both_languages_and_whom_it_wakes() ->
         assert 'job="quanma"' in rule["expr"]
 
 
-@pytest.mark.parametrize("page", PAGES)
+@every_row("page", PAGES)
 def test_the_page_says_of_every_alert_what_to_do(page: str) -> None:
     text = (ROOT / page).read_text("utf-8")
     assert re.findall(r"^\| `(Quanma\w+)` \|", text, re.MULTILINE) == [rule["alert"] for rule in rules()]

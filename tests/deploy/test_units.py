@@ -19,6 +19,7 @@ from quanma.cli.platform import SETTINGS, serve
 from quanma.platform.pool import backups
 from quanma.serving import server, supervisor
 from tests.deploy.commands import parsed
+from tests.support.every import every_row
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -71,7 +72,7 @@ def test_the_unit_is_told_and_what_waiting_cannot_mend_is_not_tried_again() -> N
     assert "1" not in service["RestartPreventExitStatus"].split()
 
 
-@pytest.mark.parametrize("name", ["quanma.service", "quanma-backup.service"])
+@every_row("name", ["quanma.service", "quanma-backup.service"])
 def test_units_run_as_one_user_with_one_environment_and_may_write_in_their_folders_only(name: str) -> None:
     service = unit(name)["Service"]
     assert (service["User"], service["Group"], service["UMask"]) == ("quanma", "quanma", "0077")
@@ -155,7 +156,7 @@ def is_of_ours(line: str) -> bool:
     return re.match(r"(?:\S*/)?quanma(?:-backup)?\.(?:service|timer)\b", line) is not None
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("line", "ours"),
     [
         ("/tmp/x/quanma.service:9: Unknown key name 'Exec' in section 'Service', ignoring.", True),
@@ -235,7 +236,7 @@ def test_the_example_sets_and_offers_only_what_is_read() -> None:
     assert environment() == {"QUANMA_WORKERS": "1"}
 
 
-@pytest.mark.parametrize("page", PAGES)
+@every_row("page", PAGES)
 def test_the_page_names_every_file_of_deploy_and_no_other(page: str) -> None:
     text = (ROOT / page).read_text("utf-8")
     named = set(re.findall(r"deploy/((?:\w+/)?[\w.-]+\w)", text)) - {".env"}
@@ -243,7 +244,7 @@ def test_the_page_names_every_file_of_deploy_and_no_other(page: str) -> None:
     assert named == files - {".gitignore", ".env"}
 
 
-@pytest.mark.parametrize("page", PAGES)
+@every_row("page", PAGES)
 def test_what_the_page_says_to_install_puts_every_file_where_it_is_looked_for(page: str, tmp_path: Path) -> None:
     for folder in ("etc/systemd/system", "usr/local/sbin", "var/lib"):
         (tmp_path / folder).mkdir(parents=True)
@@ -270,7 +271,7 @@ def test_what_the_page_says_to_install_puts_every_file_where_it_is_looked_for(pa
     assert oct((tmp_path / "var/lib/quanma").stat().st_mode & 0o777) == "0o700"
 
 
-@pytest.mark.parametrize("page", PAGES)
+@every_row("page", PAGES)
 def test_every_variable_on_the_page_is_read(page: str) -> None:
     known = {str(option.envvar) for option in serve.params if option.envvar} | READ_FROM_THE_ENVIRONMENT
     told = set(re.findall(r"\b(?:QUANMA|PG)[A-Z_]*[A-Z]\b", (ROOT / page).read_text("utf-8")))

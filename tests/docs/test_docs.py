@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import click
 import msgspec
-import pytest
 
 from quanma import errors
 from quanma.api.tree import OPERATIONS
@@ -16,7 +15,7 @@ from quanma.cli.api import chain_of
 from quanma.cli.commands import COMMANDS
 from quanma.cli.main import group
 from quanma.platform.config import PlatformConfig
-from tests.support.every import every
+from tests.support.every import every, every_row
 from tests.support.pages import FENCE, PAGES, ROOT, TRANSLATED, blocks_of, text_of, without_code
 
 
@@ -220,13 +219,13 @@ def test_every_error_that_is_told_exists(page: str) -> None:
             assert issubclass(getattr(errors, name), errors.QuanmaError), f"{page} tells of {name}"
 
 
-@pytest.mark.parametrize("page", ["docs/zh/platform.md", "docs/en/platform.md"])
+@every_row("page", ["docs/zh/platform.md", "docs/en/platform.md"])
 def test_the_platforms_page_lists_every_operation(page: str) -> None:
     listed = re.findall(r"^\| `([A-Z]+) (/\S+)` \|", text_of(page), re.MULTILINE)
     assert sorted(listed) == sorted((operation.verb, operation.path) for operation in OPERATIONS)
 
 
-@pytest.mark.parametrize("page", ["docs/zh/platform.md", "docs/en/platform.md"])
+@every_row("page", ["docs/zh/platform.md", "docs/en/platform.md"])
 def test_the_platforms_page_explains_every_setting(page: str) -> None:
     rows = re.findall(r"^\| (`[^|]+`) \|", text_of(page), re.MULTILINE)
     told = {name.strip("[]") for row in rows for name in row.split("`")}

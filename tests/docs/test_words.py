@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-import pytest
-
-from tests.support.every import every
+from tests.support.every import every, every_row
 from tests.support.pages import TRANSLATED, text_of
 
 GLOSSARY = "docs/glossary.md"
@@ -45,7 +43,7 @@ def wrong_words(text: str, table: list[Row]) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("text", "word"),
     [("平台的应答", "应答"), ("落盘之后再答复", "答复"), ("【自定】", "自定"), ("Make a world.", "a world")],
 )
@@ -53,7 +51,7 @@ def test_a_wrong_word_is_found(text: str, word: str) -> None:
     assert any(found.startswith(repr(word)) for found in wrong_words(text, rows()))
 
 
-@pytest.mark.parametrize("text", ["先落盘，再答复。", "自定义code已达上限", "all the world's codes"])
+@every_row("text", ["先落盘，再答复。", "自定义code已达上限", "all the world's codes"])
 def test_an_exception_is_none(text: str) -> None:
     assert wrong_words(text, rows()) == []
 

@@ -12,6 +12,7 @@ from quanma.errors import QuanmaError
 from quanma.platform.pool import care
 from quanma.platform.pool.postgres import link
 from quanma.platform.pool.postgres.address import shown
+from tests.support.every import every_row
 
 NOTHING_LISTENS = "nothing listens there (ConnectionRefusedError)"
 CASES = [  # Address, how it is named, what is wrong. Port 9 is nobody's: who sends there wants it thrown away.
@@ -41,8 +42,8 @@ def migrating(url: str, folder: Path) -> None:
     care.migrate(url, folder, distributed=False)
 
 
-@pytest.mark.parametrize("asked", [serving, migrating])
-@pytest.mark.parametrize(("url", "name", "wrong"), CASES, ids=[name for _, name, _ in CASES])
+@every_row("asked", [serving, migrating])
+@every_row(("url", "name", "wrong"), CASES, ids=[name for _, name, _ in CASES])
 def test_it_is_named_with_what_is_wrong_and_what_to_do(
     asked: Callable[[str, Path], None],
     url: str,
@@ -60,7 +61,7 @@ def test_it_is_named_with_what_is_wrong_and_what_to_do(
     assert "geheim" not in said
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("url", "name"),
     [
         ("postgresql://quanma:secret@db.internal:5432/quanma", "db.internal:5432/quanma"),

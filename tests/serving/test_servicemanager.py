@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from quanma.serving.servicemanager import ServiceManager, asks
+from tests.support.every import every_row
 
 
 def listening(address: str) -> socket.socket:
@@ -44,9 +45,7 @@ def test_where_nobody_asks_no_socket_is_made(monkeypatch: pytest.MonkeyPatch) ->
         assert manager.beat_seconds is None
 
 
-@pytest.mark.parametrize(
-    "address", ["/nowhere/notify", "/" + "x" * 200, "relative", "vsock:2:1234", "@", "/a\0b"], ids=repr
-)
+@every_row("address", ["/nowhere/notify", "/" + "x" * 200, "relative", "vsock:2:1234", "@", "/a\0b"], ids=repr)
 def test_an_address_that_leads_nowhere_is_told_and_stops_nothing(
     address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -68,7 +67,7 @@ def test_a_manager_that_reads_nothing_is_not_waited_for(
     assert "can't be told WATCHDOG=1" in caplog.text
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("environment", "seconds"),
     [
         ({"WATCHDOG_USEC": "60000000"}, 30.0),

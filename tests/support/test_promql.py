@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-
+from tests.support.every import every_row
 from tests.support.promql import Selector, grouped, selectors
 
 JOB = ("job", "=", "quanma")
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("expression", "found"),
     [
         ("up", [Selector("up")]),
