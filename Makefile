@@ -58,7 +58,7 @@ bench: setup  ## measure, and print the table of ratios
 dist: $(venv)/ready-dev  ## what a release consists of, built twice and compared
 	@$(py) -m tools.dist
 
-generate: setup  ## write docs/interop.md anew, from a run of the foreign clients
+generate: setup  ## write the tables of docs/*/interop.md anew, from a run of the foreign clients
 	@$(node) $(py) -m tools.interop_table
 
 setup: $(venv)/ready-dev node poolers  ## all that the other targets need
