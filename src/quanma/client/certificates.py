@@ -96,7 +96,7 @@ class Certificates:
             now = self._steady()
             if (fetch := here.running(now)) is not None:
                 return Theirs(fetch)
-            if self._ring.names and here.listed_at is not None and now - here.listed_at < FETCH_SECONDS:
+            if self._ring and here.listed_at is not None and now - here.listed_at < FETCH_SECONDS:
                 return None
             if here.problem is not None and now < here.not_before and not waited:
                 return NotBefore(here.not_before - now, here.problem)

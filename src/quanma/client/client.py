@@ -42,6 +42,7 @@ class _Client:
 
     merchant: config.Merchant
     """The settings in use. To ask for them reads them."""
+    _hosts: tuple[str, ...]
     _identity: Identity
     _certificates: Certificates
     _patience: Patience
@@ -65,6 +66,7 @@ class _Client:
         ring = KeyRing.from_pem({name: pem.encode() for name, pem in merchant.platform_keys.items()})
         self._patience = self._given_patience or _patience_of(merchant)
         self._certificates = Certificates(ring, merchant.apiv3_key, self._clocks.steady)
+        self._hosts = merchant.hosts
         self._identity = Identity(
             merchant.mchid,
             merchant.serial_no,
@@ -87,7 +89,7 @@ class _Client:
     if not TYPE_CHECKING:  # For names that come with the settings, when they were not there at first.
 
         def __getattr__(self, name: str) -> Any:
-            if name not in ("merchant", "_identity", "_certificates", "_patience", "_transport"):
+            if name not in ("merchant", "_hosts", "_identity", "_certificates", "_patience", "_transport"):
                 raise AttributeError(f"{type(self).__name__} has no {name!r}; calls begin with v3, or chain(path)")
             self.read_settings()
             return object.__getattribute__(self, name)
@@ -103,10 +105,9 @@ class _Client:
     def _talk(
         self, operation: Operation[..., Any, Any, Resp], parts: codec.Parts, number: str | None = None
     ) -> Talk[Resp]:
-        hosts = operation.hosts or self.merchant.hosts
         return exchange(
             self._identity,
-            hosts,
+            operation.hosts or self._hosts,
             self._patience,
             self._clocks,
             operation,
