@@ -7,7 +7,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent import futures
 from typing import TYPE_CHECKING, Any, Never, Self, TypeVar
 
@@ -327,9 +327,12 @@ class AsyncWechatpay(_Client):
         """
         return cls(_found(path, settings), patience=patience, on_attempt=on_attempt)
 
-    async def send(self, operation: Operation[..., Any, Any, Resp], request: Any) -> Answer[Resp]:
-        """Send a declared operation's request struct and return the whole answer. The chain calls this."""
-        return await self._move(operation, codec.encode_request(operation, request), _number(operation, request))
+    def send(self, operation: Operation[..., Any, Any, Resp], request: Any) -> Coroutine[Any, Any, Answer[Resp]]:
+        """Send a declared operation's request struct and return the whole answer, awaited. The chain calls this.
+
+        A request that breaks its limits is refused here, and not when it is awaited.
+        """
+        return self._move(operation, codec.encode_request(operation, request), _number(operation, request))
 
     def chain(self, path: str, *, host: str | None = None, sensitive: Sequence[str] = ()) -> Chain[Awaitable[Any]]:
         """Return a path that is not declared, to call `get`, `post`, … on. Untyped. `host`: if it lives elsewhere.
