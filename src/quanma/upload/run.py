@@ -141,7 +141,7 @@ async def upload(
             prepare.check_unchanged(ledger, opened, options.reading)
         else:
             _plan(ledger, opened, options, facts, events)
-        if options.first_rate is not None:
+        if options.first_rate is not None and ledger.learned_rate is None:
             ledger.spent(0.0, options.first_rate)
         async with AsyncWechatpay(merchant, patience=ONE_ATTEMPT) as client:
             result = await _send(ledger, client, options, events)
