@@ -39,11 +39,6 @@ class Attempt(NamedTuple):
 Watch = Callable[[Attempt], None]
 
 
-def is_told(watch: Watch | None) -> bool:
-    """Whether anybody hears of a try that succeeded: most have neither a log nor a function for it."""
-    return watch is not None or log.isEnabledFor(logging.INFO)
-
-
 def tell(watch: Watch | None, attempt: Attempt) -> None:
     """Log a try, and hand it to whoever watches. An error of theirs is logged, and harms no call."""
     level = logging.INFO if attempt.error is None else logging.WARNING

@@ -16,6 +16,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
+from logging import INFO
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -39,7 +40,7 @@ from ..errors import (
 from ..wire import codec, signature
 from ..wire.keys import KeyRing, PrivateKey
 from . import between
-from .attempts import Attempt, Watch, is_told, shown_path, tell
+from .attempts import Attempt, Watch, log, shown_path, tell
 from .certificates import Certificates, Fetch, ListUnreadable, NotBefore, Theirs
 from .compressed import GZIP_BEGINS, plain
 from .transport import Reply, Request
@@ -142,8 +143,8 @@ def exchange(
             if _unknown_key(identity, headers):
                 why_not = yield from _learn(at_platform, certificates, lambda: _unknown_key(identity, headers))
             elif (
-                identity.ring.has_certificates
-                and isinstance(reply, Reply)
+                isinstance(reply, Reply)
+                and clocks.steady() >= certificates.refresh_at
                 and (fetch := certificates.turn_to_refresh(ends_at)) is not None
             ):
                 yield from _fetch(at_platform._replace(patience=patience._replace(attempts_max=1)), certificates, fetch)
@@ -154,7 +155,7 @@ def exchange(
             if why_not is None or not isinstance(problem, AnswerUntrusted):
                 raise
             raise type(problem)(f"{problem}; the platform's certificates could not be fetched: {why_not}") from why_not
-        if is_told(watch):
+        if watch is not None or log.isEnabledFor(INFO):  # Most have neither.
             tell(watch, _tried(operation, number, attempt, hosts, reply, headers, took))
         return answer
 

@@ -368,11 +368,12 @@ class Ledger:
         if self._failed is not None:
             raise StoreUnavailable(self._failed)
         try:
-            with ledgerfile.telling(self.path), self._db:
+            with self._db:
                 yield
-        except StoreUnavailable as problem:
-            self._failed = str(problem)
-            raise
+        except ledgerfile.FAULTS as problem:
+            unavailable = ledgerfile.unavailable(self.path, problem)
+            self._failed = str(unavailable)
+            raise unavailable from problem
 
     @property
     def learned_rate(self) -> float | None:
