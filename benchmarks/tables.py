@@ -1,0 +1,105 @@
+"""What a drawn coupon takes in PostgreSQL, and whether draws stay as quick: `python -m benchmarks.tables COUPONS [COMMIT]`.
+
+A stock of so many codes is drawn from until it is empty, by as many drawers as in `benchmarks.postgres`. Then each
+table and index is measured as it lies on the disk, dead rows and empty room included. With a commit, that build runs
+first, in a process and a database of its own, on the same server.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.support import postgres
+
+from .table import Table, percent
+
+ROOT = Path(__file__).parents[1]
+COUPONS = 300_000
+LEAST_BYTES = 0.5
+"""A table or index that takes less of each coupon is not named."""
+
+
+class Drawn(NamedTuple):
+    """One build's figures: draws a second in each tenth, and bytes of each table and index."""
+
+    per_second: list[float]
+    sizes: dict[str, int]
+
+
+def main(coupons: int = COUPONS, commit: str | None = None) -> None:
+    with tempfile.TemporaryDirectory() as folder, postgres.session():
+        earlier = Path(folder) / "earlier"
+        builds = {"this build": ROOT / "src"}
+        if commit is not None:
+            subprocess.run(["git", "worktree", "add", "--quiet", "--detach", earlier, commit], cwd=ROOT, check=True)
+            builds = {commit: earlier / "src", **builds}
+        try:
+            server = postgres.Server()
+            server.start()
+            for name, source in builds.items():
+                url = server.databases.fresh()
+                _show(name, coupons, _run(source, url, coupons))
+                server.databases.drop(url)
+            server.close()
+        finally:
+            if commit is not None:
+                subprocess.run(["git", "worktree", "remove", "--force", earlier], cwd=ROOT, check=True)
+
+
+def _show(name: str, coupons: int, drawn: Drawn) -> None:
+    table = Table(f"{name}: {coupons:,} draws from one stock of as many codes", ("table or index", "bytes a coupon"))
+    for relation, size in sorted(drawn.sizes.items(), key=lambda one: -one[1]):
+        if size / coupons >= LEAST_BYTES:
+            table.add(relation, f"{size / coupons:.1f}")
+    table.add("all", f"{sum(drawn.sizes.values()) / coupons:.1f}")
+    print(f"\n{table}\n\nDraws/s in each tenth: " + " ".join(f"{rate:,.0f}" for rate in drawn.per_second))
+    print(f"The last of the first: {percent(drawn.per_second[-1] / drawn.per_second[0])}", flush=True)
+
+
+def _run(source: Path, url: str, coupons: int) -> Drawn:
+    said = subprocess.run(
+        [sys.executable, "-c", _DRAW, url, str(coupons)],
+        # Each build with the benchmarks of its own time: they know its modules.
+        env={**os.environ, "PYTHONPATH": f"{source}:{source.parent}"},
+        cwd=source.parent,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    return Drawn(*json.loads(said))
+
+
+_DRAW = """
+import asyncio, json, sys, tempfile
+from pathlib import Path
+import asyncpg, uvloop
+from benchmarks import postgres, work
+from quanma.platform.pool import open_pool
+
+SIZES = (
+    "SELECT c.relname, pg_total_relation_size(c.oid) - CASE c.relkind WHEN 'r' THEN pg_indexes_size(c.oid) ELSE 0 END"
+    " FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'i')"
+)
+
+async def run(url, coupons):
+    with tempfile.TemporaryDirectory() as folder:
+        pool = open_pool(url, Path(folder))
+        stock_id = await postgres._stock(pool, work.Codes(), coupons)
+        tenths = [await postgres._draw(pool, stock_id, coupons // 10, postgres.DRAWERS_LONG) for _ in range(10)]
+        await pool.close()
+        connection = await asyncpg.connect(url)
+        sizes = dict(await connection.fetch(SIZES))
+        await connection.close()
+        return [[tenth.per_second for tenth in tenths], sizes]
+
+print(json.dumps(uvloop.run(run(sys.argv[1], int(sys.argv[2])))))
+"""
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:2]), *sys.argv[2:3])
