@@ -102,4 +102,4 @@ print(json.dumps(uvloop.run(run(sys.argv[1], int(sys.argv[2])))))
 """
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]), *sys.argv[2:3])
+    main(int(sys.argv[1]), *sys.argv[2:3])
