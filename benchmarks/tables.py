@@ -1,5 +1,6 @@
-"""What a drawn coupon takes in PostgreSQL, and whether draws stay as quick: `python -m benchmarks.tables COUPONS [COMMIT]`.
+"""What a drawn coupon takes in PostgreSQL, and whether draws stay as quick.
 
+`python -m benchmarks.tables COUPONS [COMMIT]`
 A stock of so many codes is drawn from until it is empty, by as many drawers as in `benchmarks.postgres`. Then each
 table and index is measured as it lies on the disk, dead rows and empty room included. With a commit, that build runs
 first, in a process and a database of its own, on the same server.

@@ -158,7 +158,6 @@ async def _give(turn: Turn, coupons: Sequence[CouponFacts]) -> list[CouponFacts]
         [coupon.coupon_id for coupon in coupons],
         [position for position, _ in drawn.codes],
         terms,
-        [coupon.coupon_code for coupon in coupons],
         [coupon.openid for coupon in coupons],
         [coupon.out_request_no for coupon in coupons],
         [coupon.request or "" for coupon in coupons],

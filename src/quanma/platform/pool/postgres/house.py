@@ -38,7 +38,7 @@ from . import care, schema
 from .blocks import BLOCK
 from .codes import cut
 from .link import Connection
-from .queries import written_out
+from .queries import code_at, written_out
 from .rows import KnownTerms, coupon_of, lasts_seconds, terms_of
 
 BATCH = 2000
@@ -296,7 +296,7 @@ class PostgresHouse:
             coupon_id = len(taken.given)
             coupon = CouponFacts(coupon_id, **{name: getattr(record, name) for name in CouponFacts._fields[1:]})
             terms_no = taken.terms.number_of(terms_of(coupon, taken.lasts_seconds))
-            texts = coupon.coupon_code, coupon.openid, coupon.out_request_no, coupon.request or ""
+            texts = coupon.openid, coupon.out_request_no, coupon.request or ""
             rows.append((taken.stock_no, coupon_id, record.position, terms_no, *texts, coupon.sent_at, written_at))
             later = tuple(getattr(coupon, name) for name in LATER)
             if later != _AT_FIRST:
@@ -372,7 +372,6 @@ _COUPON = (
     "coupon_id",
     "position",
     "terms_no",
-    "coupon_code",
     "openid",
     "out_request_no",
     "request",
@@ -385,7 +384,8 @@ _COUPONS = written_out(
     " {step of o.stock_no} ORDER BY k.written_at, o.stock_id, k.coupon_id"
 )
 _EVENTS = (
-    "SELECT s.stock_id, k.coupon_code, e.id::text, e.mchid, e.created_at, e.attempts, e.due_at, e.delivered_at,"
+    f"SELECT s.stock_id, {code_at('k.position', 'k.stock_no')} AS coupon_code, e.id::text, e.mchid,"
+    " e.created_at, e.attempts, e.due_at, e.delivered_at,"
     " e.last_error FROM event e JOIN coupon k USING (stock_no, coupon_id) JOIN stock s USING (stock_no)"
     " ORDER BY k.written_at, s.stock_id, k.coupon_id"
 )

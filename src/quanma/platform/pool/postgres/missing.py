@@ -11,11 +11,16 @@ from ....errors import masked
 from ..reconciling import Lacking, Missing, Named
 from .mark_file import IssuedCoupon, Mark, digest
 from .numbers import numbers_of
+from .queries import code_at
 from .witness import Witness
 
 Connection = Any
 
 _CHUNK = 500
+_NAMED = (
+    "SELECT 1 FROM coupon WHERE stock_no = $1 AND coupon_id = $3 AND out_request_no = $4"
+    f" AND {code_at('coupon.position')} = $2"
+)
 
 
 class Proof(NamedTuple):
@@ -23,12 +28,12 @@ class Proof(NamedTuple):
 
     table: str
     where: str
-    """With {key}, {number}, {word}."""
+    """With {key}, {number}, {word}, and {code} for the code at the row's position."""
     word_type: str = "bigint"
 
 
 PROOFS = {
-    "coupon": Proof("coupon", "coupon_id = {number} AND coupon_code = {key} AND written_at = {word}", "timestamptz"),
+    "coupon": Proof("coupon", "coupon_id = {number} AND {code} = {key} AND written_at = {word}", "timestamptz"),
     "upload": Proof("upload", "upload_request_no = {key} AND word = {word}"),
     "deletion": Proof("deletion", "delete_request_no = {key} AND word = {word}"),
     "done": Proof(
@@ -124,7 +129,7 @@ async def _lacking_coupons(connection: Connection, coupons: Sequence[IssuedCoupo
     numbers = await numbers_of(connection, (coupon.stock_id for coupon in coupons))
     for coupon in coupons:
         there = await connection.fetchval(
-            "SELECT 1 FROM coupon WHERE stock_no = $1 AND coupon_code = $2 AND coupon_id = $3 AND out_request_no = $4",
+            _NAMED,
             numbers.get(coupon.stock_id),
             coupon.coupon_code,
             coupon.coupon_id,
@@ -138,7 +143,9 @@ async def _lacking_coupons(connection: Connection, coupons: Sequence[IssuedCoupo
 async def _found(connection: Connection, kind: str, marks: Sequence[tuple[str, Mark]], *, many_nodes: bool) -> set[int]:
     """Which of the marks of one kind, by their place, are in the database."""
     proof, numbers = PROOFS[kind], await numbers_of(connection, (stock_id for stock_id, _ in marks))
-    where = proof.where.format(key="of_key", number="of_number", word="of_word")
+    where = proof.where.format(
+        key="of_key", number="of_number", word="of_word", code=code_at("coupon.position", "of_stock")
+    )
     given = (
         f"unnest($1::bigint[], $2::integer[], $3::text[], $4::bigint[], $5::{proof.word_type}[])"
         " AS m(place, of_stock, of_key, of_number, of_word)"

@@ -54,6 +54,14 @@ def written_out(statement: str) -> str:
     return re.sub(r"\{(\w+)(?: (?:of|at) ([\w.$]+))?(?: in (\w+))?\}", _said, _COLUMNS_OF.sub(_named, statement))
 
 
+def code_at(position: str, stock: str = "$1") -> str:
+    """The SQL for the code at a position of a stock."""
+    return (
+        f"(SELECT split_part(p.codes, E'\\n', {position} - p.first_position + 1) FROM piece p"
+        f" WHERE p.stock_no = {stock} AND p.first_position <= {position} ORDER BY p.first_position DESC LIMIT 1)"
+    )
+
+
 _COLUMNS_OF = re.compile(r"\{(?:(\w+)\.)?(stock|tally|later)\}")
 
 
@@ -67,7 +75,7 @@ def _said(found: re.Match[str]) -> str:
         return str(BLOCK)
     if what == "coupon":
         return (
-            "k.coupon_id, k.coupon_code, k.openid, k.out_request_no, k.request, k.sent_at,"
+            f"k.coupon_id, {code_at('k.position', of or '$1')}, k.openid, k.out_request_no, k.request, k.sent_at,"
             f" (SELECT t.terms FROM terms t WHERE t.stock_no = {of or '$1'} AND t.terms_no = k.terms_no),"
             f" {columns('later', 's')}"
         )
@@ -79,11 +87,11 @@ def _said(found: re.Match[str]) -> str:
     if what == "position":
         return (
             "(SELECT i.position FROM code i WHERE i.stock_no = $1"
-            f" AND i.code_hash = hashtext({of}) AND {_code_at('i.position')} = {of}"
+            f" AND i.code_hash = hashtext({of}) AND {code_at('i.position')} = {of}"
             " AND (SELECT true FROM deletion d WHERE d.stock_no = $1 AND d.position = i.position) IS NULL LIMIT 1)"
         )
     if what == "code":
-        return _code_at(of)
+        return code_at(of)
     if what == "carrier":
         return (
             f"nullif((SELECT {number_at(of, 'r.numbers')} FROM carrier r"
@@ -92,13 +100,6 @@ def _said(found: re.Match[str]) -> str:
     if what == "number":
         return number_at(of, within)
     raise AssertionError(f"nothing is called {what}")
-
-
-def _code_at(position: str) -> str:
-    return (
-        f"(SELECT split_part(p.codes, E'\\n', {position} - p.first_position + 1) FROM piece p"
-        f" WHERE p.stock_no = $1 AND p.first_position <= {position} ORDER BY p.first_position DESC LIMIT 1)"
-    )
 
 
 _QUERIES = read((files("quanma.platform.pool.postgres") / "queries.sql").read_text("utf-8"))

@@ -246,10 +246,9 @@ moved AS (
 carried AS (
     INSERT INTO carrier (stock_no, first, numbers) SELECT $1, * FROM unnest($6::integer[], $7::bytea[])
     ON CONFLICT (stock_no, first) DO UPDATE SET numbers = excluded.numbers)
-INSERT INTO coupon (stock_no, coupon_id, position, terms_no, coupon_code, openid, out_request_no, request, sent_at,
-    written_at)
-SELECT $1, *, $16::timestamptz FROM unnest($8::integer[], $9::integer[], $10::integer[], $11::text[], $12::text[],
-    $13::text[], $14::text[], $15::bigint[]);
+INSERT INTO coupon (stock_no, coupon_id, position, terms_no, openid, out_request_no, request, sent_at, written_at)
+SELECT $1, *, $15::timestamptz FROM unnest($8::integer[], $9::integer[], $10::integer[], $11::text[], $12::text[],
+    $13::text[], $14::bigint[]);
 
 -- name: coupons_of_users
 -- Some users' coupons of one stock.

@@ -24,7 +24,7 @@ from .link import Connection, Link
 from .mark_file import IssuedCoupon, Mark
 from .missing import PROOFS, microseconds, word_of
 from .numbers import Numbers
-from .queries import columns, query
+from .queries import code_at, columns, query
 from .rows import KnownTerms, coupon_of
 from .seen import SEEN, SEEN_FIELDS, Missing, Seen
 from .session import GROUND, check_durable
@@ -272,7 +272,9 @@ _BEGIN = (
 )
 _PROOF = {
     kind: f"EXISTS (SELECT 1 FROM {proof.table} WHERE stock_no = $1 AND "
-    + proof.where.format(key="$4::text", number="$5::bigint", word=f"$6::{proof.word_type}")
+    + proof.where.format(
+        key="$4::text", number="$5::bigint", word=f"$6::{proof.word_type}", code=code_at("coupon.position")
+    )
     + (" AND $5::bigint IS NOT NULL" if "{number}" not in proof.where else "")
     + (" AND $4::text IS NOT NULL" if "{key}" not in proof.where else "")
     + ")"

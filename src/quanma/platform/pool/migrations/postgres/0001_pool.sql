@@ -126,8 +126,9 @@ CREATE TABLE day_tally (
 -- Columns of eight bytes stand first where rows are many, then those of four, then texts: so nothing is lost between
 -- them. What is NULL in some row costs each row of more than eight columns eight bytes.
 
--- The codes of a stock in upload order, up to 64 of an upload in one row: to know one by its position. A deleted one stays
--- here, and in `code`: its position stands in `deletion`, and the same text may come again, at another position.
+-- The codes of a stock in upload order, up to 64 of an upload in one row: the only place where a code's text stands. A
+-- deleted one stays here, and in `code`: its position stands in `deletion`, and the same text may come again, at another
+-- position.
 CREATE TABLE piece (
     stock_no       integer NOT NULL,
     first_position integer NOT NULL,
@@ -204,14 +205,14 @@ CREATE TABLE coupon (
     coupon_id      integer NOT NULL,        -- its number in the stock, from 1
     position       integer NOT NULL,        -- of its code
     terms_no       integer NOT NULL,
-    coupon_code    text COLLATE "C" NOT NULL,
     openid         text COLLATE "C" NOT NULL,
     out_request_no text COLLATE "C" NOT NULL,
     request        text NOT NULL,           -- other fields of the request that got it, if any, to know it again; or ''
     PRIMARY KEY (stock_no, coupon_id)
 );
 -- A user's coupons of one stock stand together: a merchant that asks for them goes over none of other merchants.
--- Different users may have the same hash: the openid is compared. It is the only index whose entries go to random places.
+-- Different users may have the same hash: the openid is compared. Of a draw's indexes, it is the only one whose entries
+-- go to random places.
 CREATE INDEX coupon_by_user ON coupon (hashtext(openid), stock_no);
 
 -- Where a coupon is after its first step: see coupons/states.py. No row: SENDED.
