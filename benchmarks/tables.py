@@ -27,9 +27,11 @@ LEAST_BYTES = 0.5
 
 
 class Drawn(NamedTuple):
-    """One build's figures: draws a second in each tenth, and bytes of each table and index."""
+    """One build's figures: of each tenth, and bytes of each table and index."""
 
     per_second: list[float]
+    cpu_us: list[float]
+    """Of the drawing process and of PostgreSQL, a draw: what other programs take of the machine is not in it."""
     sizes: dict[str, int]
 
 
@@ -45,7 +47,7 @@ def main(coupons: int = COUPONS, commit: str | None = None) -> None:
             server.start()
             for name, source in builds.items():
                 url = server.databases.fresh()
-                _show(name, coupons, _run(source, url, coupons))
+                _show(name, coupons, _run(source, url, server.pid, coupons))
                 server.databases.drop(url)
             server.close()
         finally:
@@ -60,12 +62,14 @@ def _show(name: str, coupons: int, drawn: Drawn) -> None:
             table.add(relation, f"{size / coupons:.1f}")
     table.add("all", f"{sum(drawn.sizes.values()) / coupons:.1f}")
     print(f"\n{table}\n\nDraws/s in each tenth: " + " ".join(f"{rate:,.0f}" for rate in drawn.per_second))
-    print(f"The last of the first: {percent(drawn.per_second[-1] / drawn.per_second[0])}", flush=True)
+    print(f"The last of the first: {percent(drawn.per_second[-1] / drawn.per_second[0])}")
+    print("CPU µs a draw in each tenth: " + " ".join(f"{cpu:.1f}" for cpu in drawn.cpu_us))
+    print(f"By CPU, the last of the first: {percent(drawn.cpu_us[0] / drawn.cpu_us[-1])}", flush=True)
 
 
-def _run(source: Path, url: str, coupons: int) -> Drawn:
+def _run(source: Path, url: str, pid: int, coupons: int) -> Drawn:
     said = subprocess.run(
-        [sys.executable, "-c", _DRAW, url, str(coupons)],
+        [sys.executable, "-c", _DRAW, url, str(pid), str(coupons)],
         # Each build with the benchmarks of its own time: they know its modules.
         env={**os.environ, "PYTHONPATH": f"{source}:{source.parent}"},
         cwd=source.parent,
@@ -77,10 +81,10 @@ def _run(source: Path, url: str, coupons: int) -> Drawn:
 
 
 _DRAW = """
-import asyncio, json, sys, tempfile
+import asyncio, json, sys, tempfile, time
 from pathlib import Path
 import asyncpg, uvloop
-from benchmarks import postgres, work
+from benchmarks import machine, postgres, work
 from quanma.platform.pool import open_pool
 
 SIZES = (
@@ -88,18 +92,26 @@ SIZES = (
     " FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'i')"
 )
 
-async def run(url, coupons):
+def cpu_seconds(pid):
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return time.process_time() + sum(machine.cpu_seconds(int(one)) for one in [pid, *children])
+
+async def run(url, pid, coupons):
     with tempfile.TemporaryDirectory() as folder:
         pool = open_pool(url, Path(folder))
         stock_id = await postgres._stock(pool, work.Codes(), coupons)
-        tenths = [await postgres._draw(pool, stock_id, coupons // 10, postgres.DRAWERS_LONG) for _ in range(10)]
+        tenths, cpu = [], [cpu_seconds(pid)]
+        for _ in range(10):
+            tenths.append(await postgres._draw(pool, stock_id, coupons // 10, postgres.DRAWERS_LONG))
+            cpu.append(cpu_seconds(pid))
         await pool.close()
         connection = await asyncpg.connect(url)
         sizes = dict(await connection.fetch(SIZES))
         await connection.close()
-        return [[tenth.per_second for tenth in tenths], sizes]
+        spent = [1e6 * (after - before) / (coupons // 10) for before, after in zip(cpu, cpu[1:])]
+        return [[tenth.per_second for tenth in tenths], spent, sizes]
 
-print(json.dumps(uvloop.run(run(sys.argv[1], int(sys.argv[2])))))
+print(json.dumps(uvloop.run(run(sys.argv[1], *map(int, sys.argv[2:])))))
 """
 
 if __name__ == "__main__":

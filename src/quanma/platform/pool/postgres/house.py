@@ -250,7 +250,6 @@ class PostgresHouse:
         rows = [(*values, one.owner, one.stock_no) for values, one in zip(_values(batch), taken, strict=True)]
         await self._copy("stock", (*HouseStock.__struct_fields__, "belong_merchant", "stock_no"), rows)
         await self._copy("turn", ("stock_no",), [(one.stock_no,) for one in taken])
-        await self._connection.execute("SELECT setval('stock_number', $1)", len(stocks))
 
     async def _write_uploads(self, batch: list[HouseUpload], stocks: dict[str, _Taken]) -> None:
         codes: list[tuple[int, str, int]] = []

@@ -19,13 +19,13 @@
 SELECT pg_advisory_xact_lock(hashtextextended($1, 0));
 
 -- name: add_stock
--- A stock, if neither its id nor its number was used before.
+-- A stock, if neither its id nor its number was used before. One at a time, so that the next number inside is nobody's.
 INSERT INTO stock
     (stock_id, stock_no, mchid, belong_merchant, out_request_no, request, created_at, product_coupon_id, brand_id)
-SELECT $1::text, nextval('stock_number')::integer, $2::text, $3::text, $4::text, $5::text, $6::bigint, $7::text,
-    $8::text
+SELECT $1::text, (SELECT coalesce(max(stock_no), 0) + 1 FROM stock), $2::text, $3::text, $4::text, $5::text, $6::bigint,
+    $7::text, $8::text
 WHERE NOT EXISTS (SELECT FROM stock WHERE stock_id = $1 OR (mchid = $2 AND out_request_no = $4))
-ON CONFLICT DO NOTHING RETURNING stock_no;
+RETURNING stock_no;
 
 -- name: add_turn
 -- The row by which its turn is taken.

@@ -46,8 +46,10 @@ async def create(
 async def declare(
     connection: Connection, mchid: str, stock_id: str, product: Product, request: CreateStock, now: int
 ) -> None:
-    await _add(connection, stock_id, mchid, request, now, product)
     row = await connection.fetchrow(_STOCK, stock_id)
+    if row is None:
+        await _add(connection, stock_id, mchid, request, now, product)
+        row = await connection.fetchrow(_STOCK, stock_id)
     if row is None or (facts_of(row).mchid, facts_of(row).product) != (mchid, product):
         raise responses.another_ones_stock(stock_id)
 
@@ -56,6 +58,7 @@ async def _add(
     connection: Connection, stock_id: str, mchid: str, request: CreateStock, now: int, product: Product | None
 ) -> None:
     """Write a stock, if neither its id nor its number was used before."""
+    await connection.execute(_LOCK, "stocks")
     added = await connection.fetchval(
         _ADD_STOCK,
         stock_id,

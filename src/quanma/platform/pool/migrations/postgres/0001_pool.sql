@@ -10,11 +10,9 @@ INSERT INTO about VALUES ('pool_id', gen_random_uuid()::text);
 -- Which form these tables have: see schema.py.
 INSERT INTO about VALUES ('tables', '2');
 
--- A stock's number inside: four bytes in each row and index entry of what it holds, where its id takes 17 or more.
-CREATE SEQUENCE stock_number AS integer;
 CREATE TABLE stock (
     stock_id          text COLLATE "C" PRIMARY KEY,
-    stock_no          integer NOT NULL UNIQUE,
+    stock_no          integer NOT NULL UNIQUE,  -- in each row and index entry of what it holds, where its id is long
     mchid             text NOT NULL,            -- its creator
     belong_merchant   text NOT NULL,            -- its owner
     out_request_no    text NOT NULL,
