@@ -38,7 +38,7 @@ GOES_ON_WITHIN_SECONDS = 30.0
 USE_TIME = "2026-09-21T22:13:20+08:00"
 """What `DrivenPool.use` says."""
 
-NUMBERS = "SELECT out_request_no FROM coupon JOIN stock USING (stock_no) WHERE stock_id = $1"
+NUMBERS = "SELECT k.out_request_no FROM coupon k JOIN stock s USING (stock_no) WHERE s.stock_id = $1"
 """Under which coupons of a stock were given out."""
 _DELETIONS = "SELECT delete_request_no FROM deletion JOIN stock USING (stock_no) WHERE stock_id = $1"
 _PAUSE_SECONDS = 0.01
