@@ -11,6 +11,7 @@ import click
 from ..extras import need
 from ..storage.paths import command
 from . import live
+from .speaking import tell
 
 MCHID_DEFAULT = "1900000001"
 
@@ -32,16 +33,16 @@ def init(folder: Path, port: int, mchids: tuple[str, ...], is_live: bool) -> Non
     """
     if is_live:
         file = live.write(folder, mchids[0] if mchids else None)
-        click.echo(f"made {file}: fill it in, and put apiclient_key.pem and pub_key.pem beside it", err=True)
-        click.echo(f"  then:  export QUANMA_CONFIG={command([file.resolve()])}; quanma status", err=True)
+        tell(f"made {file}: fill it in, and put apiclient_key.pem and pub_key.pem beside it", err=True)
+        tell(f"  then:  export QUANMA_CONFIG={command([file.resolve()])}; quanma status", err=True)
         return
     need("quanma init", "platform")
     world = importlib.import_module("..platform.world", __package__)
     wanted = mchids or (MCHID_DEFAULT,)
     world.make_world(folder, port=port, mchids=wanted, now=datetime.datetime.now(datetime.UTC))
     live.ignore_all(folder)
-    click.echo(f"made {folder}", err=True)
-    click.echo(f"  serve it:  {command(['quanma', 'serve', '--config', folder / 'platform.toml'])}", err=True)
+    tell(f"made {folder}", err=True)
+    tell(f"  serve it:  {command(['quanma', 'serve', '--config', folder / 'platform.toml'])}", err=True)
     for mchid in wanted:
         settings = (folder / "merchants" / mchid / "quanma.toml").resolve()
-        click.echo(f"  call it:   export QUANMA_CONFIG={command([settings])}", err=True)
+        tell(f"  call it:   export QUANMA_CONFIG={command([settings])}", err=True)

@@ -28,8 +28,10 @@ from ..upload.source.content import PIPE, STANDARD_INPUT, name_of
 from ..upload.target import BUSIFAVOR, TARGETS, StockFacts, Target
 from ..upload.uploader import CONCURRENCY, ONE_ATTEMPT, Ending, Result, Uploader
 from . import output
+from .language import said
 from .main import DONE, FAILED, INTERRUPTED, REJECTED, UNFINISHED
 from .reading import limit_options, limits_of, reading_of, reading_options, report_option, say_planned
+from .speaking import tell
 
 
 class Wishes(NamedTuple):
@@ -166,10 +168,10 @@ def upload_status(ledger: Path, as_json: bool) -> None:
             inputs = looked.inputs
             names = [source.name for source in inputs.sources]
             again = paths.command(["quanma", "upload", *names, "--stock", looked.stock_id, "--resume"])
-            click.echo(f"  {totals.batches_open:,} batches to go")
-            click.echo(f"  if it is not running: {inputs.command or again}")
+            tell(f"  {totals.batches_open:,} batches to go")
+            tell(f"  if it is not running: {inputs.command or again}")
         elif totals.rejected and not as_json:
-            click.echo(f"  next: {_see_rejected(ledger)}")
+            tell(f"  next: {_see_rejected(ledger)}")
 
 
 @click.command("report")
@@ -182,7 +184,7 @@ def report_command(ledger: Path, folder: Path, xlsx: bool) -> None:
     """Write what became of every row: report.csv, and files of the rejected and the pending rows, if there are any."""
     with Ledger.look(ledger) as looked:
         written = report.write(looked, folder, xlsx=xlsx)
-    _say_written(written, click.echo)
+    _say_written(written, tell)
 
 
 def _say_written(written: report.Written, say: Callable[[str], None]) -> None:
@@ -228,17 +230,17 @@ def verify(ledger: Path, combined: Path | None, config: Path | None) -> int:
 
         compared = asyncio.run(_compare(looked, merchant, ledger.resolve().parent, mark))
     counts = compared.counts
-    click.echo(
+    tell(
         f"by the ledger {counts.mine:,} codes are in the stock, {counts.pending:,} are not settled; "
         f"the stock says that it holds {counts.there or 0:,}"
     )
     if compared.marks is None:
-        click.echo("the list of codes is not open here: only the counts were compared")
+        tell("the list of codes is not open here: only the counts were compared")
         return UNFINISHED if compared.agrees else FAILED
     for sign, count in compared.marks.items():
-        click.echo(f"  {sign} {count:>12,}  {comparing.MEANING[sign]}")
+        tell(f"  {sign} {count:>12,}  {comparing.MEANING[sign]}")
     if not compared.complete:
-        click.echo("not complete: codes came or went while the list was read, or a page is missing: verify again")
+        tell("not complete: codes came or went while the list was read, or a page is missing: verify again")
         return UNFINISHED
     return DONE if compared.agrees else FAILED
 
@@ -348,7 +350,7 @@ def _plan(ledger: Ledger, sources: Sequence[Source], wishes: Wishes, facts: Stoc
                 "right with --max-rejected",
                 planned,
             )
-        if not click.confirm(f"{refused.reason}. Send the other {planned.distinct:,} codes?", err=True):
+        if not click.confirm(said(f"{refused.reason}. Send the other {planned.distinct:,} codes?"), err=True):
             raise NotSent("nothing was sent", planned)
 
     try:
