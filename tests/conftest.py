@@ -34,6 +34,8 @@ def pytest_configure() -> None:
     read_once = functools.cache(keys.load_private_key)
     for name in ("quanma.wire.keys", "quanma.client.client"):
         patched.setattr(f"{name}.load_private_key", read_once)
+    # What is printed is compared in English, whatever a developer's locale is.
+    patched.setenv("QUANMA_LANG", "en")
     # A busy machine is no fault: what takes long is no failure.
     settings.register_profile("tests", deadline=None)
     settings.load_profile("tests")

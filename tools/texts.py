@@ -56,21 +56,38 @@ NOT_FOR_PEOPLE: Final = (
 """Modules whose texts are no messages."""
 
 ALTERNATIVES_MAX: Final = 4
-Part = str | ast.expr
+Part = str | ast.expr | ast.FormattedValue
 
 _NO_TEXT = re.compile(
     r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|PRAGMA|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|WITH|SET|LOCK|COPY"
     r"|EXPLAIN|SHOW|TRUNCATE|AND|OR|WHERE|FROM|ON|ORDER|VALUES|RETURNING|LISTEN|NOTIFY|GRANT|IN|IF|ANALYZE|INTO|EXISTS"
-    r"|unnest|current_setting|operation =|state =|''|e\.history|[0-9]{3} [A-Z]|<|\{|--quanma-|Content-|HTTP/1|Date:|Basic "
-    r"|Connection:|host = |quanma[ a-z-]*$|quanma (init world|upload )|[A-Z_]+$|\0, renumbered)\b"
-    r"|<|--quanma-|host = |''|\{\"|.*platform/platform_cert"
+    r"|unnest|current_setting|operation =|state =|Basic|Date:|Connection:|[0-9]{3} [A-Z])(?!\w)"
+    r"|[<{]|Content-|HTTP/1|--quanma-|''|e\.history|host = |.*(unknown_attempts|unknown_of_number|platform_cert\.pem)|quanma( \0|[a-z -]*)$|[A-Z_]+$"
 )
 """Statements of SQL, headers of HTTP, XML, commands: words of other languages."""
 _NO_TEXTS = ("MEANT", "OPTIONS", "EXAMPLES", "TEMPLATE", "FIELDS")
 """What these names hold."""
-_WORDS = re.compile(r"(?<![\w./<-])[A-Za-z][a-z']+[,:;)]? (?:[(`'\"]?[A-Za-z]|\0|\d|×|%|--)|(?:\0|[a-z,:;]) [(]?[a-z']{2,}(?![\w=])|× ")
+_WORDS = re.compile(
+    r"(?<![\w./<-])[A-Za-z][a-z']+[,:;)]? (?:[(`'\"]?[A-Za-z]|\0|\d|×|%|--)|(?:\0|[a-z,:;]) [(]?[a-z']{2,}(?![\w=])|× |^[a-z]{3,}\0$"
+)
 _TELLERS = {"tell", "say", "said", "confirm", "status", "update"}
 """What these are given is a text, of one word too."""
+_TAKERS = {
+    *("execute", "executemany", "fetch", "fetchrow", "fetchval", "filterwarnings"),
+    *(
+        "startswith",
+        "endswith",
+        "removeprefix",
+        "removesuffix",
+        "partition",
+        "split",
+        "replace",
+        "strip",
+        "find",
+        "index",
+    ),
+}
+"""What these are given is looked for in a text, or sent to a database."""
 _LOGGERS = {"log", "_log", "logger", "_logger", "LOG", "_LOG", "logging"}
 _LOG_METHODS = {"debug", "info", "warning", "error", "critical", "exception", "log"}
 
@@ -122,7 +139,7 @@ class _Module:
             return
         if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "Literal":
             return
-        if isinstance(node, ast.Assert):
+        if isinstance(node, (ast.Assert, ast.Compare)):
             return
         if isinstance(node, ast.Call) and _is_not_for_people(node):
             return
@@ -156,9 +173,9 @@ class _Module:
             self._taken.add(id(side))
             if side.format_spec is not None:
                 self._taken.add(id(side.format_spec))
-                return [[side.value]]
+                return [[side]]
             if side.conversion != -1:
-                return [[side.value]]
+                return [[side]]
             value = side.value
             if isinstance(value, ast.Name) and self._names:
                 value = self._names[-1].get(value.id, value)
@@ -173,7 +190,11 @@ class _Module:
     def _add(self, line: int, parts: Sequence[Part], *, teller: bool = False) -> None:
         message = _message(parts)
         plain = "".join(part if isinstance(part, str) else "\0" for part in parts)
-        if teller and re.search(r"[A-Za-z]{2}", plain.replace("\0", "")) or (_WORDS.search(plain) and not _NO_TEXT.match(plain)):
+        if (
+            teller
+            and re.search(r"[A-Za-z]{2}", plain.replace("\0", ""))
+            or (_WORDS.search(plain) and not _NO_TEXT.match(plain))
+        ):
             self._found.append((line, message))
 
     def _add_help(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
@@ -253,13 +274,18 @@ def _is_not_for_people(node: ast.Call) -> bool:
     owned = owner.id if isinstance(owner, ast.Name) else getattr(owner, "attr", "")
     if name in _LOG_METHODS and owned in _LOGGERS:
         return True
-    return owned == "re" or name in ("execute", "executemany", "fetch", "fetchrow", "fetchval", "Example", "filterwarnings")
+    return owned == "re" or name in _TAKERS
 
 
 def _is_a_programs(node: ast.Raise) -> bool:
     """An error that only a program's author sees."""
     return isinstance(node.exc, ast.Call) and _called(node.exc) in (
-        "TypeError", "AttributeError", "RuntimeError", "NotImplementedError", "AssertionError", "ImportError",
+        "TypeError",
+        "AttributeError",
+        "RuntimeError",
+        "NotImplementedError",
+        "AssertionError",
+        "ImportError",
     )
 
 
@@ -270,17 +296,32 @@ def _message(parts: Sequence[Part]) -> str:
         if isinstance(part, str):
             said.append(_escaped(part))
             continue
-        name = _name(part)
-        key = ast.unparse(part)
+        value, form = _field(part)
+        name, key = _name(value), ast.unparse(value)
         if key not in names:
             taken = set(names.values())
             names[key] = next(one for n in count(1) if (one := name if n == 1 else f"{name}_{n}") not in taken)
-        said.append(f"{{{names[key]}}}")
+        said.append(f"{{{names[key]}{form}}}")
     return "".join(said).strip()
 
 
 def _escaped(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
+
+
+def _field(part: ast.expr) -> tuple[ast.expr, str]:
+    """The expression of a field, and what is known of its form: `:,` of a number, `!r` of a quoted text."""
+    if isinstance(part, ast.FormattedValue):
+        if part.conversion == ord("r"):
+            return part.value, "!r"
+        spec = part.format_spec
+        given = "".join(one.value for one in spec.values) if isinstance(spec, ast.JoinedStr) and _is_plain(spec) else ""
+        return part.value, f":{given}" if given.endswith(tuple("dfg,xX")) else ""
+    return part, ":d" if isinstance(part, ast.Call) and _called(part) == "len" else ""
+
+
+def _is_plain(spec: ast.JoinedStr) -> bool:
+    return all(isinstance(one, ast.Constant) for one in spec.values)
 
 
 def _name(node: ast.expr) -> str:
@@ -290,7 +331,11 @@ def _name(node: ast.expr) -> str:
     if isinstance(node, ast.Attribute):
         return node.attr.strip("_")
     if isinstance(node, ast.Call):
-        return _name(node.args[0]) if node.args else _name(node.func.value if isinstance(node.func, ast.Attribute) else node.func)
+        return (
+            _name(node.args[0])
+            if node.args
+            else _name(node.func.value if isinstance(node.func, ast.Attribute) else node.func)
+        )
     for below in ast.iter_child_nodes(node):
         if isinstance(below, ast.expr) and not isinstance(below, ast.Constant):
             return _name(below)
@@ -308,7 +353,6 @@ OUTSIDE: Final[dict[str, tuple[str, ...]]] = {
         "env var: {var}",
         "Show this message and exit.",
         "Show the version and exit.",
-        "Try '{command} {option}' for help.",
         "Error: {message}",
         "Aborted!",
         "Missing command.",
@@ -320,20 +364,20 @@ OUTSIDE: Final[dict[str, tuple[str, ...]]] = {
         "Got unexpected extra arguments ({args})",
         "Invalid value: {message}",
         "Invalid value for {param_hint}: {message}",
-        "No such option {name}.",
+        "No such option {name!r}.",
         "No such option: {name}",
-        "No such option {name}. {possibilities}",
-        "No such command {name}.",
+        "No such option {name!r}. {possibilities}",
+        "No such command {name!r}.",
         "Did you mean {possibility}?",
         "(Did you mean one of: {possibilities}?)",
         "(Possible options: {possibilities})",
-        "Option {name} requires an argument.",
-        "Option {name} requires {nargs} arguments.",
-        "Option {name} does not take a value.",
+        "Option {name!r} requires an argument.",
+        "Option {name!r} requires {nargs} arguments.",
+        "Option {name!r} does not take a value.",
         "Takes {nargs} values but 1 was given.",
-        "{value} is not {choice}.",
-        "{value} is not one of {choices}.",
-        "{value} is not a valid {number_type}.",
+        "{value!r} is not {choice}.",
+        "{value!r} is not one of {choices}.",
+        "{value!r} is not a valid {number_type}.",
         "{value} is not in the range {range}.",
         "integer",
         "float",
@@ -342,10 +386,10 @@ OUTSIDE: Final[dict[str, tuple[str, ...]]] = {
         "file",
         "directory",
         "path",
-        "{name} {filename} does not exist.",
-        "{name} {filename} is a file.",
-        "{name} {filename} is a directory.",
-        "{name} {filename} is not readable.",
+        "{name} {filename!r} does not exist.",
+        "{name} {filename!r} is a file.",
+        "{name} {filename!r} is a directory.",
+        "{name} {filename!r} is not readable.",
     ),
     "the system": (
         "No such file or directory",
@@ -371,19 +415,26 @@ OUTSIDE: Final[dict[str, tuple[str, ...]]] = {
         "Name or service not known",
         "Temporary failure in name resolution",
         "timed out",
-        "[Errno {number}] {what}: {path}",
-        "[Errno {number}] {what}",
-        "{what} (os error {number})",
+        "[Errno {number:d}] {what}: {path}",
+        "[Errno {number:d}] {what}",
+        "{what} (os error {number:d})",
+    ),
+    "words of lists and limits": (
+        "characters",
+        "`{one}` or `{other}`",
+        "`{one}` or `{other}` or `{third}`",
+        "--{one} or --{other}",
+        "--{one} or --{other} or --{third}",
     ),
     "Python": (
         "line contains NUL",
         "unexpected end of data",
-        "'{codec}' codec can't decode byte {byte} in position {position}: {why}",
+        "'{codec}' codec can't decode byte {byte} in position {position:d}: {why}",
         "invalid start byte",
         "invalid continuation byte",
-        "(at line {line}, column {column})",
+        "(at line {line:d}, column {column:d})",
         "(at end of document)",
-        "{what} (at line {line}, column {column})",
+        "{what} (at line {line:d}, column {column:d})",
         "Expected '=' after a key in a key/value pair",
         "Invalid value",
         "Invalid statement",
@@ -408,7 +459,7 @@ OUTSIDE: Final[dict[str, tuple[str, ...]]] = {
         "Invalid enum value {value}",
         "Invalid enum value {value} - at `{path}`",
         "JSON is malformed: {problem}",
-        "JSON is malformed: {problem} (byte {place})",
+        "JSON is malformed: {problem} (byte {place:d})",
         "Input data was truncated",
         "invalid character",
         "unexpected character",

@@ -13,6 +13,7 @@ from ..platform import config
 from ..platform.pool import care, house, issued_codes, reconciling
 from ..platform.pool.reconciling import Decision
 from ..platform.pool.standing import Standing
+from .language import said
 from .speaking import tell
 
 _config = click.option(
@@ -50,9 +51,7 @@ def backup(config_path: Path, database: str | None, to: Path) -> None:
     """Copy a SQLite pool to the file TO while it is served: verified, private, and fenced where it is served."""
     size = care.backup(*database_of(config_path, database), to, int(time.time()))
     tell(f"wrote {to}: {size:,} bytes, every row of it verified", err=True)
-    tell(
-        "  served, it gives nothing out until `quanma reconcile` has been told what was given out since", err=True
-    )
+    tell("  served, it gives nothing out until `quanma reconcile` has been told what was given out since", err=True)
 
 
 @click.command()
@@ -186,10 +185,10 @@ def import_(config_path: Path, database: str | None, source: Path) -> int:
 
 
 def _show_sums(sums: list[house.Sum]) -> None:
-    tell(f"  {'':<16}{'records':>14}{'codes':>14}  checksum")
+    click.echo(f"  {'':<16}{said('records'):>14}{said('codes'):>14}  {said('checksum')}")
     for kind, records, codes, checksum in house.by_kind(sums):
         in_them = f"{codes:,}" if codes else ""
-        tell(f"  {kind:<16}{records:>14,}{in_them:>14}  {checksum}")
+        click.echo(f"  {kind:<16}{records:>14,}{in_them:>14}  {checksum}")
 
 
 def _show(standing: Standing) -> None:

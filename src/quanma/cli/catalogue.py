@@ -6,14 +6,15 @@ translated in turn, and the translation is filled with that. So an error can be 
 one place knows of languages.
 
 Of several templates that fit, the one with the most text of its own is taken; tests/cli/test_languages.py shows that
-each is recognised. A text that fits none is taken apart at its lines, semicolons and colons, and else stays English.
+each is recognised. Where none has more than a word of its own, a text is also taken apart, at its lines, brackets,
+semicolons, colons and commas, and what leaves the least English is taken. What is not known stays English.
 """
 
 from __future__ import annotations
 
 import gettext
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from string import Formatter
 from typing import NamedTuple
@@ -24,9 +25,15 @@ DEPTH_MAX = 6
 """How deep texts stand in each other."""
 LENGTH_MAX = 20_000
 """What is longer is no text of ours."""
-_BETWEEN = (("\n", "\n"), ("; ", "；"), (": ", "："))
-"""Where a text that fits no template is taken apart, and what stands there in Chinese."""
 _LETTERS = re.compile("[A-Za-z]{2}")
+_ENGLISH = re.compile(r"(?<![\w./`-])[A-Za-z]?[a-z']+(?![\w./`=-])")
+"""A word that may be translated still: no option, path, or name in it."""
+_ANY, _NUMBER, _HEX, _QUOTED = (
+    "(.*?)",
+    r"( *[-+]?[0-9][0-9,.]*(?:e[-+]?[0-9]+)?)",
+    "([0-9A-Fa-f]+)",
+    r"""('[^'\n]*'|"[^"\n]*"|[^\s'"]*)""",
+)
 
 
 class Template(NamedTuple):
@@ -38,6 +45,12 @@ class Template(NamedTuple):
     """The longest text of its own: where it is not found, the template does not fit."""
     own: int
     """How many characters are its own."""
+    words: int
+    """How many words."""
+    loose: bool
+    """One word, and no sign."""
+    label: bool
+    """It is a label before one text: `next: {step}`. Nothing else may begin so."""
     translation: str
 
 
@@ -45,9 +58,9 @@ class Catalogue:
     """The translations of one language. `texts`: English, and what it is there."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
-        self._plain = {text.replace("{{", "{").replace("}}", "}"): said for text, said in texts.items()}
+        self._plain = {_unescaped(text): _unescaped(said) for text, said in texts.items()}
         made = [template(text, said) for text, said in texts.items() if re.search(r"(?<!\{)\{\w", text)]
-        self._templates = sorted(made, key=lambda one: -one.own)
+        self._templates = sorted(made, key=lambda one: (not one.label, one.words < 2, -one.own))
         self.said = lru_cache(maxsize=10_000)(self._said)
 
     def _said(self, text: str, depth: int = 0) -> str:
@@ -55,71 +68,128 @@ class Catalogue:
         core = text.strip()
         if depth > DEPTH_MAX or not _LETTERS.search(core) or len(core) > LENGTH_MAX:
             return text
-        found = self._fitting(core, depth) or self._apart(core, depth)
+        found = self._plain.get(core) or self._fitting(core, depth)
         if found is None:
             return text
-        begin = text.index(core)
-        return text[:begin] + found + text[begin + len(core) :]
+        before, _, after = text.partition(core)
+        # A wide colon has its blank in it.
+        return before + found + (after.lstrip(" ") if found.endswith("：") else after)
 
     def _fitting(self, text: str, depth: int) -> str | None:
-        if (exact := self._plain.get(text)) is not None:
-            return exact.replace("{{", "{").replace("}}", "}")
+        weak: list[str] = []
         for one in self._templates:
-            if one.longest in text and (found := _compiled(one.pattern).fullmatch(text)):
-                fields: dict[str, str] = {}
-                for names, filled in zip(one.groups, found.groups(), strict=True):
-                    fields |= zip(names, self._shared_out(filled, len(names), depth), strict=True)
-                return one.translation.format(**fields)
-        return None
+            if one.longest not in text or (found := _compiled(one.pattern).fullmatch(text)) is None:
+                continue
+            below = depth if one.label else depth + 1
+            filled = found.groups()
+            fields: dict[str, str] = {}
+            for names, part in zip(one.groups, filled, strict=True):
+                fields |= zip(names, self._shared_out(part, len(names), below), strict=True)
+            said = one.translation.format(**fields).replace(" （", "（")
+            if one.label or one.words >= 2:
+                return said
+            # What stands in a field is a name most often, and a name may look like a text that is hardly more than one
+            # word of its own.
+            if not (one.loose and depth and any(map(_LETTERS.search, filled)) and filled == tuple(fields.values())):
+                weak.append(said)
+        return min([*weak, *self._apart(text, depth)], key=_english_left, default=None)
 
-    def _shared_out(self, filled: str, count: int, depth: int) -> list[str]:
-        """What stands in so many fields side by side: the last text in it that is known is the last field."""
+    def _shared_out(self, filled: str, count: int, depth: int) -> Sequence[str]:
+        """What stands in so many fields side by side: as it leaves the least English."""
         if count == 1:
-            return [self.said(filled, depth + 1)]
-        for place in range(len(filled)):
-            tail = filled[place:]
-            if _begins_a_text(filled, place) and (said := self.said(tail, depth + 1)) != tail:
-                return [*self._shared_out(filled[:place], count - 1, depth), said]
-        return [*self._shared_out(filled, count - 1, depth), ""]
+            return [self.said(filled, depth)]
+        edges = [place for place in range(len(filled)) if place and _is_edge(filled, place)]
+        ways = (
+            [self.said(filled[:place], depth), *self._shared_out(filled[place:], count - 1, depth)]
+            for place in [len(filled), *edges, 0]
+        )
+        return min(ways, key=lambda said: _english_left("\n".join(said)))
 
-    def _apart(self, text: str, depth: int) -> str | None:
-        for mark, said_mark in _BETWEEN:
-            begin = text.find(mark)
-            while begin >= 0:
-                left, right = text[:begin], text[begin + len(mark) :]
-                said = (self.said(left, depth + 1), self.said(right, depth + 1))
-                if said != (left, right):
-                    return said_mark.join(said)
-                begin = text.find(mark, begin + len(mark))
-        return None
+    def _apart(self, text: str, depth: int) -> Iterator[str]:
+        """The translations of a text that was put together of others, with nothing between but a sign."""
+        for left, right, form in _parts(text):
+            said = (self.said(left, depth + 1), self.said(right, depth + 1))
+            if said != (left, right):
+                yield form.format(*said)
 
 
 def template(text: str, translation: str) -> Template:
     """Read a key of the catalogue that has fields."""
-    pattern, groups, own = [], [list[str]()], [""]
-    for literal, field, _, _ in Formatter().parse(text):
+    pattern: list[str] = []
+    groups: list[tuple[str, ...]] = []
+    own: list[str] = []
+    side_by_side = False
+    for literal, field, form, conversion in Formatter().parse(text):
         if literal:
             own.append(literal)
-            if groups[-1]:
-                pattern.append("(.*?)")
-                groups.append([])
             pattern.append(re.escape(literal))
-        if field is not None:
-            groups[-1].append(field)
-    if groups[-1]:
-        pattern.append("(.*?)")
-    names = tuple(map(tuple, filter(None, groups)))
-    return Template("".join(pattern), names, max(own, key=len), len("".join(own)), translation)
+            side_by_side = False
+        if field is None:
+            continue
+        kind = _kind(form or "", conversion)
+        if (field,) in groups:
+            pattern.append(rf"(?:\{groups.index((field,)) + 1})")
+            side_by_side = False
+            continue
+        if kind == _ANY and side_by_side:
+            groups[-1] = (*groups[-1], field)
+        else:
+            groups.append((field,))
+            pattern.append(kind)
+        side_by_side = kind == _ANY
+    whole = "".join(own)
+    return Template(
+        "".join(pattern),
+        tuple(groups),
+        max(own, key=len),
+        len(whole),
+        len(re.findall("[A-Za-z']{2,}|×", " ".join(own))),
+        re.fullmatch("[A-Za-z ]*", whole) is not None and len(whole.split()) < 2,
+        pattern[1:] == [_ANY] and own[0].endswith((": ", "   ")),
+        translation,
+    )
+
+
+def _kind(form: str, conversion: str | None) -> str:
+    if conversion == "r":
+        return _QUOTED
+    if form.endswith(("x", "X")):
+        return _HEX
+    return _NUMBER if form.endswith(("d", "f", "g", ",", "n")) else _ANY
+
+
+def _parts(text: str) -> Iterator[tuple[str, str, str]]:
+    """Each way to take a text apart: the two parts, and how they are put together in Chinese."""
+    if "\n" in text:
+        yield *text.split("\n", 1), "{}\n{}"
+        return
+    if text.endswith(":"):
+        yield text[:-1], "", "{}："
+    if text.endswith(")") and (begin := text.rfind(" (")) > 0:
+        yield text[:begin], text[begin + 2 : -1], "{}（{}）"
+    for mark, form in (("; ", "{}；{}"), (": ", "{}：{}"), (", ", "{}，{}")):
+        begin = text.find(mark)
+        while begin >= 0:
+            yield text[:begin], text[begin + len(mark) :], form
+            begin = text.find(mark, begin + len(mark))
+
+
+def _english_left(text: str) -> int:
+    return len(_ENGLISH.findall(text))
+
+
+def _is_edge(text: str, place: int) -> bool:
+    """Whether one text may end here and another begin: not within a word."""
+    return not (text[place - 1].isalnum() and text[place].isalnum())
+
+
+def _unescaped(text: str) -> str:
+    return text.replace("{{", "{").replace("}}", "}")
 
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern, re.DOTALL)
-
-
-def _begins_a_text(text: str, place: int) -> bool:
-    """Whether one text may end here and another begin: at a blank, at punctuation, or at the edge of a word."""
-    return place == 0 or not (text[place - 1].isalpha() and text[place].isalpha())
+    return re.compile(pattern, re.DOTALL if "\\\n" in pattern else 0)
 
 
 @cache

@@ -61,7 +61,7 @@ def main() -> Never:
     warnings.showwarning = _say_warning
     choose()
     try:
-        status = group.main(standalone_mode=False)
+        status = translated(group).main(standalone_mode=False)
         sys.exit(status if isinstance(status, int) else DONE)
     except click.UsageError as error:
         show_error(error)

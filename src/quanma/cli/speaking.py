@@ -61,7 +61,7 @@ class _Formatter(click.HelpFormatter):
     """Writes help in a language whose characters are two columns wide, and which has no blanks to wrap at."""
 
     def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
-        super().write_usage(prog, args, f"{said('Usage:')} " if prefix is None else prefix)
+        super().write_usage(prog, args, said("Usage: ") if prefix is None else prefix)
 
     def write_heading(self, heading: str) -> None:
         self.write(f"{'':>{self.current_indent}}{said(heading)}：\n")
@@ -86,7 +86,8 @@ def _option(text: str) -> str:
         return said(text)
     about, extra = found.groups()
     extra = "；".join(said(one) for one in extra.split("; "))
-    return f"{said(about)}  [{extra}]" if about else f"[{extra}]"
+    about = said(about)
+    return f"{about}{'' if about.endswith('。') else '  '}[{extra}]" if about else f"[{extra}]"
 
 
 def _wrapped(text: str, width: int) -> str:

@@ -183,7 +183,7 @@ def upload_status(ledger: Path, as_json: bool) -> None:
 def report_command(ledger: Path, folder: Path, xlsx: bool) -> None:
     """Write what became of every row: report.csv, and files of the rejected and the pending rows, if there are any."""
     with Ledger.look(ledger) as looked:
-        written = report.write(looked, folder, xlsx=xlsx)
+        written = report.write(looked, folder, xlsx=xlsx, said=said)
     _say_written(written, tell)
 
 
@@ -238,7 +238,7 @@ def verify(ledger: Path, combined: Path | None, config: Path | None) -> int:
         tell("the list of codes is not open here: only the counts were compared")
         return UNFINISHED if compared.agrees else FAILED
     for sign, count in compared.marks.items():
-        tell(f"  {sign} {count:>12,}  {comparing.MEANING[sign]}")
+        click.echo(f"  {sign} {count:>12,}  {said(comparing.MEANING[sign])}")
     if not compared.complete:
         tell("not complete: codes came or went while the list was read, or a page is missing: verify again")
         return UNFINISHED
@@ -295,7 +295,7 @@ def _reported(
         path = Path(name) / "dry-run.quanma"
         with Ledger.create(path, target=wishes.target.name, mchid="", stock_id=wishes.stock_id) as ledger:
             planned = prepare.make_plan(ledger, wishes.target, sources, wishes.reading, progress=progress)
-            return planned, report.write(ledger, folder, leftover=False)
+            return planned, report.write(ledger, folder, leftover=False, said=said)
 
 
 async def _upload(sources: Sequence[Source], wishes: Wishes, merchant: settings.Merchant) -> int:
@@ -311,7 +311,7 @@ async def _upload(sources: Sequence[Source], wishes: Wishes, merchant: settings.
             async with AsyncWechatpay(merchant, patience=ONE_ATTEMPT) as client:
                 result = await _send(ledger, target, client, wishes)
             if wishes.report is not None:
-                _say_written(report.write(ledger, wishes.report), output.say)
+                _say_written(report.write(ledger, wishes.report, said=said), output.say)
             if not result.totals.rows:
                 ledger.discard()
             output.result(
@@ -433,7 +433,7 @@ def _ended(ledger: Ledger, result: Result) -> int:
         return DONE
     if result.ending is Ending.FULL:
         folder = ledger.path.with_name(ledger.path.name + ".report")
-        written = report.write(ledger, folder)
+        written = report.write(ledger, folder, said=said)
         output.say(f"stopped: {result.ending.value}: {result.reason}")
         leftover = paths.command([written.leftover or folder])
         output.say(f"  next: raise max_coupons and resume, or upload {leftover} into another stock")
