@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,16 +42,20 @@ def fields_of(struct: type[msgspec.Struct]) -> list[Field]:
 
 
 def lines_of(
-    operation: Operation[..., Any, Any, Any], heading: str, option: str = "", said: Callable[[str], str] = str
+    operation: Operation[..., Any, Any, Any],
+    heading: str,
+    option: str = "",
+    said: Callable[[str], str] = str,
+    wrap: Callable[[str, int], Iterable[str]] = textwrap.wrap,
 ) -> Iterator[str]:
     """Its help, line by line. `heading` stands above its fields, `option` before each of them.
 
-    `said`: puts a text into the reader's language.
+    `said`: puts a text into the reader's language. `wrap`: breaks it into lines of so many columns.
     """
     yield f"  {operation.verb} {operation.path}"
     yield ""
     yield said(heading)
-    yield from _lines(operation.request, f"  {option}", said)
+    yield from _lines(operation.request, f"  {option}", said, wrap)
     if operation.number:
         yield ""
         yield said(
@@ -62,15 +66,20 @@ def lines_of(
         yield said("Errors: ") + ", ".join(sorted(f"{one.__name__} ({one.error_code})" for one in operation.errors))
 
 
-def _lines(struct: type[msgspec.Struct], indent: str, said: Callable[[str], str]) -> Iterator[str]:
+def _lines(
+    struct: type[msgspec.Struct],
+    indent: str,
+    said: Callable[[str], str],
+    wrap: Callable[[str, int], Iterable[str]],
+) -> Iterator[str]:
     for one in fields_of(struct):
         need = said(f"required, {kind_of(one)}" if one.required else f"optional, {kind_of(one)}")
         yield f"{indent}{one.name}  {need}"
         pad = " " * (len(indent) + 2)
         if one.about:
-            yield from textwrap.wrap(said(one.about), 100, initial_indent=pad, subsequent_indent=pad)
+            yield from (pad + line for line in wrap(said(one.about), 100 - len(pad)))
         if one.below is not None:
-            yield from _lines(one.below, pad, said)
+            yield from _lines(one.below, pad, said, wrap)
 
 
 def kind_of(field: Field) -> str:

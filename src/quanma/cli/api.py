@@ -20,7 +20,7 @@ from ..api.operation import Operation
 from ..api.tree import OPERATIONS
 from ..client.client import Wechatpay
 from ..errors import RequestInvalid
-from . import operationhelp
+from . import operationhelp, speaking
 from .connection import config_option
 from .language import said
 from .nearby import closest, near_fields, question
@@ -36,7 +36,7 @@ class OperationCommand(click.Command):
             return super().get_help(ctx)
         operation = _named(named)
         title = f"{chain_of(operation)}: {operation.summary}"
-        return "\n".join([title, *lines_of(operation, operationhelp.HEADING, "--", said)])
+        return "\n".join([title, *lines_of(operation, operationhelp.HEADING, "--", said, speaking.lines_of)])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.args = [*args]  # --help is answered while the rest is still to be parsed.

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from .language import LOCALE_FOLDER
 
-DEPTH_MAX = 6
+DEPTH_MAX = 10
 """How deep texts stand in each other."""
 LENGTH_MAX = 20_000
 """What is longer is no text of ours."""
@@ -45,12 +45,14 @@ class Template(NamedTuple):
     """The longest text of its own: where it is not found, the template does not fit."""
     own: int
     """How many characters are its own."""
-    words: int
-    """How many words."""
+    first: str
+    """What it begins with, before a field."""
+    certain: bool
+    """It has words enough of its own, or a label before them, to be meant where it fits."""
     loose: bool
     """One word, and no sign."""
     label: bool
-    """It is a label before one text: `next: {step}`. Nothing else may begin so."""
+    """It is a label before one text: `next: {step}`."""
     translation: str
 
 
@@ -60,7 +62,9 @@ class Catalogue:
     def __init__(self, texts: Mapping[str, str]) -> None:
         self._plain = {_unescaped(text): _unescaped(said) for text, said in texts.items()}
         made = [template(text, said) for text, said in texts.items() if re.search(r"(?<!\{)\{\w", text)]
-        self._templates = sorted(made, key=lambda one: (not one.label, one.words < 2, -one.own))
+        labels = tuple(one.longest for one in made if one.label)
+        made = [one._replace(certain=one.certain or one.first.startswith(labels)) for one in made]
+        self._templates = sorted(made, key=lambda one: (not one.first.startswith(labels), not one.certain, -one.own))
         self.said = lru_cache(maxsize=10_000)(self._said)
 
     def _said(self, text: str, depth: int = 0) -> str:
@@ -86,11 +90,9 @@ class Catalogue:
             for names, part in zip(one.groups, filled, strict=True):
                 fields |= zip(names, self._shared_out(part, len(names), below), strict=True)
             said = one.translation.format(**fields).replace(" （", "（")
-            if one.label or one.words >= 2:
+            if one.certain:
                 return said
-            # What stands in a field is a name most often, and a name may look like a text that is hardly more than one
-            # word of its own.
-            if not (one.loose and depth and any(map(_LETTERS.search, filled)) and filled == tuple(fields.values())):
+            if not (one.loose and depth) or _is_meant(filled, tuple(fields.values())):
                 weak.append(said)
         return min([*weak, *self._apart(text, depth)], key=_english_left, default=None)
 
@@ -107,6 +109,9 @@ class Catalogue:
 
     def _apart(self, text: str, depth: int) -> Iterator[str]:
         """The translations of a text that was put together of others, with nothing between but a sign."""
+        if "\n" in text:
+            yield "\n".join(self.said(line, depth) for line in text.split("\n"))
+            return
         for left, right, form in _parts(text):
             said = (self.said(left, depth + 1), self.said(right, depth + 1))
             if said != (left, right):
@@ -143,7 +148,8 @@ def template(text: str, translation: str) -> Template:
         tuple(groups),
         max(own, key=len),
         len(whole),
-        len(re.findall("[A-Za-z']{2,}|×", " ".join(own))),
+        own[0] if text.startswith(own[0]) else "",
+        len(re.findall("[A-Za-z']{2,}", " ".join(own))) >= 2,
         re.fullmatch("[A-Za-z ]*", whole) is not None and len(whole.split()) < 2,
         pattern[1:] == [_ANY] and own[0].endswith((": ", "   ")),
         translation,
@@ -160,9 +166,6 @@ def _kind(form: str, conversion: str | None) -> str:
 
 def _parts(text: str) -> Iterator[tuple[str, str, str]]:
     """Each way to take a text apart: the two parts, and how they are put together in Chinese."""
-    if "\n" in text:
-        yield *text.split("\n", 1), "{}\n{}"
-        return
     if text.endswith(":"):
         yield text[:-1], "", "{}："
     if text.endswith(")") and (begin := text.rfind(" (")) > 0:
@@ -172,6 +175,16 @@ def _parts(text: str) -> Iterator[tuple[str, str, str]]:
         while begin >= 0:
             yield text[:begin], text[begin + len(mark) :], form
             begin = text.find(mark, begin + len(mark))
+
+
+def _is_meant(filled: tuple[str, ...], said: tuple[str, ...]) -> bool:
+    """Whether a template with one word of its own is meant, in a field of another.
+
+    What stands in a field is a name most often, and a name may look so. A number in it, or a text, is none.
+    """
+    if not any(map(_LETTERS.search, filled)):
+        return True
+    return any(" " in name and name != text for name, text in zip(filled, said, strict=False))
 
 
 def _english_left(text: str) -> int:

@@ -92,11 +92,12 @@ def _option(text: str) -> str:
 
 def _wrapped(text: str, width: int) -> str:
     """Break paragraphs into lines of so many columns; click is told to leave them alone."""
-    whole = (one if one.startswith("\b") else "\b\n" + "\n".join(_lines(one, width)) for one in text.split("\n\n"))
+    whole = (one if one.startswith("\b") else "\b\n" + "\n".join(lines_of(one, width)) for one in text.split("\n\n"))
     return "\n\n".join(whole)
 
 
-def _lines(paragraph: str, width: int) -> Iterator[str]:
+def lines_of(paragraph: str, width: int) -> Iterator[str]:
+    """Break a text into lines of so many columns, at its blanks and between characters that are two columns wide."""
     line, filled = "", 0
     for piece in _UNBREAKABLE.findall(" ".join(paragraph.split())):
         columns = columns_of(piece)
