@@ -37,7 +37,6 @@ NOT_FOR_PEOPLE: Final = (
     "api/openapi.py",  # a document, for programs
     "api/operation.py",  # what follows, to "wire", is told to programs that call the client
     "client/claims.py",
-    "client/events.py",
     "client/paysign.py",
     "client/receiving.py",
     "client/sensitivefields.py",
@@ -45,7 +44,6 @@ NOT_FOR_PEOPLE: Final = (
     "wire/v2sign.py",
     "wire/values.py",
     "cli/examples.py",  # commands
-    "cli/live.py",  # a file in both languages
     "client/attempts.py",  # lines of the log
     "serving/arriving.py",
     "serving/http1.py",
@@ -300,7 +298,8 @@ def _message(parts: Sequence[Part]) -> str:
             taken = set(names.values())
             names[key] = next(one for n in count(1) if (one := name if n == 1 else f"{name}_{n}") not in taken)
         said.append(f"{{{names[key]}{form}}}")
-    return "".join(said).strip()
+    # What a text is put behind, with a sign between, is translated by itself.
+    return "".join(said).strip().removeprefix("; ").removeprefix(": ").removeprefix(", ")
 
 
 def _escaped(text: str) -> str:
@@ -315,7 +314,15 @@ def _field(part: ast.expr) -> tuple[ast.expr, str]:
         spec = part.format_spec
         given = "".join(one.value for one in spec.values) if isinstance(spec, ast.JoinedStr) and _is_plain(spec) else ""
         return part.value, f":{given}" if given.endswith(tuple("dfg,xX")) else ""
-    return part, ":d" if isinstance(part, ast.Call) and _called(part) == "len" else ""
+    return part, ":d" if _is_count(part) else ""
+
+
+def _is_count(node: ast.expr) -> bool:
+    """Whether it is a number for certain: a length, or what is counted from one."""
+    if isinstance(node, ast.BinOp):
+        sides = (node.left, node.right)
+        return any(_is_count(side) or (isinstance(side, ast.Constant) and side.value == 1) for side in sides)
+    return isinstance(node, ast.Call) and _called(node) == "len"
 
 
 def _is_plain(spec: ast.JoinedStr) -> bool:
@@ -419,12 +426,39 @@ OUTSIDE: Final[dict[str, tuple[str, ...]]] = {
     ),
     "words of lists and limits": (
         "characters",
+        "empty",
         "`{one}` or `{other}`",
         "`{one}` or `{other}` or `{third}`",
         "--{one} or --{other}",
         "--{one} or --{other} or --{third}",
     ),
     "Python": (
+        "Error {number:d} while decompressing data: {why}",
+        "incorrect header check",
+        "incorrect data check",
+        "invalid distance too far back",
+        "invalid block type",
+        "Compressed file ended before the end-of-stream marker was reached",
+        "Unable to decompress Zstandard data: {why}",
+        "Restored data doesn't match checksum",
+        "Frame requires too much memory for decoding",
+        "Data corruption detected",
+        "connection closed before message completed",
+        "received corrupt message of type {kind}",
+        "Remote end closed connection without response",
+        "connection error",
+        "invalid peer certificate: {why}",
+        "ordinal not in range({limit:d})",
+        "no element found",
+        "not well-formed (invalid token)",
+        "mismatched tag",
+        "field larger than field limit ({limit:d})",
+        "maximum recursion depth exceeded",
+        "Expected ']' at the end of a table declaration",
+        "Expected ']]' at the end of an array declaration",
+        "Unclosed array",
+        "Invalid initial character for a key part",
+        "Invalid date or datetime",
         "line contains NUL",
         "unexpected end of data",
         "'{codec}' codec can't decode byte {byte} in position {position:d}: {why}",
@@ -469,6 +503,9 @@ OUTSIDE: Final[dict[str, tuple[str, ...]]] = {
         "Invalid enum value {value} - at `{path}`",
         "JSON is malformed: {problem}",
         "JSON is malformed: {problem} (byte {place:d})",
+        "{problem} - at `{path}`",
+        "Number out of range",
+        "Integer value out of range",
         "Input data was truncated",
         "invalid character",
         "unexpected character",

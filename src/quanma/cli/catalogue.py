@@ -21,18 +21,18 @@ from typing import NamedTuple
 
 from .language import LOCALE_FOLDER
 
-DEPTH_MAX = 10
-"""How deep texts stand in each other."""
 LENGTH_MAX = 20_000
 """What is longer is no text of ours."""
+SENTENCE = 3
+"""So many English words are one that was not translated."""
 _LETTERS = re.compile("[A-Za-z]{2}")
-_ENGLISH = re.compile(r"(?<![\w./`-])[A-Za-z]?[a-z']+(?![\w./`=-])")
+_ENGLISH = re.compile(r"(?<![\w./`'-])[A-Za-z]?[a-z']+(?![\w./`'=-])")
 """A word that may be translated still: no option, path, or name in it."""
 _ANY, _NUMBER, _HEX, _QUOTED = (
     "(.*?)",
     r"( *[-+]?[0-9][0-9,.]*(?:e[-+]?[0-9]+)?)",
     "([0-9A-Fa-f]+)",
-    r"""('[^'\n]*'|"[^"\n]*"|[^\s'"]*)""",
+    r"""('[^'\n]*'|"[^"\n]*"|<[^>\n]*>|[^\s'"]*)""",
 )
 
 
@@ -64,56 +64,59 @@ class Catalogue:
         made = [template(text, said) for text, said in texts.items() if re.search(r"(?<!\{)\{\w", text)]
         labels = tuple(one.longest for one in made if one.label)
         made = [one._replace(certain=one.certain or one.first.startswith(labels)) for one in made]
-        self._templates = sorted(made, key=lambda one: (not one.first.startswith(labels), not one.certain, -one.own))
+        self._templates = sorted(
+            made,
+            key=lambda one: (not one.first.startswith(labels), not one.certain, -one.own, -sum(map(len, one.groups))),
+        )
         self.said = lru_cache(maxsize=10_000)(self._said)
 
-    def _said(self, text: str, depth: int = 0) -> str:
+    def _said(self, text: str, nested: bool = False) -> str:
         """The translation of a text, whatever blanks stand around it; itself, if it has none."""
         core = text.strip()
-        if depth > DEPTH_MAX or not _LETTERS.search(core) or len(core) > LENGTH_MAX:
+        if not _LETTERS.search(core) or len(core) > LENGTH_MAX:
             return text
-        found = self._plain.get(core) or self._fitting(core, depth)
+        found = self._plain.get(core) or self._fitting(core, nested)
         if found is None:
             return text
         before, _, after = text.partition(core)
         # A wide colon has its blank in it.
         return before + found + (after.lstrip(" ") if found.endswith("：") else after)
 
-    def _fitting(self, text: str, depth: int) -> str | None:
-        weak: list[str] = []
+    def _fitting(self, text: str, nested: bool) -> str | None:
+        fitting: list[str] = []
         for one in self._templates:
             if one.longest not in text or (found := _compiled(one.pattern).fullmatch(text)) is None:
                 continue
-            below = depth if one.label else depth + 1
+            below = nested or not one.label
             filled = found.groups()
             fields: dict[str, str] = {}
             for names, part in zip(one.groups, filled, strict=True):
                 fields |= zip(names, self._shared_out(part, len(names), below), strict=True)
             said = one.translation.format(**fields).replace(" （", "（")
-            if one.certain:
+            if one.certain and _english_left(said) < SENTENCE:
                 return said
-            if not (one.loose and depth) or _is_meant(filled, tuple(fields.values())):
-                weak.append(said)
-        return min([*weak, *self._apart(text, depth)], key=_english_left, default=None)
+            if one.certain or _is_meant(filled, tuple(fields.values()), name_may_look_so=one.loose and nested):
+                fitting.append(said)
+        return min([*fitting, *self._apart(text, nested)], key=_english_left, default=None)
 
-    def _shared_out(self, filled: str, count: int, depth: int) -> Sequence[str]:
+    def _shared_out(self, filled: str, count: int, nested: bool) -> Sequence[str]:
         """What stands in so many fields side by side: as it leaves the least English."""
         if count == 1:
-            return [self.said(filled, depth)]
+            return [self.said(filled, nested)]
         edges = [place for place in range(len(filled)) if place and _is_edge(filled, place)]
         ways = (
-            [self.said(filled[:place], depth), *self._shared_out(filled[place:], count - 1, depth)]
+            [self.said(filled[:place], nested), *self._shared_out(filled[place:], count - 1, nested)]
             for place in [len(filled), *edges, 0]
         )
         return min(ways, key=lambda said: _english_left("\n".join(said)))
 
-    def _apart(self, text: str, depth: int) -> Iterator[str]:
+    def _apart(self, text: str, nested: bool) -> Iterator[str]:
         """The translations of a text that was put together of others, with nothing between but a sign."""
         if "\n" in text:
-            yield "\n".join(self.said(line, depth) for line in text.split("\n"))
+            yield "\n".join(self.said(line, nested) for line in text.split("\n"))
             return
         for left, right, form in _parts(text):
-            said = (self.said(left, depth + 1), self.said(right, depth + 1))
+            said = (self.said(left, True), self.said(right, True))
             if said != (left, right):
                 yield form.format(*said)
 
@@ -170,21 +173,27 @@ def _parts(text: str) -> Iterator[tuple[str, str, str]]:
         yield text[:-1], "", "{}："
     if text.endswith(")") and (begin := text.rfind(" (")) > 0:
         yield text[:begin], text[begin + 2 : -1], "{}（{}）"
+        yield text[:begin], text[begin + 1 :], "{}{}"
     for mark, form in (("; ", "{}；{}"), (": ", "{}：{}"), (", ", "{}，{}")):
         begin = text.find(mark)
         while begin >= 0:
             yield text[:begin], text[begin + len(mark) :], form
             begin = text.find(mark, begin + len(mark))
+    if (begin := text.find(" ")) > 0 and " " in text[begin + 1 :]:
+        yield text[:begin], text[begin + 1 :], "{} {}"  # A name, and what is told of it.
 
 
-def _is_meant(filled: tuple[str, ...], said: tuple[str, ...]) -> bool:
-    """Whether a template with one word of its own is meant, in a field of another.
+def _is_meant(filled: Sequence[str], said: Sequence[str], *, name_may_look_so: bool) -> bool:
+    """Whether a template with hardly a word of its own is meant. `filled`, `said`: its fields, and these translated.
 
-    What stands in a field is a name most often, and a name may look so. A number in it, or a text, is none.
+    It is not where a sentence stays English: another template should have fitted. What stands in a field is a name most
+    often, and a name may look like a template of one word; a number in it, or a text, is no name.
     """
-    if not any(map(_LETTERS.search, filled)):
+    if any(_english_left(part) >= SENTENCE and part == text for part, text in zip(filled, said, strict=False)):
+        return False
+    if not name_may_look_so or not any(map(_LETTERS.search, filled)):
         return True
-    return any(" " in name and name != text for name, text in zip(filled, said, strict=False))
+    return any(" " in part and part != text for part, text in zip(filled, said, strict=False))
 
 
 def _english_left(text: str) -> int:
