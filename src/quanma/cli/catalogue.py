@@ -171,14 +171,14 @@ def _parts(text: str) -> Iterator[tuple[str, str, str]]:
     """Each way to take a text apart: the two parts, and how they are put together in Chinese."""
     if text.endswith(":"):
         yield text[:-1], "", "{}："
-    if text.endswith(")") and (begin := text.rfind(" (")) > 0:
-        yield text[:begin], text[begin + 2 : -1], "{}（{}）"
-        yield text[:begin], text[begin + 1 :], "{}{}"
     for mark, form in (("; ", "{}；{}"), (": ", "{}：{}"), (", ", "{}，{}")):
         begin = text.find(mark)
         while begin >= 0:
             yield text[:begin], text[begin + len(mark) :], form
             begin = text.find(mark, begin + len(mark))
+    if text.endswith(")") and (begin := text.rfind(" (")) > 0:
+        yield text[:begin], text[begin + 2 : -1], "{}（{}）"
+        yield text[:begin], text[begin + 1 :], "{}{}"
     if (begin := text.find(" ")) > 0 and " " in text[begin + 1 :]:
         yield text[:begin], text[begin + 1 :], "{} {}"  # A name, and what is told of it.
 
