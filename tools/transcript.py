@@ -99,7 +99,8 @@ checked by a test; … stands for figures that differ each time.
 从演示到报告，都是 `LANG=zh_CN.UTF-8` 时的实际输出。区域设置为 `zh_*` 时，`quanma` 说中文；也可以用 `QUANMA_LANG=zh` 或
 `QUANMA_LANG=en` 指定，它优先于区域设置。[同样内容的英文](../en/transcript.md)。
 
-JSON、券码、退出码和日志在两种语言里都一样。本页由 `python -m tools.transcript` 写成，并由测试核对；… 表示每次不同的数字。
+JSON、券码、退出码和日志在两种语言里都一样。本页由 `python -m tools.transcript` 写成，并由测试核对；
+… 表示每次不同的数字。
 """,
 }
 _SAME: Final = (

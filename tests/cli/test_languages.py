@@ -177,8 +177,10 @@ def test_every_text_is_recognised_by_its_template() -> None:
         ("codes.txt cannot be read: Permission denied", "无法读取 codes.txt：没有权限"),
         ("2 × number cell (rows 7, 9): the cell holds a date or time: export it", None),
         (
-            "no connection to 127.0.0.1:1: Connection refused (os error 111): check base_url, and the proxy "
-            "(1 attempt in 0.0 s)",
+            (
+                "no connection to 127.0.0.1:1: Connection refused (os error 111): check base_url, and the proxy "
+                "(1 attempt in 0.0 s)"
+            ),
             "无法连接 127.0.0.1:1：连接被拒绝（os error 111）：请检查 base_url 和代理（0.0 秒内尝试 1 次）",
         ),
         (
