@@ -12,8 +12,9 @@ A page marks its blocks with an HTML comment in the line above the fence, so a r
     <!-- output -->                     what the run before it prints; … is any text, alone on a line any lines
     <!-- run / commands / -->           without a fence: what the page takes for granted, unseen
 
-The blocks of a page share a folder and their variables. 8460, 8470 and 8471 become free ports. In what is shown as
-output, 98065001 is the stock that the variable stock_id holds: what is run is run as it stands.
+What is run speaks the language of the page. The blocks of a page share a folder and their variables. 8460, 8470 and
+8471 become free ports. In what is shown as output, 98065001 is the stock that the variable stock_id holds: what is run
+is run as it stands.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ import pytest
 from quanma import errors
 from quanma.api.tree import OPERATIONS
 from quanma.cli.api import chain_of
+from quanma.cli.catalogue import catalogue
 from quanma.cli.commands import COMMANDS
 from quanma.cli.main import group
 from quanma.platform.config import PlatformConfig
@@ -87,6 +89,7 @@ class Session:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.language = "en"
         self._variables = folder / ".variables"
         self._variables.touch()
         self._ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
@@ -156,7 +159,7 @@ class Session:
         process = subprocess.Popen(
             ["bash", "-c", script],
             cwd=self.folder,
-            env={**clean, "PATH": path, "COLUMNS": "100"},
+            env={**clean, "PATH": path, "COLUMNS": "100", "QUANMA_LANG": self.language},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -192,6 +195,7 @@ def session(tmp_path: Path) -> Iterator[Session]:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in TRANSLATED.values() and blocks_of(page)])
 def test_a_page_runs_and_prints_what_it_says(page: str, session: Session) -> None:
+    session.language = "zh" if page in TRANSLATED else "en"
     status, output = 0, ""
     for block in blocks_of(page):
         if block.mark == "output":
@@ -206,6 +210,10 @@ def test_a_page_runs_and_prints_what_it_says(page: str, session: Session) -> Non
             assert status == int(wanted[1] if wanted else 0), f"{page}:\n{block.text}\nexit {status}:\n{output}"
 
 
+def lines(english: str, chinese: str) -> Iterator[tuple[str, str]]:
+    return zip(english.splitlines(), chinese.splitlines(), strict=True)
+
+
 @every(TRANSLATED)
 def test_both_languages_are_in_step(chinese: str) -> None:
     english = TRANSLATED[chinese]
@@ -214,11 +222,21 @@ def test_both_languages_are_in_step(chinese: str) -> None:
         return re.findall(r"^#+(?= )|^!\[|^\||^- |^[0-9]\. ", without_code(text_of(page)), re.MULTILINE)
 
     def code(page: str) -> list[str]:
-        # But for comments, and drawings in text.
-        fences = [text for language, text in _FENCE.findall(text_of(page)) if language != "text"]
-        return [re.sub(r" *# .*", "", text) for text in (*fences, *(block.text for block in blocks_of(page)))]
+        # But for comments, drawings in text, and what is printed, which is in the page's language.
+        fences = [text for language, text in _FENCE.findall(text_of(page)) if language not in ("text", "console")]
+        run = (block.text for block in blocks_of(page) if block.mark == "run")
+        return [re.sub(r" *# .*", "", text) for text in (*fences, *run)]
+
+    def printed(page: str) -> list[str]:
+        return [block.text for block in blocks_of(page) if block.mark == "output"]
 
     assert code(english) == code(chinese)
+    said = [
+        (line, told) for pair in zip(printed(english), printed(chinese), strict=True) for line, told in lines(*pair)
+    ]
+    assert [
+        pair for pair in said if "…" not in pair[0] and pair[1] not in (pair[0], catalogue("zh").said(pair[0]))
+    ] == []
     assert shape(english) == shape(chinese)
 
 
@@ -258,7 +276,8 @@ def _command(words: list[str]) -> click.Command | None:
 def _told_commands(page: str) -> Iterator[tuple[list[str], str]]:
     """Each `quanma …` that a page tells, in code and in prose: the words of the command, and the rest of the line."""
     text = text_of(page).replace("\\\n", " ")
-    fences = "\n".join(fenced for language, fenced in _FENCE.findall(text) if language != "python")
+    # A transcript is run by a test of its own, and shows mistakes too.
+    fences = "\n".join(fenced for language, fenced in _FENCE.findall(text) if language not in ("python", "console"))
     for line in [
         *re.findall(r"(?:^|[ (])(quanma [^\n#]*)", fences, re.MULTILINE),
         *re.findall(r"`(quanma [^`]+)`", text),
