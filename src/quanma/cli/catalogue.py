@@ -17,10 +17,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from string import Formatter
+from pathlib import Path
 from typing import NamedTuple
 
-from .language import LOCALE_FOLDER
 
+LOCALE_FOLDER = Path(__file__).parent / "locale"
 LENGTH_MAX = 20_000
 """What is longer is no text of ours."""
 SENTENCE = 3

@@ -1,24 +1,22 @@
 """Which language people are spoken to in, and English texts in that language.
 
 The program is written in English: its errors, reasons and results are, and stay so for programs, logs and JSON. Only
-here, where a person reads them, they are put into another language; see `catalogue`. Nothing is loaded for English.
+here, where a person reads them, they are put into another language; see `catalogue`. Nothing is loaded for English, and
+nothing is imported here that Python has not loaded before, so that the list of commands comes at once.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from pathlib import Path
 
 ENGLISH, CHINESE = "en", "zh"
 LANGUAGES = (ENGLISH, CHINESE)
-LOCALE_FOLDER = Path(__file__).parent / "locale"
 
 _current = ENGLISH
 
 
-def chosen(environment: Mapping[str, str]) -> str:
+def chosen(environment: dict[str, str]) -> str:
     """Return the language that QUANMA_LANG names, else the locale's: Chinese for zh_*, English for any other.
 
     Source: the order LC_ALL, LC_MESSAGES, LANG is POSIX's; the first that is not empty counts.
@@ -47,7 +45,7 @@ def _language_of(locale: str) -> str:
 def choose() -> None:
     """Speak the language of the environment from now on. A wrong QUANMA_LANG is told, and the program ends with 1."""
     try:
-        use(chosen(os.environ))
+        use(chosen(dict(os.environ)))
     except ValueError as problem:
         print(f"quanma: {problem}", file=sys.stderr)
         sys.exit(1)
