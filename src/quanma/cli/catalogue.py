@@ -16,10 +16,9 @@ import gettext
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
-from string import Formatter
 from pathlib import Path
+from string import Formatter
 from typing import NamedTuple
-
 
 LOCALE_FOLDER = Path(__file__).parent / "locale"
 LENGTH_MAX = 20_000
