@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from quanma.cli.commands import COMMANDS
 from quanma.cli.main import group
 from tests.cli.conftest import Ended, Quanma
 from tools import texts
+from tools.messages import messages_of
 
 FOUND = texts.texts()
 CHINESE = {str(one.id): str(one.string) for one in texts.read(texts.CATALOGUE) if one.id}
@@ -116,6 +118,19 @@ def test_every_text_has_a_translation_and_no_translation_is_left_over() -> None:
 def test_the_compiled_catalogue_is_that_of_the_source() -> None:
     compiled = texts.CATALOGUE.with_suffix(".mo").read_bytes()
     assert compiled == texts.compiled(texts.read(texts.CATALOGUE)), "run `python -m tools.texts`"
+
+
+def test_what_is_printed_for_people_goes_through_the_catalogue() -> None:
+    """`click.echo` and `print` are for what programs read: an English text given to them would stay English."""
+    printed = [
+        ast.unparse(node)
+        for path in (texts.SOURCE / "cli").glob("*.py")
+        if path.name != "language.py"  # It tells of a wrong QUANMA_LANG, in both.
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("click.echo", "print")
+    ]
+    assert len(printed) > 10
+    assert [call for call in printed if messages_of(call) and "said(" not in call] == []
 
 
 LEFT_OUT = ("plural", "ends", "have", "sheets", "attempt_2", "commits_2", "coupons_2", "value", "value_2", "value_3")

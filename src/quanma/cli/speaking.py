@@ -44,8 +44,17 @@ def translated(command: click.Command) -> click.Command:
     made.context_class = _Context
     made.help = _paragraphs(made.help)
     made.epilog = _paragraphs(made.epilog)
+    made.params = [_translated_option(one) for one in made.params]
     if isinstance(made, click.Group):
         made.commands = {name: translated(below) for name, below in made.commands.items()}
+    return made
+
+
+def _translated_option(parameter: click.Parameter) -> click.Parameter:
+    if not isinstance(parameter, click.Option) or parameter.help is None:
+        return parameter
+    made = copy.copy(parameter)
+    made.help = said(parameter.help)
     return made
 
 
@@ -67,7 +76,7 @@ class _Formatter(click.HelpFormatter):
         self.write(f"{'':>{self.current_indent}}{said(heading)}：\n")
 
     def write_text(self, text: str) -> None:
-        super().write_text(_wrapped(text, self.width - self.current_indent))
+        click.HelpFormatter.write_text(self, _wrapped(text, self.width - self.current_indent))
 
     def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
         table = list(rows)
