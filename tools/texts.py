@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import io
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -66,6 +67,7 @@ def main() -> int:
     return 1 if missing else 0
 
 
+@cache
 def texts() -> dict[str, list[str]]:
     """Every message, and the modules that it stands in."""
     found: dict[str, list[str]] = {}

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from string import Formatter
 
@@ -25,8 +26,6 @@ from tests.cli.conftest import Ended, Quanma
 from tools import texts
 from tools.messages import messages_of
 
-FOUND = texts.texts()
-CHINESE = {str(one.id): str(one.string) for one in texts.read(texts.CATALOGUE) if one.id}
 SENTENCE = re.compile(r"(?<![\w./-])[A-Za-z][a-z']+[,:;]? [a-z']{2,}[,:;]? [a-z']{2,}(?![\w./-])")
 """Three English words in a row."""
 COMMANDS_IN_IT = re.compile(r"`[^`]*`|'[^']*'|(quanma|pip|openssl|jq|export|tr|zstd) [^\n，。；：（）]*")
@@ -39,15 +38,16 @@ def english_again() -> Iterator[None]:
 
 
 @pytest.fixture
-def in_chinese() -> None:
-    language.use(language.CHINESE)
-
-
-@pytest.fixture
 def zh(quanma: Quanma, monkeypatch: pytest.MonkeyPatch) -> Quanma:
     """The command, in Chinese."""
     monkeypatch.setenv("QUANMA_LANG", "zh")
     return quanma
+
+
+@cache
+def chinese() -> dict[str, str]:
+    """The catalogue: each text, and its translation."""
+    return {str(one.id): str(one.string) for one in texts.read(texts.CATALOGUE) if one.id}
 
 
 def english_in(text: str) -> list[str]:
@@ -111,8 +111,10 @@ def test_the_template_has_the_texts_of_the_program_and_no_others() -> None:
 
 
 def test_every_text_has_a_translation_and_no_translation_is_left_over() -> None:
-    assert [text for text in FOUND if not CHINESE.get(text)] == [], "run `python -m tools.texts`, and translate these"
-    assert [text for text in CHINESE if text not in FOUND] == [], "run `python -m tools.texts`"
+    assert [text for text in texts.texts() if not chinese().get(text)] == [], (
+        "run `python -m tools.texts`, and translate these"
+    )
+    assert [text for text in chinese() if text not in texts.texts()] == [], "run `python -m tools.texts`"
 
 
 def test_the_compiled_catalogue_is_that_of_the_source() -> None:
@@ -140,7 +142,7 @@ LEFT_OUT = ("plural", "ends", "have", "sheets", "attempt_2", "commits_2", "coupo
 @pytest.mark.parametrize("fields_of", [lambda text: [field for _, field, _, _ in Formatter().parse(text) if field]])
 def test_a_translation_has_the_fields_of_its_text(fields_of: Callable[[str], list[str]]) -> None:
     wrong = []
-    for text, said in CHINESE.items():
+    for text, said in chinese().items():
         given, used = {*fields_of(text)}, {*fields_of(said)}
         if used - given or {field for field in given - used if field not in LEFT_OUT}:
             wrong.append((text, said))
@@ -148,7 +150,7 @@ def test_a_translation_has_the_fields_of_its_text(fields_of: Callable[[str], lis
 
 
 def test_no_translation_holds_an_english_sentence() -> None:
-    wrong = [said for said in CHINESE.values() if english_in(re.sub(r"\{\w+\}", "，", said))]
+    wrong = [said for said in chinese().values() if english_in(re.sub(r"\{\w+\}", "，", said))]
     assert wrong == []
 
 
@@ -175,9 +177,9 @@ def filled(text: str, mark: str = "⟨{}⟩") -> tuple[str, dict[str, str]]:
 
 
 def test_every_text_is_recognised_by_its_template() -> None:
-    known = Catalogue(CHINESE)
+    known = Catalogue(chinese())
     wrong = []
-    for text, translation in CHINESE.items():
+    for text, translation in chinese().items():
         said, fields = filled(text)
         if re.search("[A-Za-z]{2}", said) and known.said(said) != translation.format(**fields).replace(" （", "（"):
             wrong.append((said, known.said(said)))
@@ -217,6 +219,13 @@ def test_a_text_is_translated_with_what_stands_in_it(text: str, said: str | None
         assert found == said
     else:
         assert not english_in(found)
+
+
+@pytest.mark.parametrize("sign", [", ", ": ", "; ", " is ", " (", " of ", "\n", " "])
+def test_a_long_text_of_another_program_is_not_puzzled_over(sign: str) -> None:
+    for length in (400, 4_000, 40_000):
+        text = f"400 PARAM_ERROR: {sign.join(['the answer', 'a header'] * (length // 20))}"
+        assert catalogue("zh").said(text).count("\n") == text.count("\n")
 
 
 # Every command.
@@ -367,14 +376,16 @@ def test_reasons_of_a_report_are_in_chinese_and_their_codes_are_not(
     assert english_in(zh("report", ledger, "--out", "zh").out) == []
     os.environ["QUANMA_LANG"] = "en"
     quanma("report", ledger, "--out", "en")
-    chinese, english = (
+    in_chinese, in_english = (
         [line.split(",") for line in Path(folder, "report.csv").read_text("utf-8-sig").splitlines()]
         for folder in ("zh", "en")
     )
-    assert english_in("\n".join(map(",".join, chinese[1:]))) == []
-    assert chinese[0] == english[0]
-    assert [(line[0], line[2], line[-1]) for line in chinese] == [(line[0], line[2], line[-1]) for line in english]
-    assert [line[3] for line in chinese[1:] if line[3]] != [line[3] for line in english[1:] if line[3]]
+    assert english_in("\n".join(map(",".join, in_chinese[1:]))) == []
+    assert in_chinese[0] == in_english[0]
+    assert [(line[0], line[2], line[-1]) for line in in_chinese] == [
+        (line[0], line[2], line[-1]) for line in in_english
+    ]
+    assert [line[3] for line in in_chinese[1:] if line[3]] != [line[3] for line in in_english[1:] if line[3]]
 
 
 def test_lines_of_help_are_as_wide_as_the_terminal_in_chinese_too(zh: Quanma) -> None:

@@ -21,13 +21,18 @@ from string import Formatter
 from typing import NamedTuple
 
 LOCALE_FOLDER = Path(__file__).parent / "locale"
-LENGTH_MAX = 20_000
+LENGTH_MAX = 4_000
 """What is longer is no text of ours."""
+MARKS_MAX = 24
+"""With more signs than that, a text is a list, or another program's, and is not taken apart."""
+EDGES_MAX = 100
+"""So many places are tried for where one of two texts begins, from the end on."""
 SENTENCE = 3
 """So many English words are one that was not translated."""
 _LETTERS = re.compile("[A-Za-z]{2}")
 _ENGLISH = re.compile(r"(?<![\w./`'-])[A-Za-z]?[a-z']+(?![\w./`'=-])")
 """A word that may be translated still: no option, path, or name in it."""
+_MARKS = re.compile("[;:,] ")
 _ANY, _NUMBER, _HEX, _QUOTED = (
     "(.*?)",
     r"( *[-+]?[0-9][0-9,.]*(?:e[-+]?[0-9]+)?)",
@@ -41,8 +46,10 @@ class Template(NamedTuple):
 
     pattern: str
     groups: tuple[tuple[str, ...], ...]
+    literals: tuple[str, ...]
+    """The texts of its own: where one is not found behind the one before, the template does not fit."""
     longest: str
-    """The longest text of its own: where it is not found, the template does not fit."""
+    """Of these: it is looked for first."""
     own: int
     """How many characters are its own."""
     first: str
@@ -85,7 +92,9 @@ class Catalogue:
     def _fitting(self, text: str, nested: bool) -> str | None:
         fitting: list[str] = []
         for one in self._templates:
-            if one.longest not in text or (found := _compiled(one.pattern).fullmatch(text)) is None:
+            if one.longest not in text or not _in_order(one.literals, text):
+                continue
+            if (found := _compiled(one.pattern).fullmatch(text)) is None:
                 continue
             below = nested or not one.label
             filled = found.groups()
@@ -106,7 +115,7 @@ class Catalogue:
         edges = [place for place in range(len(filled)) if place and _is_edge(filled, place)]
         ways = (
             [self.said(filled[:place], nested), *self._shared_out(filled[place:], count - 1, nested)]
-            for place in [len(filled), *edges, 0]
+            for place in [len(filled), *edges[-EDGES_MAX:], 0]
         )
         return min(ways, key=lambda said: _english_left("\n".join(said)))
 
@@ -114,6 +123,8 @@ class Catalogue:
         """The translations of a text that was put together of others, with nothing between but a sign."""
         if "\n" in text:
             yield "\n".join(self.said(line, nested) for line in text.split("\n"))
+            return
+        if len(_MARKS.findall(text)) > MARKS_MAX:
             return
         for left, right, form in _parts(text):
             said = (self.said(left, True), self.said(right, True))
@@ -149,6 +160,7 @@ def template(text: str, translation: str) -> Template:
     return Template(
         "".join(pattern),
         tuple(groups),
+        tuple(own),
         max(own, key=len),
         len(whole),
         own[0] if text.startswith(own[0]) else "",
@@ -194,6 +206,17 @@ def _is_meant(filled: Sequence[str], said: Sequence[str], *, name_may_look_so: b
     if not name_may_look_so or not any(map(_LETTERS.search, filled)):
         return True
     return any(" " in part and part != text for part, text in zip(filled, said, strict=False))
+
+
+def _in_order(literals: Iterable[str], text: str) -> bool:
+    """Whether a text has all these, one behind the other: an expression takes long to find out that it has not."""
+    place = 0
+    for literal in literals:
+        place = text.find(literal, place)
+        if place < 0:
+            return False
+        place += len(literal)
+    return True
 
 
 def _english_left(text: str) -> int:
