@@ -34,8 +34,11 @@ def pytest_configure() -> None:
     read_once = functools.cache(keys.load_private_key)
     for name in ("quanma.wire.keys", "quanma.client.client"):
         patched.setattr(f"{name}.load_private_key", read_once)
-    # What is printed is compared in English, whatever a developer's locale is.
+    # What is printed is compared in English, whatever a developer's locale is; some tests take all of QUANMA_… away.
     patched.setenv("QUANMA_LANG", "en")
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        if os.environ.get(name, "").startswith("zh"):
+            patched.setenv(name, "C.UTF-8")
     # A busy machine is no fault: what takes long is no failure.
     settings.register_profile("tests", deadline=None)
     settings.load_profile("tests")
