@@ -208,6 +208,8 @@ def test_every_text_is_recognised_by_its_template() -> None:
         # Names that look like a text stay what they are.
         ("made upload codes", "已生成 upload codes"),
         ("made {world}", "已生成 {world}"),
+        ("quanma codes check codes.txt", "quanma codes check codes.txt"),
+        ("did you mean `quanma codes check FILE`?", "是不是 `quanma codes check FILE`？"),
         ("there is no ledger total row", None),
         ("a sentence that nobody wrote", "a sentence that nobody wrote"),
         ("", ""),
@@ -250,6 +252,10 @@ def all_commands() -> list[list[str]]:
 HELP = [[], *all_commands(), *(["api", chain_of(operation)] for operation in OPERATIONS)]
 
 
+def examples(printed: str) -> list[str]:
+    return [line.strip() for line in printed.splitlines() if re.match(r" +(quanma [a-z]|stock_id=)", line)]
+
+
 @pytest.mark.parametrize("words", HELP, ids=" ".join)
 def test_the_help_of_a_command_is_in_each_language(words: list[str], quanma: Quanma, zh: Quanma) -> None:
     in_chinese = zh(*words, "--help")
@@ -259,6 +265,7 @@ def test_the_help_of_a_command_is_in_each_language(words: list[str], quanma: Qua
     assert english_in(in_chinese.out) == []
     assert re.search("[\u4e00-\u9fff]", in_chinese.out)
     assert in_english.out.startswith(("Usage: ", "v3."))
+    assert examples(in_chinese.out) == examples(in_english.out)
     # The same options, fields and examples are told of.
     names = re.compile(r"--[\w-]+|quanma [a-z-]+ ?[^\s]*")
     assert {*names.findall(in_chinese.out)} >= {*re.findall(r"^ +(--[\w-]+)", in_english.out, re.MULTILINE)}

@@ -32,6 +32,8 @@ SENTENCE = 3
 _LETTERS = re.compile("[A-Za-z]{2}")
 _ENGLISH = re.compile(r"(?<![\w./`'-])[A-Za-z]?[a-z']+(?![\w./`'=-])")
 """A word that may be translated still: no option, path, or name in it."""
+_COMMAND = re.compile("quanma .*|`[^`]*`", re.DOTALL)
+"""It is typed as it stands."""
 _MARKS = re.compile("[;:,] ")
 _ANY, _NUMBER, _HEX, _QUOTED = (
     "(.*?)",
@@ -82,7 +84,9 @@ class Catalogue:
         core = text.strip()
         if not _LETTERS.search(core) or len(core) > LENGTH_MAX:
             return text
-        found = self._plain.get(core) or self._fitting(core, nested)
+        found = self._plain.get(core)
+        if found is None and not _COMMAND.fullmatch(core):
+            found = self._fitting(core, nested)
         if found is None:
             return text
         before, _, after = text.partition(core)

@@ -59,11 +59,17 @@ def _translated_option(parameter: click.Parameter) -> click.Parameter:
 
 
 def _paragraphs(text: str | None) -> str | None:
-    """A text of several paragraphs. One that begins with \\b is not wrapped: its lines are translated one by one."""
+    """A text of several paragraphs. One that begins with \\b is not wrapped: its lines are translated one by one, but
+    for those that are set in, which are examples."""
     if text is None:
         return None
-    kept = (one if one.startswith("\b") else " ".join(one.split()) for one in text.split("\n\n"))
-    return "\n\n".join(map(said, kept))
+    return "\n\n".join(map(_paragraph, text.split("\n\n")))
+
+
+def _paragraph(text: str) -> str:
+    if text.startswith("\b"):
+        return "\n".join(line if line.startswith((" ", "\b")) else said(line) for line in text.split("\n"))
+    return said(" ".join(text.split()))
 
 
 class _Formatter(click.HelpFormatter):
