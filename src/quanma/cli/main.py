@@ -15,7 +15,7 @@ from .commands import COMMANDS, listing
 from .examples import with_examples
 from .language import choose
 from .nearby import NearGroup, meant, question
-from .nextstep import next_step
+from .nextstep import show
 from .speaking import show_error, tell, translated
 
 DONE, FAILED, USAGE, REJECTED, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -72,9 +72,7 @@ def main() -> Never:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     except QuanmaError as error:
-        tell(f"quanma: {error}", err=True)
-        if step := next_step(error):
-            tell(f"  next: {step}", err=True)
+        show(error)
         sys.exit(FAILED)
     except BrokenPipeError:
         sys.stderr.close()

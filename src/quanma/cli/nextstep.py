@@ -1,4 +1,4 @@
-"""What to do after an error, for whoever reads it in a shell: where the message alone does not say. Pure."""
+"""What to do after an error, for whoever reads it in a shell: where the message alone does not say."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ from ..errors import (
     QuanmaError,
     SignError,
 )
+from .speaking import tell
+
+
+def show(error: QuanmaError) -> None:
+    """Print an error and what to do next, on standard error."""
+    tell(f"quanma: {error}", err=True)
+    if step := next_step(error):
+        tell(f"  next: {step}", err=True)
 
 
 def next_step(error: QuanmaError) -> str:
