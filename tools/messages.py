@@ -31,7 +31,7 @@ _SQL: Final = (
     *("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "PRAGMA", "BEGIN", "COMMIT", "ROLLBACK"),
     *("SAVEPOINT", "RELEASE", "WITH", "SET", "LOCK", "COPY", "EXPLAIN", "SHOW", "TRUNCATE", "AND", "OR", "WHERE"),
     *("FROM", "ON", "ORDER", "VALUES", "RETURNING", "LISTEN", "NOTIFY", "GRANT", "IN", "IF", "ANALYZE", "INTO"),
-    *("EXISTS", "unnest", "current_setting", "operation =", "state ="),
+    *("EXISTS", "JOIN", "unnest", "current_setting", "operation =", "state ="),
 )
 _OTHER_LANGUAGES: Final = re.compile(
     rf"\s*(?:{'|'.join(_SQL)}|Basic|Date:|Connection:|[0-9]{{3}} [A-Z])(?!\w)"
