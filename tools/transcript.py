@@ -137,7 +137,14 @@ def text(language: str) -> str:
             sections = [f"## {step.heading[language]}\n\n```console\n{shell.shown(step)}```\n" for step in STEPS]
         finally:
             shell.close()
-    return "\n".join([ABOUT[language], *sections])
+    return "\n".join([ABOUT[language], _contents(language), *sections])
+
+
+def _contents(language: str) -> str:
+    """The headings, each with its anchor."""
+    headings = [step.heading[language] for step in STEPS]
+    anchors = (re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings)
+    return " · ".join(f"[{one}](#{anchor})" for one, anchor in zip(headings, anchors, strict=True)) + "\n"
 
 
 class _Shell:
