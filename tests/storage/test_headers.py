@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from quanma.platform.pool.issued_codes import read_issued
+from quanma.platform.pool.reconcile_file import read_reconcile_file
 from quanma.storage import headers
 from quanma.upload.source import open_source
 
@@ -18,7 +18,7 @@ def test_a_file_to_upload_and_a_file_of_issued_codes_have_the_same_headers(tmp_p
             for spelt in (code, code.upper(), f" *{code.replace('_', '-')}（必填）"):
                 path.write_text(f"{stock},{spelt}\n98065001,A1\n")
                 assert [code for block in open_source(str(path)).blocks() for code in block.codes] == ["A1"]
-                assert [one.coupon_code for one in read_issued(path).codes] == ["A1"]
+                assert [one.coupon_code for one in read_reconcile_file(path).codes] == ["A1"]
 
 
 @pytest.mark.parametrize(

@@ -36,9 +36,9 @@ def init(folder: Path, port: int, mchids: tuple[str, ...], is_live: bool) -> Non
         click.echo(f"  then:  export QUANMA_CONFIG={command([file.resolve()])}; quanma status", err=True)
         return
     need("quanma init", "platform")
-    world = importlib.import_module("..platform.world", __package__)
+    environment = importlib.import_module("..platform.environment", __package__)
     wanted = mchids or (MCHID_DEFAULT,)
-    world.make_world(folder, port=port, mchids=wanted, now=datetime.datetime.now(datetime.UTC))
+    environment.make_environment(folder, port=port, mchids=wanted, now=datetime.datetime.now(datetime.UTC))
     live.ignore_all(folder)
     click.echo(f"made {folder}", err=True)
     click.echo(f"  serve it:  {command(['quanma', 'serve', '--config', folder / 'platform.toml'])}", err=True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quanma.platform.pool.issued_codes import IssuedCode, IssuedFile
+from quanma.platform.pool.reconcile_file import IssuedCode, ReconcileFile
 from quanma.platform.pool.reconciling import NOT_KNOWN, Decision, Fate, Lacking, Missing, Named, Pair, decide, pairs
 
 S, T = "98065001", "98065002"
@@ -25,14 +25,14 @@ def fate(pair: Pair) -> Fate:
     return known.get(code[:1], Fate.OPEN if stock_id == MADE else Fate.ABSENT)
 
 
-def file_of(*codes: str | Pair) -> IssuedFile:
+def file_of(*codes: str | Pair) -> ReconcileFile:
     rows = [(S, code) if isinstance(code, str) else code for code in codes]
     issued = [IssuedCode(line, *row) for line, row in enumerate(rows, 1)]
-    return IssuedFile("issued.csv", issued, "column 1", "column 2", 0)
+    return ReconcileFile("issued.csv", issued, "column 1", "column 2", 0)
 
 
 def decided(
-    issued: IssuedFile | None, lacking: Lacking, accept_short: int | None = None, *, fenced: bool = True
+    issued: ReconcileFile | None, lacking: Lacking, accept_short: int | None = None, *, fenced: bool = True
 ) -> Decision:
     fates = {pair: fate(pair) for pair in pairs(issued, lacking)}
     return decide(issued, lacking, fates, {S, T, MADE}, fenced=fenced, accept_short=accept_short)

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from ...errors import masked
-from .issued_codes import IssuedFile
+from .reconcile_file import ReconcileFile
 
 LINES_NAMED = 5
 """So many lines of a kind are named in a message; of the others, how many there are."""
@@ -112,7 +112,7 @@ class Decision(NamedTuple):
     """How many of the missing coupons nobody accounts for."""
 
 
-def pairs(issued: IssuedFile | None, lacking: Lacking) -> set[Pair]:
+def pairs(issued: ReconcileFile | None, lacking: Lacking) -> set[Pair]:
     """The codes whose fate `decide` asks for."""
     return {_pair(one) for one in _all_named(lacking)} | {
         (code.stock_id, code.coupon_code) for code in (issued.codes if issued else ())
@@ -120,7 +120,7 @@ def pairs(issued: IssuedFile | None, lacking: Lacking) -> set[Pair]:
 
 
 def decide(
-    issued: IssuedFile | None,
+    issued: ReconcileFile | None,
     lacking: Lacking,
     fates: Mapping[Pair, Fate],
     stocks: Collection[str],
@@ -193,7 +193,7 @@ class _Read(NamedTuple):
     by_fate: Mapping[Fate, Sequence[Pair]]
 
 
-def _why_unfit(issued: IssuedFile, read: _Read, missing: int | None, stocks: Collection[str]) -> list[str]:
+def _why_unfit(issued: ReconcileFile, read: _Read, missing: int | None, stocks: Collection[str]) -> list[str]:
     """Why the file can't be what it should be, whatever is missing."""
     if not read.lines:
         others = f", only {_counted(issued.left_out, 'event')} of another kind" if issued.left_out else ""
@@ -243,7 +243,7 @@ def _short(read: _Read, lacking: Lacking) -> int:
 
 
 def _why_not_enough(
-    issued: IssuedFile | None,
+    issued: ReconcileFile | None,
     read: _Read,
     lacking: Lacking,
     missing: int | None,

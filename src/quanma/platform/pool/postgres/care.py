@@ -12,9 +12,9 @@ import asyncpg
 from ....errors import Misconfigured, StoreUnavailable
 from ....wire.times import rfc3339
 from .. import reconciling
-from ..issued_codes import IssuedFile
+from ..reconcile_file import ReconcileFile as IssuedFile
 from ..reconciling import Decision, Fate, Pair
-from ..standing import Standing
+from ..status import PoolStatus as Standing
 from . import between, schema
 from .address import addresses_of
 from .fencing import until_hosts_have_spoken

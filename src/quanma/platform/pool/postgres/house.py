@@ -18,19 +18,41 @@ from ....errors import StoreUnavailable
 from ....wire.times import beijing_day
 from ...coupons.stocks import UPLOAD_MODE, stored_stock
 from .. import reconciling
-from ..house import (
+from ..transfer import (
+    AnsweredRecord as HouseDone,
+)
+from ..transfer import (
     AnyRecord,
-    HouseBarred,
-    HouseCallback,
-    HouseCoupon,
-    HouseDeletion,
-    HouseDone,
-    HouseEvent,
-    HouseNonce,
-    HousePayReceipt,
-    HouseReturnReceipt,
-    HouseStock,
-    HouseUpload,
+)
+from ..transfer import (
+    BarredRecord as HouseBarred,
+)
+from ..transfer import (
+    CallbackRecord as HouseCallback,
+)
+from ..transfer import (
+    CouponRecord as HouseCoupon,
+)
+from ..transfer import (
+    DeletionRecord as HouseDeletion,
+)
+from ..transfer import (
+    EventRecord as HouseEvent,
+)
+from ..transfer import (
+    NonceRecord as HouseNonce,
+)
+from ..transfer import (
+    PayReceiptRecord as HousePayReceipt,
+)
+from ..transfer import (
+    ReturnReceiptRecord as HouseReturnReceipt,
+)
+from ..transfer import (
+    StockRecord as HouseStock,
+)
+from ..transfer import (
+    UploadRecord as HouseUpload,
 )
 from . import care, schema
 from .link import Connection

@@ -1,7 +1,7 @@
 -- The pool of one platform. Codes and coupons are appended to; a coupon's first step gives it a row of its own.
 -- Times are Unix seconds. What the wire knows has the wire's name.
 --
--- Each row has the number of the commit that wrote it last, and a checksum of its values: see sqlite/checked.py.
+-- Each row has the number of the commit that wrote it last, and a checksum of its values: see sqlite/rows.py.
 -- `checksum(table, value, …)` is a function of ours.
 
 CREATE TABLE about (
@@ -42,9 +42,9 @@ CREATE TABLE upload (
 );
 
 -- Coupons as they were given out: those of one stock that were given out together in one row. It is never changed.
--- No index: which user has which coupon, and under which number, is in memory (issued.py). A random page of an index
--- written for each draw was most of its cost. See sqlite/sendings.py.
-CREATE TABLE sending (
+-- No index: which user has which coupon, and under which number, is in memory (index/users.py). A random page of an index
+-- written for each draw was most of its cost. See sqlite/issue_batches.py.
+CREATE TABLE issue_batch (
     first_coupon_id INTEGER PRIMARY KEY,
     stock_id        TEXT NOT NULL REFERENCES stock,
     coupon_count    INTEGER NOT NULL,
@@ -100,7 +100,7 @@ CREATE TABLE deletion (
 );
 
 -- What a number of the other calls did: the request to know a repeat by, and the answer to repeat.
-CREATE TABLE done (
+CREATE TABLE answered (
     stock_id  TEXT NOT NULL,
     operation TEXT NOT NULL,
     number    TEXT NOT NULL,

@@ -1,0 +1,305 @@
+"""How far a pool has come, and a mark of it beside the file: so that an older copy is known for what it is.
+
+A pool that was restored from a backup does not know which codes were given out since. It must not draw them again, so
+it is fenced: it gives nothing out until someone says what was (`quanma reconcile`).
+
+The mark is a small file: which pool, which file holds it, how many commits it has had, and which coupon, upload and
+deletion were acknowledged last. It is written after each commit and before its answers leave, without an fsync, so
+kill -9 never leaves it behind; now and then it is synced. A power failure may leave it behind the pool, which is no
+reason for a fence. The pool behind its mark is one, and so is a pool that lacks what its mark saw acknowledged: what
+goes back goes back to a beginning of its history, so the last one's being there proves all before it. A count alone
+would be passed again by whatever came instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import struct
+import time
+import zlib
+from collections.abc import Callable
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from ....errors import StoreUnavailable
+from ....storage import private
+from ....storage.descriptors import read_at, sync, write_at
+
+SYNC_SECONDS = 1.0
+_HOLDS = "or change what was given out last"
+_MAGIC = b"quanma\x02m"
+_FORMAT = struct.Struct("<8s16sQQQ16sQ16sQ16sQ224s")
+_MAGIC_1 = b"quanma\x01m"
+_FORMAT_1 = struct.Struct("<8s16sQQQ")
+"""Before it knew more than counts. Read, and replaced at the start."""
+_CHECKSUM = struct.Struct("<I")
+_BYTES = _FORMAT.size + _CHECKSUM.size
+"""Less than a disk writes at once: after a power failure it is the old one or the new one."""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Seen(NamedTuple):
+    """A row that is only ever added: its id, and a digest of what it says. 0: there was none yet, or none is known."""
+
+    number: int = 0
+    digest: bytes = bytes(16)
+
+
+class Generation(NamedTuple):
+    pool_id: bytes
+    """16 random bytes: new ones with each history of its own, when it is made and when it is reconciled."""
+    commits: int
+    coupons: int
+    """The id of the last one."""
+    inode: int
+    """Of the file that the pool is in: a copy has another."""
+    coupon_digest: bytes = bytes(16)
+    """Of the last coupon; zeros: not known."""
+    upload: Seen = Seen()
+    deletion: Seen = Seen()
+    codes: int = 0
+    """Ever uploaded."""
+    last_coupon: tuple[str, str] | None = None
+    """Its stock and its code."""
+
+
+class Latest(NamedTuple):
+    """The last coupon, upload and deletion of a pool: the id of each, and what it says for good."""
+
+    coupon: tuple[object, ...] | None
+    """Its id, stock and code first."""
+    upload: tuple[object, ...] | None
+    deletion: tuple[object, ...] | None
+    codes: int
+    """Ever uploaded, to all stocks."""
+
+
+NO_FILE = 0
+"""The inode of a mark whose pool was fenced, and was written to."""
+NOTHING_YET = Latest(None, None, None, 0)
+
+
+class MarkDamaged(Exception):
+    """There is a mark, and it can't be read."""
+
+
+class MarkUnwritable(StoreUnavailable):
+    """A commit is durable, and the mark does not know of it: it is not to be acknowledged before that is made good."""
+
+
+class MarkFile:
+    """The mark of a pool, beside its file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.with_name(path.name + ".mark")
+        self._descriptor: int | None = None
+
+    def read(self) -> Generation | None:
+        """Raises MarkDamaged; StoreUnavailable: it can't be read, or others can write or read it."""
+        try:
+            # It may be on another disk: a link of ours is followed.
+            descriptor = private.read(self.path, _HOLDS, links=True)
+        except FileNotFoundError:
+            return None
+        except private.NotPrivate as problem:
+            raise StoreUnavailable(f"{self.path} {problem.why}") from None
+        except OSError as problem:
+            if problem.errno == errno.ENXIO:
+                raise StoreUnavailable(f"{self.path} is no file: remove it, and run `quanma reconcile`") from None
+            raise StoreUnavailable(f"{self.path} can't be read: {problem.strerror}: correct its mode") from None
+        try:
+            return _read(read_at(descriptor, _BYTES + 1, 0))
+        except OSError as problem:
+            raise StoreUnavailable(f"{self.path} can't be read: {problem.strerror}: look at its disk") from None
+        finally:
+            os.close(descriptor)
+
+    def make(self, mark: Generation) -> None:
+        """Write a mark in place of any other, durably. Raises StoreUnavailable: the folder does not let us."""
+        self.close()
+        try:
+            self._descriptor = private.keep(self.path, _HOLDS, links=True)
+            # In this order: killed in between, there is one of the two marks.
+            write_at(self._descriptor, _packed(mark), 0)
+            os.ftruncate(self._descriptor, _BYTES)
+            os.fsync(self._descriptor)
+            sync(self.path.parent)
+        except OSError as problem:
+            raise StoreUnavailable(_unwritable(self.path, problem)) from None
+
+    def check_writable(self) -> None:
+        """Before something is done that must be marked. Raises StoreUnavailable."""
+        try:
+            # Where there was none, an empty one is damaged, which is a fence as well.
+            os.close(private.keep(self.path, _HOLDS, links=True))
+        except OSError as problem:
+            raise StoreUnavailable(_unwritable(self.path, problem)) from None
+
+    def move(self, mark: Generation) -> None:
+        """Write a later mark. Raises MarkUnwritable: it stays behind."""
+        assert self._descriptor is not None
+        packed = _packed(mark)
+        try:
+            written = write_at(self._descriptor, packed, 0)
+        except OSError as problem:
+            raise MarkUnwritable(_unwritable(self.path, problem)) from None
+        if written < len(packed):
+            raise MarkUnwritable(_unwritable(self.path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+
+    def sync(self) -> None:
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            self.sync()
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _unwritable(path: Path, problem: OSError) -> str:
+    way_out = "free some space" if problem.errno in (errno.ENOSPC, errno.EDQUOT) else "correct the folder or its disk"
+    return f"{path}, the mark of what was given out, can't be written: {problem.strerror}: {way_out}"
+
+
+def _packed(mark: Generation) -> bytes:
+    named = "\n".join(mark.last_coupon or ()).encode()
+    fields = _FORMAT.pack(
+        _MAGIC,
+        mark.pool_id,
+        mark.commits,
+        mark.coupons,
+        mark.inode,
+        mark.coupon_digest,
+        *mark.upload,
+        *mark.deletion,
+        mark.codes,
+        named if len(named) <= 224 else b"",
+    )
+    return fields + _CHECKSUM.pack(zlib.crc32(fields))
+
+
+def _read(content: bytes) -> Generation:
+    fields, checksum = content[: -_CHECKSUM.size], content[-_CHECKSUM.size :]
+    form = {_FORMAT.size: (_MAGIC, _FORMAT), _FORMAT_1.size: (_MAGIC_1, _FORMAT_1)}.get(len(fields))
+    if form is None or checksum != _CHECKSUM.pack(zlib.crc32(fields)) or fields[: len(form[0])] != form[0]:
+        raise MarkDamaged
+    _, pool_id, commits, coupons, inode, *later = form[1].unpack(fields)
+    mark = Generation(pool_id, commits, coupons, inode)
+    if not later:
+        return mark
+    coupon_digest, upload_id, upload, deletion_id, deletion, codes, named = later
+    stock_id, _, coupon_code = named.rstrip(b"\0").decode().partition("\n")
+    return mark._replace(
+        coupon_digest=coupon_digest,
+        upload=Seen(upload_id, upload),
+        deletion=Seen(deletion_id, deletion),
+        codes=codes,
+        last_coupon=(stock_id, coupon_code) if stock_id else None,
+    )
+
+
+def seen(row: tuple[object, ...] | None) -> Seen:
+    """A row whose first column is its id."""
+    return Seen() if row is None else Seen(int(str(row[0])), digest(row))
+
+
+@lru_cache(8)  # Most commits bring one of the three.
+def digest(row: tuple[object, ...]) -> bytes:
+    return blake2b(_encode(row), digest_size=16).digest()
+
+
+def marked(mark: Generation, commits: int, latest: Latest) -> Generation:
+    """The mark of this pool when it has come so far."""
+    coupon = latest.coupon
+    number, coupon_digest = seen(coupon)
+    named = None if coupon is None else (str(coupon[1]), str(coupon[2]))
+    upload, deletion = seen(latest.upload), seen(latest.deletion)
+    return Generation(mark.pool_id, commits, number, mark.inode, coupon_digest, upload, deletion, latest.codes, named)
+
+
+def why_fenced(pool: Generation, mark: Generation | MarkDamaged | None, absent: str | None = None) -> str | None:
+    """Why this pool may be an older copy, in words for whoever looks after it; None: it is not.
+
+    `pool` is what the database itself says; `absent` names what the mark saw acknowledged and the database does not
+    hold. Pure.
+    """
+    if mark is None:
+        return "it was moved or copied here: the mark that is written beside a pool is not there"
+    if isinstance(mark, MarkDamaged):
+        return "the mark beside it is damaged, so whether it is the latest copy can't be known"
+    if mark.pool_id != pool.pool_id:
+        return "the mark beside it is another pool's: this one was put in its place"
+    if mark.commits > pool.commits:
+        return f"it is an older copy: {missing(pool, mark)} are missing"
+    if absent is not None:
+        return f"it is an older copy that has gone on: {absent}, acknowledged before, is not there"
+    if mark.inode == NO_FILE:
+        return "it was put in the place of a fenced copy, and lacks what was acknowledged there meanwhile"
+    if mark.inode != pool.inode:
+        return "it is a copy: the mark beside it was written for another file"
+    return None
+
+
+def missing(pool: Generation, mark: Generation) -> str:
+    """What a pool lacks of what its mark knows, in words."""
+    commits, coupons = mark.commits - pool.commits, mark.coupons - pool.coupons
+    said = f"{commits} acknowledged commit{'s' * (commits != 1)}"
+    return said + (f" with {coupons} coupon{'s' * (coupons != 1)}" if coupons > 0 else "")
+
+
+class CommitCounter:
+    """Counts the commits of an open pool, and moves its mark. On the commit's thread, between commit and answers."""
+
+    def __init__(self) -> None:
+        self.commit_no = 1
+        """Of the commit that is being gathered."""
+        self.writes = 0
+        """Rows written in it so far. A commit without any is none: nothing in the file would show it."""
+        self._mark: Generation | None = None
+        self._file: MarkFile | None = None
+        self._latest: Callable[[], Latest] = lambda: NOTHING_YET
+        self._fenced: tuple[MarkFile, Generation] | None = None
+        self._synced_at = 0.0
+
+    def follow(self, file: MarkFile, mark: Generation, latest: Callable[[], Latest]) -> None:
+        """From now on, move this mark. `latest`: what the pool holds, as of the last commit."""
+        self._file, self._mark, self._latest = file, mark, latest
+
+    def follow_fenced(self, file: MarkFile, mark: Generation) -> None:
+        """Leave the mark as it is, for it knows what is missing. Once anything is written, it is no other file's."""
+        self._fenced = file, mark
+
+    def committed(self) -> None:
+        """Raises MarkUnwritable: the commit is durable, and may not be acknowledged before `catch_up` succeeds."""
+        if not self.writes:
+            return
+        self.writes, self.commit_no = 0, self.commit_no + 1
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Let the mark be where the pool is. Raises MarkUnwritable."""
+        if self._fenced is not None:
+            # A file in the place of this one would lack what is acknowledged now.
+            file, mark = self._fenced
+            try:
+                file.make(mark._replace(inode=NO_FILE))
+            except StoreUnavailable as problem:
+                raise MarkUnwritable(str(problem)) from None
+            self._fenced = None
+        if self._file is None or self._mark is None:
+            return
+        self._file.move(marked(self._mark, self.commit_no - 1, self._latest()))
+        now = time.monotonic()
+        if now - self._synced_at >= SYNC_SECONDS:
+            self._file.sync()
+            self._synced_at = now
