@@ -200,7 +200,7 @@ def test_rows_that_contradict_each_other_are_refused(tmp_path: Path, damage: str
     db.close()
     with pytest.raises(
         StoreUnavailable,
-        match=r"damaged: (upload 1 is not where|coupon 1 is not|in stock \d+ a code has two fates).*restore",
+        match=r"damaged: (upload 1 is not where|coupon 1 is not|in stock \d+ a code has two owners).*restore",
     ):
         SqlitePool(tmp_path / "quanma.db")
 

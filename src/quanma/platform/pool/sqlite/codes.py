@@ -28,7 +28,6 @@ from ...coupons.responses import Others
 from ...coupons.stocks import Product
 from ...coupons.uploads import SortedCodes
 from .index.buckets import Hashes
-from .index.codes import FREE
 from .rows import DELETION, UPLOAD, DeletionRow, UploadRow
 from .store import StockIndex, Store, codes_in
 
@@ -95,7 +94,8 @@ def upload(store: Store, asked: Asked, requests: Sequence[UploadCodes]) -> list[
         position += len(added)
         outcomes.append(responses.uploaded(stock_id, added, others, now))
     store.rows.add_many(UPLOAD, rows)
-    index.append(pieces, hashes[fresh])
+    if pieces:
+        stock.uploaded.append(pieces, hashes[fresh])
     if rows:
         store.took_in(rows[-1], position - before_all)
     return outcomes
@@ -160,9 +160,9 @@ def list_page(store: Store, mchid: str, request: ListCodes) -> CodePage:
 def show(store: Store, mchid: str, request: ShowCode, now: int) -> CodeDetail:
     stock = store.stock(mchid, request.stock_id)
     position = store.position(stock, request.coupon_code)
-    if stock.codes.fate(position) == FREE:
+    if (owner := stock.codes.owner(position)) is None:
         return CodeDetail(code_information=_code(store, stock, position))
-    coupon = store.coupon(stock.codes.fate(position))
+    coupon = store.coupon(owner)
     return CodeDetail(
         code_information=_code(store, stock, position, coupon),
         coupon_information=responses.coupon(stock.facts, coupon, now),
@@ -177,25 +177,25 @@ def delete(store: Store, mchid: str, request: DeleteCode, now: int) -> DeletedCo
             raise RequestRefused("same delete_request_no, different code: nothing was deleted, use a new number")
         return DeletedCode(stock_id=request.stock_id, delete_time=rfc3339(first.deleted_at))
     position = store.position(stock, request.coupon_code)
-    if stock.codes.fate(position) != FREE:
+    if stock.codes.owner(position) is not None:
         raise responses.code_is_given(request.coupon_code)
     number, no = store.rows.number(DELETION), request.delete_request_no
     row = DeletionRow(number, request.stock_id, position, request.coupon_code, no, now)
     store.rows.add(DELETION, row)
-    stock.codes.delete(position)
+    stock.uploaded.delete(position)
     store.deleted(row)
     return DeletedCode(stock_id=request.stock_id, delete_time=rfc3339(now))
 
 
 def _code(store: Store, stock: StockIndex, position: int, coupon: CouponFacts | None = None) -> Code:
-    fate = stock.codes.fate(position)
-    if coupon is None and fate != FREE:
-        coupon = store.coupon(fate)
+    owner = stock.codes.owner(position)
+    if coupon is None and owner is not None:
+        coupon = store.coupon(owner)
     uploaded_at = _uploaded_at(store, stock, position) if stock.facts.takes_uploads else None
     return responses.code(stock.codes.text(position), uploaded_at, coupon)
 
 
 def _uploaded_at(store: Store, stock: StockIndex, position: int) -> int:
-    upload_id = stock.codes.place(position).upload_id
+    upload_id = stock.uploaded.place(position).upload_id
     (upload,) = store.rows.read(UPLOAD, "upload_id = ?", upload_id)
     return upload.success_at

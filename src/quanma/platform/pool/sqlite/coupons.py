@@ -13,7 +13,7 @@ from ...coupons.draws import Issue, SentFacts
 from ...coupons.repeats import Numbered
 from ...coupons.responses import Owned
 from . import issue_batches, outbox
-from .index.codes import DELETED
+from .index.codes import COUPON_IDS_MAX, SentCodeIndex
 from .store import StockIndex, Store
 
 Asked = tuple[str, str, int]
@@ -27,8 +27,8 @@ def send(store: Store, asked: Asked, issues: Sequence[Issue]) -> list[CouponFact
     """
     mchid, stock_id, now = asked
     stock = store.stock(mchid, stock_id)
-    if not stock.facts.takes_uploads:
-        return [_known(store, stock, issues[0], now, 0) or _give(store, stock, issues[0], now)]
+    if isinstance(stock.codes, SentCodeIndex):
+        return [_known(store, stock, issues[0], now, 0) or _give(store, stock, stock.codes, issues[0], now)]
     users = _until_one_comes_again([issue.openid for issue in issues])
     room = 0 if store.fenced else draws.room(stock.facts, stock.sent, stock.sent_today(now), now)
     outcomes: list[CouponFacts | QuanmaError | None] = []
@@ -79,20 +79,21 @@ def _known(store: Store, stock: StockIndex, issue: Issue, now: int, others: int)
 
 
 def _draw(store: Store, stock: StockIndex, issues: Sequence[Issue], now: int) -> list[CouponFacts | QuanmaError]:
-    positions = stock.codes.draw(len(issues))
+    index = stock.uploaded
+    positions = index.draw(len(issues))
     try:
-        coupons = _write(store, stock, issues, positions, stock.codes.texts(positions), now)
+        coupons = _write(store, stock, issues, positions, index.texts(positions), now)
     except BaseException:
-        stock.codes.put_back(positions)
+        index.put_back(positions)
         raise
-    stock.codes.give(positions, store.next_coupon_id)
+    index.give(positions, store.next_coupon_id)
     _remember(store, stock, issues[: len(positions)], coupons, now)
     return [*coupons, *(draws.pool_empty(stock.facts) for _ in issues[len(positions) :])]
 
 
-def _give(store: Store, stock: StockIndex, issue: Issue, now: int) -> CouponFacts:
+def _give(store: Store, stock: StockIndex, index: SentCodeIndex, issue: Issue, now: int) -> CouponFacts:
     """As `_draw`, in a stock that takes no uploads: a code that comes with the request, or a new one."""
-    index, chosen = stock.codes, issue.coupon_code
+    chosen = issue.coupon_code
     code = chosen or draws.new_code()
     if index.find(code) is not None or code in store.barred.get(issue.stock_id, ()):
         if chosen is None:
@@ -100,7 +101,7 @@ def _give(store: Store, stock: StockIndex, issue: Issue, now: int) -> CouponFact
         raise draws.code_was_given(code)
     index.check_room(1)
     (coupon,) = _write(store, stock, [issue], [index.uploaded], [code], now)
-    index.append_given(store.next_coupon_id, code)
+    index.add(store.next_coupon_id, code)
     _remember(store, stock, [issue], [coupon], now)
     return coupon
 
@@ -110,8 +111,8 @@ def _write(
 ) -> list[CouponFacts]:
     """Write a coupon for each code, and its event."""
     first = store.next_coupon_id
-    if first + len(codes) > DELETED:
-        raise StoreUnavailable(f"a pool can give out {DELETED - 1} coupons in its life, of all its stocks")
+    if first + len(codes) - 1 > COUPON_IDS_MAX:
+        raise StoreUnavailable(f"a pool can give out {COUPON_IDS_MAX} coupons in its life, of all its stocks")
     stock_id = stock.facts.stock_id
     # Plain tuples, in the order of the fields: named ones would cost as much as all the rest.
     sent = [

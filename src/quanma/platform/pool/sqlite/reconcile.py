@@ -18,7 +18,6 @@ from ..reconciling import Decision, Fate
 from ..status import PoolStatus
 from . import fence, pool_file, preflight
 from .generation import MarkFile
-from .index.codes import FREE
 from .rows import BARRED, DELETION, BarredRow, DeletionRow
 from .store import Store
 
@@ -96,7 +95,7 @@ class Stopped:
             return Fate.NO_STOCK
         position = stock.codes.find(coupon_code)
         if position is not None:
-            return Fate.FREE if stock.codes.fate(position) == FREE else Fate.GIVEN
+            return Fate.FREE if stock.codes.owner(position) is None else Fate.GIVEN
         if coupon_code in self._store.barred.get(stock_id, ()):
             return Fate.KEPT_OUT
         return Fate.ABSENT if stock.facts.takes_uploads else Fate.OPEN
@@ -107,7 +106,7 @@ class Stopped:
         number, no = store.rows.number(DELETION), reconciling.delete_request_no(coupon_code)
         row = DeletionRow(number, stock_id, position, coupon_code, no, now)
         store.rows.add(DELETION, row)
-        stock.codes.delete(position)
+        stock.uploaded.delete(position)
         store.deleted(row)
 
     def _keep_out(self, stock_id: str, coupon_code: str, now: int) -> None:

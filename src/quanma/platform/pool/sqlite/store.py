@@ -22,7 +22,7 @@ from ...coupons.stocks import Product, StockFacts
 from ..contract import CallbackAddress, Retries
 from . import issue_batches
 from .generation import NOTHING_YET, CommitCounter
-from .index.codes import CodeIndex
+from .index.codes import UploadedCodeIndex
 from .index.stocks import MerchantIndex
 from .index.stocks import StockIndex as StockIndex
 from .index.texts import Texts
@@ -45,6 +45,7 @@ from .rows import (
     DeletionRow,
     Rows,
     UploadRow,
+    damaged,
 )
 
 _REBUILD_CODES = 100_000
@@ -109,7 +110,7 @@ class Store:
         return None if merchant is None else merchant.stocks.get(stock_id)
 
     def add_stock(self, facts: StockFacts) -> None:
-        stock = self.stocks[facts.stock_id] = StockIndex(facts, CodeIndex(self.texts))
+        stock = self.stocks[facts.stock_id] = StockIndex(facts, self.texts)
         for mchid in dict.fromkeys(facts.merchants):
             self.merchants.setdefault(mchid, MerchantIndex()).add(stock)
         if facts.product is None:
@@ -138,10 +139,10 @@ class Store:
     def coupon_of(self, stock: StockIndex, coupon_code: str) -> Found:
         """Return the coupon that carries a code. Raises ResourceNotExists: nobody was given it."""
         position = stock.codes.find(coupon_code)
-        fate = 0 if position is None else stock.codes.fate(position)
-        if not fate:
+        owner = None if position is None else stock.codes.owner(position)
+        if owner is None:
             raise responses.no_coupon(stock.facts.stock_id, coupon_code)
-        return issue_batches.find(self.rows, fate)
+        return issue_batches.find(self.rows, owner)
 
     def once(self, stock_id: str, asked: Numbered[Answer], work: Callable[[], Answer]) -> Answer:
         """Do something once under its number. Raises RequestRefused: the number was used with other fields."""
@@ -205,12 +206,12 @@ class Store:
                 stock = self.stocks[stock_id]
                 ids = [row.coupon_id for row in rows]
                 stock.restore([row.openid for row in rows], ids, [row.sent_at for row in rows])
-                if stock.facts.takes_uploads:
+                if isinstance(stock.codes, UploadedCodeIndex):
                     positions[stock_id].extend(row.position for row in rows)
                     coupon_ids[stock_id].extend(ids)
                 else:
                     for row in rows:
-                        stock.codes.append_given(row.coupon_id, row.coupon_code)
+                        stock.codes.add(row.coupon_id, row.coupon_code)
             last = piece[-1].coupon_id
             self.gave(piece[-1].facts)
         self.next_coupon_id = last + 1
@@ -224,11 +225,11 @@ class Store:
             merchant.rest.restored()
         for stock_id, stock in self.stocks.items():
             stock.users.restored()
-            if stock.facts.takes_uploads and not stock.codes.restore(
+            if isinstance(stock.codes, UploadedCodeIndex) and not stock.codes.restore(
                 positions[stock_id], coupon_ids[stock_id], gone[stock_id]
             ):
                 raise StoreUnavailable(
-                    f"the store is damaged: in stock {stock_id} a code has two fates: restore a backup"
+                    f"the store is damaged: in stock {stock_id} a code has two owners: restore a backup"
                 )
 
     def _rebuild_codes(self) -> None:
@@ -241,7 +242,10 @@ class Store:
         def shelve() -> None:
             for stock_id in uploads:
                 codes = "\n".join(texts[stock_id]).split("\n")
-                self.stocks[stock_id].codes.append_many(uploads[stock_id], codes)
+                index = self.stocks[stock_id].codes
+                if not isinstance(index, UploadedCodeIndex):
+                    raise damaged(f"stock {stock_id} takes no uploads, and has one")
+                index.append_many(uploads[stock_id], codes)
             uploads.clear()
             texts.clear()
 

@@ -17,8 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from numpy.typing import NDArray
 
 from quanma.errors import StoreUnavailable
-from quanma.platform.pool.sqlite.index.codes import DELETED, FREE, CodeIndex, Place
+from quanma.platform.pool.sqlite.index.codes import Place, SentCodeIndex, UploadedCodeIndex
 
+FREE, DELETED = "free", "deleted"
 CODES = st.sampled_from([f"C{number}" for number in range(40)])
 
 
@@ -34,30 +35,33 @@ class Reading:
         self._widths[upload_id] = width
 
     def read(self, place: Place) -> str:
-        assert place.width == self._widths.get(place.upload_id, 0)
+        assert place.width == self._widths.get(place.upload_id)
         return self._read(place.upload_id, place.line)
 
-    def read_many(self, upload_ids: NDArray[np.int64], lines: NDArray[np.int64], width: int) -> list[str]:
+    def read_sent(self, coupon_id: int) -> str:
+        raise AssertionError("no stock here is one that takes no uploads")
+
+    def read_many(self, upload_ids: NDArray[np.int64], lines: NDArray[np.int64], width: int | None) -> list[str]:
         return [self.read(Place(*at, width)) for at in zip(upload_ids.tolist(), lines.tolist(), strict=True)]
 
 
 class CodeIndexModel(RuleBasedStateMachine):
-    """`fates`: position → code and fate, as the index should hold them."""
+    """`owners`: position → code, and the coupon that carries it, FREE or DELETED, as the index should hold them."""
 
     @initialize()
     def start(self) -> None:
         self.uploads: dict[int, list[str]] = {}
         self.index = self.new()
-        self.fates: list[tuple[str, int]] = []
+        self.owners: list[tuple[str, int | str]] = []
         self.coupon_id = 0
 
-    def new(self) -> CodeIndex:
-        return CodeIndex(
+    def new(self) -> UploadedCodeIndex:
+        return UploadedCodeIndex(
             Reading(lambda upload_id, line: self.uploads[upload_id][line]), lambda text: sum(text.encode()) % 8
         )
 
     def there(self) -> dict[str, int]:
-        return {code: position for position, (code, fate) in enumerate(self.fates) if fate != DELETED}
+        return {code: position for position, (code, owner) in enumerate(self.owners) if owner != DELETED}
 
     @rule(codes=st.lists(CODES, unique=True, max_size=12))
     def append(self, codes: list[str]) -> None:
@@ -70,16 +74,16 @@ class CodeIndexModel(RuleBasedStateMachine):
         uploads = [(len(self.uploads) * 3 + 1, fresh[:half]), (len(self.uploads) * 3 + 2, fresh[half:])]
         self.uploads.update(uploads)
         self.index.append(uploads, hashes[~known])
-        self.fates += [(code, FREE) for code in fresh]
+        self.owners += [(code, FREE) for code in fresh]
 
     @rule(count=st.integers(1, 16), kept=st.booleans())
     def draw(self, count: int, kept: bool) -> None:
-        free = {position for position, (_, fate) in enumerate(self.fates) if fate == FREE}
+        free = {position for position, (_, owner) in enumerate(self.owners) if owner == FREE}
         drawn = self.index.draw(count)
         assert len(drawn) == min(count, len(free))
         assert len(set(drawn)) == len(drawn)
         assert set(drawn) <= free
-        assert self.index.texts(drawn) == [self.fates[position][0] for position in drawn]
+        assert self.index.texts(drawn) == [self.owners[position][0] for position in drawn]
         assert self.index.available == len(free) - len(drawn)
         if not kept:
             self.index.put_back(drawn)
@@ -87,14 +91,14 @@ class CodeIndexModel(RuleBasedStateMachine):
         self.index.give(drawn, self.coupon_id + 1)
         for position in drawn:
             self.coupon_id += 1
-            self.fates[position] = (self.fates[position][0], self.coupon_id)
+            self.owners[position] = (self.owners[position][0], self.coupon_id)
 
     @rule(code=CODES)
     def delete(self, code: str) -> None:
         position = self.there().get(code)
-        if position is not None and self.fates[position][1] == FREE:
+        if position is not None and self.owners[position][1] == FREE:
             self.index.delete(position)
-            self.fates[position] = (code, DELETED)
+            self.owners[position] = (code, DELETED)
 
     @rule()
     @precondition(lambda self: self.uploads)
@@ -107,16 +111,16 @@ class CodeIndexModel(RuleBasedStateMachine):
                 [(upload_id, len(codes)) for upload_id, codes in part if codes],
                 [code for _, codes in part for code in codes],
             )
-        given = [(position, fate) for position, (_, fate) in enumerate(self.fates) if fate not in (FREE, DELETED)]
-        deleted = [position for position, (_, fate) in enumerate(self.fates) if fate == DELETED]
+        given = [(position, owner) for position, (_, owner) in enumerate(self.owners) if isinstance(owner, int)]
+        deleted = [position for position, (_, owner) in enumerate(self.owners) if owner == DELETED]
         assert self.index.restore([position for position, _ in given], [coupon_id for _, coupon_id in given], deleted)
 
     @rule(offset=st.integers(0, 30), limit=st.integers(1, 10), given=st.sampled_from([None, True, False]))
     def page(self, offset: int, limit: int, given: bool | None) -> None:
         listed = [
             position
-            for position, (_, fate) in enumerate(self.fates)
-            if fate != DELETED and (given is None or (fate != FREE) == given)
+            for position, (_, owner) in enumerate(self.owners)
+            if owner != DELETED and (given is None or (owner != FREE) == given)
         ]
         assert self.index.page(offset, limit, given) == listed[offset : offset + limit]
 
@@ -124,24 +128,26 @@ class CodeIndexModel(RuleBasedStateMachine):
     def holds_what_it_should(self) -> None:
         if not hasattr(self, "index"):
             return
-        fates = [fate for _, fate in self.fates]
-        assert self.index.uploaded == len(fates)
-        assert self.index.total == len(fates) - fates.count(DELETED)
-        assert self.index.available == fates.count(FREE)
+        owners = [owner for _, owner in self.owners]
+        assert self.index.uploaded == len(owners)
+        assert self.index.total == len(owners) - owners.count(DELETED)
+        assert self.index.available == owners.count(FREE)
         there = self.there()
         for code in (f"C{number}" for number in range(40)):
             assert self.index.find(code) == there.get(code)
-        for position, (code, fate) in enumerate(self.fates):
-            assert (self.index.text(position), self.index.fate(position)) == (code, fate)
+        for position, (code, owner) in enumerate(self.owners):
+            assert self.index.text(position) == code
+            if owner != DELETED:
+                assert self.index.owner(position) == (None if owner == FREE else owner)
 
 
 CodeIndexModel.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
 TestCodeIndexAgainstItsModel = pytest.mark.slow(CodeIndexModel.TestCase)
 
 
-def index_of(codes: list[str]) -> CodeIndex:
+def index_of(codes: list[str]) -> UploadedCodeIndex:
     """One upload, all free."""
-    index = CodeIndex(Reading(lambda upload_id, line: codes[line]))
+    index = UploadedCodeIndex(Reading(lambda upload_id, line: codes[line]))
     index.append_many([(1, len(codes))], codes)
     assert index.restore([], [], [])
     return index
@@ -170,7 +176,7 @@ def test_the_draw_asks_the_operating_system_so_two_copies_of_a_process_draw_diff
     assert len({_draws_of_a_copy(index) for _ in range(3)}) == 3
 
 
-def _draws_of_a_copy(index: CodeIndex) -> bytes:
+def _draws_of_a_copy(index: UploadedCodeIndex) -> bytes:
     read, write = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # The copy does nothing but draw and write.
@@ -192,7 +198,7 @@ def _draws_of_a_copy(index: CodeIndex) -> bytes:
 
 @pytest.mark.slow
 def test_a_million_codes_take_at_most_28_bytes_each() -> None:
-    index = CodeIndex(Reading(lambda upload_id, line: f"{upload_id - 1 + line:08}"))
+    index = UploadedCodeIndex(Reading(lambda upload_id, line: f"{upload_id - 1 + line:08}"))
     most = 0.0
     for first in range(0, 1_000_000, 200):
         codes = [f"{number:08}" for number in range(first, first + 200)]
@@ -242,7 +248,7 @@ def test_each_free_code_is_drawn_equally_often_few_or_many_at_a_time(together: i
 
 def test_a_code_that_is_not_what_was_uploaded_is_never_read_out() -> None:
     codes = ["A1", "B2", "C3"]
-    index = CodeIndex(Reading(lambda upload_id, line: codes[line]))
+    index = UploadedCodeIndex(Reading(lambda upload_id, line: codes[line]))
     index.append_many([(7, 3)], codes)
     assert index.restore([], [], [])
     codes[1] = "B3"
@@ -250,3 +256,41 @@ def test_a_code_that_is_not_what_was_uploaded_is_never_read_out() -> None:
         with pytest.raises(StoreUnavailable, match="damaged: line 1 of upload 7"):
             read()
     assert index.texts([0, 2]) == ["A1", "C3"]
+
+
+class Sent(Reading):
+    """The codes of coupons, by their ids."""
+
+    def __init__(self, codes: dict[int, str]) -> None:
+        super().__init__(lambda upload_id, line: "")
+        self._codes = codes
+
+    def read_sent(self, coupon_id: int) -> str:
+        return self._codes[coupon_id]
+
+
+def test_a_code_that_came_with_its_coupon_is_found_under_it_and_is_never_free() -> None:
+    index = SentCodeIndex(Sent({7: "A1", 9: "B2"}), lambda text: 1)
+    index.add(7, "A1")
+    index.add(9, "B2")
+    assert (index.find("A1"), index.find("B2"), index.find("C3")) == (0, 1, None)
+    assert (index.owner(0), index.owner(1)) == (7, 9)
+    assert (index.uploaded, index.total, index.available) == (2, 2, 0)
+    assert (index.page(0, 9, True), index.page(0, 9, False), index.page(1, 1, None)) == ([0, 1], [], [1])
+
+
+def test_a_code_that_is_not_what_its_coupon_was_given_is_never_read_out() -> None:
+    codes = {7: "A1"}
+    index = SentCodeIndex(Sent(codes))
+    index.add(7, "A1")
+    codes[7] = "A2"
+    with pytest.raises(StoreUnavailable, match="damaged: the code of coupon 7 is not the one that was given out"):
+        index.text(0)
+
+
+@pytest.mark.slow
+def test_a_code_that_came_with_its_coupon_takes_at_most_20_bytes() -> None:
+    index = SentCodeIndex(Sent({}))
+    for number in range(100_000):
+        index.add(number + 1, f"{number:08}")
+    assert index.nbytes / 100_000 <= 20

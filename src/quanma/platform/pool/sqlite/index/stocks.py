@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from .....wire.times import beijing_day
 from ....coupons.stocks import StockFacts
-from .codes import CodeIndex
+from .codes import SentCodeIndex, Texts, UploadedCodeIndex
 from .users import UserIndex
 
 ASKED_ONE_BY_ONE_MAX = 64
@@ -19,16 +19,24 @@ index besides, which costs each of their coupons 11 to 16 bytes, and each draw i
 
 
 class StockIndex:
-    """A stock in memory: its facts, its shelf, and what it gave out: to whom, and how much on each day in Beijing."""
+    """A stock in memory: its facts, its codes, and what it gave out: to whom, and how much on each day in Beijing."""
 
-    def __init__(self, facts: StockFacts, codes: CodeIndex) -> None:
+    def __init__(self, facts: StockFacts, texts: Texts) -> None:
         self.facts = facts
-        self.codes = codes
+        self.codes: UploadedCodeIndex | SentCodeIndex = (
+            UploadedCodeIndex(texts) if facts.takes_uploads else SentCodeIndex(texts)
+        )
         self.users = UserIndex()
         self.shared: list[UserIndex] = []
         """Indexes over several stocks that this one's coupons stand in as well."""
         # Every day, not only the last: a clock that goes back over midnight must not open that day's limit anew.
         self._sent_on: Counter[int] = Counter()
+
+    @property
+    def uploaded(self) -> UploadedCodeIndex:
+        """The codes of a stock that takes uploads. To ask only where it was seen that it does."""
+        assert isinstance(self.codes, UploadedCodeIndex)
+        return self.codes
 
     @property
     def sent(self) -> int:

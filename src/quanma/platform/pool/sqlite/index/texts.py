@@ -2,7 +2,7 @@
 
 Those of the first uploads are kept in memory, as many as there is room for: one B-tree's way to a page of the file,
 for each draw another one, was a fifth of a draw's cost. The others are read from the file. Which of both it was,
-the shelf knows whether the text is the one that was put there.
+the code index checks that the text is the one that was put there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from .codes import Place
 KEPT_BYTES_MAX = 136 * 2**20
 """Ten million codes of 14 characters."""
 UPLOADS_CACHED = 1024
-_FROM_THE_FILE = -1
+_NOT_KEPT = -1
+"""Stands in an array of begins, where None can't. It does not leave this module."""
 
 
 class Texts:
@@ -42,17 +43,17 @@ class Texts:
     def keep(self, upload_id: int, codes: Sequence[str], width: int) -> None:
         """Keep the codes of an upload, all of one length, if there is room."""
         if len(self._kept) + len(codes) * width <= KEPT_BYTES_MAX:
-            self._kept_at.extend([_FROM_THE_FILE] * (upload_id + 1 - len(self._kept_at)))
+            self._kept_at.extend([_NOT_KEPT] * (upload_id + 1 - len(self._kept_at)))
             self._kept_at[upload_id] = len(self._kept)
             self._kept.frombytes("".join(codes).encode())
 
     def read(self, place: Place) -> str:
-        """Return what stands at a place of a shelf; nothing, where nothing can be read."""
+        """Return the text at a place; an empty one where nothing can be read."""
         upload_id, line, width = place
         try:
-            if not width or upload_id < 0:
+            if width is None:
                 return self._codes(upload_id)[line]
-            if (begin := self._begin(upload_id)) >= 0:
+            if (begin := self._begin(upload_id)) is not None:
                 begin += line * width
                 return str(self._kept[begin : begin + width], "ascii")
             blob = self._row(upload_id)
@@ -61,19 +62,25 @@ class Texts:
         except (ValueError, IndexError):
             return ""
 
-    def read_many(self, upload_ids: NDArray[np.int64], lines: NDArray[np.int64], width: int) -> list[str]:
+    def read_sent(self, coupon_id: int) -> str:
+        """Return the code of a coupon. Raises StoreUnavailable: the coupon is not there."""
+        return issue_batches.coupon(self._rows, coupon_id).coupon_code
+
+    def read_many(self, upload_ids: NDArray[np.int64], lines: NDArray[np.int64], width: int | None) -> list[str]:
         """As `read`, for places with one width."""
+        if width is None:
+            places = zip(upload_ids.tolist(), lines.tolist(), strict=True)
+            return [self.read(Place(upload_id, line, None)) for upload_id, line in places]
         known = np.where(upload_ids < len(self._kept_at), upload_ids, 0).clip(0)
         begins = np.frombuffer(self._kept_at, np.int64)[known]
-        kept = begins != _FROM_THE_FILE
-        texts = self._kept_texts((begins + lines * width)[kept], width) if width else []
+        kept = begins != _NOT_KEPT
+        texts = self._kept_texts((begins + lines * width)[kept], width)
         if len(texts) == len(upload_ids):
             return texts
         following = iter(texts)
-        places = zip(upload_ids.tolist(), lines.tolist(), kept.tolist(), strict=True)
         return [
-            next(following) if there and width else self.read(Place(upload_id, line, width))
-            for upload_id, line, there in places
+            next(following) if there else self.read(Place(upload_id, line, width))
+            for upload_id, line, there in zip(upload_ids.tolist(), lines.tolist(), kept.tolist(), strict=True)
         ]
 
     def _kept_texts(self, begins: NDArray[np.int64], width: int) -> list[str]:
@@ -91,11 +98,13 @@ class Texts:
         self.settle()
         self._codes.cache_clear()
         self._kept = array("B")
-        self._kept_at = array("q", [_FROM_THE_FILE])
-        """By upload, from 0, which is none: where its codes begin, or `_FROM_THE_FILE`."""
+        self._kept_at = array("q", [_NOT_KEPT])
+        """By upload, from 0, which is none: where its codes begin, or `_NOT_KEPT`."""
 
-    def _begin(self, upload_id: int) -> int:
-        return self._kept_at[upload_id] if upload_id < len(self._kept_at) else _FROM_THE_FILE
+    def _begin(self, upload_id: int) -> int | None:
+        """Where the codes of an upload begin in memory. None: they are not kept."""
+        begin = self._kept_at[upload_id] if upload_id < len(self._kept_at) else _NOT_KEPT
+        return None if begin == _NOT_KEPT else begin
 
     def _row(self, upload_id: int) -> apsw.Blob:
         if self._blob is None:
@@ -105,8 +114,5 @@ class Texts:
         return self._blob
 
     def _read_codes(self, upload_id: int) -> list[str]:
-        """The codes of an upload; of a negative one, the code of that coupon: see `CodeIndex.append_given`."""
-        if upload_id < 0:
-            return [issue_batches.coupon(self._rows, -upload_id).coupon_code]
         (upload,) = self._rows.read(UPLOAD, "upload_id = ?", upload_id)
         return upload.codes.split("\n")
