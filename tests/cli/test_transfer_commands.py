@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from quanma.api.coupons import SendCard
 from quanma.errors import Misconfigured, NotEnough, PoolFenced, SourceUnreadable, StoreUnavailable
 from quanma.platform.pool import open_pool, transfer
 from quanma.platform.pool.transfer import NonceRecord, Sums, _encode, differences
@@ -84,6 +85,30 @@ def test_every_number_is_answered_as_before(world: Path, run: Run, tmp_path: Pat
     assert pool.pool.fence() is not None
     with pytest.raises(PoolFenced):
         pool.send(story.stock_id, "oNobody", "n1")
+    pool.close()
+
+
+def test_a_card_that_was_given_out_stays_its_number_s(world: Path, run: Run, tmp_path: Path) -> None:
+    card = SendCard(
+        card_id="pIJM\nof a name",
+        appid="wx233544546545989",
+        openid="oCard",
+        out_request_no="card1",
+        send_time="2026-11-24T10:00:00+08:00",
+    )
+    pool = DrivenPool(lambda: open_pool(OLD, world))
+    sent = pool.run(pool.pool.send_card(MCHID, card))
+    pool.close()
+    run("export", "--database", OLD, str(tmp_path / "pool"))
+    with zstd.ZstdFile(tmp_path / "pool", "rb") as file:
+        lines = file.read().decode().splitlines()
+    key = f"card\\n{MCHID}\\npIJM\\nof a name\\n2026-11-24T10:00:00+08:00"
+    assert [line.startswith(f'{{"is":"done","stock_id":"{key}","operation":"SendCard"') for line in lines].count(
+        True
+    ) == 1
+    assert run("import", "--database", NEW, str(tmp_path / "pool"))[0] == 0
+    pool = DrivenPool(lambda: open_pool(NEW, world))
+    assert pool.run(pool.pool.send_card(MCHID, card)) == sent
     pool.close()
 
 

@@ -115,7 +115,29 @@ class BarredRecord(Record, frozen=True, kw_only=True, tag="barred"):
     barred_at: int
 
 
+class CardKey(NamedTuple):
+    """What the number of a consumption card is unique with. In the file it stands where others have their stock."""
+
+    mchid: str
+    card_id: str
+    send_time: str
+
+    @classmethod
+    def of(cls, stock_id: str) -> CardKey | None:
+        """Read what an `AnsweredRecord` has as its stock. None: it is a stock."""
+        if not stock_id.startswith("card\n"):
+            return None
+        _, mchid, rest = stock_id.split("\n", 2)
+        card_id, _, send_time = rest.rpartition("\n")
+        return cls(mchid, card_id, send_time)
+
+    def written(self) -> str:
+        return "\n".join(("card", *self))
+
+
 class AnsweredRecord(Record, frozen=True, kw_only=True, tag="done"):
+    """What a number did. `stock_id`: see `CardKey`."""
+
     stock_id: str
     operation: str
     number: str

@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import os
 import shutil
-import struct
 import subprocess
 import sys
-import zlib
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -368,28 +366,6 @@ def no_room_for_the_mark(folder: Path) -> Generator[None, None, None]:
         os.dup2(kept, descriptor)
         os.close(kept)
         os.close(full)
-
-
-def test_a_mark_of_before_it_knew_more_than_counts_is_read(pool: DrivenPool, tmp_path: Path) -> None:
-    stock_id = stocked(pool)
-    pool.close()
-    mark = MarkFile(tmp_path / "quanma.db").read()
-    assert mark is not None
-    fields = struct.pack("<8s16sQQQ", b"quanma\x01m", mark.pool_id, mark.commits, mark.coupons, mark.inode)
-    old = fields + struct.pack("<I", zlib.crc32(fields))
-    (tmp_path / "quanma.db.mark").write_bytes(old)
-    pool = opened(tmp_path)
-    assert pool.pool.fence() is None
-    pool.send(stock_id, "o2")
-    pool.close()
-    new = MarkFile(tmp_path / "quanma.db").read()
-    assert new is not None
-    assert new.last_coupon is not None
-    assert new.last_coupon[0] == stock_id
-    ahead = mark._replace(commits=mark.commits + 9)
-    fields = struct.pack("<8s16sQQQ", b"quanma\x01m", *ahead[:4])
-    (tmp_path / "quanma.db.mark").write_bytes(fields + struct.pack("<I", zlib.crc32(fields)))
-    assert "are missing" in str(fence_of(tmp_path))
 
 
 def test_an_older_copy_is_not_exported(pool: DrivenPool, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from quanma.errors import StoreUnavailable
 from quanma.platform.pool import migrations, open_pool
 from quanma.platform.pool.migrations import Migration
-from quanma.platform.pool.sqlite import preflight
+from quanma.platform.pool.sqlite import pool_file, preflight
 from quanma.platform.pool.sqlite.index import hash_index
 from quanma.platform.pool.sqlite.pool import SqlitePool
 from quanma.platform.pool.sqlite.rows import DELETION, ISSUE_BATCH, UPLOAD, checksum
@@ -99,6 +99,15 @@ def test_a_schema_from_tomorrow_is_refused(tmp_path: Path) -> None:
     today = len(migrations.all_migrations("sqlite"))
     path = _made(tmp_path, "CREATE TABLE tomorrow (a)")
     with pytest.raises(StoreUnavailable, match=f"has schema {today + 1}, this quanma knows {today}: upgrade quanma"):
+        SqlitePool(path)
+
+
+def test_a_file_of_a_development_version_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    path = _made(tmp_path)
+    db = apsw.Connection(str(path))
+    pool_file.forget(db, "birth")
+    db.close()
+    with pytest.raises(StoreUnavailable, match=r"development version of quanma.*`quanma export`.*`quanma import`"):
         SqlitePool(path)
 
 

@@ -14,6 +14,7 @@ from ...coupons.repeats import Numbered
 from ...coupons.responses import Owned
 from . import issue_batches, outbox
 from .index.codes import COUPON_IDS_MAX, SentCodeIndex
+from .rows import CARD, CardRow
 from .store import StockIndex, Store
 
 Asked = tuple[str, str, int]
@@ -143,14 +144,15 @@ def _remember(
 
 def send_card(store: Store, mchid: str, request: SendCard) -> SentCard:
     """A consumption card: numbers of the platform's own, kept only to answer a repeat."""
-
-    def work() -> SentCard:
-        store.check_fence()
-        return SentCard(card_code=draws.new_code())
-
     # Source: the number is unique together with its send_time (documented).
-    key = f"card\n{mchid}\n{request.card_id}\n{request.send_time}"
-    return store.once(key, Numbered(CardSend.post, request), work)
+    key = mchid, request.card_id, str(request.send_time), request.out_request_no
+    asked = Numbered(CardSend.post, request)
+    for first in store.rows.read(CARD, "mchid = ? AND card_id = ? AND send_time = ? AND out_request_no = ?", *key):
+        return asked.again(first.request, first.answer)
+    store.check_fence()
+    answer = SentCard(card_code=draws.new_code())
+    store.rows.add(CARD, CardRow(*key, asked.request, asked.kept(answer)))
+    return answer
 
 
 def of_user(store: Store, mchid: str, openid: str) -> list[Owned]:

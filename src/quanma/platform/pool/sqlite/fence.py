@@ -52,7 +52,8 @@ def watch(store: Store, path: Path) -> Callable[[], None]:
 
 def generation_of(store: Store, path: Path) -> Generation:
     """What the database itself says of which pool it is, and how far. No id: it never had a mark."""
-    pool_id = bytes.fromhex(pool_file.noted(store.db, "pool_id") or "")
+    noted = pool_file.noted(store.db, "pool_id")
+    pool_id = None if noted is None else bytes.fromhex(noted)
     return marked(Generation(pool_id, 0, 0, inode(path)), store.commits.commit_no - 1, store.latest)
 
 
@@ -67,8 +68,8 @@ def fenced(store: Store, pool: Generation, mark: Generation | MarkDamaged | None
     """Why the pool is to be fenced."""
     if said := pool_file.noted(store.db, "fenced"):
         return said
-    if not pool.pool_id:
-        # New, or from before there were marks. A mark that has seen commits is of a pool that stood here before.
+    if pool.pool_id is None:
+        # New. A mark that has seen commits is of a pool that stood here before.
         return why_fenced(pool, mark) if isinstance(mark, Generation) and mark.commits else None
     if mark is None and not store.stocks:
         return None  # Nothing that could be given out twice.
@@ -93,11 +94,11 @@ def _absent(store: Store, mark: Generation) -> str | None:
     """What the mark saw acknowledged, and is not there."""
     if not _coupon_is_there(store, mark):
         return f"coupon {mark.coupons}"
-    if mark.upload.number:
+    if mark.upload is not None:
         uploads = store.rows.read(UPLOAD, "upload_id = ?", mark.upload.number)
         if not any(_is(mark.upload, upload_seen(row)) for row in uploads):
             return f"upload {mark.upload.number}"
-    if mark.deletion.number:
+    if mark.deletion is not None:
         deletions = store.rows.read(DELETION, "deletion_id = ?", mark.deletion.number)
         if not any(_is(mark.deletion, row) for row in deletions):
             return f"deletion {mark.deletion.number}"
@@ -107,7 +108,7 @@ def _absent(store: Store, mark: Generation) -> str | None:
 def _coupon_is_there(store: Store, mark: Generation) -> bool:
     if mark.coupons >= store.next_coupon_id:
         return False
-    if not mark.coupons or not any(mark.coupon_digest):  # There was none, or the mark is from before it knew more.
+    if not mark.coupons or mark.coupon_digest is None:  # There was none, or the pool was imported, and none since.
         return True
     row = issue_batches.coupon(store.rows, mark.coupons)
     return _is(Seen(mark.coupons, mark.coupon_digest), coupon_seen(row.facts))
@@ -119,10 +120,11 @@ def _is(known: Seen, row: tuple[object, ...]) -> bool:
 
 def start(store: Store, file: MarkFile, pool: Generation) -> None:
     """Let the pool go on from here under its mark; under a new one, if it has none yet."""
-    if not pool.pool_id:
-        pool = pool._replace(pool_id=secrets.token_bytes(16))
+    if pool.pool_id is None:
+        pool_id = secrets.token_bytes(16)
+        pool = pool._replace(pool_id=pool_id)
         file.make(pool)  # First: a database that knows its id and has no mark would be fenced.
-        pool_file.note(store.db, "pool_id", pool.pool_id.hex())
+        pool_file.note(store.db, "pool_id", pool_id.hex())
     else:
         file.make(pool)
     store.commits.follow(file, pool, lambda: store.latest)

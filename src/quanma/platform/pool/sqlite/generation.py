@@ -35,9 +35,8 @@ SYNC_SECONDS = 1.0
 _HOLDS = "or change what was given out last"
 _MAGIC = b"quanma\x02m"
 _FORMAT = struct.Struct("<8s16sQQQ16sQ16sQ16sQ224s")
-_MAGIC_1 = b"quanma\x01m"
-_FORMAT_1 = struct.Struct("<8s16sQQQ")
-"""Before it knew more than counts. Read, and replaced at the start."""
+_UNKNOWN = bytes(16)
+"""In the file, in place of a digest. So is 0 in place of a number."""
 _CHECKSUM = struct.Struct("<I")
 _BYTES = _FORMAT.size + _CHECKSUM.size
 """Less than a disk writes at once: after a power failure it is the old one or the new one."""
@@ -47,24 +46,28 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Seen(NamedTuple):
-    """A row that is only ever added: its id, and a digest of what it says. 0: there was none yet, or none is known."""
+    """A row that is only ever added: its id, and a digest of what it says."""
 
-    number: int = 0
-    digest: bytes = bytes(16)
+    number: int
+    digest: bytes
 
 
 class Generation(NamedTuple):
-    pool_id: bytes
-    """16 random bytes: new ones with each history of its own, when it is made and when it is reconciled."""
+    """How far a pool has come: as its file says, or as its mark does."""
+
+    pool_id: bytes | None
+    """16 random bytes: new ones with each history of its own, when it is made and when it is reconciled.
+    None: the file is new, and never had a mark."""
     commits: int
     coupons: int
-    """The id of the last one."""
-    inode: int
-    """Of the file that the pool is in: a copy has another."""
-    coupon_digest: bytes = bytes(16)
-    """Of the last coupon; zeros: not known."""
-    upload: Seen = Seen()
-    deletion: Seen = Seen()
+    """The id of the last one; 0: there was none yet."""
+    inode: int | None
+    """Of the file that the pool is in: a copy has another. None: the pool was fenced, and was written to since."""
+    coupon_digest: bytes | None = None
+    """Of the last coupon. None: there was none, or it is not known."""
+    upload: Seen | None = None
+    """The last one. None: there was none, or it is not known. So with the deletion."""
+    deletion: Seen | None = None
     codes: int = 0
     """Ever uploaded."""
     last_coupon: tuple[str, str] | None = None
@@ -82,8 +85,6 @@ class Latest(NamedTuple):
     """Ever uploaded, to all stocks."""
 
 
-NO_FILE = 0
-"""The inode of a mark whose pool was fenced, and was written to."""
 NOTHING_YET = Latest(None, None, None, 0)
 
 
@@ -172,16 +173,17 @@ def _unwritable(path: Path, problem: OSError) -> str:
 
 
 def _packed(mark: Generation) -> bytes:
+    assert mark.pool_id is not None
     named = "\n".join(mark.last_coupon or ()).encode()
     fields = _FORMAT.pack(
         _MAGIC,
         mark.pool_id,
         mark.commits,
         mark.coupons,
-        mark.inode,
-        mark.coupon_digest,
-        *mark.upload,
-        *mark.deletion,
+        mark.inode or 0,
+        mark.coupon_digest or _UNKNOWN,
+        *(mark.upload or (0, _UNKNOWN)),
+        *(mark.deletion or (0, _UNKNOWN)),
         mark.codes,
         named if len(named) <= 224 else b"",
     )
@@ -190,27 +192,28 @@ def _packed(mark: Generation) -> bytes:
 
 def _read(content: bytes) -> Generation:
     fields, checksum = content[: -_CHECKSUM.size], content[-_CHECKSUM.size :]
-    form = {_FORMAT.size: (_MAGIC, _FORMAT), _FORMAT_1.size: (_MAGIC_1, _FORMAT_1)}.get(len(fields))
-    if form is None or checksum != _CHECKSUM.pack(zlib.crc32(fields)) or fields[: len(form[0])] != form[0]:
+    if len(fields) != _FORMAT.size or checksum != _CHECKSUM.pack(zlib.crc32(fields)) or not fields.startswith(_MAGIC):
         raise MarkDamaged
-    _, pool_id, commits, coupons, inode, *later = form[1].unpack(fields)
-    mark = Generation(pool_id, commits, coupons, inode)
-    if not later:
-        return mark
-    coupon_digest, upload_id, upload, deletion_id, deletion, codes, named = later
+    _, pool_id, commits, coupons, inode, coupon_digest, upload_id, upload, deletion_id, deletion, codes, named = (
+        _FORMAT.unpack(fields)
+    )
     stock_id, _, coupon_code = named.rstrip(b"\0").decode().partition("\n")
-    return mark._replace(
-        coupon_digest=coupon_digest,
-        upload=Seen(upload_id, upload),
-        deletion=Seen(deletion_id, deletion),
-        codes=codes,
-        last_coupon=(stock_id, coupon_code) if stock_id else None,
+    return Generation(
+        pool_id,
+        commits,
+        coupons,
+        inode or None,
+        coupon_digest if coupon_digest != _UNKNOWN else None,
+        Seen(upload_id, upload) if upload_id else None,
+        Seen(deletion_id, deletion) if deletion_id else None,
+        codes,
+        (stock_id, coupon_code) if stock_id else None,
     )
 
 
-def seen(row: tuple[object, ...] | None) -> Seen:
+def seen(row: tuple[object, ...] | None) -> Seen | None:
     """A row whose first column is its id."""
-    return Seen() if row is None else Seen(int(str(row[0])), digest(row))
+    return None if row is None else Seen(int(str(row[0])), digest(row))
 
 
 @lru_cache(8)  # Most commits bring one of the three.
@@ -220,11 +223,11 @@ def digest(row: tuple[object, ...]) -> bytes:
 
 def marked(mark: Generation, commits: int, latest: Latest) -> Generation:
     """The mark of this pool when it has come so far."""
-    coupon = latest.coupon
-    number, coupon_digest = seen(coupon)
+    coupon, last = latest.coupon, seen(latest.coupon)
+    coupons, coupon_digest = last or (0, None)
     named = None if coupon is None else (str(coupon[1]), str(coupon[2]))
     upload, deletion = seen(latest.upload), seen(latest.deletion)
-    return Generation(mark.pool_id, commits, number, mark.inode, coupon_digest, upload, deletion, latest.codes, named)
+    return Generation(mark.pool_id, commits, coupons, mark.inode, coupon_digest, upload, deletion, latest.codes, named)
 
 
 def why_fenced(pool: Generation, mark: Generation | MarkDamaged | None, absent: str | None = None) -> str | None:
@@ -243,7 +246,7 @@ def why_fenced(pool: Generation, mark: Generation | MarkDamaged | None, absent: 
         return f"it is an older copy: {missing(pool, mark)} are missing"
     if absent is not None:
         return f"it is an older copy that has gone on: {absent}, acknowledged before, is not there"
-    if mark.inode == NO_FILE:
+    if mark.inode is None:
         return "it was put in the place of a fenced copy, and lacks what was acknowledged there meanwhile"
     if mark.inode != pool.inode:
         return "it is a copy: the mark beside it was written for another file"
@@ -292,7 +295,7 @@ class CommitCounter:
             # A file in the place of this one would lack what is acknowledged now.
             file, mark = self._fenced
             try:
-                file.make(mark._replace(inode=NO_FILE))
+                file.make(mark._replace(inode=None))
             except StoreUnavailable as problem:
                 raise MarkUnwritable(str(problem)) from None
             self._fenced = None

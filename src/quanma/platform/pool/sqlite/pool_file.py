@@ -18,6 +18,8 @@ from . import preflight
 from .rows import ABOUT, AboutRow, Rows, checksum, damaged
 
 APPLICATION_ID = 0x7175616E  # "quan"
+BIRTH = "2"
+"""Which first step the tables began with. Before the first release it was rewritten; files of before are refused."""
 
 
 def connect(path: Path) -> apsw.Connection:
@@ -39,6 +41,7 @@ def connect(path: Path) -> apsw.Connection:
         preflight.settle(db)
         _check_pages(db)
         _check_schema(db, version)
+        _check_birth(db, version, path)
         migrate(db, lacking)
         opened.pop_all()
     return db
@@ -81,6 +84,14 @@ def _check_schema(db: apsw.Connection, version: int) -> None:
         raise damaged("its tables are not as they were made")
 
 
+def _check_birth(db: apsw.Connection, version: int, path: Path) -> None:
+    if version and noted(db, "birth") != BIRTH:
+        raise StoreUnavailable(
+            f"{path} was made by a development version of quanma, whose tables were others: run `quanma export` of "
+            "that version, and `quanma import` of this one into a new file"
+        )
+
+
 def _schema(db: apsw.Connection) -> str:
     described = db.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name").fetchall()
     return f"{checksum('sqlite_schema', *described):08x}"
@@ -105,6 +116,13 @@ def noted(db: apsw.Connection, name: str) -> str | None:
     for row in Rows(db).read(ABOUT, "name = ?", name):
         return row.value
     return None
+
+
+def forget(db: apsw.Connection, name: str) -> None:
+    """Take back what was said. Counts as no commit."""
+    rows = Rows(db)
+    for known in rows.read(ABOUT, "name = ?", name):
+        rows.remove(ABOUT, known)
 
 
 def note(db: apsw.Connection, name: str, value: str) -> None:

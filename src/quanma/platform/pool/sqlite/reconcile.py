@@ -72,10 +72,10 @@ class Stopped:
                 self._take_out(stock_id, coupon_code, now)
             for stock_id, coupon_code in (*decision.take_out, *decision.keep_out):
                 self._keep_out(stock_id, coupon_code, now)
-            if self._fenced or not self._pool.pool_id:
+            if self._fenced or self._pool.pool_id is None:
                 # A new history begins here. The mark of the old one, or a copy of it, is another pool's from now on.
                 pool_file.note(store.db, "pool_id", secrets.token_bytes(16).hex())
-                pool_file.note(store.db, "fenced", "")
+                pool_file.forget(store.db, "fenced")
         store.commits.committed()
         self._fenced, self._lacking = None, reconciling.NOT_KNOWN
         self._pool = self._mark = fence.generation_of(store, self._path)

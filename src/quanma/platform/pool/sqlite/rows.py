@@ -136,6 +136,11 @@ class Rows:
         self._db.executemany(table.insert, sealed)
         self.commits.writes += len(sealed)
 
+    def remove(self, table: Table[R], row: R) -> None:
+        """Take a row away that was read in this turn. Of notes only: what is counted or marked must stay."""
+        key = " AND ".join(f"{it} = ?" for it in table.columns[: table.key])
+        self._db.execute(f"DELETE FROM {table.name} WHERE {key}", row[: table.key])
+
     def change(self, table: Table[R], row: R, **values: object) -> R:
         """Write other values into a row that was read in this turn, and return what it is now."""
         unknown = values.keys() - set(table.columns[table.key :])
@@ -234,6 +239,15 @@ class AnsweredRow(NamedTuple):
     answer: str
 
 
+class CardRow(NamedTuple):
+    mchid: str
+    card_id: str
+    send_time: str
+    out_request_no: str
+    request: str
+    answer: str
+
+
 class PayReceiptRow(NamedTuple):
     subsidy_receipt_id: str
     stock_id: str
@@ -287,6 +301,7 @@ COUPON = Table("coupon", CouponRow, CouponRow._fields, stands=("coupon_state",))
 ISSUE_BATCH = Table("issue_batch", IssueBatchRow, IssueBatchRow._fields)
 DELETION = Table("deletion", DeletionRow, DeletionRow._fields)
 ANSWERED = Table("answered", AnsweredRow, AnsweredRow._fields, key=3)
+CARD = Table("card", CardRow, CardRow._fields, key=4)
 PAY_RECEIPT = Table("pay_receipt", PayReceiptRow, PayReceiptRow._fields)
 RETURN_RECEIPT = Table("return_receipt", ReturnReceiptRow, ReturnReceiptRow._fields)
 CALLBACK = Table("callback", CallbackRow, CallbackRow._fields, key=2)
@@ -302,6 +317,7 @@ TABLES: tuple[Table[Any], ...] = (
     ISSUE_BATCH,
     DELETION,
     ANSWERED,
+    CARD,
     PAY_RECEIPT,
     RETURN_RECEIPT,
     CALLBACK,

@@ -32,6 +32,7 @@ from .rows import (
     ANSWERED,
     BARRED,
     CALLBACK,
+    CARD,
     DELETION,
     EVENT,
     NONCE,
@@ -78,7 +79,7 @@ class Store:
         # By the clock: the file may be an older copy, whose counters were further once.
         self.nonce_floor = nonce_floor(int(time.time()))
         self.rebuild()
-        for table in (ABOUT, ANSWERED, PAY_RECEIPT, RETURN_RECEIPT, EVENT, NONCE):
+        for table in (ABOUT, ANSWERED, CARD, PAY_RECEIPT, RETURN_RECEIPT, EVENT, NONCE):
             # Nothing of these is in memory. They are read to know that they are as they were written.
             for _ in self.rows.scan(table):
                 pass

@@ -11,6 +11,7 @@ from typing import Any
 
 import apsw
 
+from ....api.coupons import SendCard
 from ....errors import StoreUnavailable
 from ....storage import descriptors, private
 from ..contract import RETRIES
@@ -19,6 +20,7 @@ from ..transfer import (
     AnyRecord,
     BarredRecord,
     CallbackRecord,
+    CardKey,
     CouponRecord,
     DeletionRecord,
     EventRecord,
@@ -34,6 +36,7 @@ from .rows import (
     ANSWERED,
     BARRED,
     CALLBACK,
+    CARD,
     COUPON,
     DELETION,
     EVENT,
@@ -42,6 +45,7 @@ from .rows import (
     RETURN_RECEIPT,
     STOCK,
     UPLOAD,
+    CardRow,
     Rows,
     Table,
     damaged,
@@ -49,6 +53,7 @@ from .rows import (
 from .store import Store
 
 BATCH = 5000
+_CARD = SendCard.__name__
 
 _ALIKE: dict[type[AnyRecord], Table[Any]] = {
     StockRecord: STOCK,
@@ -158,8 +163,14 @@ def _records(db: apsw.Connection) -> Iterator[AnyRecord]:
         values: dict[str, Any] = coupon._asdict()
         del values["coupon_id"]
         yield CouponRecord(**values)
-    for kind in (BarredRecord, AnsweredRecord, PayReceiptRecord, ReturnReceiptRecord):
-        yield from _alike(rows, kind)
+    yield from _alike(rows, BarredRecord)
+    yield from _alike(rows, AnsweredRecord)
+    for row in rows.scan(CARD):
+        mchid, card_id, send_time, number, request, answer = row[:-2]
+        key = CardKey(mchid, card_id, send_time).written()
+        yield AnsweredRecord(stock_id=key, operation=_CARD, number=number, request=request, answer=answer)
+    yield from _alike(rows, PayReceiptRecord)
+    yield from _alike(rows, ReturnReceiptRecord)
     for row in rows.scan(EVENT):
         values = dict(zip(EVENT.columns, row, strict=False))
         coupon = issue_batches.coupon(rows, values.pop("coupon_id"))
@@ -190,6 +201,8 @@ def _fill(db: apsw.Connection, records: Iterable[AnyRecord]) -> None:
 
 
 def _row(rows: Rows, db: apsw.Connection, record: AnyRecord) -> tuple[Table[Any], tuple[Any, ...]]:
+    if isinstance(record, AnsweredRecord) and (key := CardKey.of(record.stock_id)) is not None:
+        return CARD, CardRow(*key, record.number, record.request, record.answer)
     if (table := _ALIKE.get(type(record))) is not None:
         return table, tuple(getattr(record, column) for column in table.columns)
     if isinstance(record, UploadRecord):

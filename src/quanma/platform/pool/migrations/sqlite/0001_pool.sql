@@ -11,6 +11,7 @@ CREATE TABLE about (
     checksum  INTEGER NOT NULL DEFAULT -1
 ) WITHOUT ROWID;
 INSERT INTO about VALUES ('made_by', 'quanma', 0, checksum('about', 'made_by', 'quanma', 0));
+INSERT INTO about VALUES ('birth', '2', 0, checksum('about', 'birth', '2', 0));
 
 CREATE TABLE stock (
     stock_id          TEXT PRIMARY KEY,
@@ -99,7 +100,7 @@ CREATE TABLE deletion (
     UNIQUE (stock_id, delete_request_no)
 );
 
--- What a number of the other calls did: the request to know a repeat by, and the answer to repeat.
+-- What a number of the other calls for a stock did: the request to know a repeat by, and the answer to repeat.
 CREATE TABLE answered (
     stock_id  TEXT NOT NULL,
     operation TEXT NOT NULL,
@@ -109,6 +110,19 @@ CREATE TABLE answered (
     commit_no INTEGER NOT NULL DEFAULT 0,
     checksum  INTEGER NOT NULL DEFAULT -1,
     PRIMARY KEY (stock_id, operation, number)
+) WITHOUT ROWID;
+
+-- Consumption cards: a number is unique together with its card and its time.
+CREATE TABLE card (
+    mchid          TEXT NOT NULL,
+    card_id        TEXT NOT NULL,
+    send_time      TEXT NOT NULL,
+    out_request_no TEXT NOT NULL,
+    request        TEXT NOT NULL,
+    answer         TEXT NOT NULL,
+    commit_no      INTEGER NOT NULL DEFAULT 0,
+    checksum       INTEGER NOT NULL DEFAULT -1,
+    PRIMARY KEY (mchid, card_id, send_time, out_request_no)
 ) WITHOUT ROWID;
 
 CREATE TABLE pay_receipt (
