@@ -13,7 +13,8 @@ from ....errors import Misconfigured, StoreUnavailable
 from ....wire.times import rfc3339
 from .. import reconciling
 from ..reconcile_file import ReconcileFile as IssuedFile
-from ..reconciling import Decision, Fate, Pair
+from ..reconciling import CodeState as Fate
+from ..reconciling import Decision, Pair
 from ..status import PoolStatus as Standing
 from . import between, schema
 from .address import addresses_of

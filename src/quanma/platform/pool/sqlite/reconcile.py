@@ -14,7 +14,7 @@ from ....wire.times import rfc3339
 from .. import migrations, reconciling
 from ..contract import RETRIES
 from ..reconcile_file import ReconcileFile
-from ..reconciling import Decision, Fate
+from ..reconciling import CodeState, Decision
 from ..status import PoolStatus
 from . import fence, pool_file, preflight
 from .generation import MarkFile
@@ -59,7 +59,7 @@ class Stopped:
         decision = reconciling.decide(
             issued,
             self._lacking,
-            {pair: self._fate(*pair) for pair in reconciling.pairs(issued, self._lacking)},
+            {pair: self._state(*pair) for pair in reconciling.pairs(issued, self._lacking)},
             store.stocks,
             fenced=self._fenced is not None,
             accept_short=accept_short,
@@ -89,16 +89,16 @@ class Stopped:
             pool_file.note(self._store.db, "fenced", why)
             self._fenced = why
 
-    def _fate(self, stock_id: str, coupon_code: str) -> Fate:
+    def _state(self, stock_id: str, coupon_code: str) -> CodeState:
         stock = self._store.stocks.get(stock_id)
         if stock is None:
-            return Fate.NO_STOCK
+            return CodeState.NO_STOCK
         position = stock.codes.find(coupon_code)
         if position is not None:
-            return Fate.FREE if stock.codes.owner(position) is None else Fate.GIVEN
+            return CodeState.FREE if stock.codes.owner(position) is None else CodeState.GIVEN
         if coupon_code in self._store.barred.get(stock_id, ()):
-            return Fate.KEPT_OUT
-        return Fate.ABSENT if stock.facts.takes_uploads else Fate.OPEN
+            return CodeState.KEPT_OUT
+        return CodeState.ABSENT if stock.facts.takes_uploads else CodeState.OPEN
 
     def _take_out(self, stock_id: str, coupon_code: str, now: int) -> None:
         store, stock = self._store, self._store.stocks[stock_id]
