@@ -12,12 +12,12 @@ import pytest
 from quanma.errors import StoreUnavailable
 from quanma.platform.pool import open_pool
 from quanma.platform.pool.sqlite import issue_batches, pool_file
-from quanma.platform.pool.sqlite.issue_batches import TOGETHER_MAX, Sent
+from quanma.platform.pool.sqlite.issue_batches import TOGETHER_MAX, SentCoupon, SentWhen
 from quanma.platform.pool.sqlite.rows import COUPON, ISSUE_BATCH, STOCK, CouponRow, Rows, StockRow
 from tests.contract.driver import DrivenPool
 
 STOCK_ID = "98065001"
-WHEN = (1_790_000_000, 1_790_000_000, 1_803_830_400)
+WHEN = SentWhen(1_790_000_000, 1_790_000_000, 1_803_830_400)
 
 
 @pytest.fixture
@@ -29,13 +29,19 @@ def rows(tmp_path: Path) -> Iterator[Rows]:
     db.close()
 
 
-def sent(number: int) -> Sent:
+def sent(number: int) -> SentCoupon:
     request = "券\n" if number % 2 else None
-    return number, f"C{number}", f"o{number}", "wxd678efh567hg6787", f"s{number}", request, "1900000001", "API"
+    return SentCoupon(
+        number, f"C{number}", f"o{number}", "wxd678efh567hg6787", f"s{number}", request, "1900000001", "API"
+    )
 
 
 def row(coupon_id: int, number: int) -> CouponRow:
-    return CouponRow._make((coupon_id, STOCK_ID, *sent(number), *WHEN, *issue_batches.NOT_YET))
+    return CouponRow(issue_batches.facts(coupon_id, STOCK_ID, sent(number), WHEN), number)
+
+
+def changed(row: CouponRow, **changes: Any) -> CouponRow:
+    return row._replace(facts=row.facts._replace(**changes))
 
 
 def move(rows: Rows, coupon_id: int, **changes: Any) -> None:
@@ -50,7 +56,7 @@ def test_each_of_many_is_read_as_it_was_given_out(rows: Rows) -> None:
     issue_batches.add(rows, count + 1, STOCK_ID, [sent(count)], WHEN)
     assert [one.coupon_count for one in rows.read(ISSUE_BATCH, "1")] == [TOGETHER_MAX, TOGETHER_MAX, 3, 1]
     wanted = [row(number + 1, number) for number in range(count + 1)]
-    assert [issue_batches.coupon(rows, one.coupon_id) for one in wanted] == wanted
+    assert [issue_batches.coupon(rows, one.facts.coupon_id) for one in wanted] == wanted
     assert list(issue_batches.scan(rows)) == wanted
     for absent in (0, count + 2):
         with pytest.raises(StoreUnavailable, match=f"coupon {absent} is not there"):
@@ -61,10 +67,10 @@ def test_a_step_gives_a_coupon_a_row_of_its_own_and_the_next_one_changes_that(ro
     issue_batches.add(rows, 1, STOCK_ID, [sent(number) for number in range(5)], WHEN)
     before = rows.read(ISSUE_BATCH, "1")
     move(rows, 3, coupon_state="USED", used_at=7)
-    used = row(3, 2)._replace(coupon_state="USED", used_at=7)
+    used = changed(row(3, 2), coupon_state="USED", used_at=7)
     assert issue_batches.coupon(rows, 3) == used
     move(rows, 3, coupon_state="SENDED", returned_at=8)
-    returned = used._replace(coupon_state="SENDED", returned_at=8)
+    returned = changed(used, coupon_state="SENDED", returned_at=8)
     assert issue_batches.coupon(rows, 3) == returned
     assert rows.read(COUPON, "1") == [returned]
     assert rows.read(ISSUE_BATCH, "1") == before
@@ -78,7 +84,7 @@ def test_a_step_of_a_coupon_that_moved_since_it_was_found_is_a_fault(rows: Rows)
         move(rows, 1, coupon_state=state)
         with pytest.raises(AssertionError, match="did not stand"):
             issue_batches.move(rows, ("SENDED", "USED"), before, before.row.facts._replace(used_at=7), WHEN[0])
-        assert issue_batches.coupon(rows, 1) == row(1, 0)._replace(coupon_state=state)
+        assert issue_batches.coupon(rows, 1) == changed(row(1, 0), coupon_state=state)
 
 
 def test_a_step_that_does_not_start_from_where_its_coupon_stands_is_a_fault(rows: Rows) -> None:
@@ -97,10 +103,10 @@ def test_coupons_that_were_imported_stand_alone_beside_later_ones(rows: Rows) ->
     move(rows, 2, associate_out_trade_no="t1")
     move(rows, 5, associate_out_trade_no="t2")
     wanted = [row(number + 1, number) for number in range(5)]
-    wanted[1] = wanted[1]._replace(associate_out_trade_no="t1")
-    wanted[4] = wanted[4]._replace(associate_out_trade_no="t2")
+    wanted[1] = changed(wanted[1], associate_out_trade_no="t1")
+    wanted[4] = changed(wanted[4], associate_out_trade_no="t2")
     assert list(issue_batches.scan(rows)) == wanted
-    assert [issue_batches.coupon(rows, one.coupon_id) for one in wanted] == wanted
+    assert [issue_batches.coupon(rows, one.facts.coupon_id) for one in wanted] == wanted
 
 
 def test_a_pool_whose_coupons_stand_alone_goes_on(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import count
 
 from ....api.coupons import CardSend, SendCard, SentCard
 from ....errors import QuanmaError, StoreUnavailable
@@ -14,6 +13,7 @@ from ...coupons.repeats import Numbered
 from ...coupons.responses import Owned
 from . import issue_batches, outbox
 from .index.codes import COUPON_IDS_MAX, SentCodeIndex
+from .issue_batches import SentCoupon, SentWhen
 from .rows import CARD, CardRow
 from .store import StockIndex, Store
 
@@ -115,22 +115,23 @@ def _write(
     if first + len(codes) - 1 > COUPON_IDS_MAX:
         raise StoreUnavailable(f"a pool can give out {COUPON_IDS_MAX} coupons in its life, of all its stocks")
     stock_id = stock.facts.stock_id
-    # Plain tuples, in the order of the fields: named ones would cost as much as all the rest.
     sent = [
-        (position, code, openid, appid, number, draws.other_fields(chosen, also), merchant, channel)
-        for position, code, (_, openid, appid, number, chosen, merchant, channel, also) in zip(
-            positions, codes, issues, strict=False
+        SentCoupon(
+            position,
+            code,
+            issue.openid,
+            issue.appid,
+            issue.out_request_no,
+            draws.other_fields(issue.coupon_code, issue.also),
+            issue.send_merchant,
+            issue.send_channel,
         )
+        for position, code, issue in zip(positions, codes, issues, strict=False)
     ]
-    starts_at, expires_at = draws.validity(stock.facts, now)
-    when = now, starts_at, expires_at
+    when = SentWhen(now, *draws.validity(stock.facts, now))
     issue_batches.add(store.rows, first, stock_id, sent, when)
     outbox.add(store, stock.facts.mchid, range(first, first + len(sent)), now)
-    rest = *when, *issue_batches.NOT_YET
-    return [
-        CouponFacts._make((coupon_id, stock_id, *own[1:], *rest))
-        for coupon_id, own in zip(count(first), sent, strict=False)
-    ]
+    return [issue_batches.facts(coupon_id, stock_id, one, when) for coupon_id, one in enumerate(sent, first)]
 
 
 def _remember(

@@ -19,19 +19,52 @@ from .rows import COUPON, ISSUE_BATCH, CouponRow, IssueBatchRow, Rows, damaged
 TOGETHER_MAX = 32
 """So many in a row: with more, reading one of them costs more than the rows that are saved."""
 
-NOT_YET = tuple(CouponFacts._field_defaults.values())
-"""What a coupon's later steps will change."""
+
+class SentCoupon(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What is a coupon's own when it is given out. In the file it is a list, in this order: names would cost bytes."""
+
+    position: int
+    coupon_code: str
+    openid: str
+    appid: str
+    out_request_no: str
+    request: str | None
+    send_merchant: str
+    send_channel: str
 
 
-Sent = tuple[int, str, str, str, str, str | None, str, str]
-"""What is a coupon's own when it is given out, in the order of `CouponRow` from its position on."""
+class SentWhen(NamedTuple):
+    """What coupons of one batch share. Times are Unix seconds."""
+
+    sent_at: int
+    starts_at: int
+    expires_at: int
+
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(list[Sent]).decode
+_decode = msgspec.json.Decoder(list[SentCoupon]).decode
 
 
-def add(rows: Rows, first_coupon_id: int, stock_id: str, sent: Sequence[Sent], when: tuple[int, int, int]) -> None:
-    """Write coupons of consecutive ids. `when`: they were sent, start and expire."""
+def facts(coupon_id: int, stock_id: str, sent: SentCoupon, when: SentWhen) -> CouponFacts:
+    """Return a coupon as it was given out."""
+    return CouponFacts(
+        coupon_id,
+        stock_id,
+        sent.coupon_code,
+        sent.openid,
+        sent.appid,
+        sent.out_request_no,
+        sent.request,
+        sent.send_merchant,
+        sent.send_channel,
+        when.sent_at,
+        when.starts_at,
+        when.expires_at,
+    )
+
+
+def add(rows: Rows, first_coupon_id: int, stock_id: str, sent: Sequence[SentCoupon], when: SentWhen) -> None:
+    """Write coupons of consecutive ids."""
     for begin in range(0, len(sent), TOGETHER_MAX):
         piece = sent[begin : begin + TOGETHER_MAX]
         row = IssueBatchRow(first_coupon_id + begin, stock_id, len(piece), *when, _encode(piece).decode())
@@ -40,10 +73,10 @@ def add(rows: Rows, first_coupon_id: int, stock_id: str, sent: Sequence[Sent], w
 
 def as_sent(rows: Rows, coupon_id: int) -> CouponRow:
     """Return a coupon as it was given out. Raises StoreUnavailable: it is not there, or not as it was written."""
-    for sending in rows.read(ISSUE_BATCH, "first_coupon_id <= ? ORDER BY first_coupon_id DESC LIMIT 1", coupon_id):
-        which = coupon_id - sending.first_coupon_id
-        if which < sending.coupon_count:
-            return _row(sending, coupon_id, _decode(sending.coupons)[which])
+    for batch in rows.read(ISSUE_BATCH, "first_coupon_id <= ? ORDER BY first_coupon_id DESC LIMIT 1", coupon_id):
+        which = coupon_id - batch.first_coupon_id
+        if which < batch.coupon_count:
+            return _row(batch, coupon_id, _decode(batch.coupons)[which])
     raise damaged(f"coupon {coupon_id} is not there")
 
 
@@ -72,10 +105,10 @@ def move(rows: Rows, starts: Sequence[str], found: Found, after: CouponFacts, no
     if found.row.facts.state(now) in starts:
         if found.alone:
             # Only where its state still is the one that was read.
-            rows.change(COUPON, found.row, **dict(zip(LATER, after[-len(LATER) :], strict=True)))
+            rows.change(COUPON, found.row, **{name: getattr(after, name) for name in LATER})
             return
         with contextlib.suppress(apsw.ConstraintError):  # It has a row of its own by now.
-            rows.add(COUPON, CouponRow._make((*after[:2], found.row.position, *after[2:])))
+            rows.add(COUPON, CouponRow(after, found.row.position))
             return
     raise AssertionError("a coupon did not stand where the decision saw it")
 
@@ -86,22 +119,22 @@ def scan(rows: Rows) -> Iterator[CouponRow]:
     following = next(alone, None)
     end = 0
     for read in rows.scan(ISSUE_BATCH):
-        sending = IssueBatchRow(*read[:-2])
-        coupons = _decode(sending.coupons)
-        if sending.first_coupon_id < end or len(coupons) != sending.coupon_count:
-            raise damaged(f"coupon {sending.first_coupon_id} is not where it was")
-        end = sending.first_coupon_id + len(coupons)
-        for coupon_id, sent in enumerate(coupons, sending.first_coupon_id):
+        batch = IssueBatchRow(*read[:-2])
+        coupons = _decode(batch.coupons)
+        if batch.first_coupon_id < end or len(coupons) != batch.coupon_count:
+            raise damaged(f"coupon {batch.first_coupon_id} is not where it was")
+        end = batch.first_coupon_id + len(coupons)
+        for coupon_id, sent in enumerate(coupons, batch.first_coupon_id):
             while following is not None and following[0] < coupon_id:
-                yield CouponRow(*following[:-2])
+                yield CouponRow.of(*following[:-2])
                 following = next(alone, None)
             if following is None or following[0] != coupon_id:
-                yield _row(sending, coupon_id, sent)
+                yield _row(batch, coupon_id, sent)
     while following is not None:
-        yield CouponRow(*following[:-2])
+        yield CouponRow.of(*following[:-2])
         following = next(alone, None)
 
 
-def _row(sending: IssueBatchRow, coupon_id: int, sent: Sent) -> CouponRow:
-    when = sending.sent_at, sending.starts_at, sending.expires_at
-    return CouponRow._make((coupon_id, sending.stock_id, *sent, *when, *NOT_YET))
+def _row(batch: IssueBatchRow, coupon_id: int, sent: SentCoupon) -> CouponRow:
+    when = SentWhen(batch.sent_at, batch.starts_at, batch.expires_at)
+    return CouponRow(facts(coupon_id, batch.stock_id, sent, when), sent.position)

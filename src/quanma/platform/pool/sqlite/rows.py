@@ -41,10 +41,19 @@ class Table(Generic[R]):
     """
 
     def __init__(
-        self, name: str, row: Callable[..., R], columns: tuple[str, ...], key: int = 1, stands: tuple[str, ...] = ()
+        self,
+        name: str,
+        row: Callable[..., R],
+        columns: tuple[str, ...],
+        key: int = 1,
+        *,
+        flat: Callable[[R], tuple[Any, ...]] = lambda row: row,
+        stands: tuple[str, ...] = (),
     ) -> None:
+        """`row` makes a row of its columns, and `flat` the columns of a row."""
         self.name = name
         self.row = row
+        self.flat = flat
         self.columns = columns
         self.key = key
         self.seed = zlib.crc32(name.encode())
@@ -127,7 +136,7 @@ class Rows:
         return number
 
     def add(self, table: Table[R], row: R) -> None:
-        self._db.execute(table.insert, table.sealed(row, self.commits.commit_no))
+        self._db.execute(table.insert, table.sealed(table.flat(row), self.commits.commit_no))
         self.commits.writes += 1
 
     def add_many(self, table: Table[Any], rows: Iterable[tuple[Any, ...]]) -> None:
@@ -139,18 +148,19 @@ class Rows:
     def remove(self, table: Table[R], row: R) -> None:
         """Take a row away that was read in this turn. Of notes only: what is counted or marked must stay."""
         key = " AND ".join(f"{it} = ?" for it in table.columns[: table.key])
-        self._db.execute(f"DELETE FROM {table.name} WHERE {key}", row[: table.key])
+        self._db.execute(f"DELETE FROM {table.name} WHERE {key}", table.flat(row)[: table.key])
 
     def change(self, table: Table[R], row: R, **values: object) -> R:
         """Write other values into a row that was read in this turn, and return what it is now."""
         unknown = values.keys() - set(table.columns[table.key :])
-        now = table.row(*(values.get(column, was) for column, was in zip(table.columns, row, strict=True)))
+        before = table.flat(row)
+        now = tuple(values.get(column, was) for column, was in zip(table.columns, before, strict=True))
         sealed = table.sealed(now, self.commits.commit_no)
-        self._db.execute(table.update, (*sealed[table.key :], *(row[column] for column in table.named)))
+        self._db.execute(table.update, (*sealed[table.key :], *(before[column] for column in table.named)))
         if unknown or self._db.changes() != 1:
             raise AssertionError(f"a row of {table.name} did not stand where the decision saw it")
         self.commits.writes += 1
-        return now
+        return table.row(*now)
 
 
 # What stands in the tables, row by row. What it means: migrations/sqlite.
@@ -183,33 +193,19 @@ class UploadRow(NamedTuple):
 
 
 class CouponRow(NamedTuple):
-    coupon_id: int
-    stock_id: str
+    """A coupon, and the position of its code."""
+
+    facts: CouponFacts
     position: int
-    coupon_code: str
-    openid: str
-    appid: str
-    out_request_no: str
-    request: str | None
-    send_merchant: str
-    send_channel: str
-    sent_at: int
-    starts_at: int
-    expires_at: int
-    coupon_state: str
-    use_request_no: str | None
-    use_time: str | None
-    used_at: int | None
-    return_request_no: str | None
-    returned_at: int | None
-    deactivate_request_no: str | None
-    deactivate_reason: str | None
-    deactivated_at: int | None
-    associate_out_trade_no: str | None
+
+    @classmethod
+    def of(cls, *columns: Any) -> CouponRow:
+        """Read the columns of `coupon`: the fields of `CouponFacts`, and the position."""
+        return cls(CouponFacts._make(columns[:-1]), columns[-1])
 
     @property
-    def facts(self) -> CouponFacts:
-        return CouponFacts._make((*self[:2], *self[3:]))
+    def columns(self) -> tuple[Any, ...]:
+        return (*self.facts, self.position)
 
 
 class IssueBatchRow(NamedTuple):
@@ -297,7 +293,13 @@ class NonceRow(NamedTuple):
 ABOUT = Table("about", AboutRow, AboutRow._fields)
 STOCK = Table("stock", StockRow, StockRow._fields)
 UPLOAD = Table("upload", UploadRow, UploadRow._fields)
-COUPON = Table("coupon", CouponRow, CouponRow._fields, stands=("coupon_state",))
+COUPON = Table(
+    "coupon",
+    CouponRow.of,
+    (*CouponFacts._fields, "position"),
+    flat=lambda row: row.columns,
+    stands=("coupon_state",),
+)
 ISSUE_BATCH = Table("issue_batch", IssueBatchRow, IssueBatchRow._fields)
 DELETION = Table("deletion", DeletionRow, DeletionRow._fields)
 ANSWERED = Table("answered", AnsweredRow, AnsweredRow._fields, key=3)

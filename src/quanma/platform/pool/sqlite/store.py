@@ -202,18 +202,18 @@ class Store:
         for piece in _pieces(issue_batches.scan(self.rows)):
             by_stock: dict[str, list[CouponRow]] = defaultdict(list)
             for row in piece:
-                by_stock[row.stock_id].append(row)
+                by_stock[row.facts.stock_id].append(row)
             for stock_id, rows in by_stock.items():
                 stock = self.stocks[stock_id]
-                ids = [row.coupon_id for row in rows]
-                stock.restore([row.openid for row in rows], ids, [row.sent_at for row in rows])
+                ids = [row.facts.coupon_id for row in rows]
+                stock.restore([row.facts.openid for row in rows], ids, [row.facts.sent_at for row in rows])
                 if isinstance(stock.codes, UploadedCodeIndex):
                     positions[stock_id].extend(row.position for row in rows)
                     coupon_ids[stock_id].extend(ids)
                 else:
                     for row in rows:
-                        stock.codes.add(row.coupon_id, row.coupon_code)
-            last = piece[-1].coupon_id
+                        stock.codes.add(row.facts.coupon_id, row.facts.coupon_code)
+            last = piece[-1].facts.coupon_id
             self.gave(piece[-1].facts)
         self.next_coupon_id = last + 1
         gone: dict[str, list[int]] = defaultdict(list)

@@ -160,9 +160,9 @@ def _records(db: apsw.Connection) -> Iterator[AnyRecord]:
             success_at=success_at,
         )
     for coupon in issue_batches.scan(rows):
-        values: dict[str, Any] = coupon._asdict()
+        values: dict[str, Any] = coupon.facts._asdict()
         del values["coupon_id"]
-        yield CouponRecord(**values)
+        yield CouponRecord(**values, position=coupon.position)
     yield from _alike(rows, BarredRecord)
     yield from _alike(rows, AnsweredRecord)
     for row in rows.scan(CARD):
@@ -173,7 +173,7 @@ def _records(db: apsw.Connection) -> Iterator[AnyRecord]:
     yield from _alike(rows, ReturnReceiptRecord)
     for row in rows.scan(EVENT):
         values = dict(zip(EVENT.columns, row, strict=False))
-        coupon = issue_batches.coupon(rows, values.pop("coupon_id"))
+        coupon = issue_batches.coupon(rows, values.pop("coupon_id")).facts
         del values["event_no"]
         yield EventRecord(stock_id=coupon.stock_id, coupon_code=coupon.coupon_code, **values)
 
