@@ -16,6 +16,7 @@ from hypothesis import settings
 from quanma.wire import keys
 from tests.support import poolers, postgres
 from tests.support.platform import InProcess, Served, build_world
+from tests.support.rounds import THOROUGH
 
 SQLITE, POSTGRES = "sqlite", "postgres"
 _SESSION = contextlib.ExitStack()
@@ -31,12 +32,13 @@ def pytest_configure() -> None:
     gc.set_threshold(50_000, 20, 100)
     # To read a private key is to check it, for longer than most tests take. Each is read once in a process.
     patched = _SESSION.enter_context(pytest.MonkeyPatch.context())
-    read_once = functools.cache(keys.load_private_key)
-    for name in ("quanma.wire.keys", "quanma.client.client"):
-        patched.setattr(f"{name}.load_private_key", read_once)
-    # A busy machine is no fault: what takes long is no failure.
-    settings.register_profile("tests", deadline=None)
-    settings.load_profile("tests")
+    for name in ("_private_key", "blocks"):
+        patched.setattr(keys, name, functools.cache(getattr(keys, name)))
+    # A busy machine is no fault: what takes long is no failure. And a change is judged by the same examples as the one
+    # before it, wherever that was; new ones are looked for where that is asked for.
+    settings.register_profile("tests", deadline=None, derandomize=True, database=None)
+    settings.register_profile("thorough", deadline=None)
+    settings.load_profile("thorough" if THOROUGH else "tests")
 
 
 def pytest_unconfigure() -> None:
@@ -50,15 +52,34 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # What takes long begins first, so that nobody waits for it alone at the end.
-    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    dealt_out = getattr(config.option, "loadgroup", False)
     for item in items:
         if {"databases", "own_postgres"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker("slow")  # To have a server takes a moment, and so does a database.
+        if dealt_out and _longest_first(item) == 0 and not item.get_closest_marker("xdist_group"):
+            # Quick ones go to one process with the others of their module: what these share is made once.
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    if dealt_out:
+        # The quick ones come last, so that nobody waits for a long one alone at the end.
+        items.sort(key=_longest_first, reverse=True)
+
+
+def _longest_first(item: pytest.Item) -> float:
+    """The seconds that a case may take; about as many are meant for a slow one that says nothing; 0 for a quick one."""
+    if (limit := item.get_closest_marker("timeout")) is not None:
+        return float(limit.args[0])
+    return 100.0 if item.get_closest_marker("slow") or item.get_closest_marker("interop") else 0.0
 
 
 def pytest_collection_finish() -> None:
+    gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    # Pytest looks twice more for what is left; what is not garbage now is none then.
+    gc.collect()
     gc.freeze()
 
 

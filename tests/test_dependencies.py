@@ -6,10 +6,11 @@ import re
 import tomllib
 from pathlib import Path
 
-import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+from tests.support.every import every_row
 
 ROOT = Path(__file__).parents[1]
 FIXED_IN = {  # The first version without the hole, and where that is told.
@@ -34,13 +35,13 @@ def locked(file: str) -> dict[str, str]:
     return dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / file).read_text("utf-8"), re.MULTILINE))
 
 
-@pytest.mark.parametrize("name", FIXED_IN)
+@every_row("name", FIXED_IN)
 def test_no_version_with_a_known_hole_is_taken(name: str) -> None:
     version, told_in = FIXED_IN[name]
     assert floor(requirements()[name]) >= Version(version), told_in
 
 
-@pytest.mark.parametrize("file", ["requirements.lock", "requirements-dev.lock"])
+@every_row("file", ["requirements.lock", "requirements-dev.lock"])
 def test_the_lock_files_hold_what_may_be_taken(file: str) -> None:
     held = locked(file)
     wrong = [name for name, one in requirements().items() if held[canonicalize_name(name)] not in one.specifier]

@@ -6,8 +6,6 @@ import inspect
 import re
 from collections.abc import Iterator
 
-import pytest
-
 from quanma import errors
 from quanma.errors import (
     NoAuth,
@@ -26,6 +24,7 @@ from quanma.errors import (
     masked,
     named,
 )
+from tests.support.every import every_row
 
 
 def test_the_tree_is_as_its_docstring_draws_it() -> None:
@@ -52,7 +51,7 @@ def drawn(drawing: str) -> Iterator[tuple[str, str]]:
                 above.append(name)
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("status_code", "code", "error"),
     [
         (400, "PARAM_ERROR", ParamError),
@@ -85,7 +84,7 @@ def test_an_answers_class_follows_from_its_status_and_code(
     assert named(status_code, code) is error
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("error", "may_have_executed"),
     [
         (errors.RequestRefused("no"), False),
@@ -107,7 +106,7 @@ def test_a_refusal_prints_its_status_code_message_and_request_id() -> None:
     assert str(error) == "400 PARAM_ERROR: stock_id is too long (Request-ID 08F5A9CF05-400)"
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("text", "shown"),
     [("ABC9588200", "AB…00"), ("ABCDEFG", "AB…FG"), ("ABCDEF", "…"), ("A1", "…"), ("", "…")],
 )

@@ -2,7 +2,8 @@
 
 QuanmaError
 ├── Misconfigured          correct the setting that the message names
-│   └── SettingsAbsent     give the settings, or the file, that the message names: there is none yet
+│   ├── SettingsAbsent     give the settings, or the file, that the message names: there is none yet
+│   └── AddressRefused     free the address, or name another: it can't be listened on now
 ├── ExtraMissing           install the extra that the message names
 ├── RequestInvalid         correct the arguments: our own check refused them, nothing was sent
 ├── SourceUnreadable       correct the input file: it cannot be read row by row, nothing was sent
@@ -60,6 +61,10 @@ class Misconfigured(QuanmaError):
 
 class SettingsAbsent(Misconfigured):
     """There are no settings yet, or a file that they name is not there. A client looks again at its first use."""
+
+
+class AddressRefused(Misconfigured):
+    """The address can't be listened on: another program has it, or this machine does not have it, now."""
 
 
 class ExtraMissing(QuanmaError, ImportError):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
 from quanma.upload.codes import check_character
 from quanma.upload.target import TARGETS
 from tests.cli.conftest import Quanma
+from tests.support.every import every_row
 from tests.support.platform import mode_of
 
 
@@ -36,7 +35,7 @@ def test_a_file_of_codes_is_private_and_new(quanma: Quanma, tmp_path: Path) -> N
     assert "codes.txt can't be written: File exists: name a new file" in again.err
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("arguments", "status", "reason"),
     [
         (["3", "--length", "5"], 1, "length 5 is not between 6 and 20"),

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from quanma.cli.commands import listing
+from tests.support.every import every_row
 
 
 def ran(encoding: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
@@ -18,7 +19,7 @@ def ran(encoding: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     )
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+@every_row("encoding", ["cp1252", "ascii"])
 def test_the_list_of_commands_is_printed(encoding: str) -> None:
     listed = ran(encoding, "--help")
     assert listed.returncode == 0, listed.stderr
@@ -42,6 +43,6 @@ def test_an_error_about_a_chinese_name_is_told() -> None:
     assert b"Traceback" not in refused.stderr
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "gbk"])
+@every_row("encoding", ["utf-8", "gbk"])
 def test_where_there_is_chinese_nothing_is_escaped(encoding: str) -> None:
     assert "券码".encode(encoding) in ran(encoding, "--help").stdout

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from quanma.cli.main import main
+from tests.support.every import every_row
 from tests.support.platform import MCHID, OTHER_MCHID, merchant_config
 
 
@@ -49,7 +50,7 @@ def test_a_public_key_is_added_for_this_worlds_merchants_and_told_for_others(
         assert name in tomllib.loads(path.read_text("utf-8"))["merchant"]["platform_keys"]
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("flags", "reason"),
     [
         (["--kind", "secret"], "'secret' is not one of"),

@@ -19,7 +19,7 @@ from quanma.cli.main import group
 from quanma.cli.nearby import MEANT, OPTIONS
 from quanma.cli.nextstep import next_step
 from quanma.errors import NoAnswer, NotSent, SignError
-from tests.support.every import every
+from tests.support.every import every, every_row
 
 
 def typed(line: str) -> tuple[int, str]:
@@ -27,7 +27,7 @@ def typed(line: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("line", "named"),
     [
         ("doctor", "`quanma status`"),
@@ -70,7 +70,7 @@ def test_a_natural_command_names_the_right_one(line: str, named: str) -> None:
     assert len(said) < 500
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("line", "begins"),
     [
         ("", "Usage: quanma"),

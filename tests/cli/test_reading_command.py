@@ -245,7 +245,7 @@ class TestPaths:
             rows = "".join(f"1,x, {name[:1].encode('utf-8', 'replace').hex()}{n:06}\n" for n in range(2000))
             (tmp_path / name).write_text("id,who,number\n" + rows)
         options = ["--column", "number", "--trim", "--where", "who=x", "--ledger", "a b.quanma"]
-        stopped_early(["upload", *names, "--stock", stock_id, *options, "--rate", "5"], tmp_path / "a b.quanma")
+        stopped_early(["upload", *names, "--stock", stock_id, *options, "--rate", "2"], tmp_path / "a b.quanma")
         line = quanma("upload-status", "a b.quanma").out.splitlines()[-1].removeprefix("  if it is not running: ")
         assert line.startswith("quanma upload '优惠 券'\"'\"'s.csv' $'\\xd3\\xc5\\xbb\\xdd\\xc8\\xaf.csv' --stock")
         done = subprocess.run(["bash", "-c", our(line)], capture_output=True)
@@ -265,7 +265,7 @@ class TestPaths:
             ["bash", "-c", our(f"{feed}quanma upload {given} --stock {stock_id} --dry-run")], capture_output=True
         )
         assert dry.returncode == 0, dry.stderr
-        stopped_early(["bash", "-c", our(f"{feed}exec quanma upload {given} --stock {stock_id} --rate 5")], ledger)
+        stopped_early(["bash", "-c", our(f"{feed}exec quanma upload {given} --stock {stock_id} --rate 2")], ledger)
         line = quanma("upload-status", ledger.name).out.splitlines()[-1].removeprefix("  if it is not running: ")
         done = subprocess.run(["bash", "-c", our(line)], capture_output=True)
         assert done.returncode == 0, done.stderr

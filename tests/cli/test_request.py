@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner
 
 from quanma.cli.main import group
 from tests.cli.conftest import Quanma
+from tests.support.every import every_row
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("arguments", "reason"),
     [
         (["GET", "/v3/x/y?a=1&a=2"], "a query parameter stands twice"),
@@ -46,7 +46,7 @@ def test_a_refusal_is_told_and_ends_with_1(quanma: Quanma) -> None:
     assert ended.err.startswith("quanma: 404 RESOURCE_NOT_EXISTS: ")
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("arguments", "status", "reason"),
     [
         (["FETCH", "/v3/certificates"], 2, "'FETCH' is not one of"),

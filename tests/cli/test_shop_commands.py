@@ -22,6 +22,7 @@ from quanma.client.client import Wechatpay
 from quanma.errors import NoAnswer, QuanmaError, ResourceNotExists
 from quanma.platform import environment as world_of
 from quanma.settings import files
+from tests.support.every import every_row
 from tests.support.platform import MCHID, InProcess, create_stock, merchant_config
 
 Typed = Callable[..., tuple[int, str]]
@@ -110,7 +111,7 @@ PLAIN: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("options", "stock_type", "rule"),
     [
         ({}, "NORMAL", {"fixed_normal_coupon": {"discount_amount": 100, "transaction_minimum": 1000}}),
@@ -185,7 +186,7 @@ def test_a_world_is_ignored_by_git_and_told_with_its_whole_path(
 ANSWER = {"stock_id": "1", "coupon_code_count": {"total_count": 5}, "data": [{"code": "A1"}]}
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("wanted", "value"),
     [("stock_id", "1"), ("coupon_code_count.total_count", 5), ("total_count", 5), ("data.0.code", "A1")],
 )
@@ -193,7 +194,7 @@ def test_a_field_of_an_answer_by_its_name(wanted: str, value: object) -> None:
     assert pick(ANSWER, wanted) == value
 
 
-@pytest.mark.parametrize("wanted", ["stock", "data.1.code", "data.code", "stock_id.x", ""])
+@every_row("wanted", ["stock", "data.1.code", "data.code", "stock_id.x", ""])
 def test_a_field_that_is_not_there_is_told_with_those_that_are(wanted: str) -> None:
     with pytest.raises(click.ClickException, match="there is stock_id, coupon_code_count, "):
         pick(ANSWER, wanted)

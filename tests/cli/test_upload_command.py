@@ -18,6 +18,7 @@ from openpyxl import Workbook
 
 from quanma import Wechatpay
 from tests.cli.conftest import JSON_KEYS, Ended, Quanma
+from tests.support.every import every_row
 from tests.support.faults import REFUSED, SILENCE_AFTER, faults
 from tests.support.platform import OTHER_MCHID, Served, create_stock, merchant_config, mode_of
 
@@ -131,7 +132,7 @@ class TestInputs:
 
 
 class TestRefusedBeforeTheFirstRequest:
-    @pytest.mark.parametrize(
+    @every_row(
         ("arguments", "said"),
         [
             (["--stock", "1"], "name a FILE, or - for standard input, or --sql URL QUERY"),

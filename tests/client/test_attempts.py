@@ -10,6 +10,7 @@ import pytest
 from quanma.client.attempts import Attempt, line_of, shown_path, tell
 from quanma.errors import NoAnswer, NotSent, RateLimited, ResourceNotExists
 from tests.client.test_exchange import BUSY, DONE, Played
+from tests.support.every import every_row
 from tests.support.platform import InProcess, create_stock
 
 UPLOAD_PATH = "POST /v3/marketing/busifavor/stocks/{stock_id}/couponcodes"
@@ -88,7 +89,7 @@ def test_without_logging_set_up_nothing_is_printed(capfd: pytest.CaptureFixture[
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("path", "shown"),
     [
         (

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 
-import pytest
-
 from quanma.api.couponcodes import CouponCodeNode, ShowCode
 from quanma.api.coupons import ShowCoupon, UserCouponAppid
 from quanma.client import between
@@ -24,6 +22,7 @@ from quanma.errors import (
 )
 from quanma.wire import codec
 from tests.client.test_exchange import DONE, Played, signed
+from tests.support.every import every_row
 
 APACHE = b"""<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">
 <html><head>
@@ -42,7 +41,7 @@ def refusal(status_code: int, body: bytes, *headers: tuple[str, str]) -> QuanmaE
     return error
 
 
-@pytest.mark.parametrize(
+@every_row(
     "body",
     [
         APACHE,
@@ -72,7 +71,7 @@ def test_an_unsigned_answer_that_is_not_the_platforms_json_is_something_in_betwe
         assert error.may_have_executed is True
 
 
-@pytest.mark.parametrize("status_code", [500, 501, 502, 503, 504, 520, 524])
+@every_row("status_code", [500, 501, 502, 503, 504, 520, 524])
 def test_a_gateway_that_failed_says_so_and_not_as_if_the_platform_had(status_code: int) -> None:
     error = Played(*[Reply(status_code, [("Server", "nginx/1.22.1")], b"<html>\r\n502\r\n</html>\r\n")] * 4).error
     assert type(error) is GatewayFailed
@@ -97,7 +96,7 @@ def test_what_a_gateway_refuses_is_not_sent_again() -> None:
     assert len(Played(Reply(413, [], PAGE), DONE).sent) == 1
 
 
-@pytest.mark.parametrize("body", [PAGE, b"", b"ok", b"[1]"])
+@every_row("body", [PAGE, b"", b"ok", b"[1]"])
 def test_a_portal_that_answers_200_is_something_in_between_unless_it_says_nothing(body: bytes) -> None:
     error = Played(*[Reply(200, [], body)] * 4).error
     assert isinstance(error, AnswerUntrusted)
@@ -122,7 +121,7 @@ def test_a_null_message_does_not_cost_the_code() -> None:
     assert error.code == "PARAM_ERROR"
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("headers", "body", "described"),
     [
         ([("Content-Type", "text/html; charset=iso-8859-1")], APACHE, '(text/html, "404 Not Found")'),
@@ -158,7 +157,7 @@ def hint(parts: codec.Parts = CODE, path: str = CouponCodeNode.path, **seen: obj
     return between.what_changed(parts, path, {"sign_information": information})
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("arrived", "said"),
     [
         (f"{BASE}/A/B%7CC%5CD%20E?appid=wx1", "in coupon_code: …A%2FB… was signed and …A/B… arrived"),
@@ -212,9 +211,7 @@ def test_where_nothing_was_changed_the_rest_is_named() -> None:
     assert "Authorization header" in hint()
 
 
-@pytest.mark.parametrize(
-    "detail", [None, {}, {"sign_information": None}, {"sign_information": []}, {"sign_information": {"url": 1}}]
-)
+@every_row("detail", [None, {}, {"sign_information": None}, {"sign_information": []}, {"sign_information": {"url": 1}}])
 def test_a_detail_of_another_form_is_no_trouble(detail: dict[str, object] | None) -> None:
     assert isinstance(between.what_changed(CODE, CouponCodeNode.path, detail), str)
 

@@ -23,6 +23,7 @@ from quanma.client.transport import Reply, Request
 from quanma.errors import AnswerUntrusted, Misconfigured, NoAnswer, NotSent, QuanmaError
 from quanma.wire import codec, keys, sealed, signature
 from tests.support.deliveries import APIV3_KEY, KEY, PEM
+from tests.support.every import every_row
 from tests.support.platform import InProcess, merchant_config
 
 NOW = datetime.datetime(2026, 11, 24, tzinfo=datetime.UTC)
@@ -168,7 +169,7 @@ def test_a_client_without_platform_keys_and_apiv3_key_sends_nothing() -> None:
     assert platform.paths == []
 
 
-@pytest.mark.parametrize("problem", [NotSent("no connection"), NoAnswer("broken")])
+@every_row("problem", [NotSent("no connection"), NoAnswer("broken")])
 def test_while_the_platform_is_away_the_call_is_not_sent_and_no_setting_is_blamed(problem: QuanmaError) -> None:
     platform = Platform(OLD.serial_no, OLD)
     platform.lists = lambda reply: problem
@@ -229,7 +230,7 @@ def failing(platform: Platform, *replies: Reply | QuanmaError) -> None:
 BUSY = Reply(503, [], b"")
 
 
-@pytest.mark.parametrize("problem", [BUSY, Reply(429, [], b""), NotSent("no connection"), NoAnswer("broken")], ids=str)
+@every_row("problem", [BUSY, Reply(429, [], b""), NotSent("no connection"), NoAnswer("broken")], ids=str)
 def test_a_fetch_that_fails_is_repeated_within_the_call(problem: Reply | QuanmaError) -> None:
     platform = Platform(OLD.serial_no, OLD)
     failing(platform, problem)
@@ -375,7 +376,7 @@ async def tasks(wxpay: Any, count: int) -> list[str]:
     return [answer.echo_message for answer in answers]
 
 
-KNOWN = pytest.mark.parametrize("known", [(), (OLD,)], ids=["first calls", "the signer changed"])
+KNOWN = every_row("known", [(), (OLD,)], ids=["first calls", "the signer changed"])
 
 
 @KNOWN
@@ -498,7 +499,7 @@ FORGED = [
 ]
 
 
-@pytest.mark.parametrize("forged", FORGED)
+@every_row("forged", FORGED)
 def test_a_forged_or_broken_list_adds_nothing_and_takes_nothing_away(forged: Callable[[Platform], None]) -> None:
     platform = Platform(NEW.serial_no, NEW)
     wxpay = platform.client(OLD)
@@ -560,7 +561,7 @@ def test_a_refresh_that_fails_fails_no_call() -> None:
     assert platform.paths == [ECHO, ECHO, LIST]
 
 
-@pytest.mark.parametrize("known", [(), (OLD,)], ids=["first", "refresh"])
+@every_row("known", [(), (OLD,)], ids=["first", "refresh"])
 def test_a_fetch_takes_no_longer_than_the_call_may(known: tuple[keys.Certified, ...]) -> None:
     platform = Platform(OLD.serial_no, OLD)
     wxpay = platform.client(*known, deadline_seconds=10)

@@ -21,6 +21,7 @@ from quanma.api.stockrules import StockSendRule
 from quanma.client.chain import Chain
 from quanma.errors import RequestInvalid
 from quanma.wire import codec
+from tests.support.every import every_row
 
 BEIJING = timezone(timedelta(hours=8))
 Called = tuple[Operation[..., Any, Any, Any], codec.Parts]
@@ -53,7 +54,7 @@ class Amount:
     currency: str = "CNY"
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("value", "sent"),
     [
         (None, b"null"),
@@ -84,7 +85,7 @@ def test_a_body_says_what_it_was_given(value: Any, sent: bytes) -> None:
     assert parts == codec.Parts("POST", "/v3/x/y", b'{"a":' + sent + b"}")
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("value", "target"),
     [
         (True, "/v3/x/y?a=true"),
@@ -116,7 +117,7 @@ UNSAYABLE = [
 ]
 
 
-@pytest.mark.parametrize("value", UNSAYABLE, ids=lambda value: type(value).__name__)
+@every_row("value", UNSAYABLE, ids=lambda value: type(value).__name__)
 def test_what_json_can_not_say_is_refused_in_a_body_and_in_a_query(value: Any) -> None:
     calls: list[Callable[[], Called]] = [
         lambda: chain().post({"a": value}),
@@ -129,7 +130,7 @@ def test_what_json_can_not_say_is_refused_in_a_body_and_in_a_query(value: Any) -
         assert "A1" not in str(refused.value)
 
 
-@pytest.mark.parametrize("value", [["A1", "B2"], [], ("A1",), {"b": 1}, {}, Amount(1)], ids=repr)
+@every_row("value", [["A1", "B2"], [], ("A1",), {"b": 1}, {}, Amount(1)], ids=repr)
 def test_a_list_or_a_mapping_is_refused_in_a_query_and_in_a_path(value: Any) -> None:
     with pytest.raises(RequestInvalid, match=r"a is a (list|mapping), and one text or number goes there"):
         chain().get(a=value)
@@ -146,13 +147,13 @@ def test_the_message_says_where_the_value_stands_and_what_to_do() -> None:
         chain().get(use_time=datetime(2026, 1, 1))  # noqa: DTZ001
 
 
-@pytest.mark.parametrize("body", [b'{"a":1}', '{"a":1}', [{"a": 1}], 7, {"A1"}], ids=repr)
+@every_row("body", [b'{"a":1}', '{"a":1}', [{"a": 1}], 7, {"A1"}], ids=repr)
 def test_a_body_that_is_no_mapping_is_refused(body: Any) -> None:
     with pytest.raises(RequestInvalid, match="the body"):
         chain().post(body)
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("call", "verb", "target", "body"),
     [
         (lambda made: made.delete({"reason": "x"}, id="1"), "DELETE", "/v3/x/1", b'{"reason":"x"}'),
@@ -182,21 +183,19 @@ def test_a_get_with_a_body_is_refused() -> None:
         chain().send("GET", {"a": 1}, {})
 
 
-@pytest.mark.parametrize("path", ["v3/x/", "/v3/x/y/", "v3/{a}/", "hk/v3/x", "/global/v3/x/", "v3/x/y"])
+@every_row("path", ["v3/x/", "/v3/x/y/", "v3/{a}/", "hk/v3/x", "/global/v3/x/", "v3/x/y"])
 def test_a_path_is_sent_as_it_was_given(path: str) -> None:
     _, parts = chain(path).get(a="x")
     assert parts.target.partition("?")[0] == "/" + path.lstrip("/").replace("{a}", "x")
 
 
-@pytest.mark.parametrize(
-    "path", ["v3", "v3/", "v3//", "v3/x//", "hk/v3/", "hk//v3/x", "HK/v3/x", "../v3/x", "a/b/v3/x"]
-)
+@every_row("path", ["v3", "v3/", "v3//", "v3/x//", "hk/v3/", "hk//v3/x", "HK/v3/x", "../v3/x", "a/b/v3/x"])
 def test_a_path_that_is_none_is_refused(path: str) -> None:
     with pytest.raises(RequestInvalid, match="is not a path like"):
         chain(path)
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("host", "hosts"),
     [
         (None, ()),
@@ -211,7 +210,7 @@ def test_a_call_may_live_at_another_host(host: str | None, hosts: tuple[str, ...
     assert operation.hosts == hosts
 
 
-@pytest.mark.parametrize(
+@every_row(
     "host",
     [
         *("", "apihk.mch.weixin.qq.com", "ftp://h", "https://", "https://h/v3", "https://h?x", "https://h#x"),

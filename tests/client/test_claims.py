@@ -12,6 +12,7 @@ import pytest
 from quanma.client.claims import Claim, Claims
 from quanma.errors import Misconfigured, RequestInvalid
 from quanma.wire import v2sign
+from tests.support.every import every_row
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "wire" / "vectors.json").read_text("utf-8"))
 COMPUTED = VECTORS["v2_key_coupon_claim_computed"]
@@ -86,7 +87,7 @@ def test_a_code_with_any_sign_stays_readable_in_the_card() -> None:
     assert json.loads(card["cardExt"])["coupon_code"] == '"券\\'
 
 
-@pytest.mark.parametrize("count", [0, 11])
+@every_row("count", [0, 11])
 def test_the_plug_in_and_jsapi_take_one_to_ten_coupons(count: int) -> None:
     claims = [Claim("1", f"n{number}") for number in range(count)]
     with pytest.raises(RequestInvalid, match=f"{count} coupons in one claim: 1 to 10 are allowed"):
@@ -100,7 +101,7 @@ def test_ten_coupons_are_one_claim() -> None:
     assert len(sent["send_coupon_params"]) == 10
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("key", "reason"),
     [(None, "claims are signed with apiv2_key, and the settings have none"), ("k" * 31, "apiv2_key has 31 characters")],
 )
@@ -122,7 +123,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in WRONG.items() for value in values])
+@every_row(("field", "value"), [(field, value) for field, values in WRONG.items() for value in values])
 def test_a_field_that_the_api_would_refuse_is_not_signed(field: str, value: str) -> None:
     claim = Claim("98065001", "n1")._replace(**{field: value})
     for make in (
@@ -134,7 +135,7 @@ def test_a_field_that_the_api_would_refuse_is_not_signed(field: str, value: str)
             make()
 
 
-@pytest.mark.parametrize("open_id", ["", "o" * 129, "oUser&out_request_no=R1", "o\0"])
+@every_row("open_id", ["", "o" * 129, "oUser&out_request_no=R1", "o\0"])
 def test_a_user_that_the_api_would_refuse_is_not_signed(open_id: str) -> None:
     for make in (
         lambda: CLAIMS.h5_url(Claim("98065001", "n1"), open_id),

@@ -11,6 +11,7 @@ import pytest
 from quanma.client.compressed import MEMBERS_MAX, plain
 from quanma.client.transport import ANSWER_BYTES_MAX, Reply
 from quanma.errors import AnswerUntrusted
+from tests.support.every import every_row
 
 BODY = '{"code": "RESOURCE_NOT_EXISTS", "message": "查询的资源不存在"}'.encode()
 BARE = zlib.compressobj(wbits=-15)
@@ -26,7 +27,7 @@ def reply(body: bytes, *codings: str) -> Reply:
     return Reply(200, [("Content-Encoding", coding) for coding in codings], body)
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("body", "codings"),
     [
         (gzipped(BODY), ["gzip"]),
@@ -53,7 +54,7 @@ def test_no_body_stays_no_body() -> None:
     assert plain(reply(b"", "gzip")).body == b""
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("body", "codings", "reason"),
     [
         (b"\x1b\x02\x00", ["br"], "compressed with 'br', which was not asked for"),
@@ -73,7 +74,7 @@ def test_what_can_not_be_unpacked_is_said_to_be_so(body: bytes, codings: list[st
         plain(reply(body, *codings))
 
 
-@pytest.mark.parametrize("layers", [1, 2])
+@every_row("layers", [1, 2])
 def test_a_small_body_does_not_fill_the_memory(layers: int) -> None:
     bomb = bytes(50 * 1024 * 1024)
     for _ in range(layers):

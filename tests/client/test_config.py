@@ -16,6 +16,7 @@ from quanma import AsyncWechatpay, Claim, Wechatpay
 from quanma.client import config
 from quanma.client.events import Receiver
 from quanma.errors import Misconfigured
+from tests.support.every import every_row
 from tests.support.platform import MCHID, merchant_config
 
 
@@ -104,7 +105,7 @@ def test_everything_can_come_from_the_environment_keys_as_text_too(file: Path, m
     assert merchant.hosts == ("https://api.mch.weixin.qq.com", "https://api2.mch.weixin.qq.com")
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("settings", "hosts"),
     [
         ({}, ("http://127.0.0.1:8460",)),
@@ -122,7 +123,7 @@ def test_only_the_platforms_own_host_has_a_second_one_by_itself(
     assert config.load(file, **settings).hosts == hosts
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
+@every_row("mode", [0o640, 0o604, 0o660, 0o644])
 def test_a_private_key_that_others_can_read_is_refused_with_the_way_out(file: Path, mode: int) -> None:
     key = file.parent / "apiclient_key.pem"
     key.chmod(mode)
@@ -144,7 +145,7 @@ def test_settings_without_secrets_may_be_read_by_others(file: Path) -> None:
     assert config.load(file).apiv3_key is None
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("old", "new", "reason"),
     [
         ("serial_no", "serial", "unknown field `serial`"),
@@ -167,9 +168,12 @@ def test_settings_without_secrets_may_be_read_by_others(file: Path) -> None:
         ("pub_key.pem", "gone.pem", "platform_keys.PUB_KEY_ID_"),
     ],
 )
-def test_a_setting_that_is_wrong_is_named_with_the_reason(file: Path, old: str, new: str, reason: str) -> None:
+def test_a_setting_that_is_wrong_is_named_with_the_reason(
+    file: Path, tmp_path: Path, old: str, new: str, reason: str
+) -> None:
+    copy = shutil.copytree(file.parent, tmp_path / "merchant") / file.name
     with pytest.raises(Misconfigured, match=re.escape(reason)):
-        config.load(edited(file, old, new))
+        config.load(edited(copy, old, new))
 
 
 def test_a_file_that_is_not_there_is_told_with_the_way_out(elsewhere: Path) -> None:
@@ -191,7 +195,7 @@ def test_platform_keys_of_another_form_are_told_with_the_form(file: Path, monkey
         config.load(file)
 
 
-@pytest.mark.parametrize("content", ["", "not a key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
+@every_row("content", ["", "not a key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
 def test_a_private_key_that_is_none_is_refused_when_the_client_is_made(file: Path, content: str) -> None:
     (file.parent / "apiclient_key.pem").write_text(content)
     with pytest.raises(Misconfigured, match="private_key is not the PEM of an unencrypted private key"):
@@ -203,7 +207,7 @@ def test_what_is_printed_of_settings_holds_no_secret(file: Path) -> None:
     assert f"{merchant!r} {merchant}" == "<Merchant 1900000001> <Merchant 1900000001>"
 
 
-@pytest.mark.parametrize("mode", [0o440, 0o444, 0o040])
+@every_row("mode", [0o440, 0o444, 0o040])
 def test_a_mounted_key_that_others_can_read_is_refused_with_a_way_out_that_works_there(file: Path, mode: int) -> None:
     key = file.parent / "apiclient_key.pem"
     key.chmod(mode)
@@ -221,7 +225,7 @@ def test_mounted_settings_with_secrets_are_refused_with_a_way_out_that_works_the
         config.load(file)
 
 
-@pytest.mark.parametrize("mode", [0o600, 0o400])
+@every_row("mode", [0o600, 0o400])
 def test_a_key_that_only_its_owner_can_read_is_read(file: Path, mode: int) -> None:
     (file.parent / "apiclient_key.pem").chmod(mode)
     assert config.load(file).private_key.startswith("-----BEGIN PRIVATE KEY-----")
@@ -230,13 +234,13 @@ def test_a_key_that_only_its_owner_can_read_is_read(file: Path, mode: int) -> No
 ODD = ["", "{}\n", "{}\r\n", " {}", "{} ", "{}\xa0", '"{}"', "{}\u200b", "\ufeff{}", "{}\0"]
 
 
-@pytest.mark.parametrize("form", [*ODD, "１９００００００１", "1900-000001", "mchid", "1" * 33, "-1", "²"])
+@every_row("form", [*ODD, "１９００００００１", "1900-000001", "mchid", "1" * 33, "-1", "²"])
 def test_a_merchant_number_is_digits_and_nothing_else(file: Path, form: str) -> None:
     with pytest.raises(Misconfigured, match=r"^mchid is not a merchant number, 1 to 32 digits: it is "):
         config.load(file, mchid=form.format(MCHID))
 
 
-@pytest.mark.parametrize("form", [*ODD, "0x{}", "AB:CD", "G", "PUB_KEY_ID_01", "1" * 48, "A" * 41, "serial=AB"])
+@every_row("form", [*ODD, "0x{}", "AB:CD", "G", "PUB_KEY_ID_01", "1" * 48, "A" * 41, "serial=AB"])
 def test_a_serial_is_hexadecimal_digits_and_nothing_else(file: Path, form: str) -> None:
     with pytest.raises(
         Misconfigured, match=r"^serial_no is not a certificate's serial, .*: `openssl x509 .*` prints it"
@@ -244,8 +248,8 @@ def test_a_serial_is_hexadecimal_digits_and_nothing_else(file: Path, form: str) 
         config.load(file, serial_no=form.format("3775B6A4"))
 
 
-@pytest.mark.parametrize("setting", ["apiv3_key", "apiv2_key"])
-@pytest.mark.parametrize(
+@every_row("setting", ["apiv3_key", "apiv2_key"])
+@every_row(
     "value",
     ["", "k" * 31, "k" * 33, "k" * 40, "k" * 31 + "\n", "k" * 32 + "\n", "券" * 32, "k" * 31 + "-", "密" * 10 + "ab"],
 )
@@ -254,7 +258,7 @@ def test_an_api_key_is_32_letters_and_digits(file: Path, setting: str, value: st
         config.load(file, **{setting: value})
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("base_url", "hosts", "page"),
     [
         ("https://api.mch.weixin.qq.com/", 2, "https://action.weixin.qq.com/busifavor/getcouponinfo"),
@@ -287,9 +291,7 @@ def test_behind_a_gateway_the_claim_page_is_what_h5_url_says(file: Path, monkeyp
     assert url.startswith("https://action.weixin.qq.com/busifavor/getcouponinfo?stock_id=98065001&")
 
 
-@pytest.mark.parametrize(
-    "name", ["platform_cert", "AB:CD", "PUB_KEY_ID", "PUB_KEY_ID_", "PUB_KEY_ID_01\n", "", "1" * 48]
-)
+@every_row("name", ["platform_cert", "AB:CD", "PUB_KEY_ID", "PUB_KEY_ID_", "PUB_KEY_ID_01\n", "", "1" * 48])
 def test_a_platform_key_is_named_by_a_public_key_id_or_a_serial(file: Path, name: str) -> None:
     with pytest.raises(Misconfigured, match=r"^platform_keys: a name in it is neither PUB_KEY_ID_"):
         config.load(file, platform_keys={name: str(file.parent / "pub_key.pem")})
@@ -344,7 +346,7 @@ def test_a_variable_that_is_nearly_a_setting_is_told(file: Path, monkeypatch: py
         config.load(file)
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("address", "told"),
     [
         ("http://pay.example.com", True),

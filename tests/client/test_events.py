@@ -21,7 +21,7 @@ from quanma.errors import ClockSkewed, KeyUnknown, Misconfigured, NotAsReceived,
 from quanma.events import CouponSent
 from quanma.wire import sealed, signature
 from tests.support.deliveries import APIV3_KEY, KEY, NOW, SENT, event_body, receiver, signing_headers
-from tests.support.every import every
+from tests.support.every import every, every_row
 from tests.support.platform import merchant_config
 
 BODY = event_body()
@@ -53,7 +53,7 @@ def wsgi(signed: dict[str, str]) -> dict[str, Any]:
     return {"REQUEST_METHOD": "POST", "wsgi.version": (1, 0), "wsgi.input": object(), "CONTENT_LENGTH": "9", **headers}
 
 
-@pytest.mark.parametrize(
+@every_row(
     "spelt",
     [
         dict,
@@ -111,7 +111,7 @@ def test_every_flipped_bit_of_the_body_is_refused() -> None:
     assert [bit for bit in range(len(BODY) * 8) if believed(SIGNED, flip(BODY, bit))] == []
 
 
-@pytest.mark.parametrize("name", ["Serial", "Nonce", "Timestamp", "Signature"])
+@every_row("name", ["Serial", "Nonce", "Timestamp", "Signature"])
 def test_every_flipped_bit_of_a_signing_header_is_refused(name: str) -> None:
     value = SIGNED[f"Wechatpay-{name}"].encode()
     accepted = [
@@ -120,7 +120,7 @@ def test_every_flipped_bit_of_a_signing_header_is_refused(name: str) -> None:
     assert accepted == []
 
 
-@pytest.mark.parametrize("name", ["Serial", "Nonce", "Timestamp", "Signature"])
+@every_row("name", ["Serial", "Nonce", "Timestamp", "Signature"])
 def test_a_signing_header_that_is_missing_or_stands_twice_is_refused(name: str) -> None:
     missing = {other: value for other, value in SIGNED.items() if other != f"Wechatpay-{name}"}
     twice = [*SIGNED.items(), (f"wechatpay_{name.lower()}", SIGNED[f"Wechatpay-{name}"])]
@@ -134,12 +134,12 @@ def test_a_probe_is_refused() -> None:
         receiver().receive(probe, BODY)
 
 
-@pytest.mark.parametrize("age", [-300, 0, 300])
+@every_row("age", [-300, 0, 300])
 def test_an_event_within_300_s_is_believed(age: int) -> None:
     assert receiver(now=NOW + age).receive(SIGNED, BODY).event_type == "COUPON.SEND"
 
 
-@pytest.mark.parametrize(("age", "side"), [(301, "301 s behind ours"), (-301, "301 s ahead of ours")])
+@every_row(("age", "side"), [(301, "301 s behind ours"), (-301, "301 s ahead of ours")])
 def test_an_older_or_a_future_event_is_refused(age: int, side: str) -> None:
     with pytest.raises(ClockSkewed, match=side):
         receiver(now=NOW + age).receive(SIGNED, BODY)
@@ -195,7 +195,7 @@ def test_an_envelope_without_associated_data_and_summary_opens() -> None:
     assert receiver().receive(signing_headers(body), body).event_type == "COUPON.SEND"
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("body", "reason"),
     [
         (b"", "signed but not what it should be"),
@@ -233,7 +233,7 @@ def test_what_is_signed_and_no_event_is_refused_and_not_raised_otherwise(body: b
     assert "98065001" not in str(refused.value)
 
 
-@pytest.mark.parametrize(
+@every_row(
     "envelope",
     [
         *({name: None} for name in ("id", "create_time", "resource_type", "summary", "original_type", "algorithm")),
@@ -272,7 +272,7 @@ def test_stock_and_code_suffice_whatever_a_side_field_holds(case: tuple[str, Any
     msgspec.json.encode(content)
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("value", "read"),
     [('{"transaction_id": "42"}', {"transaction_id": "42"}), ("", None), ("text", None), ("[1]", None), (None, None)],
 )
@@ -296,7 +296,7 @@ def test_associated_data_that_is_null_is_empty() -> None:
     assert receiver().receive(signing_headers(body), body).event_type == "COUPON.SEND"
 
 
-@pytest.mark.parametrize(
+@every_row(
     "text",
     [
         json.dumps(SENT, ensure_ascii=False).replace("1900000001", "商户").encode("gbk"),
@@ -322,26 +322,26 @@ def test_events_without_an_id_are_known_by_their_content() -> None:
     assert "A1" not in first
 
 
-@pytest.mark.parametrize("nonce", ["5e2c4c2b-3f1e-4e6e-9f1f-2b2f5d1d", "A" * 9, "a+b/c=", "9" * 128])
+@every_row("nonce", ["5e2c4c2b-3f1e-4e6e-9f1f-2b2f5d1d", "A" * 9, "a+b/c=", "9" * 128])
 def test_the_nonce_of_an_event_is_any_visible_text(nonce: str) -> None:
     made = signature.sign(KEY, signature.answer_message(str(NOW), nonce, BODY))
     headers = {**SIGNED, "Wechatpay-Nonce": nonce, "Wechatpay-Signature": made}
     assert receiver().receive(headers, BODY).event_type == "COUPON.SEND"
 
 
-@pytest.mark.parametrize("nonce", ["", " ", "a b", "a\nb", "9" * 129, "券"])
+@every_row("nonce", ["", " ", "a b", "a\nb", "9" * 129, "券"])
 def test_a_nonce_that_could_be_read_in_two_ways_is_refused(nonce: str) -> None:
     made = signature.sign(KEY, signature.answer_message(str(NOW), nonce, BODY))
     with pytest.raises(SignatureInvalid, match="the nonce is not"):
         receiver().receive({**SIGNED, "Wechatpay-Nonce": nonce, "Wechatpay-Signature": made}, BODY)
 
 
-@pytest.mark.parametrize("body", [bytearray(BODY), memoryview(BODY)])
+@every_row("body", [bytearray(BODY), memoryview(BODY)])
 def test_a_body_of_bytes_in_any_form_is_taken(body: Any) -> None:
     assert receiver().receive(SIGNED, body).event_type == "COUPON.SEND"
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("body", "reason"),
     [
         (BODY.decode(), "the body is text, and the signature is over bytes"),
@@ -358,7 +358,7 @@ def test_a_body_that_is_not_raw_is_said_to_be_so(body: Any, reason: str) -> None
     assert "AB/C 1" not in str(refused.value)
 
 
-@pytest.mark.parametrize(
+@every_row(
     "headers",
     [None, 7, "Wechatpay-Nonce: x", b"x", list(SIGNED), [("a",)], [("a", "b", "c")], [1, 2], [(1, "a")], {1: "a"}],
     ids=repr,

@@ -9,7 +9,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
 
 from quanma.api.couponcodes import CouponCodeNode, CouponCodes, ShowCode, UploadCodes
@@ -32,6 +31,7 @@ from quanma.errors import (
     StockNotReady,
 )
 from quanma.wire import codec, keys, signature
+from tests.support.every import every_row
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "wire" / "vectors.json").read_text("utf-8"))
 DER = base64.b64decode(VECTORS["sha256_rsa2048_sign"]["private_key_pkcs8_der_base64"])
@@ -138,7 +138,7 @@ def test_the_timestamp_of_a_repeat_is_that_of_its_sending() -> None:
     assert 1554208470 <= int(fields.timestamp) <= 1554208472
 
 
-@pytest.mark.parametrize(
+@every_row(
     "reply",
     [
         LOST,
@@ -162,7 +162,7 @@ def test_what_may_be_repeated_is_repeated_under_the_same_number(reply: Reply | Q
     assert len(played.waits) == 1
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("reply", "error"),
     [
         (refused(400, "PARAM_ERROR"), ParamError),
@@ -177,7 +177,7 @@ def test_a_refusal_is_final(reply: Reply, error: type[QuanmaError]) -> None:
     assert played.error.may_have_executed is False
 
 
-@pytest.mark.parametrize(("reply", "error"), [(LOST, NoAnswer), (FAILED, PlatformFailed)])
+@every_row(("reply", "error"), [(LOST, NoAnswer), (FAILED, PlatformFailed)])
 def test_what_carries_no_number_is_not_repeated_once_it_may_have_been_executed(
     reply: Reply | QuanmaError, error: type[QuanmaError]
 ) -> None:
@@ -186,7 +186,7 @@ def test_what_carries_no_number_is_not_repeated_once_it_may_have_been_executed(
     assert len(played.sent) == 1
 
 
-@pytest.mark.parametrize("reply", [BUSY, UNREACHED], ids=["429", "no connection"])
+@every_row("reply", [BUSY, UNREACHED], ids=["429", "no connection"])
 def test_what_was_not_accepted_is_repeated_even_without_a_number(reply: Reply | QuanmaError) -> None:
     assert Played(reply, signed(200, b'{"x":1}'), operation=Undeclared("POST", "/v3/x")).answer.data == {"x": 1}
 
@@ -212,21 +212,21 @@ def test_after_four_attempts_the_last_error_ends_it() -> None:
 
 
 def test_a_wait_is_never_shorter_than_the_platform_asked_and_is_spread() -> None:
-    waits = [Played(refused(429, "", ("Retry-After", "10")), DONE).waits[0] for _ in range(50)]
+    busy = refused(429, "", ("Retry-After", "10"))
+    waits = [Played(busy, DONE).waits[0] for _ in range(50)]
     assert min(waits) >= 10
     assert max(waits) - min(waits) > 1
 
 
-@pytest.mark.parametrize("value", ["3.5", "Tue, 02 Apr 2019 12:34:23 GMT"], ids=["fraction", "date"])
-@pytest.mark.parametrize("status_code", [429, 503])
+@every_row("value", ["3.5", "Tue, 02 Apr 2019 12:34:23 GMT"], ids=["fraction", "date"])
+@every_row("status_code", [429, 503])
 def test_a_wait_in_any_form_is_heeded(status_code: int, value: str) -> None:
-    waits = [Played(refused(status_code, "", ("Retry-After", value)), DONE).waits[0] for _ in range(50)]
+    busy = refused(status_code, "", ("Retry-After", value))
+    waits = [Played(busy, DONE).waits[0] for _ in range(50)]
     assert min(waits) >= (3.5 if value == "3.5" else 3)
 
 
-@pytest.mark.parametrize(
-    "value", ["10000000", "9" * 5000, "Wed, 21 Oct 2037 07:28:00 GMT"], ids=lambda value: value[:9]
-)
+@every_row("value", ["10000000", "9" * 5000, "Wed, 21 Oct 2037 07:28:00 GMT"], ids=lambda value: value[:9])
 def test_a_wait_beyond_the_deadline_ends_the_call_at_once_and_says_when_to_come_again(value: str) -> None:
     played = Played(refused(429, "", ("Retry-After", value)))
     assert isinstance(played.error, RateLimited)
@@ -260,7 +260,7 @@ def test_no_connection_after_a_lost_answer_still_ends_in_a_lost_answer() -> None
     assert played.error.may_have_executed is True
 
 
-@pytest.mark.parametrize("last", [BUSY, refused(404, "RESOURCE_NOT_EXISTS")], ids=["429", "404"])
+@every_row("last", [BUSY, refused(404, "RESOURCE_NOT_EXISTS")], ids=["429", "404"])
 def test_an_error_after_a_lost_answer_says_that_the_call_may_have_been_executed(last: Reply) -> None:
     played = Played(NoAnswer("the connection broke"), last, patience=Patience(attempts_max=2))
     assert played.error is not None
@@ -276,7 +276,7 @@ def test_no_connection_at_all_ends_in_not_sent() -> None:
 ONCE = Patience(attempts_max=1)
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("reply", "reason"),
     [
         (Reply(200, [("Request-ID", "08F5-0")], STORED), "Request-ID 08F5-0: the answer is not signed"),
@@ -310,16 +310,14 @@ def test_an_answer_that_was_compressed_on_the_way_is_read() -> None:
     assert Played(packed(DONE), patience=ONCE).answer.data.success_count == 1
 
 
-@pytest.mark.parametrize(
-    "reply", [refused(404, "RESOURCE_NOT_EXISTS"), Reply(404, [], b'{"code":"RESOURCE_NOT_EXISTS"}')]
-)
+@every_row("reply", [refused(404, "RESOURCE_NOT_EXISTS"), Reply(404, [], b'{"code":"RESOURCE_NOT_EXISTS"}')])
 def test_a_refusal_that_was_compressed_on_the_way_is_read(reply: Reply) -> None:
     error = Played(packed(reply)).error
     assert isinstance(error, ResourceNotExists)
     assert error.verified is (len(reply.headers) > 0)
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("replies", "seconds", "told"),
     [
         ([NoAnswer("no complete answer within 15.0 s")], 15.0, "within 15.0 s (1 attempt in 15.0 s)"),
@@ -360,7 +358,7 @@ def test_a_clock_that_is_301_seconds_off_has_an_error_of_its_own() -> None:
     assert "301 s behind ours" in str(error)
 
 
-@pytest.mark.parametrize(("reply", "verified"), [(refused(400, "PARAM_ERROR"), True), (Reply(400, [], b"{}"), False)])
+@every_row(("reply", "verified"), [(refused(400, "PARAM_ERROR"), True), (Reply(400, [], b"{}"), False)])
 def test_a_refusal_says_whether_its_signature_held(reply: Reply, verified: bool) -> None:
     error = Played(reply).error
     assert isinstance(error, QuanmaError)

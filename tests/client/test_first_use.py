@@ -13,6 +13,7 @@ from quanma import AsyncWechatpay, Patience, Wechatpay
 from quanma.client import config
 from quanma.client.events import Receiver
 from quanma.errors import Misconfigured, SettingsAbsent
+from tests.support.every import every_row
 from tests.support.platform import merchant_config
 
 Made = Wechatpay | AsyncWechatpay | Receiver
@@ -25,7 +26,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("QUANMA_CONFIG", raising=False)
 
 
-@pytest.mark.parametrize("make", MAKERS)
+@every_row("make", MAKERS)
 def test_without_settings_one_is_made_and_says_so(make: type[Made], nowhere: None) -> None:
     assert repr(make.from_config()) == f"<{make.__name__}, its settings not read yet>"
 
@@ -76,8 +77,8 @@ def test_one_that_was_never_used_can_be_closed(nowhere: None) -> None:
     asyncio.run(AsyncWechatpay.from_config().close())
 
 
-@pytest.mark.parametrize("make", MAKERS)
-@pytest.mark.parametrize("gone", ["quanma.toml", "apiclient_key.pem", "pub_key.pem"])
+@every_row("make", MAKERS)
+@every_row("gone", ["quanma.toml", "apiclient_key.pem", "pub_key.pem"])
 def test_a_file_that_is_not_mounted_yet_is_waited_for(make: type[Made], gone: str, world: Path) -> None:
     file = merchant_config(world)
     hidden = (file.parent / gone).rename(file.parent / "hidden")
@@ -91,8 +92,8 @@ def test_a_file_that_is_not_mounted_yet_is_waited_for(make: type[Made], gone: st
         assert made.merchant.mchid == "1900000001"
 
 
-@pytest.mark.parametrize("make", MAKERS)
-@pytest.mark.parametrize(("setting", "value"), [("mchid", "x"), ("apiv3_key", "short"), ("base_url", "ftp://x")])
+@every_row("make", MAKERS)
+@every_row(("setting", "value"), [("mchid", "x"), ("apiv3_key", "short"), ("base_url", "ftp://x")])
 def test_a_setting_that_is_there_and_wrong_is_told_at_once(
     make: type[Made], setting: str, value: str, world: Path
 ) -> None:
@@ -140,7 +141,7 @@ def test_patience_comes_from_the_argument_then_the_environment_then_the_file(
     assert Wechatpay.from_config(file, patience=Patience())._patience == Patience(30.0, 15.0, 4)
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("variable", "value", "reason"),
     [
         ("QUANMA_DEADLINE_SECONDS", "soon", "deadline_seconds is no number: it is 4 characters"),

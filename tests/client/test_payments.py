@@ -16,13 +16,14 @@ from quanma.client.sensitivefields import encrypted
 from quanma.errors import RequestInvalid
 from tests.client.test_exchange import KEY
 from tests.support.deliveries import event_body, receiver, signing_headers
+from tests.support.every import every_row
 from tests.support.platform import InProcess
 
 # Signed with openssl and the published key of tests/wire/vectors.json; wechatpayv3 2.0.4 signs the same lines alike.
 VECTORS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "paysign.json").read_text("utf-8"))
 
 
-@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: str(vector["channel"]))
+@every_row("vector", VECTORS, ids=lambda vector: str(vector["channel"]))
 def test_what_a_front_end_gets_is_signed_as_the_vectors_say(vector: dict[str, Any]) -> None:
     assert pay_sign(KEY, **vector["given"], channel=vector["channel"]) == vector["signed"]
 
@@ -65,7 +66,7 @@ def test_a_channel_that_is_none_is_refused(platform: InProcess) -> None:
         platform.wechatpay().pay_sign(appid="wx1", prepay_id="wx2", channel="h5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("body", "names", "sealed"),
     [
         ({"user_name": "张三", "n": 1}, ["user_name"], {"user_name": "<张三>", "n": 1}),
@@ -82,7 +83,7 @@ def test_named_fields_are_encrypted_where_they_stand(body: Any, names: list[str]
     assert json.dumps(body) == before
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("body", "name", "reason"),
     [
         ({"user_name": "x"}, "username", "username is named as sensitive, and the body has no such field"),
@@ -128,7 +129,7 @@ def test_one_text_for_a_list_of_names_is_refused(platform: InProcess) -> None:
 PAID = {"transaction_id": "1217752501201407033233368018", "trade_state": "SUCCESS", "amount": {"total": 100}}
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("event_type", "original_type", "content"),
     [
         ("TRANSACTION.SUCCESS", "transaction", PAID),

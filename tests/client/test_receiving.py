@@ -23,6 +23,7 @@ from quanma.client.events import Event, Receiver
 from quanma.client.receiving import AsgiReceiver, WsgiReceiver
 from quanma.wire.keys import KeyRing
 from tests.support.deliveries import SENT, event_body, receiver, signing_headers
+from tests.support.every import every_row
 from tests.support.platform import call_asgi
 
 BODY = event_body()
@@ -94,7 +95,7 @@ def wsgi(handled: Handled) -> tuple[WsgiReceiver, Any]:
     return WsgiReceiver(receiver(), handled), post_wsgi
 
 
-both = pytest.mark.parametrize("kind", [asgi, wsgi])
+both = every_row("kind", [asgi, wsgi])
 
 
 @both
@@ -268,7 +269,7 @@ class Breaks:
         raise OSError("the sender went away")
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("environ", "status"),
     [
         (environ_of(BytesIO(BODY), **{"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}), "204"),
@@ -333,7 +334,7 @@ def asgi_statuses(scope: dict[str, Any], *messages: dict[str, Any] | Exception) 
 HTTP: dict[str, Any] = {"type": "http", "headers": []}
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("scope", "messages", "sent"),
     [
         (HTTP, [{"type": "http.request", "more_body": True}, {"type": "http.disconnect"}], [400, "http.response.body"]),
@@ -357,7 +358,7 @@ class Broken(Receiver):
         raise ZeroDivisionError("of any kind")
 
 
-@pytest.mark.parametrize(("app", "post"), [(WsgiReceiver, post_wsgi), (AsgiReceiver, post_asgi)], ids=["WSGI", "ASGI"])
+@every_row(("app", "post"), [(WsgiReceiver, post_wsgi), (AsgiReceiver, post_asgi)], ids=["WSGI", "ASGI"])
 def test_an_error_of_any_kind_is_answered_500_and_logged(app: Any, post: Any, caplog: pytest.LogCaptureFixture) -> None:
     broken = Broken(KeyRing({}), "k" * 32)
     assert [status for status, _ in post(app(broken, Handled()), BODY)] == [500]

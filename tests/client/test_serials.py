@@ -12,6 +12,7 @@ from quanma.client.certificates import Certificates
 from quanma.client.transport import Reply
 from quanma.wire import keys, sealed
 from tests.client.test_client import MERCHANT, Unplugged
+from tests.support.every import every_row
 from tests.wire.test_keys import NOW, answer
 from tests.wire.test_serials import SPELT, ZERO, certificate
 
@@ -26,8 +27,8 @@ def listed(name: str) -> bytes:
     return json.dumps({"data": [one]}).encode()
 
 
-@pytest.mark.parametrize("signed_as", SPELT)
-@pytest.mark.parametrize("name", SPELT)
+@every_row("signed_as", SPELT)
+@every_row("name", SPELT)
 def test_a_fetched_certificate_is_known_by_its_number(name: str, signed_as: str) -> None:
     ring = keys.KeyRing({})
     body = listed(name)

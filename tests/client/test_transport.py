@@ -25,12 +25,13 @@ from quanma.client.network import AsyncHttpTransport, HttpTransport
 from quanma.client.stdlib_transport import AsyncStdlibTransport, StdlibTransport
 from quanma.client.transport import ANSWER_BYTES_MAX, AsyncTransport, Reply, Request, Transport
 from quanma.errors import AnswerUntrusted, NoAnswer, NotSent, OutcomeUnknown
+from tests.support.every import every_row
 from tests.support.platform import merchant_config
 
 Behave = Callable[[socket.socket], None]
 SendIt = Callable[..., Reply]
 DRIP_SECONDS = 0.02
-PAUSE_SECONDS = 0.05
+PAUSE_SECONDS = 0.5
 """Between two requests on one connection, so that the end of the first is known: real sockets, real time."""
 
 
@@ -116,7 +117,9 @@ TRANSPORTS = {
     "sync, stdlib": sends(StdlibTransport),
     "async, stdlib": async_sends(AsyncStdlibTransport),
 }
-every_one = pytest.mark.parametrize("send", TRANSPORTS.values(), ids=TRANSPORTS)
+every_one = every_row("send", TRANSPORTS.values(), TRANSPORTS)
+each_apart = pytest.mark.parametrize("send", TRANSPORTS.values(), ids=TRANSPORTS)
+"""For tests that wait: others run meanwhile."""
 
 
 def says(*parts: bytes) -> Behave:
@@ -177,7 +180,7 @@ def test_a_header_that_stands_twice_comes_back_twice(peer: Callable[[Behave], Pe
 
 
 @every_one
-@pytest.mark.parametrize(
+@every_row(
     "behave",
     [
         says(),
@@ -201,15 +204,14 @@ def test_a_connection_that_breaks_after_the_request_is_no_answer(
     peer: Callable[[Behave], Peer], send: SendIt, behave: Behave
 ) -> None:
     server = peer(behave)
-    began = time.monotonic()
-    with pytest.raises(NoAnswer):
-        send(f"{server.url}/v3/codes/AB-SECRET-89")
-    assert time.monotonic() - began < 1
+    with pytest.raises(NoAnswer) as broken:
+        send(f"{server.url}/v3/codes/AB-SECRET-89", 60.0)
+    assert "within" not in str(broken.value)  # It did not wait for its time to be over.
     assert len(server.requests) == 1
 
 
 @pytest.mark.slow
-@every_one
+@each_apart
 @pytest.mark.parametrize(
     "behave",
     [waits, drips(OK + b"X: ", b"x"), drips(OK, b"X: x\r\n"), drips(OK + b"Content-Length: 100000\r\n\r\n", b"x")],
@@ -221,7 +223,7 @@ def test_a_peer_that_holds_the_line_is_left_in_time(
     began = time.monotonic()
     with pytest.raises(NoAnswer, match=r"no complete answer within 0\.5 s"):
         send(peer(behave).url, 0.5)
-    assert 0.4 < time.monotonic() - began < 1.5
+    assert 0.4 < time.monotonic() - began < 10  # It would go on for ever.
 
 
 @every_one
@@ -246,8 +248,8 @@ def test_a_peer_that_speaks_no_tls_is_not_sent(peer: Callable[[Behave], Peer], s
 
 
 @pytest.mark.slow
-@every_one
-@pytest.mark.parametrize("timeout_seconds", [0.5, 10.0])
+@each_apart
+@pytest.mark.parametrize("timeout_seconds", [0.5, 60.0])
 def test_a_connection_that_never_comes_about_ends_in_time_and_is_not_sent(send: SendIt, timeout_seconds: float) -> None:
     with contextlib.ExitStack() as opened:
         full = opened.enter_context(socket.socket())
@@ -260,7 +262,7 @@ def test_a_connection_that_never_comes_about_ends_in_time_and_is_not_sent(send: 
         began = time.monotonic()
         with pytest.raises((NotSent, NoAnswer)) as ended:
             send(f"http://127.0.0.1:{full.getsockname()[1]}", timeout_seconds)
-        assert time.monotonic() - began < min(timeout_seconds, 5.0) + 1
+        assert time.monotonic() - began < (4 if timeout_seconds < 5 else 30)
     # Within the call's time the connecting ends by its own limit of 5 s; before that, pyreqwest can't tell for sure.
     unsure = timeout_seconds < 5 and send in (TRANSPORTS["sync"], TRANSPORTS["async"])
     assert type(ended.value) is (NoAnswer if unsure else NotSent)
@@ -284,7 +286,8 @@ def test_a_redirect_is_not_followed(peer: Callable[[Behave], Peer], send: SendIt
     assert elsewhere.requests == []
 
 
-@every_one
+@pytest.mark.slow
+@each_apart
 def test_a_connection_that_the_peer_closed_meanwhile_is_made_anew(peer: Callable[[Behave], Peer], send: SendIt) -> None:
     server = peer(says(OK + b"Content-Length: 2\r\n\r\n{}"))
     assert send(server.url, times=3).body == b"{}"
@@ -321,12 +324,12 @@ def test_a_whole_call_ends_by_its_deadline_repeats_included(
     peer: Callable[[Behave], Peer], made_world: Path, behave: Behave, error: type[OutcomeUnknown]
 ) -> None:
     server = peer(behave)
-    patience = Patience(deadline_seconds=2.5, attempt_seconds=1.0)
+    patience = Patience(deadline_seconds=2.5, attempt_seconds=1.0, attempts_max=20)
     merchant = config.load(merchant_config(made_world), base_url=server.url)
     began = time.monotonic()
     with Wechatpay(merchant, patience=patience) as wxpay, pytest.raises(error):
         wxpay.v3.marketing.busifavor.stocks["98065001"].get()
-    assert time.monotonic() - began < 3.5
+    assert time.monotonic() - began < 15  # Twenty attempts last for minutes.
     assert len(server.requests) >= 2
 
 

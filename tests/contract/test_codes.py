@@ -6,6 +6,7 @@ import pytest
 
 from quanma.errors import NotEnough, RequestRefused, ResourceNotExists
 from tests.contract.driver import NOW, DrivenPool
+from tests.support.every import every_row
 from tests.support.platform import OTHER_MCHID
 
 pytestmark = pytest.mark.both_back_ends
@@ -32,7 +33,7 @@ def test_a_page_has_20_codes_by_default_and_the_last_one_what_is_left(pool: Driv
     assert [code.code for code in pool.page(stock_id, offset=28).data] == ["C28", "C29"]
 
 
-@pytest.mark.parametrize("offset", [30, 31, 2**31, 2**63 - 1])
+@every_row("offset", [30, 31, 2**31, 2**63 - 1])
 def test_a_page_beyond_the_end_is_empty(pool: DrivenPool, stock_id: str, offset: int) -> None:
     for status in (None, "AVAILABLE", "DISPATCHED"):
         page = pool.page(stock_id, offset=offset, limit=1000, status=status)

@@ -13,6 +13,7 @@ from quanma.api.coupons import UseCoupon
 from quanma.errors import NotEnough, RequestRefused, ResourceAlreadyExists, RuleLimit
 from quanma.platform.coupons.states import USE
 from tests.contract.driver import NOW, DrivenPool
+from tests.support.every import every_row
 from tests.support.platform import APPID, MCHID
 
 pytestmark = pytest.mark.both_back_ends
@@ -35,7 +36,7 @@ def test_as_many_coupons_as_codes_are_given_out_and_each_code_once(pool: DrivenP
     assert _refusals(outcomes) == {NotEnough}
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("limit", "given", "refusal"),
     [
         ({"max_coupons_per_user": 7}, 7, RuleLimit),

@@ -20,6 +20,7 @@ import pytest
 from quanma.api.couponcodes import DeleteCode, UploadCodes
 from quanma.errors import QuanmaError
 from tests.contract.driver import NOW, DrivenPool
+from tests.support.every import every_row
 from tests.support.platform import MCHID
 
 STOCKS = {"sqlite": 1000, "postgres": 300}
@@ -208,7 +209,7 @@ def correlation(left: Sequence[int], right: Sequence[int]) -> float:
     return together / math.sqrt(spread)
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("degrees", "square", "p"),
     # From tables of the chi-square distribution.
     [(1, 3.841, 0.05), (9, 16.919, 0.05), (9, 21.666, 0.01), (9, 4.168, 0.90), (10, 29.588, 0.001)],

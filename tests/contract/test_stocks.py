@@ -18,6 +18,7 @@ from quanma.api.stockrules import (
 from quanma.errors import ParamError, ResourceAlreadyExists
 from quanma.platform.coupons.stocks import Product
 from tests.contract.driver import ENDS_AT, NOW, USE_RULE, DrivenPool
+from tests.support.every import every_row
 from tests.support.platform import MCHID, OTHER_MCHID, new_stock
 
 pytestmark = pytest.mark.both_back_ends
@@ -88,7 +89,7 @@ def _rule(begins: str, ends: str, **times: Any) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("changes", "names"),
     [
         ({"stock_type": "EXCHANGE"}, "exchange_coupon"),

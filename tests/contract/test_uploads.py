@@ -6,6 +6,7 @@ import pytest
 
 from quanma.errors import RequestRefused, ResourceNotExists
 from tests.contract.driver import ENDS_AT, NOW, DrivenPool
+from tests.support.every import every_row
 from tests.support.platform import OTHER_MCHID
 
 pytestmark = pytest.mark.both_back_ends
@@ -40,7 +41,7 @@ def test_the_whole_character_set_is_taken_and_case_counts(pool: DrivenPool) -> N
     assert pool.codes(stock_id) == codes
 
 
-@pytest.mark.parametrize("code", ["a\n", "a\tb", "a\x00", "券", "a+b", "a.b", "a%2Fb", "ａ", "١", "a\u00a0b"])
+@every_row("code", ["a\n", "a\tb", "a\x00", "券", "a+b", "a.b", "a%2Fb", "ａ", "١", "a\u00a0b"])
 def test_a_character_outside_the_set_fails_its_code_and_no_other(pool: DrivenPool, code: str) -> None:
     answer = pool.upload(pool.create(), [code, "A1"])
     assert [(failed.coupon_code, failed.code) for failed in answer.fail_codes] == [(code, "CHARACTER_LIMIT")]
@@ -69,7 +70,7 @@ def test_the_same_number_gives_the_first_answer_word_for_word_whatever_came_betw
     assert pool.upload(stock_id, ["x" * 33, "B2", "A1", "OLD"], "u1", now=ENDS_AT) == first
 
 
-@pytest.mark.parametrize("codes", [["A1"], ["A1", "B2", "C3"], ["A1", "C3"], ["A1", "B2", ""], ["a1", "B2"]])
+@every_row("codes", [["A1"], ["A1", "B2", "C3"], ["A1", "C3"], ["A1", "B2", ""], ["a1", "B2"]])
 def test_the_same_number_with_other_codes_is_refused_and_stores_nothing(pool: DrivenPool, codes: list[str]) -> None:
     stock_id = pool.create()
     first = pool.upload(stock_id, ["A1", "B2"], "u1")
@@ -116,7 +117,7 @@ def test_a_stock_takes_codes_until_the_second_it_ends(pool: DrivenPool) -> None:
     assert (refusal.value.status_code, refusal.value.code) == (400, "INVALID_REQUEST")
 
 
-@pytest.mark.parametrize("mode", ["WECHATPAY_MODE", "MERCHANT_API"])
+@every_row("mode", ["WECHATPAY_MODE", "MERCHANT_API"])
 def test_a_stock_of_another_mode_takes_no_codes(pool: DrivenPool, mode: str) -> None:
     with pytest.raises(RequestRefused, match="发券模式不合法") as refusal:
         pool.upload(pool.create(coupon_code_mode=mode), ["A1"])

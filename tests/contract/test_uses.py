@@ -11,6 +11,7 @@ from quanma.api.stockrules import CouponAvailableTime, CouponUseRule, FixedNorma
 from quanma.errors import ParamError, RequestRefused, ResourceAlreadyExists, ResourceNotExists, RuleLimit
 from quanma.platform.coupons.states import USE
 from tests.contract.driver import DAY, ENDS_AT, NOW, DrivenPool
+from tests.support.every import every_row
 from tests.support.platform import APPID, MCHID, OTHER_MCHID
 
 pytestmark = pytest.mark.both_back_ends
@@ -49,7 +50,7 @@ def test_another_number_on_a_used_coupon_is_refused(pool: DrivenPool, stock_id: 
     assert pool.coupon("oAnna", "A1").use_request_no == "u1"
 
 
-@pytest.mark.parametrize(
+@every_row(
     "changed",
     [{"appid": "wxother"}, {"use_time": "2026-09-21T22:13:21+08:00"}, {"openid": "oAnna"}, {"out_trade_no": "o2"}],
 )

@@ -21,7 +21,7 @@ from quanma.api.tree import OPERATIONS
 from quanma.cli.api import chain_of
 from quanma.wire import codec
 from tests.declarations.minimal import MINIMAL
-from tests.support.every import every
+from tests.support.every import every, every_row
 
 ANSWERED = [operation for operation in OPERATIONS if operation.response is not type(None)]
 every_answer = every(ANSWERED, chain_of)
@@ -94,7 +94,7 @@ def wrong_types(operation: Operation[..., Any, Any, Any], told: dict[str, Any]) 
 STOCK = MINIMAL[StockNode.get]
 
 
-@pytest.mark.parametrize(
+@every_row(
     "change",
     [
         {
@@ -141,7 +141,7 @@ def test_a_fixed_choice_is_open_in_an_answer() -> None:
     assert answers.read({"state": "OF_TOMORROW", "steps": {"a": [3]}}, Told) == Told("OF_TOMORROW", {"a": [3]})  # type: ignore[arg-type, list-item]
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("operation", "body"),
     [
         (Send.post, b'{"stock_id":"1","stock_id":"2","out_request_no":"n1","coupon_code":"A1"}'),

@@ -24,7 +24,7 @@ from quanma.client.claims import Claim
 from quanma.errors import RequestInvalid
 from quanma.wire import codec
 from tests.declarations.minimal import MINIMAL
-from tests.support.every import every
+from tests.support.every import every, every_row
 from tests.support.platform import new_stock
 
 BEIJING = timezone(timedelta(hours=8))
@@ -71,7 +71,7 @@ def test_a_datetime_with_its_offset_stands_for_a_time_to_the_second() -> None:
     assert build(SendCard, card | {"send_time": MOMENT.astimezone(UTC)}).send_time == "2026-11-30T10:05:06+00:00"
 
 
-@pytest.mark.parametrize("in_struct", [False, True])
+@every_row("in_struct", [False, True])
 def test_a_datetime_stands_for_a_time_deep_in_a_body(in_struct: bool) -> None:
     times: Any = {"available_begin_time": MOMENT, "available_end_time": MOMENT + timedelta(days=1)}
     span = [{"begin_time": MOMENT, "end_time": MOMENT}]
@@ -87,7 +87,7 @@ def test_a_datetime_stands_for_a_time_deep_in_a_body(in_struct: bool) -> None:
 USE = {"coupon_code": "A1", "appid": "wx1", "use_time": "2026-11-30T18:05:06+08:00", "use_request_no": "n1"}
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("field", "value", "reason"),
     [
         ("use_time", MOMENT.replace(tzinfo=None), "use_time is a datetime without its offset"),

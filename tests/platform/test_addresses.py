@@ -13,7 +13,7 @@ from pyreqwest.http import Url
 from quanma.errors import ParamError
 from quanma.platform import addresses
 from quanma.platform.addresses import Checked, HostRefused, check_address, is_public, resolve
-from tests.support.every import every
+from tests.support.every import every, every_row
 
 PUBLIC = ["8.8.8.8", "93.184.216.34", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"]
 INSIDE = {
@@ -83,7 +83,7 @@ def test_an_address_inside_is_refused_when_it_is_set(address: str) -> None:
         check_address(f"https://{host_of(address)}/notify", allow_private=False)
 
 
-@pytest.mark.parametrize(
+@every_row(
     "notify_url",
     [
         "https://pay.example.com/notify",
@@ -111,13 +111,13 @@ SPELLINGS = [
 ]
 
 
-@pytest.mark.parametrize("host", SPELLINGS)
+@every_row("host", SPELLINGS)
 def test_another_spelling_of_an_address_inside_is_refused_when_it_is_set(host: str) -> None:
     with pytest.raises(ParamError, match="notify_url is not a public address"):
         check_address(f"https://{host}/notify", allow_private=False)
 
 
-@pytest.mark.parametrize(
+@every_row(
     "notify_url",
     [
         "ftp://pay.example.com/notify",
@@ -176,14 +176,14 @@ def test_where_private_addresses_are_allowed_tests_can_receive() -> None:
     check_address("http://[::1]:8470/", allow_private=True)
 
 
-@pytest.mark.parametrize("notify_url", ["https://pay.example.0/", "https://pay.example.17/", "https://1.2.3.4.5/"])
+@every_row("notify_url", ["https://pay.example.0/", "https://pay.example.17/", "https://1.2.3.4.5/"])
 def test_a_host_that_ends_in_a_number_is_an_address_or_nothing(notify_url: str) -> None:
     for allow_private in (False, True):
         with pytest.raises(ParamError, match="notify_url must be https://host/path"):
             check_address(notify_url, allow_private=allow_private)
 
 
-@pytest.mark.parametrize("there", ["8.8.8.8", "other.example", "pay.example.com.other.example", "xn--pay.example.com"])
+@every_row("there", ["8.8.8.8", "other.example", "pay.example.com.other.example", "xn--pay.example.com"])
 def test_a_host_that_the_library_reads_in_another_way_is_refused(monkeypatch: pytest.MonkeyPatch, there: str) -> None:
     class Url:
         def __init__(self, url: str) -> None:
@@ -200,7 +200,7 @@ def test_a_name_that_the_library_does_not_take_is_refused() -> None:
         check_address("https://xn--a.example/", allow_private=False)
 
 
-@pytest.mark.parametrize("host", ["pay.example.com", "PAY.Example.com", "8.8.8.8", "[2606:4700:4700:0::1111]"])
+@every_row("host", ["pay.example.com", "PAY.Example.com", "8.8.8.8", "[2606:4700:4700:0::1111]"])
 def test_what_is_checked_is_what_the_library_reads(host: str) -> None:
     url = f"https://{host}/notify"
     check_address(url, allow_private=False)

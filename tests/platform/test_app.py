@@ -13,6 +13,7 @@ from quanma.wire import sealed
 from tests.contract.driver import NOW
 from tests.platform.caller import BUSIFAVOR, Caller, couponcodes, upload_body
 from tests.platform.conftest import stock_of
+from tests.support.every import every_row
 from tests.support.platform import APPID, InProcess
 
 
@@ -54,7 +55,7 @@ def test_a_repeated_upload_is_answered_byte_for_byte(still: InProcess, caller: C
     assert first.status_code == again.status_code == 200
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("fields", "field"),
     [
         ({"coupon_code_list": ["A1"]}, "upload_request_no"),
@@ -87,7 +88,7 @@ def test_two_hundred_codes_are_taken(still: InProcess, caller: Caller) -> None:
     assert (status, answer["success_codes"]) == (200, codes)
 
 
-@pytest.mark.parametrize(
+@every_row(
     "body",
     [
         b"",
@@ -132,7 +133,7 @@ def test_a_body_of_a_mebibyte_is_read_and_one_byte_more_is_refused(still: InProc
     assert "1048576" in error["message"]
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("written", "code"),
     [
         ("A%2F1", "A/1"),
@@ -161,7 +162,7 @@ def test_a_code_in_the_path_is_read_from_the_raw_path(
     assert counts(still, stock_id) == (0, 0)
 
 
-@pytest.mark.parametrize("written", ["A%252F1", "A/1", "A%", "A%zz", "%FF", "%ED%A0%80", "%00", "A%0A"])
+@every_row("written", ["A%252F1", "A/1", "A%", "A%zz", "%FF", "%ED%A0%80", "%00", "A%0A"])
 def test_a_path_that_is_no_code_is_refused(still: InProcess, caller: Caller, written: str) -> None:
     stock_id = stock_of(still)
     put(still, caller, "POST", couponcodes(stock_id), upload_body(["A/1"]))
@@ -169,7 +170,7 @@ def test_a_path_that_is_no_code_is_refused(still: InProcess, caller: Caller, wri
     assert (status, error["code"]) in [(400, "PARAM_ERROR"), (404, "RESOURCE_NOT_EXISTS")]
 
 
-@pytest.mark.parametrize(
+@every_row(
     "query",
     [
         "limit=0",
@@ -193,13 +194,13 @@ def test_a_query_that_can_t_be_read_is_refused(still: InProcess, caller: Caller,
     assert (status, error["code"]) == (400, "PARAM_ERROR")
 
 
-@pytest.mark.parametrize("query", ["limit=1&offset=9223372036854775807", "limit=1000&status=DISPATCHED"])
+@every_row("query", ["limit=1&offset=9223372036854775807", "limit=1000&status=DISPATCHED"])
 def test_a_query_at_its_limits_is_read(still: InProcess, caller: Caller, query: str) -> None:
     status, page = put(still, caller, "GET", f"{couponcodes(stock_of(still))}?{query}")
     assert (status, page["data"]) == (200, [])
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("method", "target"),
     [
         ("PUT", couponcodes("98065001")),
@@ -325,7 +326,7 @@ def test_a_coupon_is_sent_used_and_shown_over_the_wire(still: InProcess, caller:
     assert (status, coupon["coupon_state"], coupon["use_request_no"]) == (200, "USED", "k1")
 
 
-@pytest.mark.parametrize("no", ["", "n" * 129, "a b", "a/b", "a\n", "券", "a\x00"])
+@every_row("no", ["", "n" * 129, "a b", "a/b", "a\n", "券", "a\x00"])
 def test_an_out_request_no_with_other_characters_is_refused(still: InProcess, caller: Caller, no: str) -> None:
     stock_id = stock_of(still)
     send = {"stock_id": stock_id, "openid": "oAnna", "appid": APPID, "out_request_no": no}

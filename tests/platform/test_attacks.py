@@ -20,6 +20,7 @@ from tests.contract.driver import NOW
 from tests.platform.caller import BUSIFAVOR, Caller, Headers, couponcodes, upload_body
 from tests.platform.conftest import stock_of
 from tests.platform.test_app import counts, put
+from tests.support.every import every_row
 from tests.support.platform import APPID, MCHID, OTHER_MCHID, InProcess, call_app
 
 BODY = upload_body(["A1"])
@@ -121,7 +122,7 @@ def test_the_refused_request_itself_would_have_been_taken(still: InProcess, call
     assert put(still, caller, "POST", fresh, BODY)[1]["success_codes"] == ["A1"]
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("cause", "reason"),
     [
         ("no header", "has 0 Authorization headers"),
@@ -146,7 +147,7 @@ def test_a_sandbox_says_which_check_failed(
     assert reason in caller.check(reply)["message"]
 
 
-@pytest.mark.parametrize(("seconds", "status"), [(-301, 401), (-300, 200), (0, 200), (300, 200), (301, 401)])
+@every_row(("seconds", "status"), [(-301, 401), (-300, 200), (0, 200), (300, 200), (301, 401)])
 def test_a_request_is_taken_up_to_300_seconds_from_our_clock(
     still: InProcess, caller: Caller, seconds: int, status: int
 ) -> None:
@@ -162,7 +163,7 @@ def test_the_window_is_that_of_the_clock_given(still: InProcess, caller: Caller)
     assert still.run(call_app(too_late, "GET", "/v3/certificates", headers, b"")).status_code == 401
 
 
-@pytest.mark.parametrize("nonce", ["n", "0" * 32, "aZ09-aZ09,aZ09=", "~" * 128])
+@every_row("nonce", ["n", "0" * 32, "aZ09-aZ09,aZ09=", "~" * 128])
 def test_every_nonce_of_the_one_form_is_taken(still: InProcess, caller: Caller, nonce: str) -> None:
     headers = caller.headers("GET", "/v3/certificates", nonce_str=nonce)
     assert still.ask("GET", "/v3/certificates", headers).status_code == 200

@@ -22,6 +22,7 @@ from quanma.serving.messages import Request
 from quanma.wire import codec, v2sign
 from tests.contract.driver import NOW, USE_RULE
 from tests.platform.caller import Caller
+from tests.support.every import every_row
 from tests.support.platform import MCHID, OTHER_MCHID, InProcess, merchant_config, new_stock
 
 PAGE = "/busifavor/getcouponinfo"
@@ -98,7 +99,7 @@ def test_a_merchants_own_code_is_claimed_with_its_signs(still: InProcess) -> Non
     assert "券 AB/C =|1" in text(reply)
 
 
-@pytest.mark.parametrize(
+@every_row(
     "changed",
     [
         {"open_id": "oAnother"},
@@ -138,7 +139,7 @@ def test_another_merchants_stock_looks_like_none(still: InProcess) -> None:
     assert text(foreign).replace(stock_id, "98065009") == text(absent)
 
 
-@pytest.mark.parametrize("missing", ["stock_id", "out_request_no", "sign", "send_coupon_merchant", "open_id"])
+@every_row("missing", ["stock_id", "out_request_no", "sign", "send_coupon_merchant", "open_id"])
 def test_a_link_that_lacks_a_parameter_is_refused(still: InProcess, missing: str) -> None:
     fields = dict(parse_qsl(signed(still)[1:]))
     del fields[missing]
@@ -147,7 +148,7 @@ def test_a_link_that_lacks_a_parameter_is_refused(still: InProcess, missing: str
     assert "268435461" in text(reply)
 
 
-@pytest.mark.parametrize(
+@every_row(
     "more", ["&open_id=oAnother", "&open_id=oUser", "&unknown=1", "&open%5Fid=oUser", "&coupon_code=", "&x", "&a=%FF"]
 )
 def test_a_parameter_that_is_repeated_unknown_or_empty_is_refused(still: InProcess, more: str) -> None:
@@ -156,7 +157,7 @@ def test_a_parameter_that_is_repeated_unknown_or_empty_is_refused(still: InProce
     assert "参数错误" in text(reply)
 
 
-@pytest.mark.parametrize("query", ["", "?", "?x", "?" + "a" * 5000, "?open_id=" + "a" * 200])
+@every_row("query", ["", "?", "?x", "?" + "a" * 5000, "?open_id=" + "a" * 200])
 def test_a_link_that_is_none_is_refused(still: InProcess, query: str) -> None:
     assert opened(still, query).status_code == 400
 
@@ -166,7 +167,7 @@ def test_a_parameter_that_is_too_long_is_refused(still: InProcess) -> None:
     assert opened(still, signed(still, open_id="o" * 128)).status_code == 404
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("field", "value"),
     [
         ("stock_id", "9" * 20),
@@ -206,7 +207,7 @@ def test_a_stock_with_nothing_left_says_so(still: InProcess) -> None:
 NASTY = "<script>alert(1)</script>\"'&"
 
 
-@pytest.mark.parametrize("field", ["stock_id", "out_request_no", "open_id", "coupon_code", "customize_send_time"])
+@every_row("field", ["stock_id", "out_request_no", "open_id", "coupon_code", "customize_send_time"])
 def test_nothing_that_was_sent_becomes_a_tag(still: InProcess, field: str) -> None:
     reply = opened(still, signed(still, **{field: NASTY}))
     assert reply.status_code in (400, 403, 404)
@@ -220,7 +221,7 @@ def test_nothing_that_was_stored_becomes_a_tag() -> None:
     assert "<script" not in page
 
 
-@pytest.mark.parametrize("query", ["", "?x"])
+@every_row("query", ["", "?x"])
 def test_every_page_forbids_scripts_and_is_not_kept(still: InProcess, query: str) -> None:
     headers = dict(opened(still, query).headers)
     policy = headers["Content-Security-Policy"].split("; ")
@@ -256,7 +257,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in WRONG.items() for value in values])
+@every_row(("field", "value"), [(field, value) for field, values in WRONG.items() for value in values])
 def test_a_signed_field_that_the_api_would_refuse_is_refused(still: InProcess, field: str, value: str) -> None:
     reply = opened(still, signed(still, **{field: value}))
     assert reply.status_code == 400

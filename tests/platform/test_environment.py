@@ -17,6 +17,7 @@ from quanma.platform import config as platform_config
 from quanma.platform.environment import make_environment
 from quanma.platform.keystore import KeyStore
 from tests.platform.caller import Caller
+from tests.support.every import every_row
 from tests.support.platform import MCHID, OTHER_MCHID, merchant_config, mode_of
 
 FILES = {
@@ -66,7 +67,7 @@ def test_no_two_secrets_of_a_world_are_alike(made_world: Path) -> None:
     assert len(set(private)) == len(private) == 4
 
 
-@pytest.mark.parametrize("taken", ["platform.toml", "platform/x", "merchants/x"])
+@every_row("taken", ["platform.toml", "platform/x", "merchants/x"])
 def test_a_world_is_never_overwritten(tmp_path: Path, taken: str) -> None:
     there = tmp_path / taken
     there.parent.mkdir(exist_ok=True)
@@ -85,7 +86,7 @@ def test_a_folder_with_other_files_is_taken_and_they_are_left_alone(tmp_path: Pa
     assert (tmp_path / "notes.txt").read_text() == "precious"
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("mchids", "port", "names"),
     [
         (("190000000x",), 8460, "190000000x"),

@@ -27,6 +27,7 @@ from tests.contract.driver import NOW, DrivenPool
 from tests.platform.caller import BUSIFAVOR, Caller, couponcodes, upload_body
 from tests.platform.conftest import stock_of
 from tests.platform.test_framing import raw, talk
+from tests.support.every import every_row
 from tests.support.platform import APPID, InProcess, Served, call_app, create_stock, merchant_config
 
 # Distinctive, so that a search finds every trace.
@@ -211,7 +212,7 @@ def test_a_log_of_json_has_an_object_a_line_and_no_secret(world: Path) -> None:
         assert line["level"] == "info"
 
 
-@pytest.mark.parametrize("formatter", [logs.JsonLines(), logs.TextLines()])
+@every_row("formatter", [logs.JsonLines(), logs.TextLines()])
 def test_a_line_has_the_fields_it_was_given_and_of_an_error_no_message(formatter: logging.Formatter) -> None:
     logger = logging.Logger("quanma.test")
     written: list[str] = []

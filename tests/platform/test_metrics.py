@@ -13,7 +13,7 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from quanma.platform.metrics import Figures, Metrics
+from quanma.platform.metrics import Figures, Metrics, Outcome
 from quanma.serving.messages import Request
 from tests.platform.caller import Caller
 from tests.platform.test_framing import CLOSE, raw, statuses, talk
@@ -76,6 +76,36 @@ def test_one_worker_and_many_have_the_same_names_and_types() -> None:
     assert names(alone) == names(one_of_many)
     assert ("process_cpu_seconds_total", "counter") in names(alone)
     assert ("quanma_request_seconds_bucket", "histogram") in names(alone)
+
+
+def test_workers_that_serve_and_that_ended_are_counted() -> None:
+    figures = Figures(2)
+    asked = Metrics(figures, 0)
+    assert {"quanma_workers 1.0", "quanma_worker_ends_total 0.0"} <= {*asked.text().decode().splitlines()}
+    in_a_process(lambda: count(Metrics(figures, 1)))
+    assert "quanma_workers 2.0" in asked.text().decode().splitlines()
+    figures.worker_ended(1)
+    in_a_process(lambda: count(Metrics(figures, 1)))
+    figures.worker_ended(1)
+    assert {"quanma_workers 1.0", "quanma_worker_ends_total 2.0"} <= {*asked.text().decode().splitlines()}
+
+
+def test_how_the_store_stands_is_what_the_asked_worker_finds() -> None:
+    metrics = Metrics()
+    assert {"quanma_store_up 1.0", "quanma_pool_fenced 0.0"} <= {*metrics.text().decode().splitlines()}
+    told = metrics.text(store_up=False, fenced=True).decode().splitlines()
+    assert {"quanma_store_up 0.0", "quanma_pool_fenced 1.0"} <= {*told}
+
+
+def test_events_are_counted_by_what_came_of_them_and_stand_at_0_before() -> None:
+    metrics = Metrics()
+    assert 'quanma_event_attempts_total{outcome="failed"} 0.0' in metrics.text().decode().splitlines()
+    metrics.count_event(Outcome.FAILED)
+    metrics.count_event(Outcome.RECEIVED)
+    metrics.count_event(Outcome.RECEIVED)
+    lines = metrics.text().decode().splitlines()
+    assert 'quanma_event_attempts_total{outcome="failed"} 1.0' in lines
+    assert 'quanma_event_attempts_total{outcome="received"} 2.0' in lines
 
 
 def test_memory_and_cpu_are_each_workers_own_by_pid_where_there_are_several() -> None:

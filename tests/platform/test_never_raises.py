@@ -9,8 +9,6 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import pytest
-
 from quanma import errors
 from quanma.platform import claimpage
 from quanma.platform.app import App
@@ -19,6 +17,7 @@ from quanma.serving import messages
 from quanma.serving.messages import Outcome
 from tests.platform.caller import BUSIFAVOR, Caller
 from tests.platform.test_claimpage import signed
+from tests.support.every import every_row
 from tests.support.platform import InProcess
 
 SECRET = "oUserOfNobody"
@@ -115,7 +114,7 @@ def outcome(still: InProcess, asked: Awaitable[Any]) -> Any:
     return still.run(in_a_task())
 
 
-@pytest.mark.parametrize("target", ["/healthz", "/readyz"])
+@every_row("target", ["/healthz", "/readyz"])
 def test_a_probe_of_a_store_that_fails_in_any_way_says_503_and_no_more(still: InProcess, target: str) -> None:
     for kind in KINDS:
         got: Outcome = outcome(still, failing(still, kind()).answer(request(None, target)))

@@ -16,6 +16,7 @@ from quanma.wire.codec import IN_QUERY
 from tests.platform.caller import BUSIFAVOR, Caller, couponcodes, upload_body
 from tests.platform.conftest import stock_of
 from tests.platform.test_app import put
+from tests.support.every import every_row
 from tests.support.platform import APPID, MCHID, InProcess
 
 JSON = st.recursive(
@@ -153,7 +154,7 @@ def test_any_json_is_answered_with_a_documented_error(each: InProcess, caller: C
         _well_answered(each, caller, "POST", target, encoded)
 
 
-@pytest.mark.parametrize("amount", [2**63, 2**64, -(2**63) - 1, 10**30, 10**300], ids=lambda amount: f"{amount:.0e}")
+@every_row("amount", [2**63, 2**64, -(2**63) - 1, 10**30, 10**300], ids=lambda amount: f"{amount:.0e}")
 def test_a_huge_number_is_refused(each: InProcess, caller: Caller, amount: int) -> None:
     for field in ("max_coupons_by_day", "max_coupons", "max_coupons_per_user"):
         fields = valid("1")
@@ -201,7 +202,7 @@ def test_the_character_nul_is_refused_wherever_it_stands_but_in_a_list_of_codes(
     assert [failed["code"] for failed in uploaded["fail_codes"]] == ["CHARACTER_LIMIT"]
 
 
-@pytest.mark.parametrize("offset", [2**31, 2**62, 2**63 - 1])
+@every_row("offset", [2**31, 2**62, 2**63 - 1])
 def test_a_page_may_begin_beyond_any_number(each: InProcess, caller: Caller, offset: int) -> None:
     stock_id = stock_of(each)
     put(each, caller, "POST", couponcodes(stock_id), upload_body(["A1"]))

@@ -15,6 +15,7 @@ from quanma.platform.keystore import KeyStore
 from quanma.platform.refusals import SILENT_SECONDS, Cause, RefusalLog
 from tests.contract.driver import NOW
 from tests.platform.caller import Caller, Headers
+from tests.support.every import every_row
 from tests.support.platform import InProcess, Served, served
 
 TARGET = "/v3/certificates"
@@ -32,7 +33,7 @@ def refused(caller: Caller, cause: Cause) -> Headers:
     }[cause] or [("X-Nothing", signed)]
 
 
-@pytest.mark.parametrize("cause", Cause)
+@every_row("cause", Cause)
 def test_a_refusal_is_counted_by_its_cause_and_told_in_the_log(
     still: InProcess, caller: Caller, caplog: pytest.LogCaptureFixture, cause: Cause
 ) -> None:
@@ -81,7 +82,7 @@ def test_a_strict_platform_refuses_a_short_nonce(shared_world: Path, caller: Cal
         keystore.verify("GET", TARGET, [authorization], b"", NOW)
 
 
-@pytest.mark.parametrize("asked", ["serial", "SERIAL", "0serial"])
+@every_row("asked", ["serial", "SERIAL", "0serial"])
 def test_the_key_that_is_asked_for_is_found_however_its_serial_is_written(still: InProcess, asked: str) -> None:
     serial = still.keystore.certificates[0].facts.serial_no
     wanted = {"serial": serial.lower(), "SERIAL": serial, "0serial": f"0{serial}"}[asked]
@@ -109,7 +110,7 @@ def test_a_local_world_that_explains_says_which_check_failed(explaining_served: 
         wxpay.v3.certificates.get()
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+@every_row("host", ["0.0.0.0", "::"])
 def test_a_world_that_explains_is_not_served_to_others(shared_world: Path, host: str) -> None:
     path = with_line(shared_world, "explain = true")
     with pytest.raises(Misconfigured, match=r"explain = true .* is not a loopback address: take the line out"):

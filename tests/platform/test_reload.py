@@ -25,6 +25,7 @@ from quanma.platform import config
 from quanma.platform.keystore import KeyStore
 from quanma.platform.reload import AGAIN_SECONDS, LOOK_SECONDS, WARN_SECONDS, Reload
 from quanma.wire.keys import Certified, make_certified
+from tests.support.every import every_row
 from tests.support.platform import MCHID, OTHER_MCHID, InProcess, Served, merchant_config
 
 NOW = datetime.datetime.now(datetime.UTC)
@@ -86,15 +87,19 @@ def echo(platform: InProcess, key: Certified | None = None) -> str:
     return platform.wechatpay(**own).v3.security.echo.post(echo_message="hi").echo_message
 
 
-@pytest.mark.parametrize("how", ["written", "renamed", "of the same time"])
+@every_row("how", ["written", "renamed", "of the same time"])
 def test_a_certificate_replaced_in_its_place_counts_at_the_next_look(
     platform: InProcess, watch: Reload, second: Certified, how: str
 ) -> None:
+    first = (platform.world / CERTIFICATE).read_bytes()
     put_in_place(platform.world / CERTIFICATE, second.certificate, how)
     watch.look()
     assert echo(platform, second) == "hi"
     with pytest.raises(SignError):
         echo(platform)
+    put_in_place(platform.world / CERTIFICATE, first, how)
+    watch.look()
+    assert echo(platform) == "hi"
 
 
 def test_looks_are_so_many_that_a_revoked_key_is_refused_within_a_minute() -> None:
@@ -116,7 +121,7 @@ class Panic(BaseException):
     """As a library in another language raises it."""
 
 
-@pytest.mark.parametrize("raised", [RecursionError(), ValueError("embedded null byte"), MemoryError(), Panic()])
+@every_row("raised", [RecursionError(), ValueError("embedded null byte"), MemoryError(), Panic()])
 def test_nothing_that_a_file_makes_a_library_raise_ends_the_looks(
     platform: InProcess,
     watch: Reload,
@@ -134,14 +139,17 @@ def test_nothing_that_a_file_makes_a_library_raise_ends_the_looks(
         watch.look()
     assert "can't be used, so the keys stay as they were" in caplog.text
     assert echo(platform) == "hi"
+    first = (platform.world / CERTIFICATE).read_bytes()
     (platform.world / CERTIFICATE).write_bytes(second.certificate)
     watch.look()
     with pytest.raises(SignError):
         echo(platform)
+    (platform.world / CERTIFICATE).write_bytes(first)
+    watch.look()
 
 
-@pytest.mark.parametrize("name", ["platform.toml", CERTIFICATE, "platform/certificate_private.pem"])
-@pytest.mark.parametrize("damage", ["nothing", "a folder", "a pipe", "zeros", "half of it"])
+@every_row("name", ["platform.toml", CERTIFICATE, "platform/certificate_private.pem"])
+@every_row("damage", ["nothing", "a folder", "a pipe", "zeros", "half of it"])
 def test_a_damaged_file_is_told_and_the_keys_stay(
     platform: InProcess, watch: Reload, caplog: pytest.LogCaptureFixture, name: str, damage: str
 ) -> None:

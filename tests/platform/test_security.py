@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
 from quanma.client.exchange import Clocks
 from quanma.wire import sensitive
 from quanma.wire.keys import load_private_key
 from tests.contract.driver import NOW
 from tests.platform.caller import Caller
+from tests.support.every import every_row
 from tests.support.platform import InProcess
 
 ECHO = "/v3/security/echo"
@@ -28,7 +27,7 @@ def test_a_message_comes_back_and_nothing_else(still: InProcess, caller: Caller)
     assert asked(still, caller, None, echo_message="券") == (200, {"echo_message": "券"})
 
 
-@pytest.mark.parametrize("kind", ["public key", "certificate", "certificate in small letters"])
+@every_row("kind", ["public key", "certificate", "certificate in small letters"])
 def test_a_sensitive_field_comes_back_encrypted_for_the_merchant(still: InProcess, caller: Caller, kind: str) -> None:
     serial = still.keystore.certificates[0].facts.serial_no
     name = next(name for name in caller.ring.names if name != serial) if kind == "public key" else serial
@@ -57,7 +56,7 @@ def clocks_at_now() -> Any:
     return Clocks(lambda: NOW, lambda: 0.0)
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("serial", "field", "reason"),
     [
         (None, "c2VjcmV0", "needs the header Wechatpay-Serial"),
@@ -76,7 +75,7 @@ def test_a_field_that_does_not_open_is_refused(
     assert field not in error["message"]
 
 
-@pytest.mark.parametrize("fields", [{}, {"message": "hi"}, {"echo_message": ""}, {"echo_message": "x" * 1025}])
+@every_row("fields", [{}, {"message": "hi"}, {"echo_message": ""}, {"echo_message": "x" * 1025}])
 def test_an_echo_without_its_message_is_refused(still: InProcess, caller: Caller, fields: dict[str, str]) -> None:
     assert asked(still, caller, None, **fields)[0] == 400
 

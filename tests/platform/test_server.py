@@ -17,6 +17,7 @@ from quanma.api.couponcodes import CouponCodes, UploadCodes
 from quanma.errors import Misconfigured, QuanmaError
 from quanma.platform import server
 from quanma.platform.pool import open_pool
+from tests.support.every import every_row
 from tests.support.platform import MCHID, Served, create_stock, served
 
 
@@ -106,14 +107,13 @@ def taken_port() -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
-@pytest.mark.parametrize(
-    "name", ["platform.toml", "platform/public_key_private.pem", "platform/certificate_private.pem"]
-)
-@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620, 0o602])
+@every_row("name", ["platform.toml", "platform/public_key_private.pem", "platform/certificate_private.pem"])
+@every_row("mode", [0o644, 0o640, 0o604, 0o620, 0o602])
 def test_a_wrong_mode_stops_the_start(world: Path, taken_port: int, name: str, mode: int) -> None:
     (world / name).chmod(mode)
     with pytest.raises(Misconfigured, match=rf"{name}.*{mode:04o}.*chmod 600"):
         server.serve(world / "platform.toml", port=taken_port)
+    (world / name).chmod(0o600)
 
 
 def test_several_workers_on_sqlite_are_refused(world: Path, taken_port: int) -> None:
@@ -121,7 +121,7 @@ def test_several_workers_on_sqlite_are_refused(world: Path, taken_port: int) -> 
         server.serve(world / "platform.toml", port=taken_port, workers=2)
 
 
-@pytest.mark.parametrize("url", ["mysql://x/y", "sqlite:", "sqlite://", "sqlite:///", "quanma.db", "sqlite://host/x"])
+@every_row("url", ["mysql://x/y", "sqlite:", "sqlite://", "sqlite:///", "quanma.db", "sqlite://host/x"])
 def test_a_database_url_of_another_kind_is_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(Misconfigured):
         open_pool(url, tmp_path)
@@ -132,7 +132,7 @@ def test_a_taken_port_is_named(world: Path, taken_port: int) -> None:
         server.serve(world / "platform.toml", port=taken_port)
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("change", "names"),
     [
         (("port = 8460", 'port = "x"'), "port"),
@@ -157,12 +157,13 @@ def test_a_taken_port_is_named(world: Path, taken_port: int) -> None:
 def test_a_wrong_setting_stops_the_start_and_is_named(
     world: Path, taken_port: int, change: tuple[str, str], names: str
 ) -> None:
-    path = world / "platform.toml"
-    text = path.read_text()
+    text = (world / "platform.toml").read_text()
     assert change[0] in text
-    path.write_text(text.replace(change[0], change[1], 1))
+    changed = world / "changed.toml"
+    changed.touch(mode=0o600)
+    changed.write_text(text.replace(change[0], change[1], 1))
     with pytest.raises(Misconfigured, match=re.escape(names)):
-        server.serve(path, port=taken_port)
+        server.serve(changed, port=taken_port)
 
 
 HANGING = """

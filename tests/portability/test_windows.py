@@ -7,7 +7,6 @@ one story runs: a world, a platform of one process, an upload that is stopped an
 from __future__ import annotations
 
 import ast
-import functools
 import os
 import re
 import signal
@@ -18,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
-import quanma
+from tests.support.every import every_row
 from tests.support.platform import Served, create_stock, merchant_config
+from tests.support.sources import Source, parsed, sources
 
 STAND_IN = Path(__file__).parent / "windowslike"
 MODULES = {  # A module that not every system has: the one that imports it, if there is one, and has what stands in.
@@ -34,7 +34,8 @@ NAMES = {  # A function or constant that not every system has: who may name it, 
     "add_reader": "serving.acceptor",
     "register_at_fork": "client.process",
     **dict.fromkeys(["SO_EXCLUSIVEADDRUSE", "SO_REUSEADDR"], "serving.server"),
-    **dict.fromkeys(["SO_REUSEPORT", "AF_UNIX"], ""),
+    "AF_UNIX": "serving.servicemanager",
+    "SO_REUSEPORT": "",
     **dict.fromkeys(["madvise", "MAP_PRIVATE", "MAP_ANONYMOUS"], "platform.pool.sqlite.index.buckets"),
     **dict.fromkeys(["geteuid", "fchmod", "fchown"], "storage.private settings.files"),
     **dict.fromkeys(["statvfs", "ST_RDONLY"], "settings.files"),
@@ -43,21 +44,11 @@ NAMES = {  # A function or constant that not every system has: who may name it, 
     **dict.fromkeys(["O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK", "O_DIRECTORY"], "storage.descriptors"),
     **dict.fromkeys(["pread", "pwrite", "posix_fallocate", "fdatasync"], "storage.descriptors"),
 }
-ROOT = Path(quanma.__file__).parent
 
 
-@functools.cache
-def trees() -> dict[str, ast.Module]:
-    """Each module of the package, parsed."""
-    return {
-        ".".join(file.relative_to(ROOT).with_suffix("").parts): ast.parse(file.read_text("utf-8"))
-        for file in sorted(ROOT.rglob("*.py"))
-    }
-
-
-def strays(module: str, tree: ast.Module) -> Iterator[str]:
+def strays(module: str, source: Source) -> Iterator[str]:
     """What a module names, though another has what stands in for it."""
-    for node in ast.walk(tree):
+    for node in source.nodes:
         names = list[str]()
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names if module not in MODULES.get(alias.name, module).split()]
@@ -71,10 +62,10 @@ def strays(module: str, tree: ast.Module) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_what_not_every_system_has_is_named_in_its_one_module() -> None:
-    assert [f"{module}: {name}" for module, tree in trees().items() for name in strays(module, tree)] == []
+    assert [f"{module}: {name}" for module, source in sources().items() for name in strays(module, source)] == []
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("source", "name"),
     [
         ("import fcntl", "fcntl"),
@@ -86,24 +77,24 @@ def test_what_not_every_system_has_is_named_in_its_one_module() -> None:
     ],
 )
 def test_a_stray_one_is_seen(source: str, name: str) -> None:
-    assert list(strays("client.client", ast.parse(source))) == [name]
+    assert list(strays("client.client", parsed(source))) == [name]
 
 
 def test_a_text_file_names_its_encoding() -> None:
     """Windows would take the one of its language."""
-    assert [f"{module}:{line}" for module, tree in trees().items() for line in without_encoding(tree)] == []
+    assert [f"{module}:{line}" for module, source in sources().items() for line in without_encoding(source)] == []
 
 
 def test_a_text_file_without_an_encoding_is_seen() -> None:
     wrong = "open(a)\nopen(a, 'w')\npath.read_text()\npath.write_text(text)\nTemporaryFile('w+')"
     right = "open(a, 'rb')\nopen(a, encoding='utf-8')\npath.read_text('utf-8')\nTemporaryFile()\nos.open(a, 0)"
-    assert list(without_encoding(ast.parse(wrong))) == [1, 2, 3, 4, 5]
-    assert list(without_encoding(ast.parse(right))) == []
+    assert list(without_encoding(parsed(wrong))) == [1, 2, 3, 4, 5]
+    assert list(without_encoding(parsed(right))) == []
 
 
-def without_encoding(tree: ast.Module) -> Iterator[int]:
+def without_encoding(source: Source) -> Iterator[int]:
     """The lines on which a text file is opened without saying in which encoding."""
-    for node in ast.walk(tree):
+    for node in source.nodes:
         if not isinstance(node, ast.Call) or any(keyword.arg == "encoding" for keyword in node.keywords):
             continue
         match node.func, len(node.args):

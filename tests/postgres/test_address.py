@@ -6,9 +6,10 @@ import pytest
 
 from quanma.errors import Misconfigured
 from quanma.platform.pool.postgres.address import addresses_of
+from tests.support.every import every_row
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("url", "urls"),
     [
         ("postgresql://q:p@db/x", ["postgresql://q:p@db/x?target_session_attrs=read-write"]),
@@ -42,9 +43,7 @@ def test_each_host_is_an_address(url: str, urls: list[str]) -> None:
     assert "p@" not in addresses[0].name
 
 
-@pytest.mark.parametrize(
-    "url", ["mysql://db/x", "postgresql://db", "postgresql://[::1/x", "postgresql://q@/x?host=a,b&port=1,2,3"]
-)
+@every_row("url", ["mysql://db/x", "postgresql://db", "postgresql://[::1/x", "postgresql://q@/x?host=a,b&port=1,2,3"])
 def test_what_is_no_url_of_a_database_is_told_without_its_text(url: str) -> None:
     with pytest.raises(Misconfigured) as told:
         addresses_of(url)

@@ -24,6 +24,7 @@ from quanma.errors import PoolFenced, StoreUnavailable
 from quanma.platform.pool import maintenance
 from quanma.platform.pool.postgres import schema
 from quanma.platform.pool.postgres.epochs import COMMIT_OVERDUE_SECONDS
+from quanma.platform.pool.postgres.peers import KNOWN_SECONDS
 from quanma.platform.pool.reconcile_file import read_reconcile_file
 from tests.contract.driver import NOW
 from tests.support.judge import GOES_ON_WITHIN_SECONDS, Host, Judge, patiently
@@ -152,6 +153,49 @@ def test_a_host_that_is_late_with_its_beat_knows_nothing_of_one_that_came_meanwh
     refusal = patiently(lambda: judge.draw(1, late))
     assert isinstance(refusal, PoolFenced), "it was given out, and may be somebody's"
     judge.settle()
+
+
+def test_a_host_that_confirms_an_epoch_while_another_one_joins_knows_of_it(postgres_url: str, hosts: Hosts) -> None:
+    """Its row is written again when it confirms. That it knows of the other one is another matter."""
+    judge = Judge(hosts(1), codes=40)
+    (late,) = judge.hosts
+    judge.draw(2, late)
+    early = OldCopy.of(postgres_url)
+    until_there_are(postgres_url, 1, "SELECT count(*) FROM host WHERE beat > 1")
+    stop_beats(late)
+    known = list(judge.told)
+    judge.hosts = [late, *hosts(1)]
+    with ThreadPoolExecutor(1) as threads:
+        joining = threads.submit(lambda: patiently(lambda: judge.draw(1, judge.hosts[1])))
+        until_there_are(postgres_url, 2, "SELECT count(*) FROM host")
+        OldCopy.of(postgres_url).put_back(postgres_url)
+        number = known[-1]  # It acknowledges nothing but what is in the early copy too.
+        patiently(lambda: late.worker.send(judge.stock_id, f"o{number}", number))
+        joining.result(30)
+    judge.draw(3, judge.hosts[1])
+    early.put_back(postgres_url)
+    refusal = patiently(lambda: judge.draw(1, late))
+    assert isinstance(refusal, PoolFenced), "it was given out, and may be somebody's"
+
+
+def test_no_worker_of_a_host_that_joins_gives_anything_out_before_the_host_is_noticed(
+    postgres_url: str, hosts: Hosts
+) -> None:
+    """One worker asks whether it is. The other one sees that the epoch is settled."""
+    judge = Judge(hosts(1), codes=40)
+    (late,) = judge.hosts
+    judge.draw(2, late)
+    until_there_are(postgres_url, 1, "SELECT count(*) FROM host WHERE beat > 1")
+    stop_beats(late)
+    (joining,) = hosts(1, workers=2)
+    asking, other = joining.workers
+    waiting = asking.spawn(asking.sending(judge.stock_id, "o1", "a1"))
+    until_there_are(postgres_url, 2, "SELECT count(*) FROM host")
+    began = time.monotonic()
+    assert not isinstance(patiently(lambda: other.send(judge.stock_id, "o2", "a2")), PoolFenced)
+    assert time.monotonic() - began > KNOWN_SECONDS - 1
+    with contextlib.suppress(StoreUnavailable):
+        waiting.result(30)
 
 
 def stop_beats(host: Host) -> None:

@@ -141,7 +141,7 @@ def test_in_session_mode_every_setting_holds_and_a_silent_turn_is_ended(
         silent = pool.run(stop_within_a_turn())
         began = time.monotonic()
         second = pool.send(stock_id, "oSecond", "n2")
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30  # 5 s, and the machine's own
         assert pool.send(stock_id, "oFirst", "n1") == first != second
         silent.terminate()
         pool.reopen()
@@ -186,7 +186,7 @@ def test_a_worker_that_is_stopped_within_a_turn_holds_its_stock_no_longer_than_d
             stopped = _stop_within_a_turn(platform, postgres_url)
             began = time.monotonic()
             while not any(at > began for at in given):
-                assert time.monotonic() - began < 10
+                assert time.monotonic() - began < 30  # 5 s, and the machine's own
                 time.sleep(0.05)
         finally:
             for worker in platform.workers():

@@ -12,6 +12,7 @@ from quanma.serving.http1 import Connection
 from quanma.serving.messages import Outcome, Reply, Request
 from quanma.serving.places import PLACES
 from quanma.serving.shared import Serving
+from tests.support.every import every_row
 
 HEAD = "\r\nHost: x\r\n\r\n"
 
@@ -89,7 +90,7 @@ async def asked(port: int, *paths: str) -> bytes:
         writer.close()
 
 
-@pytest.mark.parametrize("path", ["/finish", "/answer", "/cancelled", "/share", "/status", "/header"])
+@every_row("path", ["/finish", "/answer", "/cancelled", "/share", "/status", "/header"])
 def test_an_answer_that_fails_gives_its_place_back_and_the_others_are_answered(path: str) -> None:
     async def story(serving: Serving, app: Fragile, port: int) -> None:
         both = ["/fine", path, "/fine"] * 10

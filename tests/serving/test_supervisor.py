@@ -40,7 +40,9 @@ def work(place, ready):
             peer.settimeout(5)
             if peer.recv(1) == b"x":
                 os._exit(7)
-            time.sleep({slow})
+            if {slow}:
+                print("asked", flush=True)
+                time.sleep({slow})
             peer.sendall(str(os.getpid()).encode())
 
 supervisor.run_workers(
@@ -123,7 +125,8 @@ def test_what_was_asked_before_the_end_is_answered() -> None:
         asking = [threading.Thread(target=lambda: answers.append(workers.ask())) for _ in range(2)]
         for thread in asking:
             thread.start()
-        time.sleep(0.3)  # Both are being answered now.
+        for _ in asking:
+            assert workers.said.readline() == "asked\n"
         workers.process.send_signal(signal.SIGINT)
         assert workers.process.wait(20) == 0
         for thread in asking:
@@ -146,13 +149,13 @@ def test_one_that_keeps_dying_is_followed_after_a_pause_that_grows() -> None:
     with running(1) as workers:
         waits: list[float] = []
         for _ in range(3):
-            workers.ask(b"x")
             began = time.monotonic()
-            workers.ask(timeout=20)
+            workers.ask(b"x")
+            workers.ask(timeout=60)
             waits.append(time.monotonic() - began)
         assert waits[0] >= 0.4
         assert waits[1] >= 0.9
-        assert 1.8 <= waits[2] < 4
+        assert 1.8 <= waits[2] < 10
 
 
 @pytest.mark.slow
@@ -160,7 +163,7 @@ def test_if_the_parent_is_killed_the_workers_end_and_the_address_is_free() -> No
     with running(slow=30) as workers:
         asking = socket.create_connection(("127.0.0.1", workers.port))
         asking.sendall(b"a")
-        time.sleep(0.2)  # One of them is busy.
+        assert workers.said.readline() == "asked\n"
         workers.process.kill()
         workers.process.wait(10)
         began = time.monotonic()
@@ -168,7 +171,7 @@ def test_if_the_parent_is_killed_the_workers_end_and_the_address_is_free() -> No
             assert asking.recv(10) == b""
         with running(port=workers.port) as again:
             assert again.ask() > 0
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 25  # It is busy for 30 s.
 
 
 @pytest.mark.slow
@@ -193,7 +196,7 @@ def test_a_worker_that_does_not_end_is_killed_in_time() -> None:
     with running(slow=60) as workers:
         asking = socket.create_connection(("127.0.0.1", workers.port))
         asking.sendall(b"a")
-        time.sleep(0.2)  # It is busy.
+        assert workers.said.readline() == "asked\n"
         began = time.monotonic()
         workers.process.send_signal(signal.SIGTERM)
         with asking:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from quanma.settings import addresses
 from quanma.settings.addresses import Wrong
+from tests.support.every import every_row
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("given", "kept"),
     [
         ("https://api.mch.weixin.qq.com", "https://api.mch.weixin.qq.com"),
@@ -32,7 +31,7 @@ def test_an_origin_has_one_form(given: str, kept: str) -> None:
     assert addresses.origin(given) == kept
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("given", "reason"),
     [
         ("", "(empty): it has no scheme"),
@@ -77,7 +76,7 @@ def test_an_origin_that_cannot_be_right_has_its_reason(given: str, reason: str) 
     assert reason in read.reason
 
 
-@pytest.mark.parametrize(
+@every_row(
     "given",
     [
         "http://proxy.example:3128",
@@ -93,7 +92,7 @@ def test_a_proxy_is_kept_as_it_was_given(given: str) -> None:
     assert addresses.proxy(given) == given
 
 
-@pytest.mark.parametrize(
+@every_row(
     "given",
     [
         "127.0.0.1:1",
@@ -112,7 +111,7 @@ def test_a_proxy_that_cannot_be_right_is_refused(given: str) -> None:
     assert isinstance(addresses.proxy(given), Wrong)
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("given", "shown"),
     [
         ("sqlite:///quanma.db", "sqlite:///quanma.db"),
@@ -132,7 +131,7 @@ def test_a_database_url_is_kept_and_shown_without_its_password(given: str, shown
     assert addresses.shown_database(given) == shown
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("given", "reason"),
     [
         ("mysql://db.example/shop", "it does not begin with sqlite:, postgresql:, postgres:"),

@@ -10,6 +10,7 @@ import pytest
 from quanma.client.config import Merchant
 from quanma.errors import Misconfigured
 from quanma.settings import environment
+from tests.support.every import every_row
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +25,7 @@ def test_every_setting_of_a_merchant_is_known() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("name", "meant"),
     [
         ("QUANMA_BASE_URI", "QUANMA_BASE_URL"),
@@ -49,7 +50,7 @@ def test_one_that_is_nearly_a_setting_is_refused_with_the_one_that_was_meant(
     assert str(refused.value) == f"{name} is set and is no setting: is {meant} meant? Correct it, or unset it"
 
 
-@pytest.mark.parametrize("name", ["QUANMA_DEBUG", "QUANMA_URL", "QUANMA_", "QUANMA_TIMEOUT"])
+@every_row("name", ["QUANMA_DEBUG", "QUANMA_URL", "QUANMA_", "QUANMA_TIMEOUT"])
 def test_any_other_is_warned_of(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "S3same")
     with pytest.warns(
@@ -59,7 +60,7 @@ def test_any_other_is_warned_of(monkeypatch: pytest.MonkeyPatch, name: str) -> N
     assert "S3same" not in str(told[0].message)
 
 
-@pytest.mark.parametrize(
+@every_row(
     "name",
     [
         *(f"QUANMA_{setting}" for setting in (*environment.MERCHANT, *environment.OTHERS)),

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from quanma.platform.pool.reconcile_file import read_reconcile_file
 from quanma.storage import headers
 from quanma.upload.source import open_source
+from tests.support.every import every_row
 
 
 def test_a_file_to_upload_and_a_file_of_issued_codes_have_the_same_headers(tmp_path: Path) -> None:
@@ -21,7 +20,7 @@ def test_a_file_to_upload_and_a_file_of_issued_codes_have_the_same_headers(tmp_p
                 assert [one.coupon_code for one in read_reconcile_file(path).codes] == ["A1"]
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("cell", "letters"),
     [
         ("Coupon Code", "couponcode"),

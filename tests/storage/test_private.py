@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from quanma.storage import private
+from tests.support.every import every_row
 from tests.support.platform import mode_of
 
 VICTIM = b"another file of the operator's"
@@ -25,7 +26,7 @@ def close(descriptor: int) -> None:
     os.close(descriptor)
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+@every_row("umask", [0o000, 0o022, 0o777])
 def test_a_new_file_has_its_mode_whatever_the_umask_is(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
@@ -72,7 +73,7 @@ def test_a_log_that_sqlite_left_is_not_played_into_a_new_file(tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["new.db"]
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610, 0o666])
+@every_row("mode", [0o640, 0o604, 0o620, 0o602, 0o610, 0o666])
 def test_a_file_that_others_reach_is_refused_and_left_as_it_is(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "kept"
     path.write_bytes(b"kept")

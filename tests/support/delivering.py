@@ -65,12 +65,12 @@ class Delivering:
             merchants = [merchant for merchant in settings.merchants if merchant.mchid != without]
             keystore = KeyStore.load(msgspec.structs.replace(settings, merchants=merchants), self.world)
         self._keystore = keystore
-        self.notifier = self._new_notifier()
+        self.notifier = self.new_notifier()
         self._server = self.platform.run(asyncio.start_server(self._serve, "127.0.0.1", 0))
         self.port: int = self._server.sockets[0].getsockname()[1]
         self.listen_at(f"http://127.0.0.1:{self.port}/notify")
 
-    def _new_notifier(self) -> Notifier:
+    def new_notifier(self) -> Notifier:
         return Notifier(self.pool, self._keystore, allow_private=True, clock=lambda: self.now)
 
     def close(self) -> None:
@@ -132,7 +132,7 @@ class Delivering:
 
     def begin_anew(self) -> None:
         """For the next test: nothing is due, all is received, and no address is known to fail."""
-        self.notifier = self._new_notifier()
+        self.notifier = self.new_notifier()
         for event in self.platform.run(self.pool.take_due_events(NOW + 10**8, 1000)):
             self.platform.run(self.pool.event_delivered(event, NOW))
         self.now = NOW

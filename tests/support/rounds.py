@@ -1,6 +1,7 @@
 """How often a test of chance tries: enough for every day, or as often as its figure was promised for.
 
-QUANMA_TEST_THOROUGH=1 in the environment tries as often as that; it takes minutes.
+QUANMA_TEST_THOROUGH=1 in the environment tries as often as that, and Hypothesis new examples each time; it takes
+minutes.
 """
 
 from __future__ import annotations

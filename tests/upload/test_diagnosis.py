@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quanma.api import rules
 from quanma.upload.diagnosis import explain, warn
+from tests.support.every import every_row
 
 
-@pytest.mark.parametrize("coupon_code", ["A", "0" * 32, "a-Z_0\\/=|", " A 1 ", "1E15"])
+@every_row("coupon_code", ["A", "0" * 32, "a-Z_0\\/=|", " A 1 ", "1E15"])
 def test_nothing_is_said_of_a_legal_code(coupon_code: str) -> None:
     assert explain(coupon_code) is None
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("text", "said"),
     [
         ("", "the text is empty"),
@@ -86,7 +86,7 @@ def test_a_bad_code_is_explained_with_its_code_point_and_what_to_do(text: str, s
     assert explain(text) == said
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("coupon_code", "said"),
     [
         (" A1", "the code begins with a blank, which is sent as part of it; --trim takes it off"),

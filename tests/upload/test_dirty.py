@@ -14,13 +14,14 @@ from quanma.upload import prepare, report
 from quanma.upload.ledger import Ledger
 from quanma.upload.source import open_source
 from quanma.upload.target import BUSIFAVOR
+from tests.support.every import every_row
 from tests.support.platform import create_stock, merchant_config, served
 from tests.upload.dirty.make import HERE, make
 
 FILES = ["codes.csv", "codes.xlsx"]
 
 
-@pytest.mark.parametrize("file", FILES)
+@every_row("file", FILES)
 def test_the_rejected_report_is_as_it_was(file: str, tmp_path: Path) -> None:
     source = open_source(str(HERE / file))
     with Ledger.create(tmp_path / "a.quanma", target="busifavor", mchid="1900000001", stock_id="1") as ledger:
@@ -56,7 +57,7 @@ SENT = {
 }
 
 
-@pytest.mark.parametrize("file", FILES)
+@every_row("file", FILES)
 def test_the_files_are_those_that_the_script_makes(file: str, tmp_path: Path) -> None:
     make(tmp_path)
     # Row by row: a workbook's bytes hold the time and the version of what wrote it.

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quanma.upload.distinct import Distinct, _Codes, _Hash
+from tests.support.every import every_row
 
 
 def repeats(blocks: list[list[str]]) -> list[tuple[int, int]]:
@@ -46,7 +47,7 @@ def test_codes_that_differ_in_one_letter_are_different() -> None:
     assert repeats([["A", "a", " A", "A ", "AA", "xA", "xxA", "Ａ"]]) == []
 
 
-@pytest.mark.parametrize("length", [1, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 40, 100])
+@every_row("length", [1, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 40, 100])
 def test_codes_of_every_length_are_compared_to_their_end(length: int) -> None:
     codes = ["A" * length, "A" * (length - 1) + "B", "B" + "A" * (length - 1), "A" * (length + 1), "A" * (length - 1)]
     codes = [code for code in dict.fromkeys(codes) if code]

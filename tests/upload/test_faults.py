@@ -161,9 +161,12 @@ class Story:
     def go_on_fast(self) -> None:
         if not self.ledger.exists():
             return  # It was killed so early.
-        with Ledger.look(self.ledger) as ledger:
-            if (ledger.learned_rate or 0) >= OWN_PLATFORM_RATE / 2 or not ledger.planned:
-                return
+        try:
+            with Ledger.look(self.ledger) as ledger:
+                if (ledger.learned_rate or 0) >= OWN_PLATFORM_RATE / 2 or not ledger.planned:
+                    return
+        except LedgerRefused:
+            return  # Or when the file was there, and no upload in it.
         db = apsw.Connection(str(self.ledger))
         db.execute("UPDATE upload SET learned_rate = ?", (OWN_PLATFORM_RATE,))
         db.close()

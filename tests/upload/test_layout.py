@@ -13,6 +13,7 @@ from openpyxl import Workbook
 from quanma.errors import SourceUnreadable
 from quanma.upload.source import Reading, Source, open_source
 from quanma.upload.source.layout import find, looks_like_a_code
+from tests.support.every import every_row
 
 
 def taken(source: Source) -> list[tuple[int, str]]:
@@ -44,8 +45,8 @@ CODES = [["1", "KF0001", "未使用"], ["2", "KF0002", "未使用"], ["3", "KF00
 
 
 class TestTitles:
-    @pytest.mark.parametrize("kind", KINDS)
-    @pytest.mark.parametrize(
+    @every_row("kind", KINDS)
+    @every_row(
         "titles",
         [
             [["优惠券导出"]],
@@ -64,13 +65,13 @@ class TestTitles:
         assert f"header in row {first - 1}, column '券码' (2 of 3)" in source.notes[-1]
         assert "no code" in source.notes[-1]
 
-    @pytest.mark.parametrize("kind", KINDS)
+    @every_row("kind", KINDS)
     def test_words_above_digits_are_a_header_below_a_title_too(self, tmp_path: Path, kind: str) -> None:
         path = written(tmp_path, kind, [["八月"], ["号", "条形", "状态"], *CODES])
         assert taken(open_source(path, Reading(column="条形")))[0] == (3, "KF0001")
         assert taken(open_source(path, Reading(column="2")))[0] == (3, "KF0001")
 
-    @pytest.mark.parametrize("kind", ["csv", "xlsx"])
+    @every_row("kind", ["csv", "xlsx"])
     def test_a_code_above_the_header_is_not_lost_for_a_title(self, tmp_path: Path, kind: str) -> None:
         path = written(tmp_path, kind, [["0", "KF0000", "未使用"], ["序号", "券码", "状态"], *CODES])
         with pytest.raises(SourceUnreadable) as refused:
@@ -80,13 +81,13 @@ class TestTitles:
         assert "KF0000" not in str(refused.value)
         assert taken(open_source(path, Reading(header_row=2)))[0] == (3, "KF0001")
 
-    @pytest.mark.parametrize("kind", KINDS)
+    @every_row("kind", KINDS)
     def test_the_row_of_the_header_can_be_said(self, tmp_path: Path, kind: str) -> None:
         path = written(tmp_path, kind, [["x", "y", "z"], ["a", "b", "c"], *CODES])
         source = open_source(path, Reading(header_row=2, column="b"))
         assert taken(source)[0] == (3, "KF0001")
 
-    @pytest.mark.parametrize("kind", KINDS)
+    @every_row("kind", KINDS)
     def test_a_header_row_without_anything_is_refused(self, tmp_path: Path, kind: str) -> None:
         path = written(tmp_path, kind, CODES)
         with pytest.raises(SourceUnreadable, match="nothing in row 9, which --header-row names"):
@@ -96,7 +97,7 @@ class TestTitles:
         path = written(tmp_path, "csv", [["code", "shop"], ["A1", "x"]])
         assert taken(open_source(path, Reading(header_row=0, column="1"))) == [(1, "code"), (2, "A1")]
 
-    @pytest.mark.parametrize(
+    @every_row(
         ("lines", "codes"),
         [
             ("优惠券导出\n券码\nA1\nB2\n", [(3, "A1"), (4, "B2")]),
@@ -111,8 +112,8 @@ class TestTitles:
         (tmp_path / "codes.txt").write_text(lines)
         assert taken(open_source(str(tmp_path / "codes.txt"))) == codes
 
-    @pytest.mark.parametrize("ending", ["txt", "csv"])
-    @pytest.mark.parametrize("header", ["Coupon Code", "*券码（必填）", "COUPON-CODE", "CDKEY", "卡密", "优惠券 码"])
+    @every_row("ending", ["txt", "csv"])
+    @every_row("header", ["Coupon Code", "*券码（必填）", "COUPON-CODE", "CDKEY", "卡密", "优惠券 码"])
     def test_a_name_is_known_in_any_spelling(self, tmp_path: Path, ending: str, header: str) -> None:
         (tmp_path / f"codes.{ending}").write_text(f"{header}\nA1\nB2\n")
         assert taken(open_source(str(tmp_path / f"codes.{ending}"))) == [(2, "A1"), (3, "B2")]
@@ -122,14 +123,14 @@ RAGGED = [["DD20260800"], *[[f"DD2026080{n}", f"QM-000{n}"] for n in range(1, 6)
 
 
 class TestColumns:
-    @pytest.mark.parametrize("kind", ["csv", "tsv", "xlsx"])
+    @every_row("kind", ["csv", "tsv", "xlsx"])
     def test_rows_wider_than_the_first_are_seen(self, tmp_path: Path, kind: str) -> None:
         path = written(tmp_path, kind, RAGGED)
         with pytest.raises(SourceUnreadable, match="several columns: 1 'DD…01', 2 'QM…01'"):
             open_source(path)
         assert taken(open_source(path, Reading(column="2"))) == [(n + 1, f"QM-000{n}") for n in range(1, 6)]
 
-    @pytest.mark.parametrize("kind", ["csv", "tsv", "xlsx"])
+    @every_row("kind", ["csv", "tsv", "xlsx"])
     def test_a_file_that_stays_ambiguous_is_refused_with_its_first_rows_and_no_code(
         self, tmp_path: Path, kind: str
     ) -> None:
@@ -163,7 +164,7 @@ class TestColumns:
             (6, "E5"),
         ]
 
-    @pytest.mark.parametrize(
+    @every_row(
         "lines",
         [
             '1,A1\n2,"B2\n3,C3"\n4,D4\n',

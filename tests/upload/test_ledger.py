@@ -18,6 +18,7 @@ from quanma.upload.ledger import Batch, Inputs, Ledger
 from quanma.upload.plan import Duplicate, Planned, PlannedBatch
 from quanma.upload.sorting import Rejected
 from quanma.upload.target import Outcome, Refused
+from tests.support.every import every_row
 from tests.support.platform import mode_of
 
 NOBODY_REFUSED = Outcome([], [])
@@ -170,15 +171,17 @@ MOVES: dict[str, Callable[[Ledger, Batch], None]] = {
 }
 
 
-@pytest.mark.parametrize("move", MOVES)
-@pytest.mark.parametrize("before", MOVES)
-def test_a_batch_that_is_not_being_sent_does_not_move(ledger: Ledger, before: str, move: str) -> None:
-    batch = taken(ledger)
-    MOVES[before](ledger, batch)
-    there = (ledger.totals(), list(ledger.batches()))
-    with pytest.raises(LedgerBusy, match=r"batch 1 of .* was moved by another process"):
-        MOVES[move](ledger, batch)
-    assert (ledger.totals(), list(ledger.batches())) == there
+@every_row("move", MOVES)
+@every_row("before", MOVES)
+def test_a_batch_that_is_not_being_sent_does_not_move(tmp_path: Path, before: str, move: str) -> None:
+    with new_ledger(tmp_path / "codes.quanma") as ledger:
+        keep(ledger, PlannedBatch(["A1", "B2"], "1-2"))
+        batch = taken(ledger)
+        MOVES[before](ledger, batch)
+        there = (ledger.totals(), list(ledger.batches()))
+        with pytest.raises(LedgerBusy, match=r"batch 1 of .* was moved by another process"):
+            MOVES[move](ledger, batch)
+        assert (ledger.totals(), list(ledger.batches())) == there
 
 
 class TestOpening:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,13 +13,14 @@ from quanma.upload.odd import is_total, odd_ones, why_odd
 from quanma.upload.plan import Planned
 from quanma.upload.source import PLAIN, Reading, open_source
 from quanma.upload.target import BUSIFAVOR
+from tests.support.every import every_row
 
 
 def planned(path: Path, reading: Reading = PLAIN) -> Planned:
     return prepare.look_only(BUSIFAVOR, [open_source(str(path), reading)], reading, Path(tempfile.gettempdir()))
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("code", "kind"),
     [
         *[(word, "NULL_WORD") for word in ("\\N", "NULL", "null", "nan", "NaN", "None", "undefined", "N/A", "nil")],
@@ -39,7 +39,7 @@ def test_it_is_known_by_its_kind(code: str, kind: str) -> None:
     assert list(odd_ones(["A1", code])) == [1]
 
 
-@pytest.mark.parametrize(
+@every_row(
     "code",
     [
         "A1",
@@ -65,7 +65,7 @@ def test_a_block_is_judged_as_its_codes_are(codes: list[str]) -> None:
     assert odd_ones(codes) == {at: why for at, code in enumerate(codes) if (why := why_odd(code))}
 
 
-@pytest.mark.parametrize(
+@every_row(
     "cell",
     [
         "合计",
@@ -87,7 +87,7 @@ def test_a_total_is_known_in_many_spellings(cell: str) -> None:
     assert is_total(cell)
 
 
-@pytest.mark.parametrize("cell", ["合计划", "统计", "道达尔", "TotalEnergies", "总计划部", "not a total"])
+@every_row("cell", ["合计划", "统计", "道达尔", "TotalEnergies", "总计划部", "not a total"])
 def test_a_word_that_begins_like_a_total_is_none(cell: str) -> None:
     assert not is_total(cell)
 
@@ -95,7 +95,7 @@ def test_a_word_that_begins_like_a_total_is_none(cell: str) -> None:
 NULL = "id,code\n1,QM-0001\n2,NULL\n3,QM-0003\n4,NULL\n5,nan\n6,None\n7,undefined\n8,null\n9,N/A\n10,-\n"
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("name", "content", "rows", "rejected"),
     [
         ("codes.csv", NULL, 10, 8),

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import pytest
 
 from quanma.upload.pace import Pace
+from tests.support.every import every_row
 
 LATENCY_SECONDS = 0.05
 CONCURRENCY = 8
@@ -130,8 +131,8 @@ def test_it_settles_at_what_is_allowed_and_is_hardly_refused(
     assert refused_share(log) < (0.02 if allowed > 1 else 0.04)
 
 
-@pytest.mark.parametrize("retry_after_seconds", [None, 1.0])
-@pytest.mark.parametrize("seed", range(5))
+@every_row("retry_after_seconds", [None, 1.0])
+@every_row("seed", range(5))
 def test_a_saved_up_burst_does_not_keep_it_from_settling(seed: int, retry_after_seconds: float | None) -> None:
     pace = Pace(random.Random(seed).random)
     log = simulate(pace, TokenBucket(20.0), retry_after_seconds=retry_after_seconds, end_seconds=90.0)
@@ -156,7 +157,7 @@ def test_it_sends_evenly() -> None:
     assert min(after - before for before, after in itertools.pairwise(times)) > 0.9 / 20
 
 
-@pytest.mark.parametrize("retry_after_seconds", [1.0, 7.0, 60.0])
+@every_row("retry_after_seconds", [1.0, 7.0, 60.0])
 def test_nothing_is_sent_before_the_time_that_was_named(retry_after_seconds: float) -> None:
     log = simulate(
         Pace(random.Random(1).random), TokenBucket(20), retry_after_seconds=retry_after_seconds, end_seconds=300
@@ -255,7 +256,7 @@ class TestFailures:
         assert pace.wait_seconds(now) <= 26
 
 
-@pytest.mark.parametrize(("times", "least"), [(1, 60), (2, 90), (3, 120), (4, 180), (5, 240), (6, 240)])
+@every_row(("times", "least"), [(1, 60), (2, 90), (3, 120), (4, 180), (5, 240), (6, 240)])
 def test_a_stock_that_is_being_created_is_given_time(times: int, least: float) -> None:
     pauses = [Pace(random.Random(seed).random).not_ready(0.0, times) for seed in range(100)]
     assert least <= min(pauses)

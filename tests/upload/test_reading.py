@@ -23,6 +23,7 @@ from quanma.upload.reasons import Reason
 from quanma.upload.source import PLAIN, Block, Reading, Source, open_source
 from quanma.upload.source.table import number
 from quanma.upload.target import BUSIFAVOR
+from tests.support.every import every_row
 
 
 def taken(source: Source) -> list[str]:
@@ -84,7 +85,7 @@ class TestNumbers:
         remarks = [remark for block in source.blocks() for remark in block.remarks]
         assert remarks == [("ZEROS_RESTORED", 3)]
 
-    @pytest.mark.parametrize("name", ["codes.csv", "codes.txt"])
+    @every_row("name", ["codes.csv", "codes.txt"])
     def test_a_text_file_knows_no_numbers_so_its_digits_are_filled_up(self, tmp_path: Path, name: str) -> None:
         (tmp_path / name).write_text("code\n12345\n0000000001\nA1\n12345678901\n")
         source = open_source(str(tmp_path / name), Reading(digits=10))
@@ -133,23 +134,23 @@ class TestWhere:
             (folder / f"codes.{kind}").write_text(self.TABLE)
         return str(folder / f"codes.{kind}")
 
-    @pytest.mark.parametrize("kind", ["csv", "xlsx", "jsonl", "parquet"])
+    @every_row("kind", ["csv", "xlsx", "jsonl", "parquet"])
     def test_only_rows_with_the_value_are_read_and_the_others_counted(self, tmp_path: Path, kind: str) -> None:
         source = open_source(self.written(tmp_path, kind), Reading(where=(("状态", "未使用"),)))
         assert taken(source) == ["A1", "C3", "D4"]
         assert sum(block.left_out for block in source.blocks()) == 2
 
-    @pytest.mark.parametrize("kind", ["csv", "xlsx", "jsonl", "parquet"])
+    @every_row("kind", ["csv", "xlsx", "jsonl", "parquet"])
     def test_several_columns_must_all_have_it_and_one_column_any_of_several(self, tmp_path: Path, kind: str) -> None:
         where = (("状态", "未使用"), ("店", "甲"), ("店", "乙"))
         assert taken(open_source(self.written(tmp_path, kind), Reading(where=where))) == ["A1", "C3"]
 
-    @pytest.mark.parametrize("kind", ["csv", "xlsx", "jsonl", "parquet"])
+    @every_row("kind", ["csv", "xlsx", "jsonl", "parquet"])
     def test_a_column_that_is_not_there_is_refused(self, tmp_path: Path, kind: str) -> None:
         with pytest.raises(SourceUnreadable, match=r"'狀態', which --where names; its (columns|keys): '序号', '券码'"):
             taken(open_source(self.written(tmp_path, kind), Reading(where=(("狀態", "未使用"),))))
 
-    @pytest.mark.parametrize("kind", ["csv", "xlsx", "jsonl", "parquet"])
+    @every_row("kind", ["csv", "xlsx", "jsonl", "parquet"])
     def test_a_value_that_no_row_has_is_an_empty_file_and_the_values_are_told(self, tmp_path: Path, kind: str) -> None:
         reading = Reading(where=(("状态", "未使用了"),))
         found = looked_at(open_source(self.written(tmp_path, kind), reading), reading)
@@ -171,7 +172,7 @@ def looked_at(source: Source, reading: Reading = PLAIN) -> Planned:
 
 
 class TestWarnings:
-    @pytest.mark.parametrize(
+    @every_row(
         ("codes", "warned"),
         [
             (["6222000000000000"] * 4, "4 × digits that end in zeros from the 16th on (rows 1, 2, 3 …)"),
@@ -194,7 +195,7 @@ class TestWarnings:
         assert [one for one in found.warnings if one.startswith(warned)], found.warnings
         assert prepare.objection(found, prepare.Limits(strict=True)) is not None
 
-    @pytest.mark.parametrize(
+    @every_row(
         "codes",
         [
             [f"QM{number}" for number in range(1, 12_000)],
@@ -238,7 +239,7 @@ class TestRejectedRowsGoInAgain:
         ("＝A1", "character 1 is full-width", "CHARACTER"),
     )
 
-    @pytest.mark.parametrize("file", ["rejected.jsonl", "rejected.xlsx"])
+    @every_row("file", ["rejected.jsonl", "rejected.xlsx"])
     def test_unchanged_each_row_is_refused_again_for_its_old_reason(self, tmp_path: Path, file: str) -> None:
         self.rejected(tmp_path, self.ROWS)
         source = open_source(str(tmp_path / "report" / file))
@@ -247,7 +248,7 @@ class TestRejectedRowsGoInAgain:
         (first, *_) = [reason for block in source.blocks() for reason in block.problems.values()]
         assert first == "the row is a total; it was refused before: write the right code under 改正 (corrected)"
 
-    @pytest.mark.parametrize("file", ["rejected.jsonl", "rejected.xlsx"])
+    @every_row("file", ["rejected.jsonl", "rejected.xlsx"])
     def test_a_corrected_row_is_taken_and_no_other(self, tmp_path: Path, file: str) -> None:
         self.rejected(tmp_path, self.ROWS)
         path = tmp_path / "report" / file
@@ -256,8 +257,8 @@ class TestRejectedRowsGoInAgain:
         assert taken(source) == ["0012345"]
         assert len(refused(source)) == 4
 
-    @pytest.mark.parametrize("option", [Reading(numbers_as_text=True), Reading(digits=12), Reading(trim=True)])
-    @pytest.mark.parametrize("file", ["rejected.jsonl", "rejected.xlsx"])
+    @every_row("option", [Reading(numbers_as_text=True), Reading(digits=12), Reading(trim=True)])
+    @every_row("file", ["rejected.jsonl", "rejected.xlsx"])
     def test_no_option_takes_what_nobody_corrected(self, tmp_path: Path, file: str, option: Reading) -> None:
         self.rejected(tmp_path, self.ROWS)
         assert taken(open_source(str(tmp_path / "report" / file), option)) == []
@@ -314,7 +315,7 @@ def correct(path: Path, number: int, code: str) -> None:
     path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("sums", "limits", "said"),
     [
         ((1000, 10), prepare.Limits(), None),

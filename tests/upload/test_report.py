@@ -20,6 +20,7 @@ from quanma.upload.rows import row_id
 from quanma.upload.sorting import Rejected
 from quanma.upload.source import open_source
 from quanma.upload.target import Outcome, Refused
+from tests.support.every import every_row
 from tests.support.platform import mode_of
 
 NOON = 1_763_985_600.0  # 2025-11-24T12:00:00Z
@@ -129,7 +130,7 @@ def test_there_is_no_empty_file_of_rows_to_do(ledger: Ledger, tmp_path: Path) ->
     assert [file.name for file in (tmp_path / "report").iterdir()] == ["report.csv"]
 
 
-@pytest.mark.parametrize("start", "=+-@\t\r\n＝＋－＠")
+@every_row("start", "=+-@\t\r\n＝＋－＠")
 def test_a_cell_that_begins_like_a_formula_has_an_apostrophe_before_it(start: str) -> None:
     """The wide ones begin one too in a spreadsheet of East Asia."""
     assert report.safe(f"{start}1+1") == f"'{start}1+1"

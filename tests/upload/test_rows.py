@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quanma.upload.rows import input_and_row, row_id, rows_of, runs
+from tests.support.every import every_row
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("rows", "written"),
     [
         ([7], "7"),

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from quanma.errors import SourceUnreadable
 from quanma.upload.source import Reading, open_source
+from tests.support.every import every_row
 
 SMALL, LARGE = 20, 20_000
 """Less and more than what is looked at first."""
 
 
-def codes(count: int) -> list[str]:
-    return [f"QM-{number:05}" for number in range(count)]
+@functools.cache
+def codes(count: int) -> tuple[str, ...]:
+    return tuple(f"QM-{number:05}" for number in range(count))
 
 
 def said(path: Path, reading: Reading | None = None) -> str:
@@ -27,9 +29,9 @@ def said(path: Path, reading: Reading | None = None) -> str:
     return str(refused.value)
 
 
-@pytest.mark.parametrize("count", [SMALL, LARGE])
-@pytest.mark.parametrize("name", ["codes.txt", "codes.csv", "codes.tsv"])
-@pytest.mark.parametrize(
+@every_row("count", [SMALL, LARGE])
+@every_row("name", ["codes.txt", "codes.csv", "codes.tsv"])
+@every_row(
     ("before", "between", "end"),
     [
         ("", "\r", "\r"),
@@ -46,16 +48,20 @@ def test_lines_that_end_with_cr_alone(
     assert "lines end with CR alone" in said(tmp_path / name)
 
 
-def documents(count: int) -> Iterator[tuple[str, str]]:
-    yield json.dumps(codes(count)), "is one JSON list"
-    yield json.dumps(codes(count), indent=2), "is one JSON list"
-    yield json.dumps([{"code": code} for code in codes(count)], indent=1), "is one JSON list"
-    yield json.dumps({"code": 0, "data": [{"code": code} for code in codes(count)]}, indent=2), "is one JSON document"
-    yield json.dumps({"codes": codes(count)}, indent=2), "is one JSON document"
+@functools.cache
+def documents(count: int) -> list[tuple[str, str]]:
+    rows = [{"code": code} for code in codes(count)]
+    return [
+        (json.dumps(codes(count)), "is one JSON list"),
+        (json.dumps(codes(count), indent=2), "is one JSON list"),
+        (json.dumps(rows, indent=1), "is one JSON list"),
+        (json.dumps({"code": 0, "data": rows}, indent=2), "is one JSON document"),
+        (json.dumps({"codes": codes(count)}, indent=2), "is one JSON document"),
+    ]
 
 
-@pytest.mark.parametrize("count", [SMALL, LARGE])
-@pytest.mark.parametrize("name", ["codes.json", "codes.jsonl", "codes.txt", "codes.csv"])
+@every_row("count", [SMALL, LARGE])
+@every_row("name", ["codes.json", "codes.jsonl", "codes.txt", "codes.csv"])
 def test_json_documents(tmp_path: Path, count: int, name: str) -> None:
     for text, what in documents(count):
         (tmp_path / name).write_text(text)
@@ -71,9 +77,9 @@ def test_a_json_object_on_one_line(tmp_path: Path) -> None:
     assert "is one JSON document" in said(tmp_path / "codes.json")
 
 
-@pytest.mark.parametrize("count", [3, 300, LARGE])
-@pytest.mark.parametrize("name", ["codes.txt", "codes.csv", "codes"])
-@pytest.mark.parametrize("separator", [",", ", ", ";", "\t", "|", "，", "、", "','"])
+@every_row("count", [3, 300, LARGE])
+@every_row("name", ["codes.txt", "codes.csv", "codes"])
+@every_row("separator", [",", ", ", ";", "\t", "|", "，", "、", "','"])
 def test_codes_on_one_line(tmp_path: Path, count: int, name: str, separator: str) -> None:
     (tmp_path / name).write_text(separator.join(codes(count)) + "\n")
     assert "codes on one line" in said(tmp_path / name)
@@ -89,7 +95,7 @@ def test_packed_texts_are_looked_at_too(tmp_path: Path) -> None:
     assert "codes on one line" in said(tmp_path / "codes.txt.gz")
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("name", "text", "taken"),
     [
         ("codes.txt", "QM-00001", ["QM-00001"]),

@@ -13,6 +13,7 @@ import pytest
 from quanma.errors import LedgerRefused, SourceUnreadable
 from quanma.upload import BUSIFAVOR, Ledger, prepare, report
 from quanma.upload.source import Reading, Source, open_source, open_sources, sheet
+from tests.support.every import every_row
 from tests.support.platform import MCHID
 from tests.upload.parts import inline, parts, write
 
@@ -74,7 +75,7 @@ def test_a_workbook_of_hidden_sheets_says_so(book: Path) -> None:
     assert "which is hidden" in source.notes[0]
 
 
-@pytest.mark.parametrize("empty", ["", '<row r="1"/>', '<row r="1"><c r="A1" s="0"/></row>', inline(" ")])
+@every_row("empty", ["", '<row r="1"/>', '<row r="1"><c r="A1" s="0"/></row>', inline(" ")])
 def test_an_empty_first_sheet_is_passed_over(book: Path, empty: str) -> None:
     source = open_source(write(book, parts(empty, inline("QM1"))))
     assert codes(source) == ["QM1"]
@@ -118,7 +119,7 @@ def test_hidden_rows_are_told_and_sent(book: Path, tmp_path: Path) -> None:
     assert [warning.partition(":")[0] for warning in planned.warnings] == ["1 × hidden row (row 3)"]
 
 
-@pytest.mark.parametrize("order", ["1,3,2", "3,2,1", "7,1,9,5"])
+@every_row("order", ["1,3,2", "3,2,1", "7,1,9,5"])
 def test_rows_may_stand_in_any_order(book: Path, order: str) -> None:
     numbers = list(map(int, order.split(",")))
     rows = "".join(inline(f"QM{number}", first_row=number) for number in numbers).replace('r="3"', 'r="3" hidden="1"')
@@ -205,7 +206,7 @@ OTHERS: dict[str, tuple[str, bytes | dict[str, bytes], str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", OTHERS)
+@every_row("kind", OTHERS)
 def test_what_is_not_read_is_named_as_what_it_is(tmp_path: Path, kind: str) -> None:
     name, content, said = OTHERS[kind]
     path = tmp_path / name

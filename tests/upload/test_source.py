@@ -22,6 +22,7 @@ from quanma.errors import ExtraMissing, RequestInvalid, SourceUnreadable
 from quanma.storage import zstd
 from quanma.upload.source import Block, Reading, Source, open_query, open_source
 from quanma.upload.source.text import split, whole_lines
+from tests.support.every import every_row
 
 
 def rows(source: Source) -> list[tuple[int, str]]:
@@ -163,12 +164,12 @@ class TestPlainText:
 
 
 class TestEncodings:
-    @pytest.mark.parametrize("encoding", ["utf-16-be", "utf-16-le", "utf-32"])
+    @every_row("encoding", ["utf-16-be", "utf-16-le", "utf-32"])
     def test_utf_16_without_its_mark_and_utf_32_are_refused(self, file: File, encoding: str) -> None:
         with pytest.raises(SourceUnreadable, match=r"is UTF-(16|32).*save it as UTF-8"):
             open_source(file("A1B2C3D4\nE5F6G7H8\n".encode(encoding), "codes.txt"))
 
-    @pytest.mark.parametrize("encoding", ["utf-16-be", "utf-16-le"])
+    @every_row("encoding", ["utf-16-be", "utf-16-le"])
     def test_utf_16_is_known_by_its_mark_and_told(self, file: File, encoding: str) -> None:
         source = open_source(file("\ufeff门店,券码\r\n南京,A1\r\n".encode(encoding), "codes.csv"))
         assert rows(source) == [(2, "A1")]
@@ -218,7 +219,7 @@ class TestEncodings:
         with pytest.raises(SourceUnreadable, match="lines end with CR alone"):
             open_source(file("A1\rB2\rC3\r", "codes.txt"))
 
-    @pytest.mark.parametrize(
+    @every_row(
         ("content", "what"),
         [
             (b"PK\x03\x04rest", "a zip file that is cut off or damaged"),
@@ -232,7 +233,7 @@ class TestEncodings:
 
 
 class TestDelimited:
-    @pytest.mark.parametrize(
+    @every_row(
         ("delimiter", "told"), [(",", "CSV, delimiter ','"), (";", "CSV, delimiter ';'"),
                                 ("|", "CSV, delimiter '|'"), ("\t", "TSV, delimiter tab")],
     )  # fmt: skip
@@ -242,7 +243,7 @@ class TestDelimited:
         assert rows(source) == [(2, "A1"), (3, "B2")]
         assert source.notes == [f"{told}, header row, column 'code' (2 of 3)"]
 
-    @pytest.mark.parametrize("header", ["code", "Coupon Code", "coupon_code", "券码", "券code", " 券码 "])
+    @every_row("header", ["code", "Coupon Code", "coupon_code", "券码", "券code", " 券码 "])
     def test_a_header_that_names_the_codes_is_enough(self, file: File, header: str) -> None:
         assert rows(open_source(file(f"id,{header}\n1,A1\n", "codes.csv"))) == [(2, "A1")]
 
@@ -294,7 +295,7 @@ class TestDelimited:
             open_source(path, Reading(column="code"))
         assert rows(open_source(path, Reading(column="2"))) == [(2, "B2")]
 
-    @pytest.mark.parametrize("column", ["voucher", "3", "0"])
+    @every_row("column", ["voucher", "3", "0"])
     def test_a_column_that_is_not_there_is_refused(self, file: File, column: str) -> None:
         with pytest.raises(SourceUnreadable, match=f"no column '{column}', only 1 'id', 2 'code'"):
             open_source(file("id,code\n1,A1\n", "codes.csv"), Reading(column=column))
@@ -464,8 +465,8 @@ class TestJsonLines:
 
 
 class TestPacked:
-    @pytest.mark.parametrize(("ending", "packing"), [(".gz", "gzip"), (".zst", "zstd")])
-    @pytest.mark.parametrize("name", ["codes.txt", "codes.csv", "codes.jsonl"])
+    @every_row(("ending", "packing"), [(".gz", "gzip"), (".zst", "zstd")])
+    @every_row("name", ["codes.txt", "codes.csv", "codes.jsonl"])
     def test_every_text_may_be_packed(self, file: File, name: str, ending: str, packing: str) -> None:
         content = {"codes.txt": "A1\nB2\n", "codes.csv": "code\nA1\nB2\n", "codes.jsonl": '"A1"\n"B2"\n'}[name]
         source = open_source(file(_packed(content.encode(), packing), name + ending))
@@ -481,14 +482,14 @@ class TestPacked:
         assert len(codes) == 300_000
         assert codes[-1] == (300_000, "000099999")
 
-    @pytest.mark.parametrize(("packing", "ending"), [("gzip", ".gz"), ("zstd", ".zst")])
-    @pytest.mark.parametrize("lost_bytes", [1, 100])
+    @every_row(("packing", "ending"), [("gzip", ".gz"), ("zstd", ".zst")])
+    @every_row("lost_bytes", [1, 100])
     def test_a_file_cut_off_is_refused(self, file: File, packing: str, ending: str, lost_bytes: int) -> None:
         packed = _packed(b"".join(b"%d\n" % number for number in range(1000)), packing)
         with pytest.raises(SourceUnreadable, match="it was cut off, copy it again"):
             rows(open_source(file(packed[:-lost_bytes], "codes.txt" + ending)))
 
-    @pytest.mark.parametrize(("packing", "ending"), [("gzip", ".gz"), ("zstd", ".zst")])
+    @every_row(("packing", "ending"), [("gzip", ".gz"), ("zstd", ".zst")])
     def test_a_damaged_file_is_refused(self, file: File, packing: str, ending: str) -> None:
         packed = bytearray(_packed(b"".join(b"%d\n" % number for number in range(1000)), packing))
         packed[len(packed) // 2] ^= 0xFF
@@ -505,7 +506,7 @@ class TestPacked:
         with pytest.raises(SourceUnreadable, match=r"is named \.gz, but its content is not gzip"):
             open_source(file("A1\n", "codes.txt.gz"))
 
-    @pytest.mark.parametrize(("window_log", "read"), [(20, True), (27, True), (28, False), (31, False)])
+    @every_row(("window_log", "read"), [(20, True), (27, True), (28, False), (31, False)])
     def test_a_window_that_would_take_much_memory_is_refused_with_what_to_do(
         self, file: File, window_log: int, read: bool
     ) -> None:
@@ -518,7 +519,7 @@ class TestPacked:
             with pytest.raises(SourceUnreadable, match=r"more than 128 MiB: unpack it with zstd -d --long=31"):
                 open_source(path)
 
-    @pytest.mark.parametrize("length", range(1, 40))
+    @every_row("length", range(1, 40))
     def test_zstd_that_is_cut_anywhere_is_an_error(self, file: File, length: int) -> None:
         packed = _packed(b"A1\n" * 9, "zstd")
         if length < len(packed):
@@ -609,7 +610,7 @@ class TestFingerprint:
 
 
 class TestFilesThatAreNotThere:
-    @pytest.mark.parametrize("name", ["codes.txt", "codes.csv", "codes.xlsx", "codes.parquet", "codes.gz"])
+    @every_row("name", ["codes.txt", "codes.csv", "codes.xlsx", "codes.parquet", "codes.gz"])
     def test_a_missing_file_is_refused(self, tmp_path: Path, name: str) -> None:
         with pytest.raises(SourceUnreadable, match=f"{name} cannot be read: No such file or directory"):
             open_source(str(tmp_path / name))
@@ -690,7 +691,7 @@ class TestSheet:
         path = _workbook(tmp_path, [["A1"]])
         assert open_source(path).fingerprint() == hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
-    @pytest.mark.parametrize("content", [b"", b"A1\n", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"])
+    @every_row("content", [b"", b"A1\n", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"])
     def test_what_is_no_workbook_is_refused(self, file: File, content: bytes) -> None:
         with pytest.raises(SourceUnreadable, match=r"is no readable \.xlsx workbook"):
             open_source(file(content, "codes.xlsx"))
@@ -822,7 +823,7 @@ class TestQuery:
         assert [len(block.codes) for block in blocks] == [10_000, 10_000, 5_000]
         assert blocks[-1].rows[-1] == 25_000
 
-    @pytest.mark.parametrize("statement", ["DELETE FROM codes", "DROP TABLE codes", "SELEC code"])
+    @every_row("statement", ["DELETE FROM codes", "DROP TABLE codes", "SELEC code"])
     def test_only_a_query_is_taken(self, tmp_path: Path, statement: str) -> None:
         url = _database(tmp_path)
         with pytest.raises(SourceUnreadable):

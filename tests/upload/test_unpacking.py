@@ -16,6 +16,7 @@ from openpyxl import Workbook
 from quanma.errors import SourceUnreadable
 from quanma.upload.source import archive, open_source, pages, parquet
 from quanma.upload.source.workbook import package, rowpattern, sheetmarkup
+from tests.support.every import every_row
 
 OTHERS = "xl/theme/theme1.xml"
 SHEET = "xl/worksheets/sheet1.xml"
@@ -148,7 +149,7 @@ HOW: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("how", HOW)
+@every_row("how", HOW)
 def test_every_writers_pages_are_looked_at_and_read(tmp_path: Path, how: dict[str, Any]) -> None:
     codes = [None if number % 50 == 7 else f"CODE{number:06}" for number in range(2000)]
     path = table(tmp_path, codes, **how)
@@ -176,9 +177,7 @@ def test_columns_are_found_where_the_library_finds_them(tmp_path: Path, how: dic
     ]
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"PAR1", b"\xff\xff\xff\xffPAR1", b"\x01\0\0\0PAR1", b"\x19\xff\x01\0\0\0PAR1"]
-)
+@every_row("content", [b"", b"PAR1", b"\xff\xff\xff\xffPAR1", b"\x01\0\0\0PAR1", b"\x19\xff\x01\0\0\0PAR1"])
 def test_a_footer_that_cannot_be_read_is_damage_and_ends(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "footer"
     path.write_bytes(content)
@@ -186,7 +185,7 @@ def test_a_footer_that_cannot_be_read_is_damage_and_ends(tmp_path: Path, content
         list(pages.chunks(file))
 
 
-@pytest.mark.parametrize("how", HOW)
+@every_row("how", HOW)
 def test_a_page_that_would_unpack_to_too_much_is_refused_with_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
 ) -> None:
@@ -215,7 +214,7 @@ def test_a_value_longer_than_a_line_of_text_may_be_is_refused(tmp_path: Path, mo
         read(table(tmp_path, ["A1", "A" * 101]))
 
 
-@pytest.mark.parametrize(
+@every_row(
     "content",
     [
         b"",

@@ -10,6 +10,7 @@ import pytest
 from quanma.errors import SourceUnreadable
 from quanma.upload.source import Reading, Source, open_source
 from quanma.upload.source.workbook import NoText, Workbook, rowpattern
+from tests.support.every import every_row
 from tests.upload.parts import (
     MAIN,
     SHEET,
@@ -67,20 +68,20 @@ STORED = [
 ]
 
 
-@pytest.mark.parametrize(("stored", "meant"), STORED)
+@every_row(("stored", "meant"), STORED)
 def test_a_shared_text_is_what_its_writer_meant(book: Path, stored: str, meant: str) -> None:
     rows = '<row r="1"><c r="A1" t="s"><v>1</v></c></row><row r="2"><c r="A2" t="s"><v>0</v></c></row>'
     strings = f"<si><t>QM0</t></si><si><t>{stored}</t></si><si><t>QM2</t></si>"
     assert read(write(book, parts(rows, strings=strings))) == [(1, meant), (2, "QM0")]
 
 
-@pytest.mark.parametrize(("stored", "meant"), STORED)
+@every_row(("stored", "meant"), STORED)
 def test_a_text_inside_a_cell_is_what_its_writer_meant(book: Path, stored: str, meant: str) -> None:
     rows = f'<row r="1"><c r="A1" t="inlineStr"><is><t>{stored}</t></is></c></row>' + inline("QM2", first_row=2)
     assert read(write(book, parts(rows))) == [(1, meant), (2, "QM2")]
 
 
-@pytest.mark.parametrize(("stored", "meant"), STORED)
+@every_row(("stored", "meant"), STORED)
 def test_a_text_that_a_formula_came_to_is_what_its_writer_meant(book: Path, stored: str, meant: str) -> None:
     rows = f'<row r="1"><c r="A1" t="str"><f>B1</f><v>{stored}</v></c></row>' + inline("QM2", first_row=2)
     assert read(write(book, parts(rows))) == [(1, meant), (2, "QM2")]
@@ -90,7 +91,7 @@ RICH = "<r><t>QM</t></r><r><rPr><b/></rPr><t>-1</t></r>"
 SPOKEN = "<t>QM-1</t><rPh sb='0' eb='1'><t>kyu emu</t></rPh><phoneticPr fontId='1'/>"
 
 
-@pytest.mark.parametrize("text", [RICH, SPOKEN, RICH + "<rPh sb='0' eb='1'><t>kyu emu</t></rPh>", "<t>QM</t><t>-1</t>"])
+@every_row("text", [RICH, SPOKEN, RICH + "<rPh sb='0' eb='1'><t>kyu emu</t></rPh>", "<t>QM</t><t>-1</t>"])
 def test_runs_are_joined_and_how_it_is_spoken_is_left_out(book: Path, text: str) -> None:
     shared = (
         f'<row r="1"><c r="A1" t="s"><v>0</v></c></row><row r="2"><c r="A2" t="inlineStr"><is>{text}</is></c></row>'
@@ -138,7 +139,7 @@ STYLES = (
 )
 
 
-@pytest.mark.parametrize(("cell", "kind", "text"), CELLS)
+@every_row(("cell", "kind", "text"), CELLS)
 def test_a_cell_that_holds_no_text_is_told_by_what_it_holds(book: Path, cell: str, kind: str, text: str) -> None:
     row = f'<row r="2">{cell.replace(chr(39), chr(34))}</row>'
     path = write(book, parts(inline("QM-0") + row + inline("QM-3", first_row=3), strings="", styles=STYLES))
@@ -170,7 +171,7 @@ def test_days_may_count_from_1904(book: Path) -> None:
 # Rows and cells
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("rows", "expected"),
     [
         ('<row><c t="str"><v>A</v></c></row><row><c t="str"><v>B</v></c></row>', [(1, "A"), (2, "B")]),
@@ -196,7 +197,7 @@ def test_cells_of_a_row_may_stand_in_any_order(book: Path) -> None:
     assert [code for block in open_source(path, Reading(column="3")).blocks() for code in block.codes] == ["x"]
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("rows", "said"),
     [
         ('<row r="1048577"><c t="str"><v>A</v></c></row>', "a row has a number above 1,048,576"),
@@ -231,7 +232,7 @@ def test_a_cell_behind_the_last_column_of_the_header_is_told_as_in_csv(book: Pat
     }
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("attributes", "hidden"),
     [
         ('hidden="1"', True), ('hidden="true"', True), ('ht="0" customHeight="1"', True),
@@ -291,7 +292,7 @@ WRITTEN: dict[str, Callable[[bytes], bytes]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("how", WRITTEN)
+@every_row("how", WRITTEN)
 def test_xml_may_be_written_in_many_ways(book: Path, how: str) -> None:
     content = parts(inline(*(f"QM券{number}" for number in range(1000))))
     content[SHEET] = WRITTEN[how](content[SHEET])
@@ -326,7 +327,7 @@ def _without_root_relations(content: dict[str, bytes]) -> dict[str, bytes]:
     return {name: part for name, part in content.items() if name != "_rels/.rels"}
 
 
-@pytest.mark.parametrize("how", [_in_capitals, _absolute, _elsewhere, _with_backslashes, _without_root_relations])
+@every_row("how", [_in_capitals, _absolute, _elsewhere, _with_backslashes, _without_root_relations])
 def test_parts_are_found_wherever_they_are_named(
     book: Path, how: Callable[[dict[str, bytes]], dict[str, bytes]]
 ) -> None:
@@ -334,16 +335,14 @@ def test_parts_are_found_wherever_they_are_named(
     assert read(write(book, content)) == [(1, "QM")]
 
 
-@pytest.mark.parametrize(
-    "styles", ["<cellXfs><xf numFmtId='x'/></cellXfs>", "<broken", "<fills><fill><x/></fill></fills>"]
-)
+@every_row("styles", ["<cellXfs><xf numFmtId='x'/></cellXfs>", "<broken", "<fills><fill><x/></fill></fills>"])
 def test_styles_that_cannot_be_read_do_no_harm(book: Path, styles: str) -> None:
     path = write(book, parts(inline("QM") + '<row r="2"><c r="A2" s="0"><v>1</v></c></row>', styles=styles))
     assert read(path) == [(1, "QM")]
     assert list(problems(open_source(path))) == [2]
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("part", "before", "after"),
     [
         ("xl/workbook.xml", b"<sheets>", b'<!DOCTYPE x [<!ENTITY a "b">]><sheets>'),
@@ -369,7 +368,7 @@ def test_a_damaged_part_is_refused_and_no_shorter_sheet_is_read(
         read(write(book, content))
 
 
-@pytest.mark.parametrize("name", ["[Content_Types].xml", "xl/workbook.xml", SHEET])
+@every_row("name", ["[Content_Types].xml", "xl/workbook.xml", SHEET])
 def test_a_missing_part_is_refused(book: Path, name: str) -> None:
     content = parts(inline("QM"))
     del content[name]

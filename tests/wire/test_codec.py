@@ -19,7 +19,7 @@ from quanma.api.stocks import StockNode
 from quanma.api.tree import OPERATIONS
 from quanma.errors import ParamError, PlatformError, RequestInvalid
 from quanma.wire import codec
-from tests.support.every import every
+from tests.support.every import every, every_row
 
 STOCK = "/v3/marketing/busifavor/stocks/98065001"
 EVERY_SIGN = "A1 -_\\/=|b"
@@ -39,7 +39,7 @@ def decode(body: str | bytes, operation: Operation[..., Any, Any, Any] = CouponC
     return codec.decode_request(operation, {"stock_id": "98065001"}, b"", content)
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("operation", "request_", "target", "body"),
     [
         (
@@ -89,7 +89,7 @@ def test_a_picture_travels_in_parts_and_its_description_is_signed() -> None:
     assert parts.signed.startswith(b'{"filename":"a.png","sha256":"')
 
 
-@pytest.mark.parametrize("code", [*"/\\|= -_", "//", EVERY_SIGN, " A ", "a" * 32])
+@every_row("code", [*"/\\|= -_", "//", EVERY_SIGN, " A ", "a" * 32])
 def test_a_code_with_any_legal_sign_arrives_as_it_left(code: str) -> None:
     show = ShowCode(stock_id="98065001", coupon_code=code)
     upload = UploadCodes(stock_id="98065001", coupon_code_list=[code], upload_request_no=code)
@@ -148,7 +148,7 @@ def test_every_legal_request_is_read_as_it_was_written(operation: Operation[...,
     check()
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("operation", "request_", "reason"),
     [
         (CouponCodes.post, UploadCodes(stock_id="1", coupon_code_list=[], upload_request_no="n"), "length >= 1"),
@@ -174,7 +174,7 @@ def test_what_breaks_its_limits_is_never_sent(
 BEGUN = '{"coupon_code_list":["A1"],"upload_request_no":"n1"'
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("body", "reason"),
     [
         ("", "Input data was truncated"),
@@ -216,7 +216,7 @@ def test_a_body_that_is_not_what_it_should_be_is_a_param_error(body: str | bytes
         decode(body)
 
 
-@pytest.mark.parametrize(
+@every_row(
     "body",
     [
         BEGUN + "}",
@@ -240,7 +240,7 @@ def test_a_param_error_points_to_the_field() -> None:
     }
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("query", "reason"),
     [
         (b"limit=0", ">= 1"),
@@ -263,7 +263,7 @@ def test_a_query_that_is_not_what_it_should_be_is_a_param_error(query: bytes, re
         codec.decode_request(CouponCodes.get, {"stock_id": "98065001"}, query, b"")
 
 
-@pytest.mark.parametrize("code", ["%FF", "%ED%A0%80"])
+@every_row("code", ["%FF", "%ED%A0%80"])
 def test_an_escape_in_the_path_that_is_no_text_is_a_param_error(code: str) -> None:
     with pytest.raises(ParamError, match="not UTF-8"):
         codec.decode_request(CouponCodeNode.get, {"stock_id": "1", "coupon_code": code}, b"", b"")
@@ -299,7 +299,7 @@ def test_a_failure_is_read_with_all_that_came_with_it() -> None:
     assert (error.request_id, error.retry_after_seconds, error.verified) == ("08F5-429", 7.0, True)
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("body", "code", "message"),
     [
         (b"", "SYSTEM_ERROR", "HTTP 500 without a message"),
@@ -325,7 +325,7 @@ def test_a_failure_without_a_readable_body_keeps_its_status_and_text(body: bytes
     assert (error.code, error.message, error.status_code) == (code, message, 500)
 
 
-@pytest.mark.parametrize(
+@every_row(
     "body",
     [b"", b"null", b"[]", b'{"stock_id":1}', b"\xff", b"[" * 100_000, b"<html>"],
     ids=lambda body: repr(body)[:20],

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from quanma.errors import ClockSkewed, Misconfigured, SignatureInvalid
 from quanma.wire import keys, signature
 from quanma.wire.keys import KeyRing
+from tests.support.every import every_row
 
 PUBLISHED: dict[str, Any] = json.loads((Path(__file__).parent / "vectors.json").read_text("utf-8"))[
     "sha256_rsa2048_sign"
@@ -50,7 +51,7 @@ def answer(serial: str = SERIAL, body: bytes = BODY, timestamp: str = "155420846
     ]
 
 
-@pytest.mark.parametrize("serial", [SERIAL, PUBLIC_KEY_ID])
+@every_row("serial", [SERIAL, PUBLIC_KEY_ID])
 def test_a_certificate_and_a_public_key_are_believed_side_by_side(serial: str) -> None:
     RING.verify(answer(serial), BODY, NOW)
 
@@ -89,7 +90,7 @@ def believed(headers: list[tuple[str, str]], body: bytes) -> bool:
     return True
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("headers", "reason"),
     [
         ([], "the answer is not signed: it has no wechatpay-serial"),
@@ -113,7 +114,7 @@ def test_a_ring_without_keys_says_that_it_holds_none() -> None:
         KeyRing({}).verify(answer(), BODY, NOW)
 
 
-@pytest.mark.parametrize(("now", "side"), [(NOW + 301, "301 s behind ours"), (NOW - 301, "301 s ahead of ours")])
+@every_row(("now", "side"), [(NOW + 301, "301 s behind ours"), (NOW - 301, "301 s ahead of ours")])
 def test_an_answer_from_a_wrong_clock_says_by_how_much(now: float, side: str) -> None:
     with pytest.raises(ClockSkewed, match=side):
         RING.verify(answer(), BODY, now)
@@ -125,7 +126,7 @@ def test_only_a_signature_that_holds_can_say_that_a_clock_is_wrong() -> None:
     assert not isinstance(refused.value, ClockSkewed)
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("names", "preferred"),
     [((SERIAL, PUBLIC_KEY_ID), PUBLIC_KEY_ID), ((SERIAL,), SERIAL), ((), None)],
 )
@@ -136,7 +137,7 @@ def test_the_public_key_is_asked_for_before_a_certificate(names: tuple[str, ...]
 EC_KEY = ec.generate_private_key(ec.SECP256R1())
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("name", "pem", "reason"),
     [
         ("ABC", CERTIFICATE_PEM, f"the certificate given for ABC has serial {SERIAL}: name it so"),
@@ -155,7 +156,7 @@ def test_a_verification_key_that_is_none_is_refused_by_name(name: str, pem: byte
         KeyRing.from_pem({name: pem})
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("pem", "reason"),
     [
         (b"", "private_key is not the PEM of an unencrypted private key"),

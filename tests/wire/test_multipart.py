@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from quanma.errors import ParamError
 from quanma.wire import multipart
+from tests.support.every import every_row
 
 PICTURE = b"\x89PNG\r\n\x1a\n"
 SHA256 = hashlib.sha256(PICTURE).hexdigest()
@@ -41,7 +42,7 @@ def test_any_bytes_arrive_as_they_left(file: bytes) -> None:
     assert multipart.signed_part(made.content_type, made.body) == made.meta
 
 
-@pytest.mark.parametrize("filename", ["a.png", "券.jpg", "a b;c=d,e.bmp", "a'%22.jpeg"])
+@every_row("filename", ["a.png", "券.jpg", "a b;c=d,e.bmp", "a'%22.jpeg"])
 def test_a_name_arrives_as_it_left(filename: str) -> None:
     made = multipart.encode(filename, PICTURE)
     assert multipart.decode(made.content_type, made.body) == (filename, PICTURE)
@@ -61,7 +62,7 @@ def test_a_body_has_its_documented_form() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("content_type", "sent"),
     [
         (CONTENT_TYPE, body(part("file", PICTURE), part("meta", META))),
@@ -85,7 +86,7 @@ def test_other_clients_spell_a_body_otherwise(content_type: str, sent: bytes) ->
     assert multipart.signed_part(content_type, sent) == META
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("content_type", "sent", "reason"),
     [
         (CONTENT_TYPE, body(part("meta", META), part("file", PICTURE + b"!")), "SHA-256 is not the one in meta"),
@@ -114,7 +115,7 @@ def test_a_body_that_is_not_what_it_should_be_is_refused(content_type: str, sent
         multipart.decode(content_type, sent)
 
 
-@pytest.mark.parametrize(
+@every_row(
     "sent",
     [
         body(*[part(f"p{number}", b"") for number in range(43_000)]),
@@ -138,7 +139,7 @@ def test_of_more_than_two_parts_nothing_is_looked_at(sent: bytes, monkeypatch: p
     assert len(read) <= 3  # The body's own type, and each part's.
 
 
-@pytest.mark.parametrize("lines", [14, 200])
+@every_row("lines", [14, 200])
 def test_a_part_has_few_header_lines(lines: int) -> None:
     sent = body(part("meta", META, *[f"X{number}: 1" for number in range(lines)]), part("file", PICTURE))
     assert multipart.signed_part(CONTENT_TYPE, sent) == (META if lines == 14 else b"")

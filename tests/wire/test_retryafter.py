@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
-
 from quanma.errors import RateLimited
 from quanma.wire import codec
 from quanma.wire.retryafter import SECONDS_MAX, retry_after_seconds
+from tests.support.every import every_row
 
 NOW = 784111777.0
 """Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110."""
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("value", "seconds"),
     [
         ("0", 0),
@@ -40,7 +39,7 @@ def test_a_legal_form_is_read(value: str, seconds: float) -> None:
     assert retry_after_seconds({"retry-after": value}, NOW) == seconds
 
 
-@pytest.mark.parametrize(
+@every_row(
     "value", ["", "-1", "+3", "1e3", "٣", "soon", "3 s", "0x10", ",", "Sun, 99 Nov 1994 99:99:99 GMT", "Sun, 06 Nov"]
 )
 def test_what_is_no_legal_form_is_left_out(value: str) -> None:
@@ -52,7 +51,7 @@ def test_a_date_counts_from_the_time_at_which_it_was_sent() -> None:
     assert retry_after_seconds(headers, NOW + 3600) == 7
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("value", "spoken"),
     [
         ("3.5", "in 3.5 s"),

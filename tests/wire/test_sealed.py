@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from quanma.errors import Misconfigured, SignatureInvalid
 from quanma.wire.sealed import nonce_from, seal, unseal
+from tests.support.every import every_row
 
 VECTOR: dict[str, Any] = json.loads((Path(__file__).parent / "vectors.json").read_text("utf-8"))["aead_aes_gcm"][0]
 KEY = VECTOR["key"]
@@ -45,7 +46,7 @@ def test_every_flipped_bit_of_an_envelope_is_refused() -> None:
             unseal(KEY, VECTOR["nonce"], VECTOR["associated_data"], base64.b64encode(changed).decode())
 
 
-@pytest.mark.parametrize(
+@every_row(
     "change",
     [
         {"key": "k" * 32},
@@ -72,7 +73,7 @@ def test_a_key_of_another_length_is_refused_and_not_shown() -> None:
     assert "sss" not in str(refused.value)
 
 
-@pytest.mark.parametrize(("counter", "nonce"), [(0, "000000000000"), (255, "0000000000ff"), (2**48 - 1, "f" * 12)])
+@every_row(("counter", "nonce"), [(0, "000000000000"), (255, "0000000000ff"), (2**48 - 1, "f" * 12)])
 def test_a_counter_is_spelt_in_twelve_digits(counter: int, nonce: str) -> None:
     assert nonce_from(counter) == nonce
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from quanma.errors import RequestInvalid, SignatureInvalid
 from quanma.wire import keys
 from quanma.wire.sensitive import decrypt, encrypt
+from tests.support.every import every_row
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "vectors.json").read_text("utf-8"))
 DER = base64.b64decode(VECTORS["sha256_rsa2048_sign"]["private_key_pkcs8_der_base64"])
@@ -52,7 +53,7 @@ def test_214_bytes_fit_and_one_more_is_refused() -> None:
     assert "券" not in str(refused.value)
 
 
-@pytest.mark.parametrize(
+@every_row(
     "field",
     ["AAAA", "not Base64!", "券", encrypt(KEY.public_key(), "张三")[:-4], encrypt(OTHER.public_key(), "张三")],
     ids=["short", "no base64", "no ascii", "cut", "another key"],

@@ -15,6 +15,7 @@ from quanma.errors import Misconfigured
 from quanma.platform.keystore import KeyStore, Merchant
 from quanma.wire import keys, signature
 from quanma.wire.keys import KeyRing, VerificationKey
+from tests.support.every import every_row
 from tests.wire.test_keys import BODY, KEY, NOW, answer
 
 ZERO = "0ECDC18480F1971C9C89BFED499A998D6F71BA5C"
@@ -31,8 +32,8 @@ def certificate(serial: str, begins: int = -100, ends: int = 1700) -> bytes:
     return made.not_valid_after(TODAY + ends * DAY).sign(KEY, SHA256()).public_bytes(Encoding.PEM)
 
 
-@pytest.mark.parametrize("on_the_wire", SPELT)
-@pytest.mark.parametrize("given", SPELT)
+@every_row("on_the_wire", SPELT)
+@every_row("given", SPELT)
 def test_a_serial_is_equal_as_its_number_is(given: str, on_the_wire: str) -> None:
     ring = KeyRing.from_pem({given: certificate(ZERO)})
     ring.verify(answer(on_the_wire), BODY, NOW)
@@ -40,15 +41,13 @@ def test_a_serial_is_equal_as_its_number_is(given: str, on_the_wire: str) -> Non
     assert ring.key(on_the_wire) == KEY.public_key()
 
 
-@pytest.mark.parametrize(
-    "name", [ZERO[:-1], f"{ZERO}0", f"1{ZERO}", ":".join([ZERO[:2], ZERO[2:]]), str(int(ZERO, 16))]
-)
+@every_row("name", [ZERO[:-1], f"{ZERO}0", f"1{ZERO}", ":".join([ZERO[:2], ZERO[2:]]), str(int(ZERO, 16))])
 def test_another_number_is_another_serial(name: str) -> None:
     with pytest.raises(Misconfigured, match=f"has serial {ZERO}: name it so"):
         KeyRing.from_pem({name: certificate(ZERO)})
 
 
-@pytest.mark.parametrize("name", ["pub_key_id_01", "PUB_KEY_ID_001", "PUB_KEY_ID_0A"])
+@every_row("name", ["pub_key_id_01", "PUB_KEY_ID_001", "PUB_KEY_ID_0A"])
 def test_a_public_keys_name_is_compared_to_the_letter(name: str) -> None:
     assert not KeyRing({"PUB_KEY_ID_01": KEY.public_key(), "PUB_KEY_ID_0a": KEY.public_key()}).knows(name)
 
@@ -61,15 +60,13 @@ def test_a_key_that_is_learned_under_another_spelling_is_the_same_key_and_keeps_
     assert sorted(more.names) == ["AB", ZERO[1:]]
 
 
-@pytest.mark.parametrize(
-    ("number", "named"), [("ECD", "0ECD"), ("1", "01"), ("F5765756002FDD77", "F5765756002FDD77"), ("80", "80")]
-)
+@every_row(("number", "named"), [("ECD", "0ECD"), ("1", "01"), ("F5765756002FDD77", "F5765756002FDD77"), ("80", "80")])
 def test_a_certificate_is_named_as_openssl_names_it(number: str, named: str) -> None:
     facts = keys.certificate_facts(certificate(number), "platform_cert.pem")
     assert facts.serial_no == named
 
 
-@pytest.mark.parametrize("spelt", SPELT)
+@every_row("spelt", SPELT)
 def test_the_platform_believes_a_merchant_however_its_serial_is_spelt(spelt: str) -> None:
     merchant = Merchant("1900000001", "k" * 32, {keys.same_key(ZERO): KEY.public_key()})
     keystore = KeyStore({}, [], [], {"1900000001": merchant})
@@ -78,7 +75,7 @@ def test_the_platform_believes_a_merchant_however_its_serial_is_spelt(spelt: str
     assert keystore.verify("GET", "/v3/x", [signature.authorization(fields)], b"", NOW) is merchant
 
 
-@pytest.mark.parametrize("asked", SPELT)
+@every_row("asked", SPELT)
 def test_the_platform_signs_with_the_certificate_that_is_asked_for_and_names_it_its_own_way(asked: str) -> None:
     keystore = KeyStore({"PUB_KEY_ID_01": KEY, ZERO: KEY}, [], [], {})
     assert keystore.signer(asked, int(NOW)) == ZERO
@@ -87,7 +84,7 @@ def test_the_platform_signs_with_the_certificate_that_is_asked_for_and_names_it_
 A, B, C = "A1", "B2", "C3"
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("certificates", "preferred"),
     [
         ({A: (-2000, -100), B: (-100, 1700)}, B),
@@ -117,7 +114,7 @@ def test_an_expired_certificate_still_verifies_what_it_signed() -> None:
     KeyRing.from_pem({A: certificate(A, -2000, -100)}).verify(answer(A), BODY, NOW)
 
 
-@pytest.mark.parametrize("what", ["public key", "certificate"])
+@every_row("what", ["public key", "certificate"])
 def test_a_key_of_the_platform_is_read_in_every_form_that_is_plain(what: str) -> None:
     pem = (certificate(A) if what == "certificate" else keys.public_pem(KEY)).decode()
     body = "".join(pem.strip().splitlines()[1:-1])

@@ -17,6 +17,7 @@ from quanma.errors import ClockSkewed, SignatureInvalid
 from quanma.platform.keystore import KeyStore, Merchant
 from quanma.wire import keys, signature
 from quanma.wire.signature import Authorization
+from tests.support.every import every_row
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "vectors.json").read_text("utf-8"))
 PUBLISHED = VECTORS["sha256_rsa2048_sign"]
@@ -56,21 +57,21 @@ def test_the_published_signature_is_made_and_believed() -> None:
     signature.check_signature(KEY.public_key(), PUBLISHED["signature_base64"], message)
 
 
-@pytest.mark.parametrize("change", PUBLISHED["must_fail"], ids=str)
+@every_row("change", PUBLISHED["must_fail"], ids=str)
 def test_the_published_failures_fail(change: dict[str, str]) -> None:
     vector = PUBLISHED | change
     with pytest.raises(SignatureInvalid):
         signature.check_signature(KEY.public_key(), vector["signature_base64"], vector["message"].encode())
 
 
-@pytest.mark.parametrize("case", VECTORS["request_sign_computed"]["cases"], ids=lambda case: case["message"][:20])
+@every_row("case", VECTORS["request_sign_computed"]["cases"], ids=lambda case: case["message"][:20])
 def test_a_request_of_each_verb_is_signed_as_computed(case: dict[str, str]) -> None:
     method, target, timestamp, nonce, rest = case["message"].split("\n", 4)
     message = signature.request_message(method, target, timestamp, nonce, rest[:-1].encode())
     assert signature.sign(KEY, message) == case["signature_base64"]
 
 
-@pytest.mark.parametrize("case", VECTORS["authorization_layout"]["cases"], ids=lambda case: case["method"])
+@every_row("case", VECTORS["authorization_layout"]["cases"], ids=lambda case: case["method"])
 def test_a_message_has_five_lines_each_with_its_end(case: dict[str, str]) -> None:
     layout = VECTORS["authorization_layout"]
     message = signature.request_message(
@@ -87,7 +88,7 @@ def test_the_header_of_the_signing_guide_is_read() -> None:
     assert message.decode() == sample["message"]
 
 
-@pytest.mark.parametrize("order", ["mchid nonce_str timestamp", "timestamp mchid nonce_str"])
+@every_row("order", ["mchid nonce_str timestamp", "timestamp mchid nonce_str"])
 def test_the_order_of_the_fields_is_free(order: str) -> None:
     named = [f'{name}="1"' for name in [*order.split(), "serial_no", "signature"]]
     assert signature.parse_authorization(f"{signature.SCHEME} {','.join(named)}").nonce_str == "1"
@@ -124,7 +125,7 @@ def replaced(old: str, new: str) -> str:
     return header().replace(old, new)
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("authorization", "reason"),
     [
         ("", "the Authorization scheme is '', not WECHATPAY2-SHA256-RSA2048"),
@@ -150,13 +151,13 @@ def test_each_failure_has_its_own_reason(authorization: str, reason: str) -> Non
         verify(authorization)
 
 
-@pytest.mark.parametrize("count", [0, 2])
+@every_row("count", [0, 2])
 def test_one_authorization_header_is_wanted(count: int) -> None:
     with pytest.raises(SignatureInvalid, match=f"{count} Authorization headers, not one"):
         KEYROOM.verify("POST", TARGET, [header()] * count, BODY, NOW)
 
 
-@pytest.mark.parametrize(
+@every_row(
     "timestamp",
     [
         "",
@@ -175,13 +176,13 @@ def test_a_timestamp_has_ten_ascii_digits_and_no_other_form(timestamp: str) -> N
         signature.check_form(timestamp, NONCE)
 
 
-@pytest.mark.parametrize("nonce", ["", "A" * 129, 'A"', "A B", "A\n", "\t", "A\x7f", "A" * 15 + "券", "A" * 15 + "é"])
+@every_row("nonce", ["", "A" * 129, 'A"', "A B", "A\n", "\t", "A\x7f", "A" * 15 + "券", "A" * 15 + "é"])
 def test_a_nonce_has_1_to_128_visible_ascii_characters_without_the_quote(nonce: str) -> None:
     with pytest.raises(SignatureInvalid, match="the nonce is not 1 to 128 visible ASCII characters"):
         signature.check_form("1554208460", nonce)
 
 
-@pytest.mark.parametrize("nonce", ["a", "k3jq2mz9x", "0190b5a2-7c3e-7f00-8a1b-5c6d7e8f9a0b", "a,b=c\\!~", "~" * 128])
+@every_row("nonce", ["a", "k3jq2mz9x", "0190b5a2-7c3e-7f00-8a1b-5c6d7e8f9a0b", "a,b=c\\!~", "~" * 128])
 def test_a_nonce_of_a_common_client_is_taken(nonce: str) -> None:
     signature.check_form("1554208460", nonce)
     message = signature.request_message("POST", TARGET, "1554208460", nonce, BODY)
@@ -192,7 +193,7 @@ def test_a_nonce_of_a_common_client_is_taken(nonce: str) -> None:
     assert verify(f"{signature.SCHEME} {', '.join(reversed(parts))}") is MERCHANT
 
 
-@pytest.mark.parametrize("nonce", ["A" * 15, "A" * 33, "A" * 15 + "-"])
+@every_row("nonce", ["A" * 15, "A" * 33, "A" * 15 + "-"])
 def test_a_strict_platform_takes_16_to_32_letters_and_digits(nonce: str) -> None:
     with pytest.raises(SignatureInvalid, match="the nonce is not 16 to 32 letters and digits, as strict_nonce asks"):
         signature.check_form("1554208460", nonce, strict_nonce=True)
@@ -203,12 +204,12 @@ def test_a_strict_platform_takes_16_to_32_letters_and_digits(nonce: str) -> None
         strict.verify("POST", TARGET, [header(nonce_str=nonce)], BODY, NOW)
 
 
-@pytest.mark.parametrize("serial_no", ["f5765756002fdd77", "F5765756002fdd77", "00F5765756002FDD77"])
+@every_row("serial_no", ["f5765756002fdd77", "F5765756002fdd77", "00F5765756002FDD77"])
 def test_a_serial_is_a_number_however_it_is_written(serial_no: str) -> None:
     assert verify(header(serial_no=serial_no)) is MERCHANT
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("name", "key"),
     [
         ("0ecd", "ECD"),
@@ -239,7 +240,7 @@ def test_a_signature_has_one_spelling_in_base64() -> None:
             signature.check_signature(KEY.public_key(), other, b"source")
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("now", "reason"),
     [
         (NOW + 301, "the signer's clock is 301 s behind ours, at most 300 s are allowed"),
@@ -251,7 +252,7 @@ def test_a_request_301_seconds_away_is_refused_and_the_seconds_are_told(now: flo
         verify(header(), now=now)
 
 
-@pytest.mark.parametrize("now", [NOW + 300, NOW + 300.9, NOW - 300])
+@every_row("now", [NOW + 300, NOW + 300.9, NOW - 300])
 def test_a_request_300_seconds_away_is_taken(now: float) -> None:
     assert verify(header(), now=now) is MERCHANT
 

@@ -7,13 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quanma.wire.times import beijing_day, rfc3339, unix_seconds
+from tests.support.every import every_row
 
 
 def test_a_time_is_written_with_beijings_offset() -> None:
     assert rfc3339(1432099775) == "2015-05-20T13:29:35+08:00"
 
 
-@pytest.mark.parametrize(
+@every_row(
     "text",
     [
         "2015-05-20T13:29:35+08:00",
@@ -34,7 +35,7 @@ def test_what_is_written_is_read(seconds: int) -> None:
     assert unix_seconds(rfc3339(seconds)) == seconds
 
 
-@pytest.mark.parametrize(
+@every_row(
     "text",
     [
         "",
@@ -57,7 +58,7 @@ def test_another_form_is_refused(text: str) -> None:
         unix_seconds(text)
 
 
-@pytest.mark.parametrize("text", ["2015-02-29T00:00:00Z", "2015-05-20T25:00:00Z", "2015-05-20T13:29:60Z"])
+@every_row("text", ["2015-02-29T00:00:00Z", "2015-05-20T25:00:00Z", "2015-05-20T13:29:60Z"])
 def test_a_time_that_no_calendar_has_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"day is out of range|must be in"):
         unix_seconds(text)

@@ -10,6 +10,7 @@ import pytest
 
 from quanma.errors import Misconfigured
 from quanma.wire import v2sign
+from tests.support.every import every_row
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "vectors.json").read_text("utf-8"))
 PUBLISHED = VECTORS["v2_key_sign"]
@@ -23,7 +24,7 @@ def test_the_published_parameters_have_the_published_signature() -> None:
     assert v2sign.sign(PUBLISHED["key"], PUBLISHED["params"]) == PUBLISHED["HMAC-SHA256"]
 
 
-@pytest.mark.parametrize("channel", ["h5_getcouponinfo", "mini_program_plugin_two_coupons"])
+@every_row("channel", ["h5_getcouponinfo", "mini_program_plugin_two_coupons"])
 def test_a_claims_parameters_have_the_computed_signature(channel: str) -> None:
     vector = COMPUTED[channel]
     assert v2sign.string_to_sign(vector["params"]) + f"&key={KEY}" == vector["string_to_sign"]
@@ -43,7 +44,7 @@ def test_what_is_empty_and_the_sign_itself_are_not_signed() -> None:
     assert v2sign.string_to_sign({"a": "1", "coupon_code": "", "sign": "ABC"}) == "a=1"
 
 
-@pytest.mark.parametrize(
+@every_row(
     "changed",
     [
         {"stock_id": "1234567890000001"},
@@ -68,7 +69,7 @@ def test_another_key_does_not_hold() -> None:
     assert not v2sign.holds(KEY[::-1], {**H5["params"], "sign": H5["sign"]})
 
 
-@pytest.mark.parametrize("key", ["", KEY[1:], KEY + "0"])
+@every_row("key", ["", KEY[1:], KEY + "0"])
 def test_a_key_of_another_length_is_named(key: str) -> None:
     with pytest.raises(Misconfigured, match=f"apiv2_key has {len(key)} characters, not 32; it is not the APIv3 key"):
         v2sign.sign(key, H5["params"])

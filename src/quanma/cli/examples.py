@@ -16,7 +16,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "quanma serve --config world/platform.toml --database postgresql://quanma@localhost/quanma --workers 4",
     ),
     "migrate": ("quanma migrate --config world/platform.toml",),
-    "backup": ("quanma backup --config world/platform.toml backup.db",),
+    "backup": (
+        "quanma backup --config world/platform.toml backup.db",
+        "quanma backup --config world/platform.toml --keep 14 /var/lib/quanma-backups",
+    ),
     "fence": ("quanma fence --config world/platform.toml",),
     "reconcile": (
         "quanma reconcile --config world/platform.toml",

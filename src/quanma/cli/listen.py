@@ -15,6 +15,7 @@ from ..client.receiving import AsgiReceiver
 from ..errors import Misconfigured
 from ..serving import server
 from ..serving.asgi import Behind
+from ..serving.servicemanager import ServiceManager
 from ..storage import private
 
 
@@ -39,7 +40,7 @@ def listen(host: str, port: int, ledger: Path | None, config: Path | None) -> No
         print(line, flush=True)
 
     with server.bind(host, port) as listening:
-        server.run(Behind(AsgiReceiver(receiver, keep), BODY_BYTES_MAX), listening)
+        server.run(Behind(AsgiReceiver(receiver, keep), BODY_BYTES_MAX), listening, manager=ServiceManager())
 
 
 def _open(path: Path) -> IO[str]:

@@ -14,7 +14,7 @@ from ..extras import need
 from .commands import COMMANDS, listing
 from .examples import with_examples
 from .nearby import NearGroup, meant, question
-from .nextstep import next_step
+from .nextstep import show
 
 DONE, FAILED, USAGE, REJECTED, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -69,9 +69,7 @@ def main() -> Never:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     except QuanmaError as error:
-        click.echo(f"quanma: {error}", err=True)
-        if step := next_step(error):
-            click.echo(f"  next: {step}", err=True)
+        show(error)
         sys.exit(FAILED)
     except BrokenPipeError:
         sys.stderr.close()

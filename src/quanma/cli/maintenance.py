@@ -10,7 +10,7 @@ import click
 
 from ..errors import masked
 from ..platform import config
-from ..platform.pool import maintenance, reconcile_file, reconciling, transfer
+from ..platform.pool import backups, maintenance, reconcile_file, reconciling, transfer
 from ..platform.pool.reconciling import Decision
 from ..platform.pool.status import PoolStatus
 
@@ -44,11 +44,29 @@ def migrate(config_path: Path, database: str | None, distributed: bool) -> None:
 @click.command()
 @_config
 @_database
-@click.argument("to", metavar="TO", type=click.Path(path_type=Path, dir_okay=False))
-def backup(config_path: Path, database: str | None, to: Path) -> None:
-    """Copy a SQLite pool to the file TO while it is served: verified, private, and fenced where it is served."""
-    size = maintenance.backup(*database_of(config_path, database), to, int(time.time()))
+@click.argument("to", metavar="TO", type=click.Path(path_type=Path))
+@click.option(
+    "--keep",
+    type=click.IntRange(1),
+    metavar="N",
+    help="With a folder: remove all but the latest N backups there that have a name by the time.",
+)
+def backup(config_path: Path, database: str | None, to: Path, keep: int | None) -> None:
+    """Copy a SQLite pool to the file TO while it is served: verified, private, and fenced where it is served.
+
+    Into a folder that is there, under a name by the time.
+    """
+    now = time.time()
+    folder = to if to.is_dir() else None
+    if folder is not None:
+        to = folder / backups.dated(now)
+    elif keep is not None:
+        raise click.UsageError(f"--keep goes with a folder, and {to} is none")
+    size = maintenance.backup(*database_of(config_path, database), to, int(now))
     click.echo(f"wrote {to}: {size:,} bytes, every row of it verified", err=True)
+    if folder is not None and keep is not None:
+        for name in backups.keep(folder, keep):
+            click.echo(f"  removed {name}", err=True)
     click.echo(
         "  served, it gives nothing out until `quanma reconcile` has been told what was given out since", err=True
     )
@@ -165,6 +183,7 @@ def export(config_path: Path, database: str | None, to: Path) -> None:
     sums = maintenance.export(*database_of(config_path, database), to, int(time.time()))
     _show_sums(sums)
     click.echo(f"wrote {to}: {to.stat().st_size:,} bytes; the pool is fenced: it lives where this is imported")
+    click.echo("  if it is imported nowhere: quanma reconcile --nothing-issued   gives this pool back")
 
 
 @click.command("import")

@@ -1,6 +1,8 @@
-"""What to do after an error, for whoever reads it in a shell: where the message alone does not say. Pure."""
+"""What to do after an error, for whoever reads it in a shell: where the message alone does not say."""
 
 from __future__ import annotations
+
+import click
 
 from ..errors import (
     ClockSkewed,
@@ -11,6 +13,13 @@ from ..errors import (
     QuanmaError,
     SignError,
 )
+
+
+def show(error: QuanmaError) -> None:
+    """Print an error and what to do next, on standard error."""
+    click.echo(f"quanma: {error}", err=True)
+    if step := next_step(error):
+        click.echo(f"  next: {step}", err=True)
 
 
 def next_step(error: QuanmaError) -> str:

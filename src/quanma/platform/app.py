@@ -7,6 +7,7 @@ bytes sent, errors too. Every error becomes a status and a body here, and nowher
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 import re
@@ -144,7 +145,7 @@ class App:
         self._callbacks = private_callbacks, tuple(refused_networks)
         self._product_stocks = product_stocks
         self._beside = beside
-        self._openapi = codec.encode_answer(openapi.document(handlers))
+        self._openapi = _openapi(tuple(handlers))
         self.metrics = metrics or Metrics()
         self._settings_as_of = settings_as_of
         self._probe = Probe(pool)
@@ -293,7 +294,9 @@ class App:
             said = f"{why_not or 'ready'}\n{self._settings_said()}"
             return Outcome(503 if why_not else 200, said.encode(), _TEXT, signed=False)
         if path == b"/metrics":
-            return Outcome(200, self.metrics.text(), _METRICS, signed=False)
+            store_up = await self._probe.well(kept=True)
+            text = self.metrics.text(store_up=store_up, fenced=self._pool.fence() is not None)
+            return Outcome(200, text, _METRICS, signed=False)
         if path == b"/openapi.json":
             return Outcome(200, self._openapi, _JSON, signed=False)
         if path == _CLAIM:
@@ -397,6 +400,11 @@ class App:
 _UNWELL = b"the store can't answer; the log says why\n"
 _CLAIM = claimpage.PATH.encode()
 _WITHOUT_WORK = frozenset({b"/healthz", b"/readyz", b"/metrics", b"/openapi.json"})
+
+
+@functools.cache
+def _openapi(operations: tuple[Operation[..., Any, Any, Any], ...]) -> bytes:
+    return codec.encode_answer(openapi.document(operations))
 
 
 def _whole(request: Request, bytes_max: int) -> bytes:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import mmap
 import os
+import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -26,18 +28,26 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 UNKNOWN = "unknown"
 """The operation of a request that asks for none."""
 
-REQUESTS, OVERLOAD, REFUSALS = "requests", "overload", "refusals"
+REQUESTS, OVERLOAD, REFUSALS, EVENTS = "requests", "overload", "refusals", "events"
 """What is counted. The rest of a series' name is its labels."""
 
 _SERIES_MAX = 2048
 _NAME_BYTES, _CELLS = 248, 16
 _SERIES_BYTES = _NAME_BYTES + 8 * _CELLS
 _HEAD_CELLS = 8
-_PID, _UNDER_WAY, _CONNECTIONS, _COUNT, _SETTINGS_AS_OF = range(5)
-"""Cells at the head of a region. `_COUNT`: how many series it has."""
+_PID, _UNDER_WAY, _CONNECTIONS, _COUNT, _SETTINGS_AS_OF, _ENDS, _NOTED_AT = range(7)
+"""Cells at the head of a region. `_COUNT`: how many series it has. `_ENDS`: how many workers ended in this place.
+`_NOTED_AT`: when its worker last noted how it stands, on the clock that all processes share."""
 _REGION_BYTES = 8 * _HEAD_CELLS + (_SERIES_MAX + 1) * _SERIES_BYTES  # One that is never shown.
 _BUCKETS_AT = 1
 """The cells of a request's series: the sum of seconds, then a count for each bucket, the last one without a bound."""
+
+
+class Outcome(StrEnum):
+    """What came of posting an event once."""
+
+    RECEIVED = "received"
+    FAILED = "failed"
 
 
 class Metrics:
@@ -48,8 +58,9 @@ class Metrics:
         self._figures = figures or Figures(1)
         self._region = self._figures.regions[place]
         self._region.begin(os.getpid())
+        self._shown = _Figures(self._figures)
         self._registry = CollectorRegistry()
-        self._registry.register(_Figures(self._figures))
+        self._registry.register(self._shown)
 
     def count(self, operation: str, status: int, seconds: float) -> None:
         cells, first = self._region.series(REQUESTS, operation or UNKNOWN, str(status))
@@ -64,6 +75,10 @@ class Metrics:
         cells, first = self._region.series(REFUSALS, cause.value)
         cells[first] += 1.0
 
+    def count_event(self, outcome: Outcome) -> None:
+        cells, first = self._region.series(EVENTS, outcome.value)
+        cells[first] += 1.0
+
     def note(self, *, under_way: int, connections: int) -> None:
         """How it stands. Called a few times a second."""
         self._region.note(under_way, connections)
@@ -72,7 +87,9 @@ class Metrics:
         """When the settings in use were last seen to be those of the files, in Unix seconds."""
         self._region.note_settings(as_of)
 
-    def text(self) -> bytes:
+    def text(self, *, store_up: bool = True, fenced: bool = False) -> bytes:
+        """Everything. `store_up`, `fenced`: how this process finds the store now."""
+        self._shown.store = store_up, fenced
         return generate_latest(self._registry)
 
 
@@ -80,12 +97,17 @@ class Figures:
     """Memory for the figures of so many workers, shared with every process that is forked later."""
 
     def __init__(self, workers: int) -> None:
+        self.began_at = time.time()
         whole = memoryview(mmap.mmap(-1, _REGION_BYTES * workers))
         self.regions = [Region(whole[_REGION_BYTES * place : _REGION_BYTES * (place + 1)]) for place in range(workers)]
 
     def worker_ended(self, place: int) -> None:
         """Forget what was true of a worker as long as it lived. What it counted stays counted."""
         self.regions[place].end()
+
+    def silent_seconds(self, place: int) -> float:
+        """How long ago a worker noted how it stands, as it does several times a second; 0: it has not begun to."""
+        return self.regions[place].silent_seconds
 
     def pids(self) -> list[int]:
         return [pid for region in self.regions if (pid := region.pid)]
@@ -122,8 +144,14 @@ class Region:
         self._cells[_PID] = pid
 
     def end(self) -> None:
-        for cell in (_PID, _UNDER_WAY, _CONNECTIONS, _SETTINGS_AS_OF):
+        for cell in (_PID, _UNDER_WAY, _CONNECTIONS, _SETTINGS_AS_OF, _NOTED_AT):
             self._cells[cell] = 0.0
+        self._cells[_ENDS] += 1.0
+
+    @property
+    def ends(self) -> float:
+        """How many workers ended in this place so far."""
+        return self._cells[_ENDS]
 
     @property
     def pid(self) -> int:
@@ -136,6 +164,12 @@ class Region:
 
     def note(self, under_way: int, connections: int) -> None:
         self._cells[_UNDER_WAY], self._cells[_CONNECTIONS] = under_way, connections
+        self._cells[_NOTED_AT] = time.monotonic()
+
+    @property
+    def silent_seconds(self) -> float:
+        noted_at = self._cells[_NOTED_AT]
+        return time.monotonic() - noted_at if noted_at else 0.0
 
     def note_settings(self, as_of: float) -> None:
         self._cells[_SETTINGS_AS_OF] = as_of
@@ -176,6 +210,8 @@ class Region:
 class _Figures(Collector):
     def __init__(self, figures: Figures) -> None:
         self._figures = figures
+        self.store: tuple[bool, bool] = True, False
+        """Whether the store answers; whether nothing is given out."""
 
     def collect(self) -> Iterable[Metric]:
         sums = self._figures.sums()
@@ -190,6 +226,11 @@ class _Figures(Collector):
         )
         for cause in Cause:  # At 0 from the start: an alarm can be set on it.
             refusals.add_metric((cause.value,), sums.pop((REFUSALS, cause.value), [0.0])[0])
+        events = CounterMetricFamily(
+            "quanma_event_attempts", "Events posted once, by what came of it.", labels=("outcome",)
+        )
+        for outcome in Outcome:
+            events.add_metric((outcome.value,), sums.pop((EVENTS, outcome.value), [0.0])[0])
         for (_, *labels), cells in sorted(sums.items()):
             counts = cells[_BUCKETS_AT : _BUCKETS_AT + len(BUCKETS) + 1]
             requests.add_metric(labels, sum(counts))
@@ -206,8 +247,21 @@ class _Figures(Collector):
         )
         if as_of := [one.settings_as_of for one in standing if one.settings_as_of]:
             settings.add_metric((), min(as_of))
-        gauges = [under_way, connections, settings]
-        return [requests, seconds, overload, refusals, *gauges, *_processes(self._figures)]
+        counted = [requests, seconds, overload, refusals, events]
+        return [*counted, under_way, connections, settings, *self._standing(), *_processes(self._figures)]
+
+    def _standing(self) -> Iterator[Metric]:
+        store_up, fenced = self.store
+        yield GaugeMetricFamily("quanma_store_up", "1: the store answers; 0: as /healthz, 503.", value=store_up)
+        yield GaugeMetricFamily(
+            "quanma_pool_fenced", "1: nothing is given out until `quanma reconcile` says so.", value=fenced
+        )
+        yield GaugeMetricFamily("quanma_workers", "Processes that serve.", value=len(self._figures.pids()))
+        ends = sum(region.ends for region in self._figures.regions)
+        yield CounterMetricFamily("quanma_worker_ends", "Workers that ended, and were followed by another.", value=ends)
+        yield GaugeMetricFamily(
+            "quanma_began_timestamp_seconds", "When the platform was started.", value=self._figures.began_at
+        )
 
 
 def _buckets(counts: list[float]) -> Iterator[tuple[str, float]]:

@@ -38,6 +38,7 @@ from ..wire.times import rfc3339
 from .addresses import Checked, HostRefused, Network, resolve
 from .keystore import KeyStore
 from .lookups import Lookups, NotLookedUp, ask_resolver
+from .metrics import Outcome
 from .pool.contract import RETRIES, CodePool, DueEvent
 from .shares import Attempt, Shares
 
@@ -99,13 +100,15 @@ class Notifier:
         retry_seconds: float = RETRIES.seconds,
         look_up: Callable[[str, int], list[str]] = ask_resolver,
         clock: Callable[[], float] = time.time,
+        count: Callable[[Outcome], None] = lambda outcome: None,
     ) -> None:
-        """`retry_seconds`: the pool's. `look_up` is called on threads, and may never return."""
+        """`retry_seconds`: the pool's. `look_up` is called on threads, and may never return. `count`: each attempt."""
         self._pool = pool
         self._keystore = keystore
         self._allow_private = allow_private
         self._refused_networks = refused_networks
         self._clock = clock
+        self._count = count
         pause_max = min(PAUSE_SECONDS_MAX, retry_seconds)
         self._lookups = Lookups(look_up, failures_seconds=pause_max, clock=clock)
         self._shares = Shares(clock, pause_max)
@@ -195,9 +198,11 @@ class Notifier:
         with contextlib.suppress(StoreUnavailable):  # Not noted, it is due again: received twice rather than never.
             if problem is None:
                 attempt.received()
+                self._count(Outcome.RECEIVED)
                 self._tell_received(event)
                 await self._pool.event_delivered(event, int(self._clock()))
             else:
+                self._count(Outcome.FAILED)
                 attempt.failed(answered=answered, for_long=for_long)
                 self._tell_failed(event, problem)
                 await self._pool.event_failed(event, told or problem)

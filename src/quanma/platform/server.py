@@ -13,6 +13,7 @@ from pathlib import Path
 from ..errors import Misconfigured
 from ..serving import logs, server
 from ..serving.acceptor import ConnectionCounts
+from ..serving.servicemanager import NOBODY, ServiceManager
 from ..serving.supervisor import CAN_FORK, run_workers
 from . import config
 from .app import App
@@ -65,6 +66,7 @@ def serve(
             stocks_per_merchant=settings.stocks_per_merchant,
             accept_lost_failover=settings.accept_lost_failover,
         )
+        metrics = Metrics(figures, place)
         app = App(
             HANDLERS,
             pool,
@@ -83,17 +85,21 @@ def serve(
                     allow_private=private_callbacks,
                     refused_networks=refused_networks,
                     retry_seconds=retries.seconds,
+                    count=metrics.count_event,
                 ),
                 reload,
             ],
-            metrics=Metrics(figures, place),
+            metrics=metrics,
             settings_as_of=lambda: reload.as_of,
         )
-        server.run(app, listening, lambda _: ready(), place=(counts, place) if counts else None)
+        place_of_several = (counts, place) if counts else None
+        told = NOBODY if counts else manager  # Of several, the parent tells it.
+        server.run(app, listening, lambda _: ready(), place=place_of_several, manager=told)
 
     # Before the workers begin: they share its memory, and what one counted is not lost with it.
     figures = Figures(workers)
     counts = ConnectionCounts(workers) if workers > 1 else None
+    manager = ServiceManager()
     with server.bind(host or settings.host, settings.port if port is None else port) as listening:
         if settings.explain:
             _refuse_strangers(listening)
@@ -108,7 +114,15 @@ def serve(
                 counting.leave(place)
                 figures.worker_ended(place)
 
-            run_workers(workers, work, ready=lambda: server.announce(listening), stopping=listening.close, ended=ended)
+            run_workers(
+                workers,
+                work,
+                ready=lambda: server.announce(listening),
+                stopping=listening.close,
+                ended=ended,
+                manager=manager,
+                silent_seconds=figures.silent_seconds,
+            )
 
 
 def _refuse_known_hashes() -> None:

@@ -11,10 +11,11 @@ import threading
 from collections.abc import Callable
 
 from .. import signals
-from ..errors import Misconfigured
+from ..errors import AddressRefused
 from . import logs, loops, openfiles
 from .acceptor import ConnectionCounts, open_door
 from .messages import Application
+from .servicemanager import NOBODY, ServiceManager
 from .shared import Serving
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ COLLECT_EVERY = 20_000
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Raises Misconfigured: the address can't be listened on."""
+    """Raises AddressRefused: the address can't be listened on."""
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         # On Windows SO_REUSEADDR would let another process take our place.
@@ -38,7 +39,7 @@ def bind(host: str, port: int) -> socket.socket:
         listening.bind((host, port))
     except OSError as problem:
         listening.close()
-        raise Misconfigured(
+        raise AddressRefused(
             f"can't listen on {host}:{port}: {problem.strerror}: name another with --host and --port"
         ) from None
     return listening
@@ -57,15 +58,17 @@ def run(
     ready: Callable[[socket.socket], None] = announce,
     *,
     place: tuple[ConnectionCounts, int] | None = None,
+    manager: ServiceManager = NOBODY,
 ) -> None:
     """Serve an application on a socket until SIGTERM or SIGINT, within this platform's bounds.
 
-    `ready` is called once it can answer. `place`: which of several processes on the socket this is.
+    `ready` is called once it can answer. `place`: which of several processes on the socket this is. `manager` is told
+    when it serves, as long as the loop turns, and when it ends.
     """
     openfiles.allow_as_many_as_possible()
     force = Force()
     try:
-        loops.run(_run(app, listening, ready, place, force))
+        loops.run(_run(app, listening, ready, place, force, manager))
     finally:
         force.cancel()
 
@@ -99,6 +102,7 @@ async def _run(
     ready: Callable[[socket.socket], None],
     place: tuple[ConnectionCounts, int] | None,
     force: Force,
+    manager: ServiceManager,
 ) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(logs.on_loop_error)
@@ -117,7 +121,10 @@ async def _run(
     gc.set_threshold(COLLECT_EVERY, 20, 50)
     door = await open_door(serving, listening, place)
     ready(listening)
+    manager.ready()
+    manager.beat_in(loop)
     await stopping.wait()
+    manager.stopping()
     told_at = loop.time()
     force.come_in(DRAIN_SECONDS + FORCE_SECONDS)
     log.info("ending: no new connections are taken, what was asked is answered")

@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from ..errors import Misconfigured, QuanmaError, StoreUnavailable
 from .redact import trace_of
+from .servicemanager import NOBODY, ServiceManager
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +48,15 @@ def run_workers(
     ready: Callable[[], None],
     stopping: Callable[[], None],
     ended: Callable[[int, int], None] = lambda place, pid: None,
+    manager: ServiceManager = NOBODY,
+    silent_seconds: Callable[[int], float] = lambda place: 0.0,
 ) -> None:
     """Run `work` in `count` processes until SIGTERM or SIGINT, then wait for them to finish what they were asked.
 
     `ready` is called once, when all of them can answer for the first time; `stopping` when they were told to end;
-    `ended` with the place and the pid of each process that is gone.
+    `ended` with the place and the pid of each process that is gone. `manager` is told when all of them serve, as long
+    as this process watches them, and when they end. `silent_seconds`: how long the worker in a place has stood still.
+    One that does so for as long as the manager would let the whole is ended, and another follows.
 
     Raises:
         QuanmaError: what kept a worker from its first start. None of them runs any more.
@@ -59,7 +64,7 @@ def run_workers(
     lifeline = os.pipe()
     try:
         with _woken_by_signals() as woken:
-            _Watch(count, work, lifeline, woken, ended).run(ready, stopping)
+            _Watch(count, work, lifeline, woken, ended, manager, silent_seconds).run(ready, stopping)
     finally:
         for end in lifeline:
             os.close(end)
@@ -105,11 +110,17 @@ class _Watch:
         lifeline: tuple[int, int],
         woken: socket.socket,
         ended: Callable[[int, int], None],
+        manager: ServiceManager,
+        silent_seconds: Callable[[int], float],
     ) -> None:
         self._work = work
         self._lifeline = lifeline
         self._woken = woken
         self._ended = ended
+        self._manager = manager
+        self._silent_seconds = silent_seconds
+        self._beat_at: float | None = None
+        """Not None: when the manager is to be told again."""
         self._workers = [_Worker(place) for place in range(count)]
         self._kill_at: float | None = None
         """Not None: they were told to end."""
@@ -123,11 +134,14 @@ class _Watch:
                 if self._wait() and self._kill_at is None:
                     self._kill_at = time.monotonic() + END_SECONDS
                     stopping()
+                    self._manager.stopping()
                 for worker in self._workers:
                     self._look_after(worker, was_ready)
                 if not was_ready and all(worker.is_ready for worker in self._workers):
                     was_ready = True
                     ready()
+                    self._manager.ready()
+                    self._beat_at = time.monotonic() if self._manager.beat_seconds else None
         finally:
             for worker in self._workers:
                 if worker.pid:
@@ -153,10 +167,13 @@ class _Watch:
         moments = [worker.begins_at for worker in self._workers if not worker.pid]
         if self._kill_at is not None:
             moments = [self._kill_at]
+        if self._beat_at is not None:
+            moments.append(self._beat_at)
         timeout = max(0.0, min(moments) - time.monotonic()) if moments else None
         reports = {worker.report: worker for worker in self._workers if worker.report >= 0}
         woken = self._woken.fileno()
         heard, _, _ = select.select([woken, *reports], [], [], timeout)
+        self._beat()
         for report in heard:
             if report != woken:
                 reports[report].hear()
@@ -166,6 +183,22 @@ class _Watch:
             if worker.pid and (asked or late):
                 os.kill(worker.pid, signal.SIGKILL if late else signal.SIGTERM)
         return bool(asked)
+
+    def _beat(self) -> None:
+        every = self._manager.beat_seconds
+        if every is not None and self._beat_at is not None and self._beat_at <= time.monotonic():
+            self._beat_at = time.monotonic() + every
+            self._manager.alive()
+            self._end_who_stands_still()
+
+    def _end_who_stands_still(self) -> None:
+        limit = self._manager.watch_seconds
+        if limit is None or self._kill_at is not None:
+            return
+        for worker in self._workers:
+            if worker.pid and worker.is_ready and self._silent_seconds(worker.place) > limit:
+                log.error("worker %d: its loop has not turned for %g s, so it is ended", worker.pid, limit)
+                os.kill(worker.pid, signal.SIGKILL)
 
     def _look_after(self, worker: _Worker, was_ready: bool) -> None:
         """Note its end, and let another follow when it is time."""

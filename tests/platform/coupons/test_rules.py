@@ -30,6 +30,7 @@ from quanma.platform.coupons.coupon import CouponFacts
 from quanma.platform.coupons.step import Seen
 from quanma.platform.coupons.stocks import StockFacts
 from quanma.platform.coupons.subsidies import PAY
+from tests.support.every import every_row
 from tests.support.platform import MCHID, OTHER_MCHID, new_stock
 
 BEGIN, END = "2026-11-01T00:00:00+08:00", "2027-05-01T00:00:00+08:00"
@@ -54,7 +55,7 @@ def facts(**changes: Any) -> StockFacts:
     return stocks.stock_facts("98065001", MCHID, stock(**changes), 0, None)
 
 
-@pytest.mark.parametrize(
+@every_row(
     "changes",
     [
         {},
@@ -79,7 +80,7 @@ def test_a_stock_as_documented_is_taken(changes: dict[str, Any]) -> None:
 HOURS = [DayTime(begin_time=79200, end_time=7200)]
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("changes", "reason"),
     [
         ({"fixed_normal_coupon": None}, "a NORMAL stock needs exactly one of fixed_normal_coupon"),
@@ -130,7 +131,7 @@ def differences(before: msgspec.Struct, after: msgspec.Struct, under: str = "") 
             yield under + name, second
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("fields", "expected"),
     [
         ({}, {}),
@@ -167,7 +168,7 @@ def test_a_change_changes_what_it_names_and_nothing_else(fields: dict[str, Any],
     assert dict(differences(before, stocks.modified(before, change(**fields)))) == expected
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("before", "fields", "reason"),
     [
         ({"subsidy": True}, {"subsidy": False}, "subsidy goes from false to true only"),
@@ -194,7 +195,7 @@ def with_limits(max_coupons: int | None, by_day: int | None = None) -> StockFact
     return facts()._replace(request=msgspec.structs.replace(request, stock_send_rule=send_rule))
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("before", "sent", "fields", "after"),
     [
         ((100, None), 0, {"target_max_coupons": 200, "current_max_coupons": 100}, (200, None)),
@@ -216,7 +217,7 @@ def test_a_budget_is_set_where_the_caller_knows_what_it_was(
     assert (changed.max_coupons, changed.max_coupons_by_day) == after
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("fields", "error", "reason"),
     [
         ({}, ParamError, "exactly one of target_max_coupons and target_max_coupons_by_day is needed"),
@@ -278,7 +279,7 @@ def paying(of: StockFacts, state: str, request: PaySubsidy) -> Seen[PaySubsidy]:
 DISCOUNTED = {"stock_type": "DISCOUNT", "discount_coupon": DISCOUNT, "fixed_normal_coupon": None}
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("changes", "request_"),
     [
         ({}, subsidy()),
@@ -292,7 +293,7 @@ def test_the_discount_of_a_used_coupon_is_subsidised(changes: dict[str, Any], re
     assert decided.receipts.payment == (decided.answer, 0)
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("changes", "state", "request_", "reason"),
     [
         ({}, "SENDED", subsidy(), "the coupon is SENDED, and only a used one is subsidised"),
@@ -311,7 +312,7 @@ def test_nothing_else_is_subsidised(changes: dict[str, Any], state: str, request
         PAY.decide(paying(facts(belong_merchant=OTHER_MCHID, **changes), state, request_))
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("changes", "now"),
     [
         ({"max_coupons": 7}, 0),
@@ -322,7 +323,7 @@ def test_nothing_else_is_subsidised(changes: dict[str, Any], state: str, request
         ({"max_coupons": 7}, 4_000_000_000),
     ],
 )
-@pytest.mark.parametrize(("sent", "sent_today"), [(0, 0), (2, 1), (6, 4), (7, 0), (9, 9)])
+@every_row(("sent", "sent_today"), [(0, 0), (2, 1), (6, 4), (7, 0), (9, 9)])
 def test_there_is_room_for_as_many_coupons_as_the_checks_let_through(
     changes: dict[str, Any], now: int, sent: int, sent_today: int
 ) -> None:

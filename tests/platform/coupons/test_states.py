@@ -19,6 +19,7 @@ from quanma.platform.coupons.draws import Validity
 from quanma.platform.coupons.states import DISASSOCIATE, USE
 from quanma.platform.coupons.step import Seen
 from quanma.platform.coupons.stocks import StockFacts
+from tests.support.every import every_row
 from tests.support.platform import APPID, MCHID, new_stock
 from tests.support.stepping import LEADS_TO, ORDER, STATES, STEP, request_of
 
@@ -64,7 +65,7 @@ def coupon(facts: StockFacts, received_at: int, **changes: Any) -> CouponFacts:
 RECEIVED = at("2026-11-24T15:30:00")
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("times", "received", "starts", "expires"),
     [
         # Fixed dates: from receipt, or from the stock's begin.
@@ -176,7 +177,7 @@ def test_a_coupon_starts_before_it_expires_or_is_never_usable(
         assert not any(usable(facts, held, moment) for moment in (held.starts_at, held.expires_at, now))
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("now", "is_open"),
     [
         ("2026-11-21T23:59:59", False),  # A Saturday's last second.
@@ -191,7 +192,7 @@ def test_a_stock_is_open_on_its_weekdays_in_beijing(now: str, is_open: bool) -> 
     assert states.open_at(stock(available_week=AvailableWeek(week_day=[0, 2])), at(now)) is is_open
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("now", "is_open"),
     [
         ("2026-11-24T09:59:59", False),
@@ -210,7 +211,7 @@ def test_a_stock_is_open_at_its_hours(now: str, is_open: bool) -> None:
     )
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("now", "is_open"),
     [
         ("2026-12-24T23:59:59", False),
@@ -237,12 +238,12 @@ def test_spans_and_weekdays_add_up() -> None:
     assert [states.open_at(facts, now) for now in (wednesday_in_the_span, tuesday, wednesday)] == [True, True, False]
 
 
-@pytest.mark.parametrize("times", [{}, {"available_week": AvailableWeek()}, {"irregulary_avaliable_time": []}])
+@every_row("times", [{}, {"available_week": AvailableWeek()}, {"irregulary_avaliable_time": []}])
 def test_a_stock_without_weekdays_hours_and_spans_is_always_open(times: dict[str, Any]) -> None:
     assert states.open_at(stock(**times), RECEIVED)
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("changes", "openid", "error", "reason"),
     [
         ({}, "oAnother", RequestRefused, "another user's"),
@@ -276,7 +277,7 @@ UNPAID = {"pay", "take back"}
 """Steps of payments: tests/contract/test_steps.py."""
 
 
-@pytest.mark.parametrize("state", STATES)
+@every_row("state", STATES)
 def test_each_state_lets_its_own_steps_happen(state: str) -> None:
     now = at("2027-05-01T00:00:00") if state == "EXPIRED" else RECEIVED
     stored = "SENDED" if state == "EXPIRED" else state
@@ -291,7 +292,7 @@ def test_each_state_lets_its_own_steps_happen(state: str) -> None:
     assert led == {name: ends[state] for name, ends in LEADS_TO.items() if name not in UNPAID and state in ends}
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("step", "state", "reason"),
     [
         ("return", "SENDED", "券状态非已核销: coupon AB…00 is SENDED, not USED"),

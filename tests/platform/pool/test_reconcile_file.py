@@ -9,6 +9,7 @@ import pytest
 
 from quanma.errors import SourceUnreadable
 from quanma.platform.pool.reconcile_file import ReconcileFile, read_reconcile_file
+from tests.support.every import every_row
 
 S, T = "8333820484731191", "98065001"
 TWO = [(S, "A1"), (S, "B2")]
@@ -25,7 +26,7 @@ def found(file: ReconcileFile) -> list[tuple[str, str]]:
     return [(code.stock_id, code.coupon_code) for code in file.codes]
 
 
-@pytest.mark.parametrize(
+@every_row(
     "text",
     [
         f"{S},A1\n{S},B2\n",
@@ -52,7 +53,7 @@ def test_a_table_is_read_by_its_header_or_else_by_place(tmp_path: Path, text: st
         assert found(read(tmp_path, text, encoding)) == TWO, encoding
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("text", "columns"),
     [
         (f"{S},A1\n", ("column 1", "column 2")),
@@ -69,7 +70,7 @@ def test_lines_are_those_of_the_file(tmp_path: Path) -> None:
     assert [code.line for code in read(tmp_path, text).codes] == [5, 7]
 
 
-@pytest.mark.parametrize(
+@every_row(
     "text",
     [
         json.dumps(EVENT) + "\n",
@@ -92,7 +93,7 @@ def test_an_empty_file_holds_no_code(tmp_path: Path) -> None:
         assert found(read(tmp_path, text)) == [], repr(text)
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("content", "reason"),
     [
         (f"券码,活动\nA1,{S}\n", "names no column of stocks: call the columns stock_id and coupon_code"),

@@ -20,6 +20,7 @@ from quanma.platform.pool.reconciling import (
     decide,
     pairs,
 )
+from tests.support.every import every_row
 
 S, T = "98065001", "98065002"
 MADE = "98065003"
@@ -52,7 +53,7 @@ THREE = Lacking(3)
 LAST = Lacking(3, last=Named(S, "F3"))
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("codes", "lacking", "accept_short"),
     [
         (["F1", "F2", "F3"], THREE, None),
@@ -70,6 +71,7 @@ LAST = Lacking(3, last=Named(S, "F3"))
         (["G1"], Lacking(0), None),
         (["F1", (T, "F1")], Lacking(2, [Missing(S, 1), Missing(T, 1)]), None),
         (["F1"], Lacking(None, [Missing(S, 3, [Named(S, "F2"), Named(S, "X7", "n1")])]), None),
+        (["X7", "X8"], Lacking(None, [Missing(S, 2, [Named(S, "X7", "n1"), Named(S, "X8", "n2")])]), None),
     ],
 )
 def test_what_accounts_for_all_is_done(codes: Sequence[str | Pair], lacking: Lacking, accept_short: int | None) -> None:
@@ -82,7 +84,7 @@ def test_what_accounts_for_all_is_done(codes: Sequence[str | Pair], lacking: Lac
     assert set(decision.keep_out) == {pair for pair in everything if state(pair) in (CodeState.ABSENT, CodeState.OPEN)}
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("codes", "lacking", "accept_short", "reasons"),
     [
         ([], THREE, None, ["holds no code", "3 coupons missing, 0 accounted for"]),
@@ -114,7 +116,7 @@ def test_what_does_not_account_for_all_is_refused_with_the_reason(
     assert [reason for reason in reasons if reason not in refused] == [], refused
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("lacking", "accept_short", "done"),
     [
         (NOT_KNOWN, None, True),

@@ -11,11 +11,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from quanma.platform.pool import migrations
 from quanma.platform.pool.postgres import schema
 from quanma.platform.pool.postgres.queries import read
+from tests.support.every import every_row
 
 PACKAGE = Path(schema.__file__).parent
 ACROSS = {  # Name of the statement: why it may look at more than one stock. None is on a request's path
@@ -89,7 +88,7 @@ def test_every_table_is_distributed_by_stock_id_or_small_reference_data() -> Non
     assert not {*schema.DISTRIBUTED} & {*schema.REFERENCE}
 
 
-@pytest.mark.parametrize("table", schema.DISTRIBUTED)
+@every_row("table", schema.DISTRIBUTED)
 def test_every_key_of_a_distributed_table_carries_stock_id(table: str) -> None:
     body = tables()[table]
     assert re.search(r'stock_id +text COLLATE "C" (NOT NULL|PRIMARY KEY)', body)
@@ -121,7 +120,7 @@ def test_every_statement_is_used_once_loaded_and_has_a_sentence() -> None:
     assert re.findall(r"^-- name: (\w+)\n(?!-- )", text, re.MULTILINE) == []
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("statement", "breach"),
     [
         ("SELECT position FROM code WHERE coupon_code = $1", ["FROM code"]),

@@ -109,7 +109,10 @@ async def _exported(url: str, folder: Path, to: Path, now: int) -> list[Sum]:
             file.flush()
             os.fsync(file.fileno())
             file.close()  # Windows moves no file that is open.
-            await pool.leave(f"it was exported at {rfc3339(now)}, and lives elsewhere now")
+            await pool.leave(
+                f"it was exported at {rfc3339(now)}, and lives where it was imported; if that is nowhere, "
+                "`quanma reconcile --nothing-issued` gives it back"
+            )
             os.replace(part, to)
         descriptors.sync(to.parent)
     return sums

@@ -254,7 +254,8 @@ def _why_not_enough(
 ) -> list[str]:
     """Why the file, or the word that there is nothing for one, does not account for what is missing."""
     absent = [read.lines[pair] for pair in read.by_state[CodeState.ABSENT]]
-    nothing_matches = issued is not None and len(absent) == len(read.lines) > lacking.codes
+    knows_one = any(_pair(one) in read.lines for one in lacking.named)
+    nothing_matches = issued is not None and not knows_one and len(absent) == len(read.lines) > lacking.codes
     if nothing_matches:
         short = short or len(absent)
     if short and accept_short in (short, short + len(lacking.named)):

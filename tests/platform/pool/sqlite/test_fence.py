@@ -18,11 +18,12 @@ from quanma.platform.pool import maintenance, open_pool
 from quanma.platform.pool.sqlite import pool_file
 from quanma.platform.pool.sqlite.generation import Generation, MarkDamaged, MarkFile, why_fenced
 from tests.contract.driver import DrivenPool
+from tests.support.every import every_row
 
 POOL = Generation(b"p" * 16, 100, 50, 7)
 
 
-@pytest.mark.parametrize(
+@every_row(
     ("mark", "reason"),
     [
         (POOL, None),
@@ -50,6 +51,16 @@ def pool(tmp_path: Path) -> Iterator[DrivenPool]:
     pool = opened(tmp_path)
     yield pool
     pool.close()
+
+
+@pytest.fixture(scope="module")
+def fenceless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pool with a coupon, closed, and its mark: to be copied."""
+    folder = tmp_path_factory.mktemp("fenceless")
+    pool = opened(folder)
+    stocked(pool)
+    pool.close()
+    return folder
 
 
 def opened(folder: Path) -> DrivenPool:
@@ -163,14 +174,12 @@ def test_an_empty_pool_needs_no_mark(pool: DrivenPool, tmp_path: Path) -> None:
     pool.close()
 
 
-@pytest.mark.parametrize("bit", range(0, 352 * 8, 97))
-def test_a_damaged_mark_is_noticed(pool: DrivenPool, tmp_path: Path, bit: int) -> None:
-    stocked(pool)
-    pool.close()
+@every_row("bit", range(0, 352 * 8, 97))
+def test_a_damaged_mark_is_noticed(fenceless: Path, tmp_path: Path, bit: int) -> None:
+    for path in fenceless.iterdir():
+        shutil.copy(path, tmp_path)
     flip(tmp_path / "quanma.db.mark", bit % ((tmp_path / "quanma.db.mark").stat().st_size * 8))
-    pool = opened(tmp_path)
-    assert "the mark beside it is damaged" in str(pool.pool.fence())
-    pool.close()
+    assert "the mark beside it is damaged" in str(fence_of(tmp_path))
 
 
 def flip(path: Path, bit: int) -> None:

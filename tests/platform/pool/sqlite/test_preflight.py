@@ -17,16 +17,17 @@ from quanma.platform.pool.sqlite.index import hash_index
 from quanma.platform.pool.sqlite.pool import SqlitePool
 from quanma.platform.pool.sqlite.rows import DELETION, ISSUE_BATCH, UPLOAD, checksum
 from tests.contract.driver import DrivenPool
+from tests.support.every import every_row
 from tests.support.platform import mode_of
 
 
-@pytest.mark.parametrize("version", ["3.40.1", "3.44.5", "3.45.9", "3.50.6", "3.51.0", "3.51.2", "3.7.17"])
+@every_row("version", ["3.40.1", "3.44.5", "3.45.9", "3.50.6", "3.51.0", "3.51.2", "3.7.17"])
 def test_a_sqlite_that_can_corrupt_the_pool_is_refused(version: str) -> None:
     with pytest.raises(StoreUnavailable, match="pip install -U apsw"):
         preflight.check_version(version)
 
 
-@pytest.mark.parametrize("version", ["3.44.6", "3.50.7", "3.51.3", "3.52.0", "3.54.1", "4.0.0"])
+@every_row("version", ["3.44.6", "3.50.7", "3.51.3", "3.52.0", "3.54.1", "4.0.0"])
 def test_a_sqlite_with_the_fix_is_taken(version: str) -> None:
     preflight.check_version(version)
 
@@ -38,7 +39,7 @@ def test_the_sqlite_of_this_environment_is_a_safe_one() -> None:
 LOCAL = "/dev/vda / ext4 rw 0 0\nproc /proc proc rw 0 0\n"
 
 
-@pytest.mark.parametrize(
+@every_row(
     "mount",
     [
         "nas:/x /srv/pool nfs4 rw 0 0",
@@ -59,7 +60,7 @@ def test_a_network_file_system_with_a_space_in_its_path_is_refused() -> None:
         preflight.check_file_system(Path("/srv/my pool/quanma.db"), LOCAL + r"nas:/x /srv/my\040pool nfs4 rw 0 0")
 
 
-@pytest.mark.parametrize(
+@every_row(
     "mounts",
     [
         LOCAL,
@@ -142,7 +143,7 @@ def test_a_number_of_a_step_that_was_never_made_is_damage(tmp_path: Path) -> Non
         SqlitePool(path)
 
 
-@pytest.mark.parametrize("mode", [0o644, 0o660, 0o604, 0o666])
+@every_row("mode", [0o644, 0o660, 0o604, 0o666])
 def test_a_database_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
     path = _made(tmp_path)
     path.chmod(mode)
@@ -180,7 +181,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         open_pool("sqlite:///nowhere/quanma.db", tmp_path)
 
 
-@pytest.mark.parametrize(
+@every_row(
     "damage",
     [
         "UPDATE upload SET first_position = 1",

@@ -14,6 +14,7 @@ from quanma.platform.pool.sqlite import pool_file
 from quanma.platform.pool.sqlite.pool import SqlitePool
 from quanma.platform.pool.sqlite.rows import ABOUT, ANSWERED, TABLES, AnsweredRow, Rows
 from tests.contract.driver import DrivenPool
+from tests.support.every import every_row
 
 ROW = AnsweredRow("98065001", "UseCoupon", "n1", "{}", '{"a":1}')
 
@@ -96,7 +97,7 @@ def test_what_a_new_file_holds_is_sealed(tmp_path: Path) -> None:
     db.close()
 
 
-@pytest.mark.parametrize(
+@every_row(
     "damage",
     [
         "UPDATE sqlite_schema SET sql = replace(sql, '''SENDED''', '''SENDEE''') WHERE name = 'coupon'",
@@ -130,7 +131,7 @@ def test_an_index_that_lacks_a_row_is_refused(tmp_path: Path) -> None:
         SqlitePool(path)
 
 
-@pytest.mark.parametrize("table", [table.name for table in TABLES if table.name != "about"])
+@every_row("table", [table.name for table in TABLES if table.name != "about"])
 def test_every_row_is_verified_at_the_start(tmp_path: Path, table: str) -> None:
     DrivenPool(lambda: open_pool("sqlite:///quanma.db", tmp_path)).close()
     db = apsw.Connection(str(tmp_path / "quanma.db"))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ....errors import Misconfigured
+
+_HOST = r"(?:[\w.-]*|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?"
+_SHOWN = re.compile(rf"(?:{_HOST}(?:,{_HOST})*|/[\w.,/-]+)/[\w.-]+", re.ASCII)
 
 
 class Address(NamedTuple):
@@ -13,6 +17,15 @@ class Address(NamedTuple):
     """For one host, asking for one that can be written to: no decision is taken from a replica's read."""
     name: str
     """Hosts and database as the whole URL names them, without user and password: the same for all of its hosts."""
+
+
+def shown(url: str) -> str:
+    """Return hosts and database as a message may show them; "" unless each part is surely no part of a secret."""
+    try:
+        name = addresses_of(url)[0].name
+    except Misconfigured:
+        return ""
+    return name if _SHOWN.fullmatch(name) else ""
 
 
 def addresses_of(url: str) -> list[Address]:

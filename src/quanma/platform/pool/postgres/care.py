@@ -19,7 +19,7 @@ from ..status import PoolStatus as Standing
 from . import between, schema
 from .address import addresses_of
 from .fencing import until_hosts_have_spoken
-from .link import Connection, cause_of
+from .link import Connection, unreachable
 from .missing import lacking, missing_marks, note_missing, told
 from .seen import lineage
 from .session import NO_SESSION, begin_session, look_closely
@@ -210,7 +210,7 @@ async def connected(url: str) -> AsyncGenerator[Connection, None]:
         except NO_SESSION as failed:
             problem = failed
     else:
-        raise Misconfigured(f"the database can't be reached ({cause_of(problem)}): correct the URL") from None
+        raise Misconfigured(unreachable(url, problem)) from None
     try:
         with between.told():
             if connection.is_led:

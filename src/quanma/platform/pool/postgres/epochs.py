@@ -28,7 +28,19 @@ from .between import WHERE, check_where
 from .fencing import Fence
 from .host_file import Host
 from .missing import missing_marks, told
-from .peers import ask_for, be_noticed, peers_of_late, read_peers
+from .peers import (
+    AROUND,
+    KNOWN_SECONDS,
+    LEFT,
+    Around,
+    ask_for,
+    is_noticed,
+    joined,
+    peers_of_late,
+    remember,
+    remember_more,
+    say_of_when,
+)
 from .seen import (
     IDENTITY,
     LEASE_SECONDS,
@@ -88,7 +100,7 @@ class Epochs:
     def check(self, seen: Seen, server: str, host: Host) -> None:
         """Raises Unconfirmed: nothing may be done. `host`: what this host remembered before `seen` was read."""
         self._waits = seen.waits
-        if not seen.is_settled or seen.server != server or seen.epoch != host.epoch:
+        if not seen.is_settled or seen.server != server or seen.epoch != host.confirmed:
             raise Unconfirmed
         if (seen.beat or 0) < host.beat:
             # A host that starts may have been forgotten since; one that serves has not.
@@ -154,8 +166,8 @@ class Epochs:
                     await self._settle()
                     seen = await self._look(connection)
                 if seen.beat is not None and seen.beat >= self._witness.host.beat:
-                    self._witness.change_host(beat=0, claimed_at=0, peers={}, peers_at=0)
-                    await connection.execute("DELETE FROM host WHERE host_id = $1", host.host_id)
+                    self._witness.change_host(beat=0, claimed_at=0, confirmed="", peers={}, peers_at=0)
+                    await connection.execute("UPDATE host SET confirmed = $2 WHERE host_id = $1", host.host_id, LEFT)
 
     async def _run(self) -> None:
         while True:
@@ -172,7 +184,7 @@ class Epochs:
     async def _beat(self) -> None:
         async with self._connections() as connection:
             host, looked_at = self._witness.host, time.monotonic_ns()
-            seen = await self._look(connection)
+            seen, around = await self._look_around(connection)
             if seen.is_fenced:
                 await self.fence.hold(connection, seen)
                 seen = await self._look(connection)
@@ -188,31 +200,24 @@ class Epochs:
                 if not is_in_order:
                     await self.settle(2 * LEASE_SECONDS)
                     return
+                remember(self._witness, around, looked_at)
             beat = max(seen.beat or 0, host.beat) + 1
             async with self._transaction(connection):
                 # Where it looked: not in a copy that was put in its place since.
                 done = await connection.execute(
-                    "UPDATE host SET beat = $2, beat_at = now() WHERE host_id = $1 AND beat = $3",
+                    "UPDATE host SET beat = $2, beat_at = now(), knows_at = coalesce($4, knows_at)"
+                    " WHERE host_id = $1 AND beat = $3",
                     host.host_id,
                     beat,
                     seen.beat,
+                    None if seen.is_fenced else around.at,
                 )
                 await connection.execute(
                     "DELETE FROM host WHERE beat_at < now() - make_interval(secs => $1::integer)", REMEMBERED_SECONDS
                 )
             if done == "UPDATE 1":
                 self._witness.change_host(beat=beat, renewed_at=time.monotonic_ns())
-                if not seen.is_fenced:
-                    await self._remember_peers(connection, seen, looked_at)
                 await asyncio.to_thread(self._witness.sync)
-
-    async def _remember_peers(self, connection: Connection, seen: Seen, looked_at: int) -> None:
-        """After this host's beat is committed, so that whoever is new and not among them waits for the next one."""
-        peers = await read_peers(connection, self._witness.host)
-        again = await self._look(connection)
-        # What a copy says that was put in its place meanwhile is not who served.
-        if again.epoch == seen.epoch and not went_back(again, self._witness.host):
-            self._witness.change_host(peers=peers, peers_at=looked_at)
 
     async def _a_node_was_started_anew(self, connection: Connection) -> bool:
         """Whether a node of the cluster was, since the last look: it may have been restored by itself."""
@@ -256,48 +261,48 @@ class Epochs:
             await self.prove(connection)
 
     async def _look(self, connection: Connection) -> Seen:
+        return (await self._look_around(connection))[0]
+
+    async def _look_around(self, connection: Connection) -> tuple[Seen, Around]:
         # On Citus the epoch is read from any node, where our session is another.
         where = "'', 'off'" if self._many_nodes else WHERE
         row = await connection.fetchrow(
-            f"SELECT {SEEN.format(identity=self.identity, host='$1')}, {where} FROM epoch e", self._witness.host.host_id
+            f"SELECT {SEEN.format(identity=self.identity, host='$1')}, {AROUND}, {where} FROM epoch e",
+            self._witness.host.host_id,
         )
+        around_until = SEEN_FIELDS + len(Around._fields)
         if not self._many_nodes:
-            check_where(connection, *row[SEEN_FIELDS:])
+            check_where(connection, *row[around_until:])
         seen = Seen(*row[:SEEN_FIELDS])
         self._waits = seen.waits
-        return seen
+        return seen, Around(*row[SEEN_FIELDS:around_until])
 
     async def _settle(self) -> None:
-        if not self._has_begun and not self._witness.others_serve():
-            self._witness.change_host(peers={}, peers_at=0)
-        peers = peers_of_late(self._witness.host)
         async with self._connections() as connection:
             while True:
-                seen, host = await self._look(connection), self._witness.host
+                host = self._witness.host
+                seen, around = await self._look_around(connection)
                 if seen.is_fenced:
                     await self.fence.hold(connection, seen)
                     return
-                own = await connection.fetchrow(
-                    "SELECT confirmed, beat_at < now() - make_interval(secs => $2::integer), beat_at"
-                    " FROM host WHERE host_id = $1",
-                    host.host_id,
-                    LEASE_SECONDS,
-                )
+                own = await connection.fetchrow("SELECT confirmed, beat_at FROM host WHERE host_id = $1", host.host_id)
                 # It may have slept through a restore that others have settled. So it looks for all of its marks. No
                 # epoch begins, in which others would be asked: one that was killed shortly before would not answer.
-                was_away = not self._has_begun and (own is None or own[1]) and not self._witness.others_serve()
+                joins = not self._has_begun and not self._witness.others_serve()
                 self._has_begun = True
+                if joins:
+                    host = self._witness.change_host(confirmed="", peers={}, peers_at=0)
+                peers = peers_of_late(host)
                 settled = str(await connection.fetchval("SELECT value FROM about WHERE name = 'settled'") or "")
                 was_loaded = settled.startswith(f"{seen.key}.") and settled != seen.epoch
                 is_older = seen.key == self._went_back_in or went_back(seen, host)
                 if seen.server != connection.server or is_older or was_loaded:
                     await self._begin(connection, seen)
-                elif was_away or own is None or own[0] != seen.key or host.epoch != seen.epoch:
-                    is_new = own is None or own[1]
-                    await self._confirm(connection, seen, None if own is None else own[2], is_new=is_new)
+                elif own is None or own[0] != seen.key or host.confirmed != seen.epoch:
+                    await self._confirm(connection, seen, around, None if own is None else own[1], joins=joins)
                 elif not seen.is_settled and peers is None and await self._strangers_may_come(connection, settled):
                     await asyncio.sleep(0.05)
-                elif not (silent := await self._silent(connection, seen, peers or {})):
+                elif not (silent := await self._silent(connection, seen, peers)):
                     await connection.execute(
                         "INSERT INTO about VALUES ('settled', $1)"
                         " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -336,11 +341,17 @@ class Epochs:
         return bool(settled and await connection.fetchval(unheard, UNKNOWN_SECONDS))
 
     async def _confirm(
-        self, connection: Connection, seen: Seen, beat_at: datetime.datetime | None, *, is_new: bool
+        self,
+        connection: Connection,
+        seen: Seen,
+        around: Around,
+        beat_at: datetime.datetime | None,
+        *,
+        joins: bool,
     ) -> None:
         """Look whether all that this host acknowledged is there, and say so, or fence the pool.
 
-        `beat_at`: its last beat that the database has. `is_new`: it had no live lease.
+        `beat_at`: its last beat that the database has. `joins`: it did not serve a moment ago.
         """
         before = self._witness.host
         # From now on, no worker of this host acknowledges what it began in an older epoch. All marks until now count.
@@ -355,23 +366,44 @@ class Epochs:
                 await self.fence.begin(connection, told(missing) if missing else _UNRECONCILED, missing)
                 return
         beat = max(seen.beat or 0, before.beat) + 1
+        remember_more(self._witness, around)
         async with self._transaction(connection):
             await connection.execute(
-                "INSERT INTO host (host_id, name, beat, beat_at, confirmed, proven_at)"
-                " VALUES ($1, $2, $3, now(), $4, $5)"
+                "INSERT INTO host (host_id, name, beat, beat_at, confirmed, proven_at, knows_at)"
+                " VALUES ($1, $2, $3, now(), $4, $5, $6)"
                 " ON CONFLICT (host_id) DO UPDATE SET name = excluded.name, beat = excluded.beat,"
-                " beat_at = excluded.beat_at, confirmed = excluded.confirmed, proven_at = excluded.proven_at",
+                " beat_at = excluded.beat_at, confirmed = excluded.confirmed, proven_at = excluded.proven_at,"
+                " knows_at = excluded.knows_at, joined_at = CASE WHEN $7 THEN NULL ELSE host.joined_at END",
                 before.host_id,
                 socket.gethostname(),
                 beat,
                 seen.key,
                 beat_at,
+                around.at,
+                joins,
             )
-        if is_new:
-            await be_noticed(connection, before)
-        self._witness.change_host(beat=beat, history=seen.history, renewed_at=time.monotonic_ns())
+        self._witness.change_host(beat=beat)
+        if await self._be_noticed(connection, seen):
+            self._witness.change_host(confirmed=seen.epoch, history=seen.history, renewed_at=time.monotonic_ns())
 
-    async def _silent(self, connection: Connection, seen: Seen, peers: dict[str, str]) -> list[tuple[str, bool]]:
+    async def _be_noticed(self, connection: Connection, seen: Seen) -> bool:
+        """A host that joins gives nothing out before the others know of it. False: the epoch is over meanwhile."""
+        host_id = self._witness.host.host_id
+        await joined(connection, host_id)
+        until = time.monotonic() + KNOWN_SECONDS
+        while True:
+            again, around = await self._look_around(connection)
+            if again.is_fenced or again.epoch != seen.epoch:
+                return False
+            # The database's clock may be another one's since a failover: what is known is void by ours too.
+            if await is_noticed(connection, host_id) or time.monotonic() > until:
+                return True
+            # The others may be joining too, and wait for this one.
+            remember_more(self._witness, around)
+            await say_of_when(connection, host_id, around)
+            await asyncio.sleep(0.05)
+
+    async def _silent(self, connection: Connection, seen: Seen, peers: dict[str, str] | None) -> list[tuple[str, bool]]:
         """Hosts that must confirm and have not: their names, and whether they had their time.
 
         `peers` served a moment ago, and this database may not know of them. One whose lease was over when the epoch
@@ -381,7 +413,7 @@ class Epochs:
             await ask_for(connection, peers)
         rows = await connection.fetch(
             "SELECT h.name, now() > e.began_at + make_interval(secs => $2::integer)"
-            " FROM host h, epoch e WHERE h.confirmed <> $1"
+            " FROM host h, epoch e WHERE h.confirmed NOT IN ($1, $4)"
             " AND (h.beat_at > e.began_at - make_interval(secs => $2::integer)"
             " OR now() < e.began_at + make_interval(secs => $3::integer))"
             " AND NOT EXISTS (SELECT 1 FROM host g WHERE g.confirmed = $1"
@@ -389,6 +421,7 @@ class Epochs:
             seen.key,
             LEASE_SECONDS,
             WORD_SECONDS,
+            LEFT,
         )
         return [(str(name), bool(is_late)) for name, is_late in rows]
 

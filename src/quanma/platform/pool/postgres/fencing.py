@@ -12,7 +12,7 @@ from typing import Any
 from ....errors import StoreUnavailable
 from .mark_file import Mark
 from .missing import missing_marks, note_missing
-from .peers import ask_for, peers_of_late
+from .peers import LEFT, ask_for, peers_of_late
 from .seen import LEASE_SECONDS, UNKNOWN_SECONDS, WORD_SECONDS, Seen, lineage
 from .witness import Witness
 
@@ -102,13 +102,17 @@ async def until_hosts_have_spoken(connection: Connection) -> None:
     # A living host that nobody knows of, this database neither, sees the fence with its next beat.
     await asyncio.sleep(UNKNOWN_SECONDS)
     for _ in range(round(WORD_SECONDS / _POLL_SECONDS)):
-        if not await connection.fetchval("SELECT EXISTS (SELECT FROM host WHERE confirmed <> $1)", SPOKE_UNDER_FENCE):
+        if not await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM host WHERE confirmed NOT IN ($1, $2))", SPOKE_UNDER_FENCE, LEFT
+        ):
             return
         await asyncio.sleep(_POLL_SECONDS)
     rows = await connection.fetch(
-        "SELECT name FROM host WHERE confirmed <> $1 AND beat_at > now() - make_interval(secs => $2::integer)",
+        "SELECT name FROM host"
+        " WHERE confirmed NOT IN ($1, $3) AND beat_at > now() - make_interval(secs => $2::integer)",
         SPOKE_UNDER_FENCE,
         LEASE_SECONDS,
+        LEFT,
     )
     if rows:
         raise StoreUnavailable(

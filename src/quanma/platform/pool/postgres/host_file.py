@@ -33,7 +33,9 @@ class Host(msgspec.Struct, frozen=True):
     history: str = ""
     """The history that its marks belong to."""
     epoch: str = ""
-    """The epoch that it confirmed, as `Seen.epoch`."""
+    """The epoch that it confirms, as `Seen.epoch`: nothing that was begun in an older one is acknowledged."""
+    confirmed: str = ""
+    """The epoch that it has confirmed."""
     epoch_number: int = 0
     system: int = 0
     timeline: int = 0
@@ -45,7 +47,7 @@ class Host(msgspec.Struct, frozen=True):
     address: str = ""
     """The database's, without user and password."""
     peers: dict[str, str] = {}
-    """The other hosts that had a live lease when this one last renewed its own, by id: their names."""
+    """The other hosts, by id: their names. See peers.py."""
     peers_at: int = 0
     """When this host began to look for them, as above. 0: it does not know."""
     wrote_under_fence: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,9 +15,10 @@ import asyncpg
 from ....errors import Misconfigured, PoolFenced, QuanmaError, StoreUnavailable
 from ....serving.redact import trace_of
 from . import between, schema
-from .address import Address, addresses_of
+from .address import Address, addresses_of, shown
 from .between import Astray
 from .epochs import Epochs
+from .peers import LEFT
 from .seen import Missing, Unconfirmed, lineage
 from .session import (
     CONNECT_SECONDS,
@@ -93,6 +95,7 @@ class Link:
 
     def __init__(self, url: str, folder: Path, *, accept_lost_failover: bool = False) -> None:
         """`folder`: where the witness is kept. Raises Misconfigured: no URL of a PostgreSQL database."""
+        self._url = url
         self._addresses = addresses_of(url)
         self._folder = folder
         self._accept_lost_failover = accept_lost_failover
@@ -170,7 +173,7 @@ class Link:
                     raise
                 # On Citus: another turn of the stock overtook this one while a shard moved. See docs/postgres.md.
                 if loop.time() + pause > until:
-                    raise _unreachable(problem) from None
+                    raise self._unreachable(problem) from None
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 0.5)
             except _REFUSED as problem:
@@ -278,7 +281,14 @@ class Link:
         try:
             await work
         except (*_LOST, *_AGAIN, *_REFUSED, asyncpg.PostgresError) as problem:
-            raise _unreachable(problem) from None
+            raise self._unreachable(problem) from None
+
+    def _unreachable(self, problem: BaseException) -> StoreUnavailable:
+        if isinstance(problem, WrongServer):
+            return StoreUnavailable(str(problem))
+        if isinstance(problem, UnsureCommit):
+            return StoreUnavailable(f"{problem}: send the same request again, under the same number")
+        return StoreUnavailable(unreachable(self._url, problem))
 
     async def _note_fence(self, connection: Connection) -> None:
         fenced = await schema.fence(connection)
@@ -369,7 +379,8 @@ class Link:
         self._epochs = Epochs(self._witness, self.connection, transaction, many_nodes=self.many_nodes)
         if self._witness.is_new and await connection.fetchval("SELECT EXISTS (SELECT FROM stock)"):
             others = await connection.fetchval(
-                "SELECT count(*) FROM host WHERE beat_at > now() - make_interval(secs => 10)"
+                "SELECT count(*) FROM host WHERE confirmed <> $1 AND beat_at > now() - make_interval(secs => 10)",
+                LEFT,
             )
             log.warning(
                 "this host has no witness of the pool yet%s: until it acknowledged something of a stock, it can't "
@@ -378,21 +389,38 @@ class Link:
             )
 
 
-def _unreachable(problem: BaseException) -> StoreUnavailable:
-    if isinstance(problem, WrongServer):
-        return StoreUnavailable(str(problem))
-    if isinstance(problem, UnsureCommit):
-        return StoreUnavailable(f"{problem}: send the same request again, under the same number")
-    return StoreUnavailable(f"the database can't be reached ({cause_of(problem)})")
+def unreachable(url: str, problem: BaseException) -> str:
+    """Say which database can't be reached, why, and what to do. No user and no password is in it."""
+    name = f" {known}" if (known := shown(url)) else ""
+    return (
+        f"the database{name} can't be reached: {_cause_of(problem)}: see that PostgreSQL runs there, or correct the "
+        "database URL"
+    )
 
 
-def cause_of(problem: BaseException) -> str:
-    """The kind of an error; in its own words if it is a pooler's, or that only standbys answer."""
+_CAUSES: dict[type[BaseException], str] = {
+    ConnectionRefusedError: "nothing listens there",
+    socket.gaierror: "no such host is known",
+    FileNotFoundError: "there is no such socket",
+    PermissionError: "this user may not connect",
+    TimeoutError: "no answer in time",
+    ConnectionResetError: "the connection broke",
+    ConnectionAbortedError: "the connection broke",
+    BrokenPipeError: "the connection broke",
+    asyncpg.CannotConnectNowError: "it starts or ends at the moment",
+    asyncpg.TooManyConnectionsError: "it has no connection left",
+}
+
+
+def _cause_of(problem: BaseException) -> str:
+    """In words, with the kind of the error; in its own words if it is a pooler's, or that only standbys answer."""
     if isinstance(problem, asyncpg.ProtocolViolationError):
         return f"what is in front of it says: {problem}"
     if isinstance(problem, asyncpg.TargetServerAttributeNotMatched):
         return "what answers is a standby, or a proxy leads to one"
-    return type(problem).__name__
+    kind = type(problem).__name__
+    said = next((words for known, words in _CAUSES.items() if isinstance(problem, known)), "")
+    return f"{said} ({kind})" if said else kind
 
 
 async def _nothing(connection: Connection) -> None:

@@ -1,43 +1,70 @@
 """Who else serves the pool, as far as a host knows: a database that went back to before one of them came does not.
 
-What a host knows of the others it read with a beat, from the database that it had looked at, and it holds for
-`KNOWN_SECONDS`. Whoever is new gives nothing out before each host has beaten again, or what that one knew is void. So
-what a host knows of late names everyone who can have acknowledged anything.
+What a host knows of the others is of one look at the database, written to its own disk before the host says in its row
+of when it is (`knows_at`). It holds for `KNOWN_SECONDS`. A host that joins gives nothing out before every other one has
+said that it knows of a later moment, or what that one knew is void. So what a host knows of late names everyone who can
+have acknowledged anything.
 """
 
 from __future__ import annotations
 
-import asyncio
+import datetime
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from .host_file import Host
 from .seen import LEASE_SECONDS
+from .witness import Witness
 
 Connection = Any
 
 KNOWN_SECONDS = 5
 """Some beats long: a host that is late with one, or whose server was started anew, need not ask strangers."""
+LEFT = "left"
+"""What a host has confirmed that ended in order: no epoch. Nobody waits for it."""
 _PEERS_MAX, _NAME_CHARACTERS = 32, 40
 
+AROUND = (
+    "now(), ARRAY(SELECT h.host_id FROM host h WHERE {others} ORDER BY h.host_id),"
+    " ARRAY(SELECT h.name FROM host h WHERE {others} ORDER BY h.host_id),"
+    " (SELECT h.beat_at > now() - make_interval(secs => {known}) FROM host h WHERE h.host_id = $1)"
+).format(others=f"h.host_id <> $1 AND h.confirmed <> '{LEFT}'", known=KNOWN_SECONDS)
+"""What is read of the others: the fields of Around. $1: this host."""
 
-async def read_peers(connection: Connection, host: Host) -> dict[str, str]:
-    """The other hosts with a live lease, by id: their names. As many as there is room for."""
-    rows = await connection.fetch(
-        "SELECT host_id, name FROM host WHERE host_id <> $1"
-        " AND beat_at > now() - make_interval(secs => $2::integer) ORDER BY host_id LIMIT $3",
-        host.host_id,
-        LEASE_SECONDS,
-        _PEERS_MAX,
-    )
-    return {str(host_id): str(name)[:_NAME_CHARACTERS] for host_id, name in rows}
+
+class Around(NamedTuple):
+    """The others that a look at the database saw: those that live, and those that died lately."""
+
+    at: datetime.datetime
+    """Not later than the look, by the database's clock."""
+    ids: Sequence[str]
+    names: Sequence[str]
+    is_of_late: bool | None
+    """This host's own last beat was. None: there was none."""
+
+    @property
+    def peers(self) -> dict[str, str]:
+        """As many as there is room for."""
+        named = list(zip(self.ids, self.names, strict=True))[:_PEERS_MAX]
+        return {host_id: name[:_NAME_CHARACTERS] for host_id, name in named}
 
 
 def peers_of_late(host: Host) -> dict[str, str] | None:
     """Who else served a moment ago. None: this host does not know, for it only starts, or could not look."""
     is_of_late = 0 <= time.monotonic_ns() - host.peers_at < KNOWN_SECONDS * 1e9
     return host.peers if host.peers_at and is_of_late else None
+
+
+def remember(witness: Witness, around: Around, looked_at: int) -> None:
+    """From a look at a settled epoch, begun at `looked_at`. One that has not beaten for long does not know yet."""
+    witness.change_host(peers=around.peers, peers_at=looked_at if around.is_of_late else 0)
+
+
+def remember_more(witness: Witness, around: Around) -> None:
+    """From a look at an epoch that is not settled: those who were known may be missing in it."""
+    if (known := peers_of_late(witness.host)) is not None:
+        witness.change_host(peers={**known, **around.peers})
 
 
 async def ask_for(connection: Connection, peers: Mapping[str, str] | None) -> None:
@@ -50,23 +77,26 @@ async def ask_for(connection: Connection, peers: Mapping[str, str] | None) -> No
         )
 
 
-async def be_noticed(connection: Connection, host: Host) -> None:
-    """A host that is new here gives nothing out before the others have seen it, with their next beat.
+async def joined(connection: Connection, host_id: str) -> None:
+    """Note when this host's row was there for all to see: after the COMMIT that brought it."""
+    await connection.execute("UPDATE host SET joined_at = now() WHERE host_id = $1 AND joined_at IS NULL", host_id)
 
-    Else a database that goes back to before it came would be taken for whole by those that know nothing of it. One that
-    does not beat meanwhile knows nothing of late then.
-    """
-    until = time.monotonic() + KNOWN_SECONDS
-    # Whoever beats after now sees this host's row. When that row was begun says nothing: theirs may overlap.
-    since = await connection.fetchval("SELECT clock_timestamp()")
-    while time.monotonic() < until:
-        unaware = await connection.fetchval(
-            "SELECT count(*) FROM host WHERE host_id <> $1"
-            " AND beat_at > $2::timestamptz - make_interval(secs => $3::integer) AND beat_at < $2",
-            host.host_id,
-            since,
-            KNOWN_SECONDS,
-        )
-        if not unaware:
-            return
-        await asyncio.sleep(0.05)
+
+async def is_noticed(connection: Connection, host_id: str) -> bool:
+    """Whether every other host knows of this one, or knows nothing any more."""
+    unaware = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM host h, host me WHERE me.host_id = $1 AND h.host_id <> $1 AND h.confirmed <> $4"
+        " AND h.beat_at > me.joined_at - make_interval(secs => $2::integer)"
+        " AND (h.knows_at IS NULL OR h.knows_at < me.joined_at)"
+        " AND clock_timestamp() < me.joined_at + make_interval(secs => $3::integer))",
+        host_id,
+        LEASE_SECONDS,
+        KNOWN_SECONDS,
+        LEFT,
+    )
+    return not unaware
+
+
+async def say_of_when(connection: Connection, host_id: str, around: Around) -> None:
+    """That this host knows, if anything, all who had joined when it looked. Its file must say so first."""
+    await connection.execute("UPDATE host SET knows_at = $2 WHERE host_id = $1", host_id, around.at)

@@ -173,9 +173,9 @@ def _records(db: apsw.Connection) -> Iterator[AnyRecord]:
     yield from _alike(rows, ReturnReceiptRecord)
     for row in rows.scan(EVENT):
         values = dict(zip(EVENT.columns, row, strict=False))
-        coupon = issue_batches.coupon(rows, values.pop("coupon_id")).facts
+        told_of = issue_batches.coupon(rows, values.pop("coupon_id")).facts
         del values["event_no"]
-        yield EventRecord(stock_id=coupon.stock_id, coupon_code=coupon.coupon_code, **values)
+        yield EventRecord(stock_id=told_of.stock_id, coupon_code=told_of.coupon_code, **values)
 
 
 def _alike(rows: Rows, kind: type[Any]) -> Iterator[AnyRecord]:

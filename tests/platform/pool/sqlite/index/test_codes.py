@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from quanma.errors import StoreUnavailable
 from quanma.platform.pool.sqlite.index.codes import Place, SentCodeIndex, UploadedCodeIndex
+from tests.support.every import every_row
 
 FREE, DELETED = "free", "deleted"
 CODES = st.sampled_from([f"C{number}" for number in range(40)])
@@ -153,9 +154,7 @@ def index_of(codes: list[str]) -> UploadedCodeIndex:
     return index
 
 
-@pytest.mark.parametrize(
-    ("given", "deleted"), [([1, 1], []), ([1], [1]), ([], [2, 2]), ([3], []), ([], [10**6]), ([], [-1])]
-)
+@every_row(("given", "deleted"), [([1, 1], []), ([1], [1]), ([], [2, 2]), ([3], []), ([], [10**6]), ([], [-1])])
 def test_a_position_with_two_fates_or_beyond_the_end_is_damage(given: list[int], deleted: list[int]) -> None:
     index = index_of(["A1", "B2", "C3"])
     assert not index.restore(given, range(1, len(given) + 1), deleted)

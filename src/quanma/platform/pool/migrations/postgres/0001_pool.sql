@@ -64,7 +64,9 @@ CREATE TABLE host (
     beat      bigint NOT NULL,               -- only grows: less than the host remembers, and the database went back
     beat_at   timestamptz NOT NULL,
     confirmed text NOT NULL,                 -- the epoch in which nothing of this host's is missing: number.token
-    proven_at timestamptz                    -- the beat that was found when it confirmed: all before that is there
+    proven_at timestamptz,                   -- the beat that was found when it confirmed: all before that is there
+    joined_at timestamptz,                   -- since when this row is there for all to see
+    knows_at  timestamptz                    -- it knows of all who had joined then: see peers.py
 );
 
 -- What hosts found missing, until it is reconciled.

@@ -1,0 +1,32 @@
+"""The modules of the package as they are written: read and parsed once in a process."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from pathlib import Path
+from typing import NamedTuple
+
+import quanma
+
+ROOT = Path(quanma.__file__).parent
+
+
+class Source(NamedTuple):
+    tree: ast.Module
+    nodes: list[ast.AST]
+    """All of the tree."""
+
+
+@functools.cache
+def sources() -> dict[str, Source]:
+    """By the module's name inside the package, as `client.config` or `client.__init__`."""
+    return {
+        ".".join(file.relative_to(ROOT).with_suffix("").parts): parsed(file.read_text("utf-8"))
+        for file in sorted(ROOT.rglob("*.py"))
+    }
+
+
+def parsed(text: str) -> Source:
+    tree = ast.parse(text)
+    return Source(tree, list(ast.walk(tree)))
