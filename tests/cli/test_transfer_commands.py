@@ -1,4 +1,4 @@
-"""`quanma export` and `import`: a pool that moves house answers every number as before."""
+"""`quanma export` and `import`: a pool that moves answers every number as before."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def move(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
 def test_every_number_is_answered_as_before(world: Path, run: Run, tmp_path: Path, move: tuple[str, str]) -> None:
     old, new = move
     story, truth = asyncio.run(told(world, old))
-    file = tmp_path / "house.zst"
+    file = tmp_path / "pool.zst"
     status, said = run("export", "--database", old, str(file))
     assert status == 0
     assert file.stat().st_mode & 0o777 == 0o600
@@ -116,11 +116,11 @@ def test_a_card_that_was_given_out_stays_its_number_s(world: Path, run: Run, tmp
 @pytest.mark.slow
 def test_a_pool_that_is_not_empty_takes_nothing_in(world: Path, run: Run, tmp_path: Path) -> None:
     asyncio.run(told(world))
-    run("export", str(tmp_path / "house"))
+    run("export", str(tmp_path / "pool"))
     with pytest.raises(StoreUnavailable, match="not empty"):
-        run("import", str(tmp_path / "house"))
+        run("import", str(tmp_path / "pool"))
     with pytest.raises(Misconfigured, match="there already"):
-        run("export", str(tmp_path / "house"))
+        run("export", str(tmp_path / "pool"))
     with pytest.raises(StoreUnavailable, match="is fenced"):
         run("export", str(tmp_path / "again"))
     assert not list(tmp_path.glob("again*"))
@@ -130,7 +130,7 @@ def test_a_pool_that_is_not_empty_takes_nothing_in(world: Path, run: Run, tmp_pa
 @pytest.mark.parametrize("kind", ["cut", "changed", "no end", "other", "more"])
 def test_a_file_that_is_not_whole_is_refused(world: Path, run: Run, tmp_path: Path, kind: str) -> None:
     asyncio.run(told(world))
-    file = tmp_path / "house"
+    file = tmp_path / "pool"
     run("export", str(file))
     content = file.read_bytes()
     text = zstd.decompress(content)
@@ -169,9 +169,9 @@ def test_an_import_that_came_out_otherwise_is_not_put_in_place(
     world: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asyncio.run(told(world))
-    run("export", str(tmp_path / "house"))
+    run("export", str(tmp_path / "pool"))
     monkeypatch.setattr("quanma.platform.pool.maintenance.differences", lambda before, after: ["coupon of stock 1: …"])
-    status, said = run("import", "--database", NEW, str(tmp_path / "house"))
+    status, said = run("import", "--database", NEW, str(tmp_path / "pool"))
     assert status == 1
     assert "DIFFERENT: coupon of stock 1" in said
     assert [path.name for path in world.glob("new.db*")] == ["new.db.lock"]
@@ -193,21 +193,21 @@ def test_a_file_that_unpacks_to_too_much_is_refused_with_the_limit(
     world: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, text: bytes, told: str
 ) -> None:
     monkeypatch.setattr(transfer, limit, 1000)
-    (tmp_path / "house").write_bytes(_packed(text))
+    (tmp_path / "pool").write_bytes(_packed(text))
     with pytest.raises(SourceUnreadable, match=f"{told}: nothing was imported"):
-        run("import", "--database", NEW, str(tmp_path / "house"))
+        run("import", "--database", NEW, str(tmp_path / "pool"))
 
 
 def test_a_file_that_would_take_much_memory_to_unpack_is_refused(world: Path, run: Run, tmp_path: Path) -> None:
-    with zstd.ZstdFile(tmp_path / "house", "wb", options={zstd.CompressionParameter.window_log: 24}) as packing:
+    with zstd.ZstdFile(tmp_path / "pool", "wb", options={zstd.CompressionParameter.window_log: 24}) as packing:
         packing.write(sized_records(1, 100))
     with pytest.raises(SourceUnreadable, match=r"can't be read: .*: nothing was imported"):
-        run("import", "--database", NEW, str(tmp_path / "house"))
+        run("import", "--database", NEW, str(tmp_path / "pool"))
 
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**30])
 def test_a_number_that_no_database_holds_is_refused(world: Path, run: Run, tmp_path: Path, number: int) -> None:
     text = b'{"is":"house","version":1,"made_at":1}\n{"is":"nonce","mchid":"1","next":%d}\n' % number
-    (tmp_path / "house").write_bytes(_packed(text))
+    (tmp_path / "pool").write_bytes(_packed(text))
     with pytest.raises((SourceUnreadable, StoreUnavailable), match="nothing was imported"):
-        run("import", "--database", NEW, str(tmp_path / "house"))
+        run("import", "--database", NEW, str(tmp_path / "pool"))

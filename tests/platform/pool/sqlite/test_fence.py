@@ -387,8 +387,8 @@ def test_an_older_copy_is_not_exported(pool: DrivenPool, tmp_path: Path) -> None
     pool.close()
     (tmp_path / "quanma.db").write_bytes(earlier)
     with pytest.raises(StoreUnavailable, match="is fenced: it is an older copy"):
-        maintenance.export("sqlite:///quanma.db", tmp_path, tmp_path / "house.zst", 0)
-    assert not (tmp_path / "house.zst").exists()
+        maintenance.export("sqlite:///quanma.db", tmp_path, tmp_path / "pool.zst", 0)
+    assert not (tmp_path / "pool.zst").exists()
 
 
 _KILLED = """

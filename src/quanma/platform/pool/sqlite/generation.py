@@ -1,14 +1,16 @@
-"""How far a pool has come, and a mark of it beside the file: so that an older copy is known for what it is.
+"""A pool's generation: which pool it is, and how far it has come. So an older copy is known for what it is.
 
 A pool that was restored from a backup does not know which codes were given out since. It must not draw them again, so
 it is fenced: it gives nothing out until someone says what was (`quanma reconcile`).
 
-The mark is a small file: which pool, which file holds it, how many commits it has had, and which coupon, upload and
-deletion were acknowledged last. It is written after each commit and before its answers leave, without an fsync, so
-kill -9 never leaves it behind; now and then it is synced. A power failure may leave it behind the pool, which is no
-reason for a fence. The pool behind its mark is one, and so is a pool that lacks what its mark saw acknowledged: what
-goes back goes back to a beginning of its history, so the last one's being there proves all before it. A count alone
-would be passed again by whatever came instead.
+The generation stands in the pool's file, and in a small file beside it, the mark: the pool's id, the inode of its file,
+the number of commits, and which coupon, upload and deletion were acknowledged last.
+
+- The mark is written after each commit, before its answers leave, without an fsync: after kill -9 it is right. It is
+  synced once a second. After a power failure it may be older than the pool, which is no reason for a fence.
+- The pool is fenced if it has fewer commits than its mark says, or lacks what the mark saw acknowledged. A copy is a
+  beginning of the pool's history, so if it has the last coupon, it has all before it. A count alone would not do: a
+  copy that went on would pass it again.
 """
 
 from __future__ import annotations

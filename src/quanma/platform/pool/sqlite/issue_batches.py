@@ -1,4 +1,4 @@
-"""Coupons in the file: as they were given out, many in one row, and as they are since, each in a row of its own.
+"""Coupons in the file. Those that were given out together are one row, a batch; one that changed has its own row.
 
 A row for each coupon was most of what a draw cost, and most coupons are never looked at again before they are used.
 The row of those that were given out together is never changed: a coupon's first step writes one for it alone.

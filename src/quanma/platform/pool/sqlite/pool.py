@@ -1,8 +1,8 @@
 """The code pool in one SQLite file, with an index in memory.
 
-The file holds everything, in tables that are appended to; the memory holds, for each stock, which code is where and
-which are free (`shelf`), and is rebuilt from the file at the start. So an upload writes one row, and so do the draws of
-a group, and neither touches a page that depends on the code: the cost does not grow with the pool. Why: docs/pool.md.
+The file holds everything, in tables that are appended to. The index (index/README.md) knows which code is where and
+which are free, and is made anew from the file at the start. So an upload writes one row, and so do the draws of a
+group, and neither touches a page that depends on the code: the cost does not grow with the pool. Why: docs/pool.md.
 """
 
 from __future__ import annotations

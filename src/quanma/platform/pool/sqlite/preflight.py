@@ -1,4 +1,4 @@
-"""The ground under a SQLite pool: what must hold before the first promise is given.
+"""What must hold before a SQLite pool gives its first promise.
 
 Refused, with the reason: a SQLite with the WAL bug, a network file system, a file that others can read, a file that
 another process serves, settings that don't hold.

@@ -240,7 +240,7 @@ class Store:
         ends: Counter[str] = Counter()
         gathered = 0
 
-        def shelve() -> None:
+        def index_texts() -> None:
             for stock_id in uploads:
                 codes = "\n".join(texts[stock_id]).split("\n")
                 index = self.stocks[stock_id].codes
@@ -264,9 +264,9 @@ class Store:
             texts.setdefault(stock_id, []).append(codes)
             gathered += code_count
             if gathered > _REBUILD_CODES:
-                shelve()
+                index_texts()
                 gathered = 0
-        shelve()
+        index_texts()
         if row:
             self.took_in(UploadRow(*row[:-2]), sum(ends.values()))
 

@@ -1,4 +1,4 @@
-"""A SQLite pool, moved: read row by row, or made anew beside its place and put there when it is whole."""
+"""A SQLite pool that moves: read row by row, or made anew beside its place and put there when it is whole."""
 
 from __future__ import annotations
 

@@ -155,12 +155,12 @@ def index_of(codes: list[str]) -> UploadedCodeIndex:
 
 
 @every_row(("given", "deleted"), [([1, 1], []), ([1], [1]), ([], [2, 2]), ([3], []), ([], [10**6]), ([], [-1])])
-def test_a_position_with_two_fates_or_beyond_the_end_is_damage(given: list[int], deleted: list[int]) -> None:
+def test_a_position_with_two_owners_or_beyond_the_end_is_damage(given: list[int], deleted: list[int]) -> None:
     index = index_of(["A1", "B2", "C3"])
     assert not index.restore(given, range(1, len(given) + 1), deleted)
 
 
-def test_an_empty_shelf_gives_nothing() -> None:
+def test_an_empty_index_gives_nothing() -> None:
     index = index_of([])
     assert index.draw(1) == []
     assert index.find("A1") is None
