@@ -23,7 +23,7 @@ class Restarted(NamedTuple):
     mapped_bytes: int
     """How much of that is mapped from files: the kernel takes it back where memory is short."""
     index_bytes: int
-    """What the index and the fates of all stocks, and the texts that are kept, take of it."""
+    """What the indexes of all stocks, and the texts that are kept, take of it."""
 
 
 def restart(path: Path) -> Restarted:

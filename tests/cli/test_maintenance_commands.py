@@ -211,7 +211,7 @@ import os, sys
 from pathlib import Path
 import apsw
 from quanma.platform.pool import migrations
-from quanma.platform.pool.sqlite import schema
+from quanma.platform.pool.sqlite import pool_file
 known = migrations.all_migrations("sqlite")
 migrations.all_migrations = lambda back_end: [*known, migrations.Migration(len(known) + 1, "", sys.argv[1])]
 left = 0

@@ -205,14 +205,15 @@ class Store:
                 by_stock[row.facts.stock_id].append(row)
             for stock_id, rows in by_stock.items():
                 stock = self.stocks[stock_id]
-                ids = [row.facts.coupon_id for row in rows]
-                stock.restore([row.facts.openid for row in rows], ids, [row.facts.sent_at for row in rows])
+                coupons = [row.facts for row in rows]
+                ids = [coupon.coupon_id for coupon in coupons]
+                stock.restore([coupon.openid for coupon in coupons], ids, [coupon.sent_at for coupon in coupons])
                 if isinstance(stock.codes, UploadedCodeIndex):
-                    positions[stock_id].extend(row.position for row in rows)
+                    positions[stock_id].extend([row.position for row in rows])
                     coupon_ids[stock_id].extend(ids)
                 else:
-                    for row in rows:
-                        stock.codes.add(row.facts.coupon_id, row.facts.coupon_code)
+                    for coupon in coupons:
+                        stock.codes.add(coupon.coupon_id, coupon.coupon_code)
             last = piece[-1].facts.coupon_id
             self.gave(piece[-1].facts)
         self.next_coupon_id = last + 1
