@@ -15,7 +15,7 @@ run_quick_tests := $(pytest) -q -p no:xdist -p no:schemathesis -p no:cacheprovid
 node := PATH="$(CURDIR)/.venv/node:$$PATH" QUANMA_WITHOUT_NODE="$$(cat .venv/without-node 2>/dev/null)"
 pyright := tests/interop/node/node_modules/.bin/pyright
 
-.PHONY: help setup node poolers demo test quick quick-platform quick-others quick-all check format bench dist generate lock clean
+.PHONY: help setup node poolers demo test quick quick-platform quick-others quick-all check format bench beside dist generate lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 17
@@ -55,10 +55,13 @@ format: $(venv)/ready-dev  ## rewrite the code in the house's format
 bench: setup  ## measure, and print the table of ratios
 	@$(node) $(py) -m benchmarks
 
+beside: setup  ## measure beside an earlier build, by turns: COMMIT=… (default: the last tag, or d0caed3)
+	@$(py) -m benchmarks.beside $(COMMIT)
+
 dist: $(venv)/ready-dev  ## what a release consists of, built twice and compared
 	@$(py) -m tools.dist
 
-generate: setup  ## write docs/interop.md anew, from a run of the foreign clients
+generate: setup  ## write the tables of docs/*/interop.md anew, from a run of the foreign clients
 	@$(node) $(py) -m tools.interop_table
 
 setup: $(venv)/ready-dev node poolers  ## all that the other targets need

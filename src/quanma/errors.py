@@ -7,6 +7,7 @@ QuanmaError
 ├── ExtraMissing           install the extra that the message names
 ├── RequestInvalid         correct the arguments: our own check refused them, nothing was sent
 ├── SourceUnreadable       correct the input file: it cannot be read row by row, nothing was sent
+├── PlanRefused            correct the input file, or allow what the message names: nothing was sent
 ├── LedgerBusy             another process runs this upload: wait for it, or stop it
 ├── LedgerRefused          resume, restart or correct what the message names: nothing was sent
 ├── StoreUnavailable       the pool's store can't be used: free the disk, correct the mode, restart
@@ -81,6 +82,10 @@ class SourceUnreadable(QuanmaError):
 
 class LedgerBusy(QuanmaError):
     """Another process runs this upload. Nothing was sent."""
+
+
+class PlanRefused(QuanmaError):
+    """The input of an upload is not as it should be, and nobody allowed it. Nothing was sent, no ledger is left."""
 
 
 class LedgerRefused(QuanmaError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,8 +14,10 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from quanma.cli.main import group
 from tests.cli.conftest import Quanma
 from tests.support.deliveries import APIV3_KEY, KEY, SENT, SERIAL, event_body, signing_headers
 from tests.support.platform import merchant_config, mode_of
@@ -140,3 +143,10 @@ def test_a_port_out_of_range_is_wrong_usage(quanma: Quanma) -> None:
     ended = quanma("listen", "--port", "65536")
     assert ended.status == 2
     assert "65536 is not in the range 0<=x<=65535" in ended.err
+
+
+def test_a_port_that_is_taken_is_told_with_what_else_names_it(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        words = ["listen", "--port", str(other.getsockname()[1]), "--config", str(folder / "quanma.toml")]
+        done = CliRunner().invoke(group, words, standalone_mode=False)
+    assert "name another with --host and --port, and with `quanma api callbacks.post`" in str(done.exception)

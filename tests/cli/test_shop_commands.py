@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import socket
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -181,6 +182,32 @@ def test_a_world_is_ignored_by_git_and_told_with_its_whole_path(
     done = CliRunner().invoke(group, ["init", "world"])
     assert (tmp_path / "world" / ".gitignore").read_text() == "*\n"
     assert f"export QUANMA_CONFIG={tmp_path}/world/merchants/{MCHID}/quanma.toml" in done.output
+
+
+def port_of(world: Path) -> int:
+    port: int = files.read_toml(world / "platform.toml")["port"]
+    assert files.read_toml(merchant_config(world))["merchant"]["base_url"] == f"http://127.0.0.1:{port}"
+    return port
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port on which another program listens."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        yield int(other.getsockname()[1])
+
+
+def test_a_world_has_a_port_that_is_free(tmp_path: Path, taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(init, "PORT_DEFAULT", taken)
+    done = CliRunner().invoke(group, ["init", str(tmp_path / "world")])
+    assert port_of(tmp_path / "world") > taken
+    assert f"port {taken} is taken: the platform has {port_of(tmp_path / 'world')}" in done.output
+
+
+def test_a_port_that_was_wanted_is_kept_and_told_to_be_taken(tmp_path: Path, taken: int) -> None:
+    done = CliRunner().invoke(group, ["init", str(tmp_path / "world"), "--port", str(taken)])
+    assert port_of(tmp_path / "world") == taken
+    assert f"port {taken} is taken now: stop what listens there before `quanma serve`" in done.output
 
 
 ANSWER = {"stock_id": "1", "coupon_code_count": {"total_count": 5}, "data": [{"code": "A1"}]}

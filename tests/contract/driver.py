@@ -146,9 +146,22 @@ class DrivenPool:
         now: int = NOW,
         **fields: Any,
     ) -> UsedCoupon:
+        return self.run(self.using(stock_id, coupon_code, no, mchid=mchid, now=now, **fields))
+
+    def using(
+        self,
+        stock_id: str | None,
+        coupon_code: str,
+        no: str | None = None,
+        *,
+        mchid: str = MCHID,
+        now: int = NOW,
+        **fields: Any,
+    ) -> Coroutine[Any, Any, UsedCoupon]:
+        """A request to use a coupon, not sent yet."""
         given = {"appid": APPID, "use_time": "2026-09-21T22:13:20+08:00", **fields}
         request = UseCoupon(stock_id=stock_id, coupon_code=coupon_code, use_request_no=no or self.fresh(), **given)
-        return self.run(self.pool.step(mchid, USE, request, now))
+        return self.pool.step(mchid, USE, request, now)
 
     def coupon(self, openid: str, coupon_code: str, *, mchid: str = MCHID, now: int = NOW) -> Coupon:
         request = ShowCoupon(openid=openid, coupon_code=coupon_code, appid=APPID)

@@ -149,3 +149,20 @@ def test_a_foreign_merchant_reads_and_deletes_nothing(pool: DrivenPool, stock_id
         with pytest.raises(ResourceNotExists, match="批次不存在"):
             reached()
     assert pool.counts(stock_id) == (30, 30)
+
+
+def test_codes_that_come_after_draws_are_given_out_once_each_and_each_shows_its_user(pool: DrivenPool) -> None:
+    """More than a row of a back end's tables holds, and no multiple of it."""
+    stock_id = pool.create(max_coupons_per_user=1)
+    given: dict[str, str] = {}
+    for day, (uploaded, drawn) in enumerate([(100, 70), (90, 83), (40, 77)]):
+        pool.upload(stock_id, [f"D{day}N{number}" for number in range(uploaded)])
+        users = [f"o{day}u{number}" for number in range(drawn)]
+        for first in range(0, drawn, 7):
+            group = users[first : first + 7]
+            for user, code in zip(group, pool.together(*(pool.sending(stock_id, user) for user in group)), strict=True):
+                assert isinstance(code, str)
+                assert code not in given
+                given[code] = user
+    assert pool.counts(stock_id) == (230, 0)
+    assert {row.code: row.openid for row in pool.page(stock_id, limit=1000).data} == given

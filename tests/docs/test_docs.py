@@ -1,37 +1,13 @@
-"""Documentation under test: what it says to run runs, in order, and prints what it says.
-
-A page marks its blocks with an HTML comment in the line above the fence, so a reader sees nothing of it:
-
-    <!-- run -->                        run it: bash, or python
-    <!-- run: exit 3 -->                and this is its exit status
-    <!-- run: Ctrl-C 1 s after req/s, exit 130 -->    press Ctrl-C so long after it first printed that
-    <!-- run: background -->            start it, wait for "listening on", stop it at the end of the page
-    <!-- run: background until ready -->    the same, and wait for that
-    <!-- run: save as name.py -->       don't run it: it is a file of the page's folder
-    <!-- file: examples/name.py -->     what that file holds: another test runs it
-    <!-- output -->                     what the run before it prints; … is any text, alone on a line any lines
-    <!-- run / commands / -->           without a fence: what the page takes for granted, unseen
-
-The blocks of a page share a folder and their variables. 8460, 8470 and 8471 become free ports. In what is shown as
-output, 98065001 is the stock that the variable stock_id holds: what is run is run as it stands.
-"""
+"""Pages agree with each other, with the files that they show, and with what the program has."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-import threading
+import tomllib
 from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, NamedTuple
 
 import click
-import pytest
+import msgspec
 
 from quanma import errors
 from quanma.api.tree import OPERATIONS
@@ -40,170 +16,7 @@ from quanma.cli.commands import COMMANDS
 from quanma.cli.main import group
 from quanma.platform.config import PlatformConfig
 from tests.support.every import every, every_row
-
-ROOT = Path(__file__).parents[2]
-PORTS: tuple[str, ...] = ("8460", "8470", "8471")
-PAGES = sorted(
-    path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")) if path.is_file()
-)
-TRANSLATED = {
-    page: page.replace("docs/zh/", "docs/en/").replace("README.md", "README.en.md")
-    for page in PAGES
-    if page == "README.md" or page.startswith("docs/zh/")
-}
-
-_BLOCK = re.compile(
-    r"^<!-- (?P<mark>run|output)(?:: (?P<how>[^\n]+?))?(?: -->\n```(?P<language>\w+)\n(?P<fenced>.*?)^```$"
-    r"|\n(?P<unseen>.*?)^-->$)",
-    re.MULTILINE | re.DOTALL,
-)
-_FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-class Block(NamedTuple):
-    mark: str
-    how: str
-    language: str
-    text: str
-
-
-def text_of(page: str) -> str:
-    return (ROOT / page).read_text("utf-8")
-
-
-def blocks_of(page: str) -> list[Block]:
-    return [
-        Block(found["mark"], found["how"] or "", found["language"] or "bash", found["fenced"] or found["unseen"])
-        for found in _BLOCK.finditer(text_of(page))
-    ]
-
-
-def without_code(text: str) -> str:
-    return re.sub(r"^```.*?^```$|^<!--.*?-->$", "", text, flags=re.MULTILINE | re.DOTALL)
-
-
-class Session:
-    """A page's folder, variables and servers."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._variables = folder / ".variables"
-        self._variables.touch()
-        self._ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
-        self._servers: list[subprocess.Popen[str]] = []
-        self._started: list[subprocess.Popen[str]] = []
-
-    def run(self, block: Block) -> tuple[int, str]:
-        """Return exit status, and what went to standard output and standard error, as it came."""
-        if block.language == "python":
-            (self.folder / ".example.py").write_text(self._actual(block.text), "utf-8")
-            script = f"{sys.executable} .example.py"
-        else:
-            script = self._actual(block.text)
-        process = self._start(f"set -ea; . ./.variables; trap 'export -p >.variables' EXIT\n{script}\n")
-        wish = re.search(r"Ctrl-C ([0-9]+) s after ([^,]+)", block.how)
-        said: list[str] = []
-        assert process.stdout is not None
-        with process.stdout:
-            for line in process.stdout:
-                said.append(line)
-                if wish and wish[2] in line:
-                    threading.Timer(float(wish[1]), os.killpg, (process.pid, signal.SIGINT)).start()
-                    wish = None
-        return process.wait(10), "".join(said)
-
-    def serve(self, block: Block) -> None:
-        server = self._start(f"set -a; . ./.variables; exec {self._actual(block.text)}")
-        self._servers.append(server)
-        assert server.stdout is not None
-        ready, said = block.how.partition(" until ")[2] or "listening on ", ""
-        while ready not in said:
-            line = server.stdout.readline()
-            assert line, said
-            said += line
-        threading.Thread(target=_read_to_end, args=(server.stdout,), daemon=True).start()
-
-    def save(self, block: Block) -> None:
-        (self.folder / block.how.removeprefix("save as ")).write_text(self._actual(block.text), "utf-8")
-
-    def close(self) -> None:
-        for server in self._servers:
-            server.terminate()
-        for server in self._servers:
-            server.wait(20)
-        for process in self._started:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait(10)
-
-    def matches(self, shown: str, output: str) -> bool:
-        stock = re.search(r'^declare -x stock_id="(.+)"$', self._variables.read_text(), re.MULTILINE)
-        shown = shown.replace("98065001", stock[1]) if stock else shown
-        lines = self._actual(shown).strip("\n").split("\n")
-        pattern = "".join(
-            r"(?:.*\n)*?" if line == "…" else re.escape(line).replace("…", ".*") + r"\n" for line in lines
-        )
-        return re.fullmatch(pattern, output.strip("\n") + "\n") is not None
-
-    def _actual(self, text: str) -> str:
-        return re.sub("|".join(PORTS), lambda port: self._ports[port[0]], text)
-
-    def _start(self, script: str) -> subprocess.Popen[str]:
-        path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-        # Nor what this machine's bash reads first, nor its proxy: the page's reader has neither.
-        left_out = ("QUANMA_", "PYTHON", "BASH_", "ENV", "HTTP", "http", "ALL_PROXY", "all_proxy")
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
-        process = subprocess.Popen(
-            ["bash", "-c", script],
-            cwd=self.folder,
-            env={**clean, "PATH": path, "COLUMNS": "100"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        self._started.append(process)
-        return process
-
-
-def _free_ports(count: int) -> list[str]:
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [str(one.getsockname()[1]) for one in sockets]
-
-
-def _read_to_end(stream: IO[str]) -> None:
-    with stream:
-        for _ in stream:
-            pass
-
-
-@pytest.fixture
-def session(tmp_path: Path) -> Iterator[Session]:
-    begun = Session(tmp_path)
-    yield begun
-    begun.close()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("page", [page for page in PAGES if page not in TRANSLATED.values() and blocks_of(page)])
-def test_a_page_runs_and_prints_what_it_says(page: str, session: Session) -> None:
-    status, output = 0, ""
-    for block in blocks_of(page):
-        if block.mark == "output":
-            assert session.matches(block.text, output), f"{page} shows:\n{block.text}\nbut it was:\n{output}"
-        elif block.how.startswith("background"):
-            session.serve(block)
-        elif block.how.startswith("save as "):
-            session.save(block)
-        else:
-            status, output = session.run(block)
-            wanted = re.search(r"exit ([0-9]+)", block.how)
-            assert status == int(wanted[1] if wanted else 0), f"{page}:\n{block.text}\nexit {status}:\n{output}"
+from tests.support.pages import FENCE, PAGES, ROOT, TRANSLATED, blocks_of, text_of, without_code
 
 
 @every(TRANSLATED)
@@ -215,11 +28,107 @@ def test_both_languages_are_in_step(chinese: str) -> None:
 
     def code(page: str) -> list[str]:
         # But for comments, and drawings in text.
-        fences = [text for language, text in _FENCE.findall(text_of(page)) if language != "text"]
+        fences = [text for language, text in FENCE.findall(text_of(page)) if language != "text"]
         return [re.sub(r" *# .*", "", text) for text in (*fences, *(block.text for block in blocks_of(page)))]
 
+    def marks(page: str) -> list[tuple[str, str, str]]:
+        return [(block.mark, block.how, block.language) for block in blocks_of(page)]
+
     assert code(english) == code(chinese)
+    assert marks(english) == marks(chinese)
     assert shape(english) == shape(chinese)
+
+
+@every([page for pair in TRANSLATED.items() for page in pair if not page.endswith("operations.md")])
+def test_what_a_reader_may_copy_is_run_or_says_why_not(page: str) -> None:
+    marks = "run|install|file: |not run: "
+    for mark, code in re.findall(r"^([^\n]*)\n```(?:bash|python)\n(.*?)^```$", text_of(page), re.MULTILINE | re.DOTALL):
+        assert re.match(rf"<!-- (?:{marks}).*-->$", mark), f"{page}: nothing runs\n{code}"
+
+
+@every([page for pair in TRANSLATED.items() for page in pair])
+def test_nothing_is_done_that_a_reader_does_not_see(page: str) -> None:
+    assert re.findall(r"^<!-- (?!wait$)[a-z]+$", text_of(page), re.MULTILINE) == []
+
+
+def test_pages_can_be_followed_in_one_folder() -> None:
+    made = [found for page in TRANSLATED for found in re.findall(r"^quanma init ([a-z]+)", text_of(page), re.MULTILINE)]
+    assert sorted(made) == sorted(set(made))
+
+
+@every(["docs/zh/platform.md", "docs/en/platform.md"])
+def test_the_settings_that_the_page_shows_are_read(page: str) -> None:
+    shown = next(text for language, text in FENCE.findall(text_of(page)) if language == "toml")
+    settings = msgspec.toml.decode(shown.encode(), type=PlatformConfig, strict=True)
+    assert settings.requests_per_second == 20
+    assert len(settings.refused_networks()) == 1
+
+
+def test_each_page_is_there_in_both_languages() -> None:
+    assert sorted(path.name for path in (ROOT / "docs/zh").iterdir()) == sorted(
+        path.name for path in (ROOT / "docs/en").iterdir()
+    )
+
+
+@every(TRANSLATED.items())
+def test_a_page_names_the_one_in_the_other_language(pair: tuple[str, str]) -> None:
+    for page, other in (pair, pair[::-1]):
+        linked = re.findall(r"\]\(([^)#]+\.md)\)", text_of(page).partition("\n## ")[0])
+        assert (ROOT / other).resolve() in {(ROOT / page).parent.joinpath(target).resolve() for target in linked}
+
+
+@every(["README.md", "README.en.md"])
+def test_the_first_page_leads_to_every_other(page: str) -> None:
+    linked = {(ROOT / page).parent.joinpath(found).resolve() for found in re.findall(r"\]\(([^)#]+)\)", text_of(page))}
+    folder = "docs/zh" if page == "README.md" else "docs/en"
+    assert {path.resolve() for path in (ROOT / folder).iterdir()} <= linked
+
+
+@every(["README.md", "README.en.md"])
+def test_what_the_first_page_claims_is_what_the_project_says(page: str) -> None:
+    project = tomllib.loads(text_of("pyproject.toml"))
+    claims = text_of(page).split("\n\n")[2]
+    versions = re.findall(r"3\.[0-9]+", claims)
+    assert [f"Programming Language :: Python :: {version}" in project["project"]["classifiers"] for version in versions]
+    assert f">={versions[0]}" == project["project"]["requires-python"]
+    assert project["project"]["license"] in claims
+    assert project["tool"]["mypy"]["strict"]
+    assert project["tool"]["pyright"]["typeCheckingMode"] == "strict"
+
+
+@every([page for page in TRANSLATED if not page.endswith("operations.md")])
+def test_a_chinese_page_says_where_a_link_leads_to_english(page: str) -> None:
+    for target, after in re.findall(r"\]\(([^)#]+\.md)(?:#[^)]*)?\)(?=(.{0,80}))", without_code(text_of(page))):
+        if not re.search(r"[一-鿿]", (ROOT / page).parent.joinpath(target).read_text("utf-8")[:400]):
+            assert "英文" in after or "README.en" in target or "/en/" in target, f"{page} links to {target}"
+
+
+@every([page for pair in TRANSLATED.items() for page in pair if not page.endswith("operations.md")])
+def test_a_long_page_lists_its_headings_on_top(page: str) -> None:
+    top, *rest = re.split(r"^## (.+)$", without_code(text_of(page)), flags=re.MULTILINE)
+    headings = [one for one in rest[::2] if one.strip("# ")]
+    if len(headings) > 8:
+        listed = re.findall(r"\[([^\]]+)\]\(#", top)
+        assert listed == headings
+
+
+@every(PAGES)
+def test_a_command_can_be_pasted_into_zsh(page: str) -> None:
+    """Which takes no comments where a person types: `make demo  # the story` asks make for `#`, `the` and `story`."""
+    shell = "\n".join(code for language, code in FENCE.findall(text_of(page)) if language == "bash")
+    assert re.findall(r"^.*(?:^|\s)#.*$", shell, re.MULTILINE) == []
+
+
+@every([page for pair in TRANSLATED.items() for page in pair])
+def test_a_reader_is_told_what_a_file_is_called(page: str) -> None:
+    above = re.findall(r"^(.+)\n\n<!-- (?:run: save as|file:) (\S+) -->$", text_of(page), re.MULTILINE)
+    assert [name for told, name in above if name not in told] == []
+
+
+@every([page for pair in TRANSLATED.items() for page in pair])
+def test_a_reader_is_told_where_another_terminal_is_needed(page: str) -> None:
+    for above in re.findall(r"^(.+)\n\n<!-- run: terminal", text_of(page), re.MULTILINE):
+        assert re.search("终端|terminal|^一个|^In the other", above), f"{page}: {above}"
 
 
 @every(PAGES)
@@ -258,7 +167,7 @@ def _command(words: list[str]) -> click.Command | None:
 def _told_commands(page: str) -> Iterator[tuple[list[str], str]]:
     """Each `quanma …` that a page tells, in code and in prose: the words of the command, and the rest of the line."""
     text = text_of(page).replace("\\\n", " ")
-    fences = "\n".join(fenced for language, fenced in _FENCE.findall(text) if language != "python")
+    fences = "\n".join(fenced for language, fenced in FENCE.findall(text) if language != "python")
     for line in [
         *re.findall(r"(?:^|[ (])(quanma(?:-as-service)? [^\n#]*)", fences, re.MULTILINE),
         *re.findall(r"`(quanma(?:-as-service)? [^`]+)`", text),

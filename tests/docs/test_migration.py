@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ import wechatpayv3
 
 from quanma.client.chain import Chain
 from quanma.events import Receiver
+from tests.support.every import every
 from tests.support.platform import InProcess
+from tools.interop_table import TABLES, columns
 
 ROOT = Path(__file__).parents[2]
 NAMES: dict[str, str] = dict.fromkeys(("stock_id", "openid", "coupon_code", "appid", "subsidy_receipt_id"), "x")
@@ -36,3 +40,20 @@ def test_every_coupon_function_of_theirs_has_a_row() -> None:
         re.findall(r"^\| `(marketing_busifavor_\w+)", (ROOT / "docs/zh/payments.md").read_text("utf-8"), re.MULTILINE)
     )
     assert shown == {name for name in dir(wechatpayv3.WeChatPay) if name.startswith("marketing_busifavor_")}
+
+
+@every(["README.md", "README.en.md", "docs/zh/interop.md", "docs/en/interop.md"])
+def test_a_comparison_is_with_the_versions_that_the_tests_run(page: str) -> None:
+    node = json.loads((ROOT / "tests/interop/node/package.json").read_text("utf-8"))["dependencies"]
+    head = re.findall(r"^\| \S+ \| quanma \| (.+) \| (.+) \|$", (ROOT / page).read_text("utf-8"), re.MULTILINE)
+    assert head == [
+        (f"wechatpayv3 {version('wechatpayv3')}", f"wechatpay-axios-plugin {node['wechatpay-axios-plugin']}")
+    ]
+
+
+def test_their_functions_are_as_many_as_is_told() -> None:
+    theirs = [name for name in dir(wechatpayv3.WeChatPay) if not name.startswith("_")]
+    assert 170 < len(theirs) < 180
+    for page in TABLES:
+        played = columns(page.read_text("utf-8"))[f"`wechatpayv3` {version('wechatpayv3')}"]
+        assert len([name for name in played if "/marketing/busifavor/" in name]) == 17

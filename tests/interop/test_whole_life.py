@@ -1,4 +1,4 @@
-"""Every operation, played by a foreign client, unmodified, against `quanma serve`: what docs/interop.md tells.
+"""Every operation, played by a foreign client, unmodified, against `quanma serve`: what docs/*/interop.md tell.
 
 `make generate` writes that table from a run of this file; an ordinary run compares with it.
 """
@@ -29,7 +29,7 @@ from quanma.events import CouponSent, Receiver
 from tests.interop.merchant import CODES, OPENID, MerchantFiles, merchant_files, now_rfc3339
 from tests.interop.test_node_client import NODE, WITHOUT_NODE, config, run
 from tests.support.platform import APPID, MCHID, Served, merchant_config, new_stock, served
-from tools.interop_table import RESULTS, TABLE, Played, columns
+from tools.interop_table import RESULTS, TABLES, Played, columns
 
 pytestmark = [pytest.mark.both_back_ends, pytest.mark.interop, pytest.mark.slow]
 
@@ -285,7 +285,9 @@ def compare(client_name: str, client_version: str, played: list[Played]) -> None
         with Path(results).open("a") as file:
             file.write(json.dumps({"client": client_name, "version": client_version, "played": played}) + "\n")
     else:
-        assert columns(TABLE.read_text())[f"`{client_name}` {client_version}"] == dict(played), "run `make generate`"
+        for page in TABLES:
+            told = columns(page.read_text("utf-8"))[f"`{client_name}` {client_version}"]
+            assert told == dict(played), f"{page.name}: run `make generate`"
 
 
 def client(shop: Served, **options: Any) -> WeChatPay:

@@ -121,6 +121,11 @@ def test_several_workers_on_sqlite_are_refused(world: Path, taken_port: int) -> 
         server.serve(world / "platform.toml", port=taken_port, workers=2)
 
 
+def test_a_port_that_is_taken_is_told_with_what_else_names_it(world: Path, taken_port: int) -> None:
+    with pytest.raises(Misconfigured, match=r"--port, and as base_url in each merchant's quanma\.toml"):
+        server.serve(world / "platform.toml", port=taken_port)
+
+
 @every_row("url", ["mysql://x/y", "sqlite:", "sqlite://", "sqlite:///", "quanma.db", "sqlite://host/x"])
 def test_a_database_url_of_another_kind_is_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(Misconfigured):

@@ -341,7 +341,7 @@ def test_nothing_comes_through_and_nothing_is_refused_either(
     url: str, pools: Callable[[str], DrivenPool], cable: Cable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(between, "OTHERS", 0)  # The cable is something in between.
-    monkeypatch.setattr(link, "WAIT_SECONDS", 6)  # A connection keeps what was set when it was made.
+    monkeypatch.setattr(link, "WAIT_SECONDS", 4)  # A connection keeps what was set when it was made.
     pool = pools(over(cable, url))
     stock_id = pool.create()
     pool.upload(stock_id, [f"C{number}" for number in range(10)])
@@ -352,7 +352,7 @@ def test_nothing_comes_through_and_nothing_is_refused_either(
         began = time.monotonic()
         outcomes = pool.together(*(pool.sending(stock_id, "oUser", f"n{number}") for number in range(5)))
         assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 50  # For ever, were nobody to give up.
         cable.release()
     codes = {pool.send(stock_id, "oUser", f"n{number}") for number in range(5)}
     assert len(codes) == 5

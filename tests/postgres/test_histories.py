@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from quanma.cli.main import group
 from quanma.errors import NotEnough, PoolFenced, RequestRefused, ResourceNotExists
-from tests.support.judge import Host, patiently
+from tests.support.judge import NUMBERS, Host, patiently
 from tests.support.oldcopy import OldCopy
 from tests.support.postgres import query
 
@@ -120,7 +120,12 @@ class Histories(RuleBasedStateMachine):
     @rule(host=HOSTS, which=ANY)
     def delete(self, host: int, which: int) -> None:
         worker, number = self.hosts[host].worker, self._fresh("d")
-        rows = query(self.url, "SELECT coupon_code FROM code WHERE stock_id = $1 ORDER BY coupon_code", self.stock_id)
+        rows = query(
+            self.url,
+            "SELECT string_to_table(codes, E'\\n') FROM piece JOIN stock USING (stock_no) WHERE stock_id = $1"
+            " ORDER BY 1",
+            self.stock_id,
+        )
         if not rows:
             return
         code = str(_one_of(rows, which)[0])
@@ -165,7 +170,7 @@ class Histories(RuleBasedStateMachine):
     def reconcile(self, host: int) -> None:
         # Whoever draws finds out; `quanma reconcile` finds out too, or has been told.
         self.draw(host)
-        rows = query(self.url, "SELECT out_request_no FROM coupon WHERE stock_id = $1", self.stock_id)
+        rows = query(self.url, NUMBERS, self.stock_id)
         known = {str(number) for (number,) in rows}
         rows = query(self.url, "SELECT coupon_code FROM barred WHERE stock_id = $1", self.stock_id)
         taken_out = {str(code) for (code,) in rows}  # By a reconcile that this copy knows of.
@@ -178,7 +183,9 @@ class Histories(RuleBasedStateMachine):
         status, said = self._command(host, *options)
         assert status == 0, said
         self.gone |= lost.keys()
-        rows = query(self.url, "SELECT coupon_code FROM deletion WHERE stock_id = $1", self.stock_id)
+        rows = query(
+            self.url, "SELECT coupon_code FROM deletion JOIN stock USING (stock_no) WHERE stock_id = $1", self.stock_id
+        )
         self.deleted &= {str(code) for (code,) in rows}
         self.acknowledged = set(self.holds)
         self.may_be_fenced = False

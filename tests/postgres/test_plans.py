@@ -14,12 +14,14 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from quanma.api.coupons import CouponPage, ListCoupons
+from quanma.api.coupons import CouponPage, ListCoupons, UsedCoupon
 from quanma.platform.pool import open_pool
 from tests.contract.driver import NOW, DrivenPool, list_coupons
 from tests.support.platform import APPID, MCHID
 
 CODES = 12_000
+STEPS = 300
+"""Coupons that have taken one, before anything is counted."""
 READ_A_REQUEST_MAX = 20
 """Rows and entries of indexes: it takes 10. Those of the whole stock were 50, and would be more the larger it is."""
 
@@ -46,7 +48,7 @@ def test_no_request_reads_its_whole_stock(postgres_url: str, tmp_path: Path, kno
     pool = DrivenPool(lambda: open_pool(postgres_url, tmp_path))
     pool.run(pool.pool.set_callback(MCHID, MCHID, "http://127.0.0.1:9/", NOW))
     stock_id = pool.create(max_coupons_per_user=100)
-    tables = "code", "piece", "upload", "coupon", "displaced", "deletion", "event"
+    tables = "code", "piece", "carrier", "upload", "terms", "coupon", "coupon_step", "displaced", "deletion", "event"
     asyncio.run(_execute(postgres_url, *(f"ALTER TABLE {table} SET (autovacuum_enabled = off)" for table in tables)))
     if known == "empty tables":
         asyncio.run(_execute(postgres_url, "ANALYZE"))
@@ -67,6 +69,8 @@ def test_no_request_reads_its_whole_stock(postgres_url: str, tmp_path: Path, kno
 
     codes = pool.codes(stock_id, status="DISPATCHED", limit=30)
     users = [f"o{number}" for number in range(30)]
+    used = pool.codes(stock_id, status="DISPATCHED", offset=30, limit=STEPS)
+    assert {type(one) for one in pool.together(*(pool.using(stock_id, code) for code in used))} == {UsedCoupon}
     costs = {
         "draws": cost(256, lambda: pool.together(*(pool.sending(stock_id, f"new{number}") for number in range(256)))),
         "draws again": cost(

@@ -195,7 +195,7 @@ def test_a_worker_that_is_stopped_within_a_turn_holds_its_stock_no_longer_than_d
             for thread in drawing:
                 thread.join(30)
         assert stopped
-        (row,) = query(postgres_url, "SELECT count(*), count(DISTINCT coupon_code) FROM coupon")
+        (row,) = query(postgres_url, "SELECT count(*), count(DISTINCT position) FROM coupon")
         assert row[0] == row[1]
 
 

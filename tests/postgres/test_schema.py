@@ -113,6 +113,14 @@ def test_another_programs_tables_are_refused(postgres_url: str, tmp_path: Path) 
     pool.close()
 
 
+def test_tables_of_before_they_were_made_anew_are_refused(pool: DrivenPool, postgres_url: str) -> None:
+    pool.create()
+    on(postgres_url, lambda connection: connection.execute("DELETE FROM about WHERE name = 'tables'"))
+    pool.reopen()
+    with pytest.raises(StoreUnavailable, match=r"never published.*`quanma export`"):
+        pool.create()
+
+
 @pytest.mark.slow
 def test_a_migration_that_dies_at_any_statement_is_done_by_the_next_one(
     databases: Databases, monkeypatch: pytest.MonkeyPatch

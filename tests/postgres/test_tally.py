@@ -25,7 +25,9 @@ def test_old_counters_are_removed_and_the_latest_counts(postgres_url: str, tmp_p
 
     async def turns() -> list[int]:
         connection = await asyncpg.connect(postgres_url)
-        rows = await connection.fetch("SELECT turn_no FROM tally WHERE stock_id = $1 ORDER BY turn_no", stock_id)
+        rows = await connection.fetch(
+            "SELECT turn_no FROM tally JOIN stock USING (stock_no) WHERE stock_id = $1 ORDER BY turn_no", stock_id
+        )
         await connection.close()
         return [turn_no for (turn_no,) in rows]
 
@@ -49,8 +51,8 @@ def test_a_turn_that_another_overtook_is_done_again(
             overtaken = True
             connection = await asyncpg.connect(postgres_url)
             await connection.execute(
-                "INSERT INTO tally SELECT stock_id, turn_no + 1, uploaded, deleted, free, stale, shift, sent, day,"
-                " sent_on_day FROM tally WHERE stock_id = $1 ORDER BY turn_no DESC LIMIT 1",
+                "INSERT INTO tally SELECT stock_no, turn_no + 1, uploaded, deleted, free, stale, shift, sent, day,"
+                " sent_on_day FROM tally JOIN stock USING (stock_no) WHERE stock_id = $1 ORDER BY turn_no DESC LIMIT 1",
                 stock_id,
             )
             await connection.close()
@@ -69,7 +71,9 @@ def test_each_turn_that_writes_has_a_number_of_its_own(postgres_url: str, tmp_pa
     stock_id = pool.create()
 
     def last_turn() -> int:
-        (row,) = query(postgres_url, "SELECT max(turn_no) FROM tally WHERE stock_id = $1", stock_id)
+        (row,) = query(
+            postgres_url, "SELECT max(turn_no) FROM tally JOIN stock USING (stock_no) WHERE stock_id = $1", stock_id
+        )
         return int(row[0])
 
     numbers = [last_turn()]

@@ -18,8 +18,9 @@ from tests.support.platform import OTHER_MCHID
 async def _lose(url: str, stock_id: str) -> None:
     """As a database that went back to before the stock was made."""
     connection = await asyncpg.connect(url)
+    stock_no = await connection.fetchval("SELECT stock_no FROM stock WHERE stock_id = $1", stock_id)
     for table in ("upload", "piece", "code", "extent", "tally", "turn", "stock"):
-        await connection.execute(f"DELETE FROM {table} WHERE stock_id = $1", stock_id)
+        await connection.execute(f"DELETE FROM {table} WHERE stock_no = $1", stock_no)
     await connection.close()
 
 

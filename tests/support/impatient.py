@@ -5,10 +5,10 @@ python -m tests.support.impatient upload …
 
 from __future__ import annotations
 
-from quanma.cli import upload
 from quanma.cli.main import main
 from quanma.client.exchange import Patience
+from quanma.upload import run
 
 if __name__ == "__main__":
-    upload.__dict__["ONE_ATTEMPT"] = Patience(deadline_seconds=1.5, attempt_seconds=1.5, attempts_max=1)
+    run.__dict__["ONE_ATTEMPT"] = Patience(deadline_seconds=1.5, attempt_seconds=1.5, attempts_max=1)
     main()

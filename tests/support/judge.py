@@ -38,6 +38,9 @@ GOES_ON_WITHIN_SECONDS = 30.0
 USE_TIME = "2026-09-21T22:13:20+08:00"
 """What `DrivenPool.use` says."""
 
+NUMBERS = "SELECT k.out_request_no FROM coupon k JOIN stock s USING (stock_no) WHERE s.stock_id = $1"
+"""Under which coupons of a stock were given out."""
+_DELETIONS = "SELECT delete_request_no FROM deletion JOIN stock USING (stock_no) WHERE stock_id = $1"
 _PAUSE_SECONDS = 0.01
 _PATIENCE_SECONDS = 40.0
 
@@ -258,7 +261,7 @@ class Judge:
 
     def lost(self, database_url: str) -> dict[str, str]:
         """Numbers that were answered, and that the database does not know."""
-        rows = query(database_url, "SELECT out_request_no FROM coupon WHERE stock_id = $1", self.stock_id)
+        rows = query(database_url, NUMBERS, self.stock_id)
         known = {str(number) for (number,) in rows}
         return {number: code for number, code in self.told.items() if number not in known}
 
@@ -272,7 +275,7 @@ class Judge:
         """What was lost is given up: its numbers are asked no more, its codes stay with whom they were told to."""
         for number in self.lost(database_url):
             del self.told[number]
-        rows = query(database_url, "SELECT delete_request_no FROM deletion WHERE stock_id = $1", self.stock_id)
+        rows = query(database_url, _DELETIONS, self.stock_id)
         kept = {number for (number,) in rows}
         self.deletions = {number: deletion for number, deletion in self.deletions.items() if number in kept}
 

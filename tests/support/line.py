@@ -85,9 +85,12 @@ class Line:
     async def close(self) -> None:
         pass
 
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(0)
-        self.now += seconds
+    def call_later(self, seconds: float, call: Callable[[], None]) -> asyncio.Handle:
+        def jump() -> None:
+            self.now += seconds
+            call()
+
+        return asyncio.get_running_loop().call_soon(jump)
 
 
 async def lost(line: Line, request: Request) -> Reply:
@@ -192,7 +195,7 @@ class Story:
     def uploader(self, *script: Happening | None, **options: Any) -> Uploader:
         line = self._line = Line(self._office.platform, script)
         self._office.connect(line)
-        clock = Clock(wall=lambda: 1_700_000_000 + line.now, steady=lambda: line.now, sleep=line.sleep)
+        clock = Clock(wall=lambda: 1_700_000_000 + line.now, steady=lambda: line.now, call_later=line.call_later)
         line.uploader = Uploader(self.ledger, BUSIFAVOR, self._office.client, clock=clock, **options)
         return line.uploader
 

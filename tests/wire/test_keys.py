@@ -188,3 +188,17 @@ def test_a_made_certificate_carries_its_serial_its_key_and_five_years() -> None:
 def test_what_is_no_certificate_has_no_facts() -> None:
     with pytest.raises(Misconfigured, match=r"platform_cert\.pem is not the PEM of a certificate"):
         keys.certificate_facts(PUBLIC_PEM, "platform_cert.pem")
+
+
+def test_a_key_whose_numbers_do_not_fit_is_refused_however_often_it_comes() -> None:
+    der = bytearray(base64.b64decode(PUBLISHED["private_key_pkcs8_der_base64"]))
+    der[200] ^= 1  # In the modulus.
+    for _ in range(2):
+        # To say what it is, it is read without that check: that must not pass for one.
+        with pytest.raises(Misconfigured, match="private_key is not the PEM of an unencrypted private key"):
+            keys.load_private_key(bytes(der), "private_key")
+
+
+def test_a_key_is_the_same_at_its_second_reading() -> None:
+    again = keys.load_private_key(PRIVATE_PEM, "the published key")
+    assert again.private_numbers() == KEY.private_numbers()

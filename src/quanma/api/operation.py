@@ -282,7 +282,10 @@ class Call(Generic[C, F, P, B, Resp]):
                 raise RequestInvalid(f"{operation!r} was given {', '.join(sorted(twice))} twice")
             given |= source
         _refuse_unknown(operation, given, operation.request)
-        return build(operation.request, given)
+        try:
+            return operation.request(**given)  # Its limits are checked where it is sent.
+        except TypeError:
+            return build(operation.request, given)  # It says which field is missing.
 
 
 # Left as they are: a code read as bytes must not be sent as its Base64, nor a time without its offset. A datetime with

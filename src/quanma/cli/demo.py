@@ -21,11 +21,11 @@ from ..client import config as settings
 from ..client.client import AsyncWechatpay
 from ..errors import StoreUnavailable
 from ..platform import environment
-from ..upload import prepare
-from ..upload.ledger import Ledger, Totals
-from ..upload.source import open_source
+from ..upload import run
+from ..upload.ledger import Totals
+from ..upload.prepare import Limits
 from ..upload.target import BUSIFAVOR
-from ..upload.uploader import ONE_ATTEMPT, Uploader
+from ..upload.uploader import Progress
 from . import output
 from .main import DONE, FAILED
 
@@ -128,15 +128,24 @@ async def _create_stock(wxpay: AsyncWechatpay) -> str:
 
 
 async def _upload(merchant: settings.Merchant, file: Path, stock_id: str) -> Totals:
-    path = prepare.default_ledger(str(file), stock_id)
-    with Ledger.create(path, target=BUSIFAVOR.name, mchid=merchant.mchid, stock_id=stock_id) as ledger:
-        prepare.make_plan(ledger, BUSIFAVOR, [open_source(str(file))])
-        ledger.spent(0.0, OWN_PLATFORM_RATE)
-        async with AsyncWechatpay(merchant, patience=ONE_ATTEMPT) as client:
-            with output.sending() as progress:
-                result = await Uploader(ledger, BUSIFAVOR, client, progress=progress).run()
-    output.result(stock_id, result.totals, path, as_json=False)
-    return result.totals
+    options = run.Options(stock_id, limits=Limits(rejected_max=1.0), first_rate=OWN_PLATFORM_RATE)
+    with contextlib.ExitStack() as displays:
+        uploaded = await run.upload([str(file)], options, merchant, _Shown(displays))
+    output.result(stock_id, uploaded.totals, uploaded.ledger, as_json=False)
+    return uploaded.totals
+
+
+class _Shown(run.Events):
+    """The progress alone: the story has its own lines."""
+
+    def __init__(self, displays: contextlib.ExitStack) -> None:
+        self._displays = displays
+
+    def sending(self, sending: run.Sending) -> None:
+        self._progress = self._displays.enter_context(output.sending())
+
+    def progress(self, progress: Progress) -> None:
+        self._progress(progress)
 
 
 async def _issue(wxpay: AsyncWechatpay, stock_id: str, count: int) -> list[str]:

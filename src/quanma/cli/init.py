@@ -8,16 +8,22 @@ from pathlib import Path
 
 import click
 
+from ..errors import Misconfigured
 from ..extras import need
 from ..storage.paths import command
 from . import live
 
 MCHID_DEFAULT = "1900000001"
+PORT_DEFAULT = 8460
 
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--port", default=8460, show_default=True, help="Port of the platform.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help=f"Port of the platform. [default: {PORT_DEFAULT}, or the next that is free]",
+)
 @click.option(
     "--mchid",
     "mchids",
@@ -25,7 +31,7 @@ MCHID_DEFAULT = "1900000001"
     help=f"Merchant number; may be repeated. [default: {MCHID_DEFAULT}]",
 )
 @click.option("--live", "is_live", is_flag=True, help="Write a template of a real merchant's settings instead.")
-def init(folder: Path, port: int, mchids: tuple[str, ...], is_live: bool) -> None:
+def init(folder: Path, port: int | None, mchids: tuple[str, ...], is_live: bool) -> None:
     """Make a whole local world in DIR: the platform's settings and keys, and each merchant's.
 
     With --live: a commented quanma.toml for the real WeChat Pay, to be filled in. No keys are made.
@@ -38,10 +44,33 @@ def init(folder: Path, port: int, mchids: tuple[str, ...], is_live: bool) -> Non
     need("quanma init", "platform")
     environment = importlib.import_module("..platform.environment", __package__)
     wanted = mchids or (MCHID_DEFAULT,)
-    environment.make_environment(folder, port=port, mchids=wanted, now=datetime.datetime.now(datetime.UTC))
+    chosen, remark = _port(port)
+    environment.make_environment(folder, port=chosen, mchids=wanted, now=datetime.datetime.now(datetime.UTC))
     live.ignore_all(folder)
     click.echo(f"made {folder}", err=True)
+    if remark:
+        click.echo(f"  {remark}", err=True)
     click.echo(f"  serve it:  {command(['quanma', 'serve', '--config', folder / 'platform.toml'])}", err=True)
     for mchid in wanted:
         settings = (folder / "merchants" / mchid / "quanma.toml").resolve()
         click.echo(f"  call it:   export QUANMA_CONFIG={command([settings])}", err=True)
+
+
+def _port(wanted: int | None) -> tuple[int, str]:
+    """Return the platform's port, and what is to be said of it, if anything.
+
+    Which ports are free is what it was a moment ago: `quanma serve` says so if one is not.
+    """
+    if wanted is not None:
+        return wanted, f"port {wanted} is taken now: stop what listens there before `quanma serve`" * _is_taken(wanted)
+    free = next((port for port in range(PORT_DEFAULT, 65536) if not _is_taken(port)), PORT_DEFAULT)
+    return free, f"port {PORT_DEFAULT} is taken: the platform has {free}" if free != PORT_DEFAULT else ""
+
+
+def _is_taken(port: int) -> bool:
+    server = importlib.import_module("..serving.server", __package__)
+    try:
+        server.bind("127.0.0.1", port).close()
+    except Misconfigured:
+        return True
+    return False

@@ -18,6 +18,9 @@ from ..serving.asgi import Behind
 from ..serving.servicemanager import ServiceManager
 from ..storage import private
 
+WAY_OUT = "name another with --host and --port, and with `quanma api callbacks.post`"
+"""Or the platform goes on posting to whoever has the place."""
+
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -39,7 +42,7 @@ def listen(host: str, port: int, ledger: Path | None, config: Path | None) -> No
             await asyncio.to_thread(_append, kept, line)
         print(line, flush=True)
 
-    with server.bind(host, port) as listening:
+    with server.bind(host, port, way_out=WAY_OUT) as listening:
         server.run(Behind(AsgiReceiver(receiver, keep), BODY_BYTES_MAX), listening, manager=ServiceManager())
 
 

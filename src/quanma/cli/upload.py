@@ -16,17 +16,17 @@ import click
 from .. import signals
 from ..client import config as settings
 from ..client.client import AsyncWechatpay
-from ..errors import LedgerRefused, Misconfigured, RequestInvalid, StoreUnavailable
+from ..errors import LedgerRefused, Misconfigured, PlanRefused, StoreUnavailable
 from ..storage import paths
-from ..upload import prepare, report
+from ..upload import prepare, report, run
 from ..upload import verify as comparing
 from ..upload.ledger import Ledger, Totals
 from ..upload.plan import Planned
-from ..upload.prepare import Limits
+from ..upload.prepare import Objection
 from ..upload.source import Reading, Source, open_query, open_sources
 from ..upload.source.content import PIPE, STANDARD_INPUT, name_of
 from ..upload.target import BUSIFAVOR, TARGETS, StockFacts, Target
-from ..upload.uploader import CONCURRENCY, ONE_ATTEMPT, Ending, Result, Uploader
+from ..upload.uploader import CONCURRENCY, Ending, Progress, Result
 from . import output
 from .main import DONE, FAILED, INTERRUPTED, REJECTED, UNFINISHED
 from .reading import limit_options, limits_of, reading_of, reading_options, report_option, say_planned
@@ -35,27 +35,10 @@ from .reading import limit_options, limits_of, reading_of, reading_options, repo
 class Wishes(NamedTuple):
     """What the command line asked for."""
 
-    target: Target
-    stock_id: str
-    reading: Reading
-    limits: Limits
+    options: run.Options
     ledger: Path
-    command: str
-    """As a shell reads it, to be resumed."""
     report: Path | None
-    resume: bool
-    restart: bool
-    concurrency: int
-    rate: float | None
     json: bool
-
-
-class NotSent(Exception):
-    """The plan is not sent as it is. Its message says why."""
-
-    def __init__(self, reason: str, planned: Planned) -> None:
-        super().__init__(reason)
-        self.planned = planned
 
 
 @click.command()
@@ -119,9 +102,19 @@ def upload(
     path = ledger or prepare.default_ledger(first, stock_id)
     named = ledger or (path if name_of(first) == PIPE else None)
     again = _command(files, stock_id, target, reading, sql and (sources[-1].name, sql[1]), named, config)
-    wishes = Wishes(
-        target, stock_id, reading, limits, path, again, report_folder, resume, restart, concurrency, rate, as_json
+    asked = run.Options(
+        stock_id,
+        target,
+        reading,
+        limits,
+        ledger=path,
+        resume=resume,
+        restart=restart,
+        concurrency=concurrency,
+        rate=rate,
+        command=again,
     )
+    wishes = Wishes(asked, path, report_folder, as_json)
     merchant = settings.load(config)
     for source in sources:
         for note in source.notes:
@@ -258,27 +251,28 @@ async def _compare(
 
 
 async def _dry_run(sources: Sequence[Source], wishes: Wishes, merchant: settings.Merchant) -> int:
+    asked = wishes.options
     async with AsyncWechatpay(merchant) as client:
-        facts = await _checked_stock(client, wishes.target, wishes.stock_id)
+        facts = await run.checked_stock(client, asked.target, asked.stock_id, _Shown(wishes, contextlib.ExitStack()))
     folder = wishes.ledger.absolute().parent
     if not folder.is_dir():
         raise LedgerRefused(f"{paths.shown(wishes.ledger)} can't be made: no such folder: make it, or name another")
     with output.reading() as progress:
         if wishes.report is None:
-            planned = prepare.look_only(wishes.target, sources, wishes.reading, folder, progress)
+            planned = prepare.look_only(asked.target, sources, asked.reading, folder, progress)
         else:
             planned, written = _reported(sources, wishes, wishes.report, progress)
             _say_written(written, output.say)
     say_planned(planned, codes=True)
-    _say_room(facts, planned)
+    _say_room(prepare.check_room(facts, planned.distinct))
     if not os.access(folder, os.W_OK):
         output.say(f"  warning: {paths.shown(folder)} can't be written: the upload needs --ledger with another place")
-    refused = prepare.objection(planned, wishes.limits)
+    refused = prepare.objection(planned, asked.limits)
     if refused is not None:
         output.say(f"an upload would stop before the first request: {refused.reason}")
         if not refused.ask:
             return REJECTED
-    requests = -(-planned.distinct // wishes.target.batch_codes_max)
+    requests = -(-planned.distinct // asked.target.batch_codes_max)
     output.say(f"would send {planned.distinct:,} codes in {requests:,} request{'s' if requests != 1 else ''}:")
     for rate in (1, 5, 20, 100) if requests else ():
         output.say(f"  at {rate:>3} requests/s: {output.duration(requests / rate)}")
@@ -289,138 +283,97 @@ def _reported(
     sources: Sequence[Source], wishes: Wishes, folder: Path, progress: Callable[[int], None]
 ) -> tuple[Planned, report.Written]:
     """Plan in a ledger that is thrown away, and write the report of it."""
+    asked = wishes.options
     with tempfile.TemporaryDirectory(prefix="quanma-") as name:
         path = Path(name) / "dry-run.quanma"
-        with Ledger.create(path, target=wishes.target.name, mchid="", stock_id=wishes.stock_id) as ledger:
-            planned = prepare.make_plan(ledger, wishes.target, sources, wishes.reading, progress=progress)
+        with Ledger.create(path, target=asked.target.name, mchid="", stock_id=asked.stock_id) as ledger:
+            planned = prepare.make_plan(ledger, asked.target, sources, asked.reading, progress=progress)
             return planned, report.write(ledger, folder, leftover=False)
 
 
 async def _upload(sources: Sequence[Source], wishes: Wishes, merchant: settings.Merchant) -> int:
-    target = wishes.target
-    async with AsyncWechatpay(merchant) as client:
-        facts = await _checked_stock(client, target, wishes.stock_id)
-    try:
-        with _opened(wishes, merchant) as ledger:
-            if ledger.planned:
-                prepare.check_unchanged(ledger, sources, wishes.reading)
-            else:
-                _plan(ledger, sources, wishes, facts)
-            async with AsyncWechatpay(merchant, patience=ONE_ATTEMPT) as client:
-                result = await _send(ledger, target, client, wishes)
-            if wishes.report is not None:
-                _say_written(report.write(ledger, wishes.report), output.say)
-            if not result.totals.rows:
-                ledger.discard()
-            output.result(
-                wishes.stock_id, result.totals, wishes.ledger if result.totals.rows else None, as_json=wishes.json
-            )
-            return _ended(ledger, result)
-    except NotSent as problem:
-        output.say(f"stopped before the first request: {problem}")
-        if wishes.json:
-            output.result(wishes.stock_id, _unsent(problem.planned), None, as_json=True)
-        return REJECTED
-    except StoreUnavailable as problem:
-        output.say(f"stopped: {problem}")
-        return UNFINISHED
+    with contextlib.ExitStack() as displays:
+        shown = _Shown(wishes, displays)
+        try:
+            await run.upload(sources, wishes.options, merchant, shown)
+        except PlanRefused as problem:
+            output.say(f"stopped before the first request: {problem}")
+            if wishes.json and shown.plan is not None:
+                output.result(wishes.options.stock_id, _unsent(shown.plan), None, as_json=True)
+            return REJECTED
+        except StoreUnavailable as problem:
+            output.say(f"stopped: {problem}")
+            return UNFINISHED
+    return shown.status
 
 
-def _plan(ledger: Ledger, sources: Sequence[Source], wishes: Wishes, facts: StockFacts) -> None:
-    """Read everything and write the plan; or leave nothing behind.
+class _Shown(run.Events):
+    """What a person or a script sees of an upload, in its order."""
 
-    Raises:
-        NotSent: the file is not as it should be, and nobody said that it may be sent.
-    """
+    def __init__(self, wishes: Wishes, displays: contextlib.ExitStack) -> None:
+        self.plan: Planned | None = None
+        self.status = FAILED
+        self._wishes = wishes
+        self._displays = displays
+        """At most one is open: the one above is closed before the next line."""
+        self._read: Callable[[int], None] | None = None
+        self._progress: Callable[[Progress], None] | None = None
 
-    def check(planned: Planned) -> None:
-        shown.close()  # Else it would be drawn over the question.
+    def stock(self, facts: StockFacts, lines: Sequence[str]) -> None:
+        for line in lines:
+            output.say(line)
+
+    def read(self, rows: int) -> None:
+        if self._read is None:
+            self._read = self._displays.enter_context(output.reading())
+        self._read(rows)
+
+    def planned(self, planned: Planned, too_many: str | None) -> None:
+        self._displays.close()  # Else it would be drawn over the question.
+        self.plan = planned
         say_planned(planned, codes=False)
-        _say_room(facts, planned)
-        refused = prepare.objection(planned, wishes.limits)
-        if refused is None:
-            return
-        if not refused.ask:
-            raise NotSent(refused.reason, planned)
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise NotSent(
-                f"{refused.reason}: see them with --dry-run --report DIR and correct the file, or say how many are "
-                "right with --max-rejected",
-                planned,
-            )
-        if not click.confirm(f"{refused.reason}. Send the other {planned.distinct:,} codes?", err=True):
-            raise NotSent("nothing was sent", planned)
+        _say_room(too_many)
 
-    try:
-        with contextlib.ExitStack() as shown:
-            prepare.make_plan(
-                ledger,
-                wishes.target,
-                sources,
-                wishes.reading,
-                command=wishes.command,
-                check=check,
-                progress=shown.enter_context(output.reading()),
+    def confirm(self, objection: Objection, planned: Planned) -> bool:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise PlanRefused(
+                f"{objection.reason}: see them with --dry-run --report DIR and correct the file, or say how many are "
+                "right with --max-rejected"
             )
-    except StoreUnavailable:
-        raise
-    except BaseException:
-        # Else the corrected file would find a ledger, and need --restart.
-        if not wishes.resume:
-            ledger.discard()
-        raise
+        if not click.confirm(f"{objection.reason}. Send the other {planned.distinct:,} codes?", err=True):
+            raise PlanRefused("nothing was sent")
+        return True
+
+    def sending(self, sending: run.Sending) -> None:
+        self._progress = self._displays.enter_context(output.sending())
+
+        def interrupt() -> None:
+            if sending.stop():
+                output.say("stopping: what is under way is finished first; Ctrl-C again stops at once")
+
+        signals.on_ending(asyncio.get_running_loop(), interrupt)
+
+    def progress(self, progress: Progress) -> None:
+        if self._progress is not None:
+            self._progress(progress)
+
+    def ended(self, ledger: Ledger, result: Result) -> None:
+        self._displays.close()
+        wishes = self._wishes
+        if wishes.report is not None:
+            _say_written(report.write(ledger, wishes.report), output.say)
+        kept = ledger.path if result.totals.rows else None
+        output.result(wishes.options.stock_id, result.totals, kept, as_json=wishes.json)
+        self.status = _ended(ledger, result)
 
 
 def _unsent(planned: Planned) -> Totals:
     return Totals(planned.rows, 0, 0, planned.duplicate, planned.rejected, planned.distinct, 0, 0, 0.0, 0)
 
 
-def _opened(wishes: Wishes, merchant: settings.Merchant) -> Ledger:
-    about = {"target": wishes.target.name, "mchid": merchant.mchid, "stock_id": wishes.stock_id}
-    if wishes.resume:
-        return Ledger.resume(wishes.ledger, **about)
-    return Ledger.create(wishes.ledger, **about, restart=wishes.restart)
-
-
-async def _checked_stock(client: AsyncWechatpay, target: Target, stock_id: str) -> StockFacts:
-    facts = await target.show(client, stock_id)
-    room = prepare.check_stock(target, facts)
-    for line in room.lines:
-        output.say(line)
-    if room.refusal:
-        raise RequestInvalid(room.refusal)
-    return facts
-
-
-def _say_room(facts: StockFacts, planned: Planned) -> None:
-    if too_many := prepare.check_room(facts, planned.distinct):
+def _say_room(too_many: str | None) -> None:
+    if too_many:
         output.say(f"  warning: {too_many}")
-
-
-async def _send(ledger: Ledger, target: Target, client: AsyncWechatpay, wishes: Wishes) -> Result:
-    with output.sending() as progress:
-        uploader = Uploader(
-            ledger,
-            target,
-            client,
-            concurrency=wishes.concurrency,
-            rate_max=wishes.rate or target.rate_max,
-            progress=progress,
-        )
-        running = asyncio.ensure_future(uploader.run())
-
-        def interrupt() -> None:
-            if uploader.stopping:
-                running.cancel()
-            else:
-                output.say("stopping: what is under way is finished first; Ctrl-C again stops at once")
-                uploader.stop()
-
-        signals.on_ending(asyncio.get_running_loop(), interrupt)
-        try:
-            return await running
-        except asyncio.CancelledError:
-            return Result(Ending.STOPPED, ledger.totals(), "")
 
 
 def _ended(ledger: Ledger, result: Result) -> int:

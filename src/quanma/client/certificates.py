@@ -76,7 +76,9 @@ class Certificates:
         self._steady = steady
         # In a child of a fork, no fetch of the parent's is under way.
         self._here = PerProcess(lambda: _Fetches(steady()))
-        self._here.get()  # The settings' keys are as fresh as the settings.
+        self._here.get()
+        self.refresh_at = steady() + REFRESH_SECONDS
+        """Before then nobody need ask for a turn to refresh. The settings' keys are as fresh as the settings."""
 
     @property
     def can_fetch(self) -> bool:
@@ -96,7 +98,7 @@ class Certificates:
             now = self._steady()
             if (fetch := here.running(now)) is not None:
                 return Theirs(fetch)
-            if self._ring.names and here.listed_at is not None and now - here.listed_at < FETCH_SECONDS:
+            if self._ring and here.listed_at is not None and now - here.listed_at < FETCH_SECONDS:
                 return None
             if here.problem is not None and now < here.not_before and not waited:
                 return NotBefore(here.not_before - now, here.problem)
@@ -110,9 +112,9 @@ class Certificates:
         here = self._here.get()
         with here.lock:
             now = self._steady()
-            if here.running(now) is not None or now < max(here.fresh_until, here.not_before):
+            if here.running(now) is not None or now < max(self.refresh_at, here.not_before):
                 return None
-            here.fresh_until = now + REFRESH_AGAIN_SECONDS
+            self.refresh_at = now + REFRESH_AGAIN_SECONDS
             here.under_way = Fetch(here, ends_at)
             return here.under_way
 
@@ -121,7 +123,7 @@ class Certificates:
         here = self._here.get()
         with here.lock:
             now = self._steady()
-            here.listed_at, here.fresh_until, here.problem = now, now + REFRESH_SECONDS, None
+            here.listed_at, self.refresh_at, here.problem = now, now + REFRESH_SECONDS, None
 
     def refused(self, fetch: Fetch, problem: QuanmaError) -> None:
         """The platform's answer is final, and there is no list in it."""
@@ -184,7 +186,6 @@ class _Fetches:
         self.lock = threading.Lock()
         self.under_way: Fetch | None = None
         self.listed_at: float | None = None
-        self.fresh_until = now + REFRESH_SECONDS
         self.not_before = now
         self.problem: QuanmaError | None = None
 

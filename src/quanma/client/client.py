@@ -7,7 +7,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent import futures
 from typing import TYPE_CHECKING, Any, Never, Self, TypeVar
 
@@ -42,6 +42,7 @@ class _Client:
 
     merchant: config.Merchant
     """The settings in use. To ask for them reads them."""
+    _hosts: tuple[str, ...]
     _identity: Identity
     _certificates: Certificates
     _patience: Patience
@@ -65,6 +66,7 @@ class _Client:
         ring = KeyRing.from_pem({name: pem.encode() for name, pem in merchant.platform_keys.items()})
         self._patience = self._given_patience or _patience_of(merchant)
         self._certificates = Certificates(ring, merchant.apiv3_key, self._clocks.steady)
+        self._hosts = merchant.hosts
         self._identity = Identity(
             merchant.mchid,
             merchant.serial_no,
@@ -87,7 +89,7 @@ class _Client:
     if not TYPE_CHECKING:  # For names that come with the settings, when they were not there at first.
 
         def __getattr__(self, name: str) -> Any:
-            if name not in ("merchant", "_identity", "_certificates", "_patience", "_transport"):
+            if name not in ("merchant", "_hosts", "_identity", "_certificates", "_patience", "_transport"):
                 raise AttributeError(f"{type(self).__name__} has no {name!r}; calls begin with v3, or chain(path)")
             self.read_settings()
             return object.__getattribute__(self, name)
@@ -103,10 +105,9 @@ class _Client:
     def _talk(
         self, operation: Operation[..., Any, Any, Resp], parts: codec.Parts, number: str | None = None
     ) -> Talk[Resp]:
-        hosts = operation.hosts or self.merchant.hosts
         return exchange(
             self._identity,
-            hosts,
+            operation.hosts or self._hosts,
             self._patience,
             self._clocks,
             operation,
@@ -326,9 +327,12 @@ class AsyncWechatpay(_Client):
         """
         return cls(_found(path, settings), patience=patience, on_attempt=on_attempt)
 
-    async def send(self, operation: Operation[..., Any, Any, Resp], request: Any) -> Answer[Resp]:
-        """Send a declared operation's request struct and return the whole answer. The chain calls this."""
-        return await self._move(operation, codec.encode_request(operation, request), _number(operation, request))
+    def send(self, operation: Operation[..., Any, Any, Resp], request: Any) -> Coroutine[Any, Any, Answer[Resp]]:
+        """Send a declared operation's request struct and return the whole answer, awaited. The chain calls this.
+
+        A request that breaks its limits is refused here, and not when it is awaited.
+        """
+        return self._move(operation, codec.encode_request(operation, request), _number(operation, request))
 
     def chain(self, path: str, *, host: str | None = None, sensitive: Sequence[str] = ()) -> Chain[Awaitable[Any]]:
         """Return a path that is not declared, to call `get`, `post`, … on. Untyped. `host`: if it lives elsewhere.

@@ -15,7 +15,7 @@ LAYERS_MAX = 2
 MEMBERS_MAX = 16
 """How often an answer may be compressed over, and how many pieces of gzip may follow one another. Our choice."""
 
-_GZIP_BEGINS = b"\x1f\x8b"
+GZIP_BEGINS = b"\x1f\x8b"
 _GZIP = zlib.MAX_WBITS | 16
 _ZLIB, _BARE = zlib.MAX_WBITS, -zlib.MAX_WBITS
 
@@ -28,7 +28,7 @@ def plain(reply: Reply) -> Reply:
     """
     named = ",".join(value for name, value in reply.headers if name.lower() == "content-encoding")
     codings = [coding for one in named.lower().split(",") if (coding := one.strip()) not in ("", "identity")]
-    if not codings and not reply.body.startswith(_GZIP_BEGINS):
+    if not codings and not reply.body.startswith(GZIP_BEGINS):
         return reply
     if len(codings) > LAYERS_MAX:
         raise AnswerUntrusted(f"the answer says that it is compressed {len(codings)} times over, and was dropped")

@@ -14,8 +14,9 @@ All decisions about repeating are here:
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
+from logging import INFO
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -39,9 +40,9 @@ from ..errors import (
 from ..wire import codec, signature
 from ..wire.keys import KeyRing, PrivateKey
 from . import between
-from .attempts import Attempt, Watch, shown_path, tell
+from .attempts import Attempt, Watch, log, shown_path, tell
 from .certificates import Certificates, Fetch, ListUnreadable, NotBefore, Theirs
-from .compressed import plain
+from .compressed import GZIP_BEGINS, plain
 from .transport import Reply, Request
 
 Resp = TypeVar("Resp")
@@ -128,7 +129,7 @@ def exchange(
     """
     ends_at = clocks.steady() + patience.deadline_seconds
     at_platform = _At(identity, hosts, patience, clocks, ends_at, watch)
-    if not identity.ring.names:
+    if not identity.ring:
         # Before anything is executed: its answer could not be believed.
         yield from _first_keys(at_platform, certificates)
 
@@ -136,21 +137,26 @@ def exchange(
         began = clocks.steady()
         reply = yield at_platform.signed(attempt, parts)
         took = clocks.steady() - began
+        headers = _headers(reply)
         why_not: QuanmaError | None = None
-        if certificates is not None and isinstance(reply, Reply):
-            if _unknown_key(identity, reply):
-                why_not = yield from _learn(at_platform, certificates, lambda: _unknown_key(identity, reply))
-            elif (fetch := certificates.turn_to_refresh(ends_at)) is not None:
+        if certificates is not None:
+            if _unknown_key(identity, headers):
+                why_not = yield from _learn(at_platform, certificates, lambda: _unknown_key(identity, headers))
+            elif (
+                isinstance(reply, Reply)
+                and clocks.steady() >= certificates.refresh_at
+                and (fetch := certificates.turn_to_refresh(ends_at)) is not None
+            ):
                 yield from _fetch(at_platform._replace(patience=patience._replace(attempts_max=1)), certificates, fetch)
-        tried = _tried(operation, number, attempt, hosts, reply, took)
         try:
-            answer = _read(identity, operation, parts, reply, clocks.wall())
+            answer = _read(identity, operation, parts, reply, headers, clocks.wall())
         except QuanmaError as problem:
-            tell(watch, tried._replace(error=problem))
+            tell(watch, _tried(operation, number, attempt, hosts, reply, headers, took)._replace(error=problem))
             if why_not is None or not isinstance(problem, AnswerUntrusted):
                 raise
             raise type(problem)(f"{problem}; the platform's certificates could not be fetched: {why_not}") from why_not
-        tell(watch, tried)
+        if watch is not None or log.isEnabledFor(INFO):  # Most have neither.
+            tell(watch, _tried(operation, number, attempt, hosts, reply, headers, took))
         return answer
 
     return (yield from _repeated(at_platform, attempt_once, lambda error: _may_repeat(operation, error)))
@@ -162,12 +168,10 @@ def _tried(
     attempt: int,
     hosts: tuple[str, ...],
     reply: Reply | Failed | None,
+    headers: Mapping[str, str],
     seconds: float,
 ) -> Attempt:
-    status_code, request_id = None, None
-    if isinstance(reply, Reply):
-        status_code = reply.status_code
-        request_id = next((value for name, value in reply.headers if name.lower() == "request-id"), None)
+    status_code, request_id = reply.status_code if isinstance(reply, Reply) else None, headers.get("request-id")
     host = urlsplit(hosts[attempt % len(hosts)]).netloc
     path = operation.path if operation.declared else shown_path(operation.path)
     return Attempt(f"{operation.verb} {path}", number, attempt + 1, host, status_code, seconds, request_id, None)
@@ -235,10 +239,10 @@ def _first_keys(at_platform: _At, certificates: Certificates | None) -> _Steps[N
             "there is no key to verify an answer with, so nothing was sent: name the platform's in platform_keys, "
             "or set apiv3_key to have its certificates fetched"
         )
-    why_not = yield from _learn(at_platform, certificates, lambda: not at_platform.identity.ring.names)
+    why_not = yield from _learn(at_platform, certificates, lambda: not at_platform.identity.ring)
     if isinstance(why_not, ClientClosed):
         raise why_not
-    if not at_platform.identity.ring.names:
+    if not at_platform.identity.ring:
         raise NotSent(
             f"the platform's certificates could not be fetched ({why_not or 'there was no time left'}), so there is no "
             "key to verify an answer with and nothing was sent: send the same request again, or name the platform's "
@@ -314,7 +318,7 @@ def _list(at_platform: _At, certificates: Certificates, attempt: int) -> _Steps[
         began = at_platform.clocks.steady()
         reply = yield at_platform.signed(attempt, _LIST_CERTIFICATES, wanted)
         took, now = at_platform.clocks.steady() - began, at_platform.clocks.wall()
-        tried = _tried(Certified.get, None, attempt, at_platform.hosts, reply, took)
+        tried = _tried(Certified.get, None, attempt, at_platform.hosts, reply, _headers(reply), took)
         try:
             if not isinstance(reply, Reply) or reply.status_code != 200:
                 raise _failure(reply, now)
@@ -344,8 +348,7 @@ def _failure(reply: Reply | Failed | None, now: float) -> QuanmaError:
     reply = plain(reply)
     if reply.status_code < 400:
         return AnswerUntrusted(f"HTTP {reply.status_code} is no answer of the platform: something stands between")
-    headers = {name.lower(): value for name, value in reply.headers}
-    return codec.decode_error(reply.status_code, headers, reply.body, verified=False, now=now)
+    return codec.decode_error(reply.status_code, _headers(reply), reply.body, verified=False, now=now)
 
 
 def _may_list_again(error: QuanmaError) -> bool:
@@ -371,8 +374,14 @@ def _signed(identity: Identity, host: str, parts: codec.Parts, now: float, wante
     return Request(parts.verb, host + parts.target, headers, parts.body)
 
 
-def _unknown_key(identity: Identity, reply: Reply) -> bool:
-    return any(name.lower() == "wechatpay-serial" and not identity.ring.knows(value) for name, value in reply.headers)
+def _headers(reply: Reply | Failed | None) -> Mapping[str, str]:
+    """By names in lower case. Of a name that stands twice, the last: where that matters, `verify` refuses it."""
+    return {name.lower(): value for name, value in reply.headers} if isinstance(reply, Reply) else {}
+
+
+def _unknown_key(identity: Identity, headers: Mapping[str, str]) -> bool:
+    serial = headers.get("wechatpay-serial")
+    return serial is not None and not identity.ring.knows(serial)
 
 
 def _read(
@@ -380,13 +389,14 @@ def _read(
     operation: Operation[..., Any, Any, Resp],
     parts: codec.Parts,
     reply: Reply | Failed | None,
+    headers: Mapping[str, str],
     now: float,
 ) -> Answer[Resp]:
     assert reply is not None
     if isinstance(reply, Failed):
         raise reply.error
-    reply = plain(reply)
-    headers = {name.lower(): value for name, value in reply.headers}
+    if "content-encoding" in headers or reply.body.startswith(GZIP_BEGINS):
+        reply = plain(reply)
     succeeded = 200 <= reply.status_code < 300
     if reply.status_code < 400 and not succeeded:
         raise NotThePlatform(
@@ -394,10 +404,10 @@ def _read(
             "something stands between",
             status_code=reply.status_code,
         )
-    if (foreign := between.from_in_between(reply, headers, parts.target, now)) is not None:
-        raise foreign
     # The official SDKs don't verify failures, so an unsigned one is still an answer; a wrongly signed one is none.
     signed = "wechatpay-signature" in headers
+    if not signed and (foreign := between.from_in_between(reply, headers, parts.target, now)) is not None:
+        raise foreign
     if succeeded or signed:
         try:
             identity.ring.verify(reply.headers, reply.body, now)

@@ -25,6 +25,9 @@ from .pool import open_pool
 from .pool.contract import Retries
 from .reload import Reload, tell_warnings
 
+WAY_OUT = "name another with --host and --port, and as base_url in each merchant's quanma.toml"
+"""Who calls the platform must follow it, or asks whoever has taken its place."""
+
 
 def serve(
     config_path: Path,
@@ -100,7 +103,7 @@ def serve(
     figures = Figures(workers)
     counts = ConnectionCounts(workers) if workers > 1 else None
     manager = ServiceManager()
-    with server.bind(host or settings.host, settings.port if port is None else port) as listening:
+    with server.bind(host or settings.host, settings.port if port is None else port, way_out=WAY_OUT) as listening:
         if settings.explain:
             _refuse_strangers(listening)
         logs.begin(settings.log_format)

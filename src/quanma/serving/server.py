@@ -29,8 +29,8 @@ COLLECT_EVERY = 20_000
 """Objects made between two looks for cycles. A request makes few, and hardly any in cycles."""
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Raises AddressRefused: the address can't be listened on."""
+def bind(host: str, port: int, *, way_out: str = "name another with --host and --port") -> socket.socket:
+    """Raises AddressRefused: the address can't be listened on; `way_out` says what to do."""
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         # On Windows SO_REUSEADDR would let another process take our place.
@@ -39,9 +39,7 @@ def bind(host: str, port: int) -> socket.socket:
         listening.bind((host, port))
     except OSError as problem:
         listening.close()
-        raise AddressRefused(
-            f"can't listen on {host}:{port}: {problem.strerror}: name another with --host and --port"
-        ) from None
+        raise AddressRefused(f"can't listen on {host}:{port}: {problem.strerror}: {way_out}") from None
     return listening
 
 

@@ -1,10 +1,8 @@
 """Upload files of codes from a program: see docs/en/upload.md.
 
-with Ledger.create(path, target=BUSIFAVOR.name, mchid=mchid, stock_id=stock_id) as ledger:
-    reading = Reading(column="code")
-    make_plan(ledger, BUSIFAVOR, [open_source("codes.csv", reading)], reading)
-    client = AsyncWechatpay.from_config("quanma.toml", patience=ONE_ATTEMPT)
-    result = Uploader(ledger, BUSIFAVOR, client, progress=print).run_sync()
+options = Options(stock_id="98065001", reading=Reading(column="code"))
+uploaded = upload_sync(["codes.csv"], options, "quanma.toml")
+uploaded.totals.stored
 """
 
 from ..extras import need
@@ -12,7 +10,8 @@ from ..extras import need
 need("quanma.upload", "upload")  # Before the imports below: they need it.
 
 from .ledger import Ledger, Totals
-from .prepare import check_stock, make_plan
+from .prepare import Limits, check_stock, make_plan
+from .run import Events, Options, Sending, Uploaded, upload, upload_sync
 from .source import Reading, open_query, open_source
 from .target import BUSIFAVOR, PRODUCT_COUPON
 from .uploader import ONE_ATTEMPT, Ending, Progress, Result, Uploader
@@ -22,14 +21,21 @@ __all__ = [
     "ONE_ATTEMPT",
     "PRODUCT_COUPON",
     "Ending",
+    "Events",
     "Ledger",
+    "Limits",
+    "Options",
     "Progress",
     "Reading",
     "Result",
+    "Sending",
     "Totals",
+    "Uploaded",
     "Uploader",
     "check_stock",
     "make_plan",
     "open_query",
     "open_source",
+    "upload",
+    "upload_sync",
 ]

@@ -1,7 +1,7 @@
 """The ledger of one upload: what was planned, sent and answered, in one SQLite file. Its states: ledger.sql.
 
 A batch's number is written before its first send, and a batch is settled by one statement. Every write is durable
-when the method returns. One process runs an upload; others may read its ledger while it runs.
+when the method returns, or at the end of `together`. One process runs an upload; others may read its ledger meanwhile.
 
 Every method raises StoreUnavailable where the file can't be read or written; after that nothing more is written.
 """
@@ -117,6 +117,8 @@ class Ledger:
         self._db = db
         self._held = held
         self._failed: str | None = None
+        self._joined = False
+        self._number_prefix: str | None = None
 
     # Opening
 
@@ -347,17 +349,31 @@ class Ledger:
             )
 
     @contextlib.contextmanager
+    def together(self) -> Generator[None, None, None]:
+        """Make one transaction of the steps inside: all of them are durable at its end, or none was made."""
+        with self._writing():
+            self._joined = True
+            try:
+                yield
+            finally:
+                self._joined = False
+
+    @contextlib.contextmanager
     def _writing(self) -> Generator[None, None, None]:
-        """One transaction, durable at its end."""
+        """One transaction, durable at its end; inside `together`, a part of that one."""
+        if self._joined:
+            yield
+            return
         # What a failed write or fsync left behind is not known: only a new start reads it again.
         if self._failed is not None:
             raise StoreUnavailable(self._failed)
         try:
-            with ledgerfile.telling(self.path), self._db:
+            with self._db:
                 yield
-        except StoreUnavailable as problem:
-            self._failed = str(problem)
-            raise
+        except ledgerfile.FAULTS as problem:
+            unavailable = ledgerfile.unavailable(self.path, problem)
+            self._failed = str(unavailable)
+            raise unavailable from problem
 
     @property
     def learned_rate(self) -> float | None:
@@ -399,7 +415,9 @@ class Ledger:
         yield from (Rejected(*row) for row in self._db.execute(statement))
 
     def _number(self, batch_no: int, renumbered: int) -> str:
-        prefix = self._db.execute("SELECT number_prefix FROM upload").get
+        if self._number_prefix is None:
+            self._number_prefix = str(self._db.execute("SELECT number_prefix FROM upload").get)
+        prefix = self._number_prefix
         return f"{prefix}-{batch_no}" if not renumbered else f"{prefix}-{batch_no}-{renumbered}"
 
 

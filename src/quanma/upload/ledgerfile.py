@@ -52,11 +52,19 @@ def telling(path: Path) -> Generator[None, None, None]:
     """Make what SQLite or the disk says a StoreUnavailable that names the file and the way out."""
     try:
         yield
-    except (apsw.Error, OSError) as problem:
-        raise StoreUnavailable(
-            f"the ledger {path} can't be written or read ({type(problem).__name__}: {problem}): "
-            "free the disk or correct what is wrong, then --resume"
-        ) from problem
+    except FAULTS as problem:
+        raise unavailable(path, problem) from problem
+
+
+FAULTS = (apsw.Error, OSError)
+"""What SQLite and the disk say."""
+
+
+def unavailable(path: Path, problem: BaseException) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"the ledger {path} can't be written or read ({type(problem).__name__}: {problem}): "
+        "free the disk or correct what is wrong, then --resume"
+    )
 
 
 def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:

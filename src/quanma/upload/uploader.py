@@ -1,7 +1,8 @@
 """Send a planned upload: record, send, record; through refusals, lost answers and outages; stop cleanly, resume.
 
 Every attempt is written to the ledger before it leaves. What an answer settles is settled by one statement; what it
-leaves open is asked again under the same number, with the same bytes.
+leaves open is asked again under the same number, with the same bytes. What came back and what goes out next is written
+in one transaction: each one waits for the disk, and meanwhile more comes back.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ from ..errors import (
 )
 from .ledger import Batch, Ledger, Totals
 from .pace import Pace
-from .target import Sender, Target
+from .target import Outcome, Sender, Target
 
 ONE_ATTEMPT = Patience(deadline_seconds=30, attempt_seconds=30, attempts_max=1)
 """For the uploader's client: it repeats by itself, and each attempt is in the ledger."""
@@ -71,10 +72,14 @@ class Result(NamedTuple):
     """Why it ended before it was finished, in the platform's or the network's words; empty otherwise."""
 
 
+def _call_later(seconds: float, call: Callable[[], None]) -> asyncio.Handle:
+    return asyncio.get_running_loop().call_later(seconds, call)
+
+
 class Clock(NamedTuple):
     wall: Callable[[], float] = time.time
     steady: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    call_later: Callable[[float, Callable[[], None]], asyncio.Handle] = _call_later
 
 
 def _random() -> float:
@@ -105,6 +110,8 @@ class Uploader:
         self._pace = Pace(_random, rate_max=rate_max, learned_rate=ledger.learned_rate)
         self._stopping: tuple[Ending, str] | None = None
         self._under_way: set[asyncio.Task[None]] = set()
+        self._returned: list[tuple[Batch, Outcome | QuanmaError]] = []
+        """What came back of a batch, and is not written down yet."""
         self._wake = asyncio.Event()
         self._failing_since: float | None = None
         self._not_ready_since: float | None = None
@@ -138,13 +145,12 @@ class Uploader:
         ticking = asyncio.create_task(self._tick())
         try:
             await self._send_all()
-            while self._under_way:
-                await asyncio.wait(self._under_way)
         finally:
             for task in (*self._under_way, ticking):
                 task.cancel()
             await asyncio.gather(*self._under_way, ticking, return_exceptions=True)
             if self._fault is None:
+                self._write_down()
                 self._ledger.spent(self._clock.steady() - began, self._pace.ceiling)
         if self._fault is not None:
             raise self._fault
@@ -156,36 +162,59 @@ class Uploader:
         return Result(ending, totals, reason)
 
     async def _send_all(self) -> None:
-        while self._stopping is None:
-            limit = 1 if self._pace.one_at_a_time else self._concurrency
-            if len(self._under_way) >= limit:
-                await self._woken()
-                continue
-            if (wait_seconds := self._pace.wait_seconds(self._clock.steady())) > 0:
-                await self._woken(wait_seconds)
-                continue
-            batch = self._ledger.take(self._clock.wall())
-            if batch is not None:
+        while True:
+            self._wake.clear()
+            try:
+                with self._ledger.together():
+                    self._write_down()
+                    batches, wait_seconds = self._take()
+            except Exception as error:
+                self._fault = error
+                return
+            for batch in batches:
                 task = asyncio.create_task(self._send(batch))
                 self._under_way.add(task)
                 task.add_done_callback(self._done)
-            elif self._under_way:
-                # Nothing waits now; one that is under way may come back unknown.
-                await self._woken()
-            else:
+            if not self._under_way and wait_seconds is None:
                 return
+            # Where nothing waits to be sent, one that is under way may come back unknown.
+            await self._woken(wait_seconds)
+
+    def _write_down(self) -> None:
+        """What came back."""
+        returned, self._returned = self._returned, []
+        for batch, end in returned:
+            if isinstance(end, QuanmaError):
+                self._take_error(batch, end)
+            else:
+                self._ledger.settle(batch, end, self._clock.wall())
+                self._answered()
+
+    def _take(self) -> tuple[list[Batch], float | None]:
+        """Return the batches to send now, and in how many seconds the next one may go; None: not before one is back."""
+        taken: list[Batch] = []
+        while self._stopping is None:
+            limit = 1 if self._pace.one_at_a_time else self._concurrency
+            if len(self._under_way) + len(taken) >= limit:
+                break
+            if (wait_seconds := self._pace.wait_seconds(self._clock.steady())) > 0:
+                return taken, wait_seconds
+            batch = self._ledger.take(self._clock.wall())
+            if batch is None:
+                break
+            taken.append(batch)
+        return taken, None
 
     async def _woken(self, within_seconds: float | None = None) -> None:
         """Wait until something under way ends, or the time is over."""
-        self._wake.clear()
         if within_seconds is None:
             await self._wake.wait()
             return
-        sleeping = asyncio.ensure_future(self._clock.sleep(within_seconds))
-        waking = asyncio.ensure_future(self._wake.wait())
-        await asyncio.wait((sleeping, waking), return_when=asyncio.FIRST_COMPLETED)
-        sleeping.cancel()
-        waking.cancel()
+        alarm = self._clock.call_later(within_seconds, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            alarm.cancel()
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
@@ -195,16 +224,15 @@ class Uploader:
             self._stop(Ending.STOPPED, str(error))
 
     async def _send(self, batch: Batch) -> None:
+        end: Outcome | QuanmaError
         try:
-            outcome = await self._target.upload(self._client, self._stock_id, batch.codes, batch.upload_request_no)
+            end = await self._target.upload(self._client, self._stock_id, batch.codes, batch.upload_request_no)
         except QuanmaError as error:
-            self._take_error(batch, error)
+            end = error
         except BaseException:
             self._ledger.unknown(batch)
             raise
-        else:
-            self._ledger.settle(batch, outcome, self._clock.wall())
-            self._answered()
+        self._returned.append((batch, end))
 
     def _take_error(self, batch: Batch, error: QuanmaError) -> None:
         """Decide what a batch without a success becomes, and how the others go on."""

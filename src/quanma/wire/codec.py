@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, quote, unquote_plus, urlencode
 
@@ -49,7 +50,7 @@ def encode_request(operation: Operation[..., Any, Any, Any], request: Any) -> Pa
     fields = {name: value for name, value in msgspec.to_builtins(checked).items() if value is not None}
     if operation.verb in IN_QUERY:
         return _parts(operation.verb, operation.path, fields)
-    in_path = {name: fields.pop(name) for name in _VARIABLE.findall(operation.path)}
+    in_path = {name: fields.pop(name) for name in _pieces(operation.path)[1::2]}
     return _parts(operation.verb, operation.path, in_path, fields)
 
 
@@ -63,14 +64,27 @@ def encode_undeclared(verb: str, path: str, fields: Mapping[str, Any], body: Any
 
 
 def _parts(verb: str, path: str, fields: Mapping[str, Any], body: Any = None) -> Parts:
-    rest = {name: values.text(value, name) for name, value in fields.items() if value is not None}
+    rest = {
+        name: value if type(value) is str else values.text(value, name)
+        for name, value in fields.items()
+        if value is not None
+    }
     try:
-        target = _VARIABLE.sub(lambda variable: _segment(path, variable[1], rest), path)
+        pieces = list(_pieces(path))
+        for place in range(1, len(pieces), 2):
+            pieces[place] = _segment(path, pieces[place], rest)
+        target = "".join(pieces)
         if rest:
             target += "?" + urlencode(rest, quote_via=quote)
         return Parts(verb, target, b"" if body is None else msgspec.json.encode(body))
     except (UnicodeEncodeError, TypeError) as problem:
         raise RequestInvalid(f"{verb} {path}: a value is neither text nor JSON: {problem}") from problem
+
+
+@lru_cache(1024)  # Paths that are written by hand are as many as somebody writes.
+def _pieces(path: str) -> tuple[str, ...]:
+    """What stands between variables, and their names, by turns."""
+    return tuple(_VARIABLE.split(path))
 
 
 def _segment(path: str, name: str, fields: dict[str, str]) -> str:

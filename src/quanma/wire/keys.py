@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -63,12 +64,17 @@ class KeyRing:
 
     def __init__(self, keys: Mapping[str, PublicKey | VerificationKey]) -> None:
         self._keys: dict[str, tuple[str, VerificationKey]] = {}
+        self.has_certificates = False
         self.add(keys)
 
     @classmethod
     def from_pem(cls, pems: Mapping[str, bytes]) -> KeyRing:
         """Raises Misconfigured: a PEM can't be read, or a certificate has another serial than its name."""
         return cls({name: load_dated_key(name, pem) for name, pem in pems.items()})
+
+    def __bool__(self) -> bool:
+        """Whether it has any key."""
+        return bool(self._keys)
 
     @property
     def names(self) -> list[str]:
@@ -80,21 +86,19 @@ class KeyRing:
     def key(self, name: str) -> PublicKey:
         return self._keys[same_key(name)][1].key
 
-    @property
-    def has_certificates(self) -> bool:
-        return any(not name.startswith(PUBLIC_KEY_PREFIX) for name in self.names)
-
     def add(self, keys: Mapping[str, PublicKey | VerificationKey]) -> None:
         """Add keys. Those that are there stay."""
         new: dict[str, tuple[str, VerificationKey]] = {}
         for name, key in keys.items():
             new.setdefault(same_key(name), (name, key if isinstance(key, VerificationKey) else VerificationKey(key)))
         self._keys = {**new, **self._keys}
+        self.has_certificates = any(not name.startswith(PUBLIC_KEY_PREFIX) for name in self.names)
 
     def with_more(self, keys: Mapping[str, PublicKey | VerificationKey]) -> KeyRing:
         """Return a ring with these keys too."""
         both = KeyRing(keys)
         both._keys = {**both._keys, **self._keys}
+        both.has_certificates |= self.has_certificates
         return both
 
     def preferred(self, now: float | None = None) -> str | None:
@@ -187,10 +191,21 @@ def _private_key(content: bytes, name: str, *, skip_check: bool) -> RSAPrivateKe
 def _private(block: Block, *, skip_check: bool) -> object | None:
     if block.is_encrypted:
         return None
+    digest = sha256(block.der).digest()
     try:
-        return load_der_private_key(block.der, password=None, unsafe_skip_rsa_key_validation=skip_check)
+        key = load_der_private_key(
+            block.der, password=None, unsafe_skip_rsa_key_validation=skip_check or digest in _SOUND
+        )
     except (ValueError, TypeError, UnsupportedAlgorithm):
         return None
+    if not skip_check and len(_SOUND) < _SOUND_MAX:
+        _SOUND.add(digest)
+    return key
+
+
+_SOUND = set[bytes]()
+"""Digests of keys whose numbers were checked in this process: that takes 30 ms, and programs make several clients."""
+_SOUND_MAX = 1000
 
 
 def _why_no_private_key(content: bytes, found: Sequence[Block]) -> str:

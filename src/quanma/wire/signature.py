@@ -53,6 +53,9 @@ class AnswerSignature(NamedTuple):
     signature: str
 
 
+_SIGNING_HEADERS = {f"wechatpay-{field}": field for field in AnswerSignature._fields}
+
+
 def sign(key: RSAPrivateKey, message: bytes) -> str:
     return binascii.b2a_base64(key.sign(message, _PADDING, _HASH), newline=False).decode()
 
@@ -109,14 +112,13 @@ def parse_answer(headers: Iterable[tuple[str, str]]) -> AnswerSignature:
     Raises:
         SignatureInvalid: one is missing or repeated.
     """
-    wanted = {f"wechatpay-{field}": field for field in AnswerSignature._fields}
     found: dict[str, str] = {}
     for name, value in headers:
-        if field := wanted.get(name.lower()):
+        if field := _SIGNING_HEADERS.get(name.lower()):
             if field in found:
                 raise SignatureInvalid(f"the header {name} stands twice")
             found[field] = value
-    if missing := [name for name, field in wanted.items() if field not in found]:
+    if missing := [name for name, field in _SIGNING_HEADERS.items() if field not in found]:
         raise SignatureInvalid(f"the answer is not signed: it has no {', '.join(missing)}")
     return AnswerSignature(**found)
 

@@ -1,4 +1,4 @@
-"""Every table, key, index and statement carries stock_id: a distributed PostgreSQL can keep each stock on one node.
+"""Every table, key, index and statement carries stock_no: a distributed PostgreSQL can keep each stock on one node.
 
 Read from the migrations, `queries.sql` and the code: it holds without the extension. Where a statement may look at all
 stocks, it is named here, with the reason.
@@ -75,32 +75,32 @@ def breaches(statement: str) -> list[str]:
         if table not in schema.DISTRIBUTED:
             continue
         if verb == "INTO":
-            inserted = re.search(rf"INTO {table} \(stock_id\b[^)]*\) (SELECT|VALUES \()\s*\$1\b", statement)
+            inserted = re.search(rf"INTO {table} \(stock_no\b[^)]*\) (SELECT|VALUES \()\s*\$1\b", statement)
             wrong += [] if inserted else [f"INTO {table}"]
         else:
             name = rf"{alias}\." if alias else ""
-            wrong += [] if re.search(rf"(?<![\w.]){name}stock_id = \$1\b", statement) else [f"{verb} {table}"]
+            wrong += [] if re.search(rf"(?<![\w.]){name}stock_no = \$1\b", statement) else [f"{verb} {table}"]
     return wrong
 
 
-def test_every_table_is_distributed_by_stock_id_or_small_reference_data() -> None:
+def test_every_table_is_distributed_by_stock_no_or_small_reference_data() -> None:
     assert {*schema.DISTRIBUTED, *schema.REFERENCE} == tables().keys()
     assert not {*schema.DISTRIBUTED} & {*schema.REFERENCE}
 
 
 @every_row("table", schema.DISTRIBUTED)
-def test_every_key_of_a_distributed_table_carries_stock_id(table: str) -> None:
+def test_every_key_of_a_distributed_table_carries_stock_no(table: str) -> None:
     body = tables()[table]
-    assert re.search(r'stock_id +text COLLATE "C" (NOT NULL|PRIMARY KEY)', body)
+    assert re.search(r"stock_no +integer (NOT NULL|PRIMARY KEY)", body)
     keys = re.findall(r"(?:PRIMARY KEY|UNIQUE|FOREIGN KEY) \(([^)]*)\)", body)
-    assert keys or "PRIMARY KEY REFERENCES stock" in body
-    assert [key for key in keys if "stock_id" not in key.split(", ")] == []
+    assert keys or "PRIMARY KEY REFERENCES stock" in body or f"ALTER TABLE {table} REPLICA IDENTITY FULL" in ddl()
+    assert [key for key in keys if "stock_no" not in key.split(", ")] == []
 
 
-def test_every_index_of_a_distributed_table_carries_stock_id() -> None:
-    indexes = re.findall(r"CREATE (?:UNIQUE )?INDEX (\w+) ON (\w+) \(([^)]*)\)", ddl())
+def test_every_index_of_a_distributed_table_carries_stock_no() -> None:
+    indexes = re.findall(r"CREATE (?:UNIQUE )?INDEX (\w+) ON (\w+) \((.*?)\)(?: WHERE [^;]*)?;", ddl())
     assert len(indexes) >= 4
-    assert [name for name, table, key in indexes if table in schema.DISTRIBUTED and "stock_id" not in key] == []
+    assert [name for name, table, key in indexes if table in schema.DISTRIBUTED and "stock_no" not in key] == []
 
 
 def test_every_statement_on_a_requests_path_is_about_one_stock() -> None:
@@ -124,12 +124,12 @@ def test_every_statement_is_used_once_loaded_and_has_a_sentence() -> None:
     ("statement", "breach"),
     [
         ("SELECT position FROM code WHERE coupon_code = $1", ["FROM code"]),
-        ("SELECT 1 FROM code c JOIN coupon k ON k.coupon_code = c.coupon_code WHERE c.stock_id = $1", ["JOIN coupon"]),
+        ("SELECT 1 FROM code c JOIN coupon k ON k.position = c.position WHERE c.stock_no = $1", ["JOIN coupon"]),
         ("UPDATE coupon SET coupon_state = 'USED' WHERE coupon_code = $1", ["UPDATE coupon"]),
-        ("INSERT INTO done (operation, stock_id) VALUES ($1, $2)", ["INTO done"]),
-        ("DELETE FROM tally WHERE stock_id = ANY($1)", ["FROM tally"]),
+        ("INSERT INTO done (operation, stock_no) VALUES ($1, $2)", ["INTO done"]),
+        ("DELETE FROM tally WHERE stock_no = ANY($1)", ["FROM tally"]),
         ("SELECT request FROM stock WHERE mchid = $1", []),
-        ("UPDATE coupon SET coupon_state = 'USED' WHERE stock_id = $1 AND coupon_code = $2", []),
+        ("UPDATE coupon SET coupon_state = 'USED' WHERE stock_no = $1 AND coupon_code = $2", []),
     ],
 )
 def test_a_breach_is_found(statement: str, breach: list[str]) -> None:

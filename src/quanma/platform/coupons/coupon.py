@@ -36,5 +36,7 @@ class CouponFacts(NamedTuple):
         return "EXPIRED" if self.coupon_state == "SENDED" and now >= self.expires_at else self.coupon_state
 
 
+STORED_STATES = ("SENDED", "USED", "DEACTIVATED")
+"""Those that `coupon_state` has."""
 LATER = CouponFacts._fields[CouponFacts._fields.index("coupon_state") :]
 """The fields that the steps after the sending change."""

@@ -217,13 +217,14 @@ class PostgresPool:
         return await outbox.take_due(self._link, now, limit, shares, self._retries.seconds)
 
     async def event_not_tried(self, event: DueEvent, now: int) -> None:
-        await self._link.call(lambda open_: outbox.not_tried(open_, event, now), writes=True)
+        await self._link.call(lambda open_: outbox.not_tried(open_, self._link, event, now), writes=True)
 
     async def event_delivered(self, event: DueEvent, now: int) -> None:
-        await self._link.call(lambda open_: outbox.delivered(open_, event, now), writes=True)
+        await self._link.call(lambda open_: outbox.delivered(open_, self._link, event, now), writes=True)
 
     async def event_failed(self, event: DueEvent, error: str) -> None:
-        await self._link.call(lambda open_: outbox.failed(open_, event, error, self._retries.attempts_max), writes=True)
+        attempts_max = self._retries.attempts_max
+        await self._link.call(lambda open_: outbox.failed(open_, self._link, event, error, attempts_max), writes=True)
 
     async def list_events(self, mchid: str, offset: int, limit: int) -> list[EventState]:
         return await self._link.call(lambda open_: outbox.list_events(open_, self._link, mchid, offset, limit))

@@ -12,15 +12,15 @@ import asyncpg
 from ....errors import Misconfigured, StoreUnavailable
 from ....wire.times import rfc3339
 from .. import reconciling
-from ..reconcile_file import ReconcileFile as IssuedFile
-from ..reconciling import CodeState as Fate
-from ..reconciling import Decision, Pair
-from ..status import PoolStatus as Standing
+from ..reconcile_file import ReconcileFile
+from ..reconciling import CodeState, Decision, Pair
+from ..status import PoolStatus
 from . import between, schema
 from .address import addresses_of
 from .fencing import until_hosts_have_spoken
 from .link import Connection, unreachable
 from .missing import lacking, missing_marks, note_missing, told
+from .queries import written_out
 from .seen import lineage
 from .session import NO_SESSION, begin_session, look_closely
 from .turn import stock_of
@@ -41,7 +41,7 @@ async def migrate(url: str, *, distributed: bool) -> list[str]:
         return done
 
 
-async def standing(url: str, folder: Path) -> Standing:
+async def standing(url: str, folder: Path) -> PoolStatus:
     """What the pool says of itself, and what it lacks of what its hosts acknowledged, this one at least."""
     async with connected(url) as connection:
         await schema.check(connection)
@@ -49,14 +49,14 @@ async def standing(url: str, folder: Path) -> Standing:
         fenced = await schema.fence(connection)
         totals = await connection.fetchrow(
             "SELECT coalesce(sum(uploaded - deleted), 0), coalesce(sum(free - stale), 0), coalesce(sum(sent), 0)"
-            " FROM (SELECT DISTINCT ON (stock_id) * FROM tally ORDER BY stock_id, turn_no DESC) latest"
+            " FROM (SELECT DISTINCT ON (stock_no) * FROM tally ORDER BY stock_no, turn_no DESC) latest"
         )
         codes, available, coupons = map(int, totals)
         stocks = await connection.fetchval("SELECT count(*) FROM stock")
         last_upload_at = await connection.fetchval("SELECT max(success_at) FROM upload")
         last_coupon_at = await connection.fetchval("SELECT max(sent_at) FROM coupon")
         latest = [None if at is None else rfc3339(at) for at in (last_upload_at, last_coupon_at)]
-        return Standing(
+        return PoolStatus(
             fenced,
             await lacking(connection) if fenced else reconciling.NOT_KNOWN,
             stocks,
@@ -99,7 +99,7 @@ async def fence(url: str, why: str) -> None:
 
 
 async def reconcile(
-    url: str, folder: Path, issued: IssuedFile | None, now: int, *, accept_short: int | None, dry_run: bool
+    url: str, folder: Path, issued: ReconcileFile | None, now: int, *, accept_short: int | None, dry_run: bool
 ) -> Decision:
     """Take codes that were given out elsewhere out of the pool, then lift the fence: all of it, or nothing.
 
@@ -121,7 +121,7 @@ async def reconcile(
 
 
 async def _reconciled(
-    connection: Connection, issued: IssuedFile | None, now: int, *, accept_short: int | None, dry_run: bool
+    connection: Connection, issued: ReconcileFile | None, now: int, *, accept_short: int | None, dry_run: bool
 ) -> Decision:
     async with connection.transaction():
         # From here on, nobody notes that anything more is missing.
@@ -131,72 +131,68 @@ async def _reconciled(
         codes: dict[str, list[str]] = defaultdict(list)
         for stock_id, coupon_code in sorted(reconciling.pairs(issued, lacks)):
             codes[stock_id].append(coupon_code)
-        stocks = {str(stock_id) for (stock_id,) in await connection.fetch("SELECT stock_id FROM stock")}
-        fates: dict[Pair, Fate] = {}
+        stocks = dict(await connection.fetch("SELECT stock_id, stock_no FROM stock"))
+        states: dict[Pair, CodeState] = {}
         positions: dict[Pair, int] = {}
         for stock_id, of_stock in codes.items():
-            if stock_id not in stocks:
-                fates.update(((stock_id, coupon_code), Fate.NO_STOCK) for coupon_code in of_stock)
+            if (stock_no := stocks.get(stock_id)) is None:
+                states.update(((stock_id, coupon_code), CodeState.NO_STOCK) for coupon_code in of_stock)
                 continue
             # As a turn of the stock: none comes between.
-            await connection.fetchval("SELECT 1 FROM turn WHERE stock_id = $1 FOR UPDATE", stock_id)
-            facts = await stock_of(connection, stock_id)
-            for coupon_code, position, given, barred in await connection.fetch(_FATES, stock_id, of_stock):
-                absent = Fate.ABSENT if facts.takes_uploads else Fate.OPEN
-                free = Fate.FREE if position is not None else Fate.KEPT_OUT if barred else absent
-                fates[stock_id, coupon_code] = Fate.GIVEN if given else free
+            await connection.fetchval("SELECT 1 FROM turn WHERE stock_no = $1 FOR UPDATE", stock_no)
+            _, facts = await stock_of(connection, stock_id)
+            for coupon_code, position, given, barred in await connection.fetch(_STATES, stock_no, of_stock):
+                absent = CodeState.ABSENT if facts.takes_uploads else CodeState.OPEN
+                free = CodeState.FREE if position is not None else CodeState.KEPT_OUT if barred else absent
+                states[stock_id, coupon_code] = CodeState.GIVEN if given else free
                 if position is not None:
                     positions[stock_id, coupon_code] = int(position)
-        decision = reconciling.decide(issued, lacks, fates, stocks, fenced=fenced, accept_short=accept_short)
+        decision = reconciling.decide(issued, lacks, states, {*stocks}, fenced=fenced, accept_short=accept_short)
         if decision.refused or dry_run:
             return decision
         for stock_id in codes:
             if stock_id in stocks:
-                await _take_out(connection, stock_id, decision, positions, now)
+                await _take_out(connection, stock_id, stocks[stock_id], decision, positions, now)
         if fenced:
             await schema.lift_fence(connection)
         return decision
 
 
 async def _take_out(
-    connection: Connection, stock_id: str, decision: Decision, positions: dict[Pair, int], now: int
+    connection: Connection, stock_id: str, stock_no: int, decision: Decision, positions: dict[Pair, int], now: int
 ) -> None:
     """Nobody is given these codes any more. They count as deleted, without a number: no caller's can be theirs."""
     free_codes = [coupon_code for of, coupon_code in decision.take_out if of == stock_id]
     kept_out = [coupon_code for of, coupon_code in decision.keep_out if of == stock_id] + free_codes
     await connection.execute(
-        "INSERT INTO deletion (stock_id, position, coupon_code, deleted_at)"
-        " SELECT $1, position, coupon_code, $4 FROM unnest($2::bigint[], $3::text[]) AS gone(position, coupon_code)",
-        stock_id,
+        "INSERT INTO deletion (stock_no, position, coupon_code, deleted_at)"
+        " SELECT $1, position, coupon_code, $4 FROM unnest($2::integer[], $3::text[]) AS gone(position, coupon_code)",
+        stock_no,
         [positions[stock_id, coupon_code] for coupon_code in free_codes],
         free_codes,
         now,
     )
     await connection.execute(
-        "DELETE FROM code WHERE stock_id = $1 AND coupon_code = ANY($2::text[])", stock_id, free_codes
-    )
-    await connection.execute(
-        "INSERT INTO barred (stock_id, coupon_code, barred_at)"
+        "INSERT INTO barred (stock_no, coupon_code, barred_at)"
         " SELECT $1, coupon_code, $3 FROM unnest($2::text[]) AS kept(coupon_code) ON CONFLICT DO NOTHING",
-        stock_id,
+        stock_no,
         kept_out,
         now,
     )
     await connection.execute(
-        "INSERT INTO tally SELECT stock_id, turn_no + 1, uploaded, deleted + $2, free, stale + $2, shift, sent, day,"
-        " sent_on_day FROM tally WHERE stock_id = $1 ORDER BY turn_no DESC LIMIT 1",
-        stock_id,
+        "INSERT INTO tally SELECT stock_no, turn_no + 1, uploaded, deleted + $2, free, stale + $2, shift, sent, day,"
+        " sent_on_day FROM tally WHERE stock_no = $1 ORDER BY turn_no DESC LIMIT 1",
+        stock_no,
         len(free_codes),
     )
 
 
-_FATES = """
-SELECT o.coupon_code,
-       (SELECT c.position FROM code c WHERE c.stock_id = $1 AND c.coupon_code = o.coupon_code),
-       EXISTS (SELECT FROM coupon k WHERE k.stock_id = $1 AND k.coupon_code = o.coupon_code),
-       EXISTS (SELECT FROM barred b WHERE b.stock_id = $1 AND b.coupon_code = o.coupon_code)
-  FROM unnest($2::text[]) AS o(coupon_code)
-"""
+_STATES = written_out(
+    "SELECT o.coupon_code, o.position, {carrier at o.position} IS NOT NULL,"
+    " EXISTS (SELECT FROM barred b WHERE b.stock_no = $1 AND b.coupon_code = o.coupon_code)"
+    " FROM (SELECT o.coupon_code, {position of o.coupon_code} AS position FROM unnest($2::text[]) AS o(coupon_code)"
+    " OFFSET 0) o"
+)
 
 
 @contextlib.asynccontextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,17 +24,20 @@ from ...coupons.coupon import CouponFacts
 from ...coupons.responses import Others
 from ...coupons.stocks import Product
 from ...coupons.uploads import SortedCodes
+from .blocks import BLOCK, NUMBER_BYTES, NUMBER_MAX, first_of
 from .lanes import Asked, singly
 from .link import Connection
 from .queries import query
+from .rows import coupon_of
 from .turn import TALLY, Tally, Turn, check_creator, stock_of
 
 _UPLOADS, _ADD_UPLOADS = query("uploads_under"), query("add_uploads")
 _TAKEN, _ADD_CODES = query("taken_codes"), query("add_codes")
 _FORGET_EXTENTS, _ADD_EXTENT = query("forget_extents"), query("add_extent")
+_CLEAR_SLOTS = query("clear_slots")
 _DELETED_BEFORE, _DELETED_AMONG = query("deleted_before"), query("deleted_among")
 _PIECE_AT, _PIECES_FROM = query("piece_at"), query("pieces_from")
-_BY_CODE, _CODE_AND_COUPON = query("coupons_by_code"), query("code_and_coupon")
+_AT, _CODE_AND_COUPON = query("coupons_at"), query("code_and_coupon")
 _DELETION, _TO_DELETE, _DELETE = query("deletion_under"), query("code_to_delete"), query("delete_code")
 
 
@@ -51,7 +54,7 @@ async def upload(turn: Turn, asks: Sequence[Asked[Upload]]) -> list[UploadedCode
     sorted_codes = [uploads.sort_codes(ask.request.request, turn.facts.code_rule) for ask in asks]
     known = await _first_answers(turn, [ask.request.request.upload_request_no for ask in asks])
     there = await taken_among(turn, {code for one in sorted_codes for code in one.acceptable})
-    added: list[tuple[str, int, int]] = []
+    added: list[tuple[int, str]] = []
     rows: list[tuple[str, int, list[str], str | None, int]] = []
     outcomes: list[UploadedCodes | QuanmaError] = []
     position = turn.tally.uploaded
@@ -68,7 +71,7 @@ async def upload(turn: Turn, asks: Sequence[Asked[Upload]]) -> list[UploadedCode
             outcomes.append(refusal)
             continue
         there.update(fresh)
-        added += [(code, position + line, ask.now) for line, code in enumerate(fresh)]
+        added += [(position + line, code) for line, code in enumerate(fresh)]
         told = msgspec.json.encode(others).decode() if others != Others() else None
         rows.append((number, position, fresh, told, ask.now))
         position += len(fresh)
@@ -83,7 +86,7 @@ async def _first_answers(turn: Turn, numbers: Sequence[str]) -> dict[str, Upload
     """The answers that these numbers were given, as they were given."""
     rows = await turn.connection.fetch(
         _UPLOADS,
-        turn.stock_id,
+        turn.stock_no,
         numbers,
     )
     return {
@@ -103,7 +106,7 @@ async def taken_among(turn: Turn, codes: set[str]) -> set[str]:
         return set()
     rows = await turn.connection.fetch(
         _TAKEN,
-        turn.stock_id,
+        turn.stock_no,
         list(codes),
     )
     return {code for (code,) in rows}
@@ -115,20 +118,21 @@ def _sort_out(
     """Divide a request's codes. Raises RequestRefused: the stock takes none, or not so many."""
     uploads.check_takes_uploads(turn.facts, ask.now, ask.request.warmup_seconds)
     fresh = [code for code in codes.acceptable if code not in there]
+    check_positions(turn.stock_id, turn.tally.uploaded + others_added + len(fresh))
     uploads.check_room(turn.facts, turn.tally.total + others_added, len(fresh))
     exist = [code for code in codes.acceptable if code in there]
     return fresh, Others(fail_codes=codes.failed, exist_codes=exist, duplicate_codes=codes.duplicates)
 
 
 async def _write(
-    turn: Turn, added: Sequence[tuple[str, int, int]], rows: Sequence[tuple[str, int, list[str], str | None, int]]
+    turn: Turn, added: Sequence[tuple[int, str]], rows: Sequence[tuple[str, int, list[str], str | None, int]]
 ) -> None:
     if added:
         await _add_slots(turn, len(added))
         await add_codes(turn, added, [(first, fresh, now) for _, first, fresh, _, now in rows if fresh])
     await turn.connection.execute(
         _ADD_UPLOADS,
-        turn.stock_id,
+        turn.stock_no,
         *columns([(number, first, len(fresh), told, now) for number, first, fresh, told, now in rows], 5),
         turn.word,
     )
@@ -136,15 +140,34 @@ async def _write(
 
 
 async def add_codes(
-    turn: Turn, added: Sequence[tuple[str, int, int | None]], pieces: Sequence[tuple[int, list[str], int | None]]
+    turn: Turn, added: Sequence[tuple[int, str]], runs: Sequence[tuple[int, list[str], int | None]]
 ) -> None:
-    """Write codes, each with its position and time, and the same codes in pieces: where one begins, its codes, time."""
+    """Write codes, each with its position, and the same codes in runs: where one begins, its codes, their time."""
     await turn.connection.execute(
         _ADD_CODES,
-        turn.stock_id,
-        *columns([(first, "\n".join(codes), at) for first, codes, at in pieces], 3),
-        *columns(added, 3),
+        turn.stock_no,
+        *columns([piece for first, codes, at in runs for piece in cut(first, codes, at)], 3),
+        [code for _, code in added],
+        [position for position, _ in added],
     )
+
+
+PIECE = 64
+"""How many codes a row of `piece` has at most: so many rows fill a page, and few are read past to find one."""
+
+
+def cut(first: int, codes: Sequence[str], at: int | None) -> Iterator[tuple[int, str, int | None]]:
+    """A run of codes in pieces: where one begins, its codes, their time."""
+    for begin in range(0, len(codes), PIECE):
+        yield first + begin, "\n".join(codes[begin : begin + PIECE]), at
+
+
+def check_positions(stock_id: str, uploaded: int) -> None:
+    """Raises RequestRefused: a position has four bytes, and the stock had so many codes that they do not hold it."""
+    if uploaded > NUMBER_MAX:
+        raise RequestRefused(
+            f"上传的自定义code已达上限: stock {stock_id} had {NUMBER_MAX} codes, deleted ones too: create a new stock"
+        )
 
 
 async def _add_slots(turn: Turn, count: int) -> None:
@@ -152,8 +175,11 @@ async def _add_slots(turn: Turn, count: int) -> None:
     tally = turn.tally
     shift = tally.uploaded - tally.free
     if shift != tally.shift:
-        await turn.connection.execute(_FORGET_EXTENTS, turn.stock_id, tally.free)
-        await turn.connection.execute(_ADD_EXTENT, turn.stock_id, tally.free, shift)
+        await turn.connection.execute(_FORGET_EXTENTS, turn.stock_no, tally.free)
+        await turn.connection.execute(_ADD_EXTENT, turn.stock_no, tally.free, shift)
+        if kept := tally.free % BLOCK:  # What was moved into slots behind, before they were gone.
+            first = first_of(tally.free)
+            await turn.connection.execute(_CLEAR_SLOTS, turn.stock_no, first, kept * NUMBER_BYTES)
         tally.shift = shift
     tally.uploaded += count
     tally.free += count
@@ -165,13 +191,13 @@ def columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
 
 
 async def list_page(connection: Connection, mchid: str, request: ListCodes) -> CodePage:
-    facts = await stock_of(connection, request.stock_id)
+    stock_no, facts = await stock_of(connection, request.stock_id)
     check_creator(facts, mchid)
-    tally = Tally(*await connection.fetchrow(TALLY, request.stock_id))
+    tally = Tally(*await connection.fetchrow(TALLY, stock_no))
     if request.status is None:
-        found = await _page(connection, request, tally.uploaded)
+        found = await _page(connection, stock_no, request, tally.uploaded)
     else:
-        found = await _page_by_status(connection, request)
+        found = await _page_by_status(connection, stock_no, request)
     data = responses.page_of(responses.code(*one) for one in found)
     return CodePage(
         stock_id=request.stock_id,
@@ -186,42 +212,42 @@ Listed = tuple[str, int | None, CouponFacts | None]
 """A code, when it was uploaded, and who carries it."""
 
 
-async def _page(connection: Connection, request: ListCodes, uploaded: int) -> list[Listed]:
+async def _page(connection: Connection, stock_no: int, request: ListCodes, uploaded: int) -> list[Listed]:
     if request.offset >= uploaded:
         return []
     # Where the page begins: as many positions further on as codes before it were deleted.
     begin = request.offset + await connection.fetchval(
         _DELETED_BEFORE,
-        request.stock_id,
+        stock_no,
         request.offset,
     )
     found: list[Listed] = []
-    async for part in _in_order(connection, request.stock_id, begin):
+    async for part in _in_order(connection, request.stock_id, stock_no, begin):
         found += part
         if len(found) >= request.limit:
             break
     return found[: request.limit]
 
 
-async def _page_by_status(connection: Connection, request: ListCodes) -> list[Listed]:
+async def _page_by_status(connection: Connection, stock_no: int, request: ListCodes) -> list[Listed]:
     given = request.status == "DISPATCHED"
     found: list[Listed] = []
-    async for part in _in_order(connection, request.stock_id, 0):
+    async for part in _in_order(connection, request.stock_id, stock_no, 0):
         found += [one for one in part if (one[2] is not None) is given]
         if len(found) >= request.offset + request.limit:
             break
     return found[request.offset : request.offset + request.limit]
 
 
-_PIECES_AT_ONCE = 8
+_PIECES_AT_ONCE = 24
 
 
-async def _in_order(connection: Connection, stock_id: str, begin: int) -> AsyncIterator[list[Listed]]:
+async def _in_order(connection: Connection, stock_id: str, stock_no: int, begin: int) -> AsyncIterator[list[Listed]]:
     """The codes that are there from a position on, in upload order, some pieces at a time."""
-    first = await connection.fetchval(_PIECE_AT, stock_id, begin)
+    first = await connection.fetchval(_PIECE_AT, stock_no, begin)
     while pieces := await connection.fetch(
         _PIECES_FROM,
-        stock_id,
+        stock_no,
         first or 0,
         _PIECES_AT_ONCE,
     ):
@@ -232,41 +258,36 @@ async def _in_order(connection: Connection, stock_id: str, begin: int) -> AsyncI
         ]
         first = lines[-1][0] + 1
         lines = [line for line in lines if line[0] >= begin]
-        gone = await deleted_among(connection, stock_id, [position for position, _, _ in lines])
-        carriers = await coupons_by_code(connection, stock_id, [code for _, code, _ in lines])
-        yield [(code, success_at, carriers.get(code)) for position, code, success_at in lines if position not in gone]
+        positions = [position for position, _, _ in lines]
+        gone = await deleted_among(connection, stock_no, positions)
+        rows = await connection.fetch(_AT, stock_no, positions)
+        carriers = {row[0]: coupon_of(stock_id, row[1:]) for row in rows}
+        yield [
+            (code, success_at, carriers.get(position)) for position, code, success_at in lines if position not in gone
+        ]
 
 
-async def deleted_among(connection: Connection, stock_id: str, positions: Sequence[int]) -> set[int]:
+async def deleted_among(connection: Connection, stock_no: int, positions: Sequence[int]) -> set[int]:
     """Which of these positions hold deleted codes."""
     rows = await connection.fetch(
         _DELETED_AMONG,
-        stock_id,
+        stock_no,
         positions,
     )
     return {position for (position,) in rows}
 
 
-async def coupons_by_code(connection: Connection, stock_id: str, codes: Sequence[str]) -> dict[str, CouponFacts]:
-    rows = await connection.fetch(
-        _BY_CODE,
-        stock_id,
-        codes,
-    )
-    return {coupon.coupon_code: coupon for coupon in (CouponFacts(*row) for row in rows)}
-
-
 async def show(connection: Connection, mchid: str, request: ShowCode, now: int) -> CodeDetail:
-    facts = await stock_of(connection, request.stock_id)
+    stock_no, facts = await stock_of(connection, request.stock_id)
     check_creator(facts, mchid)
     row = await connection.fetchrow(
         _CODE_AND_COUPON,
-        request.stock_id,
+        stock_no,
         request.coupon_code,
     )
     if row is None:
         raise responses.no_code(request.stock_id, request.coupon_code)
-    coupon = None if row[1] is None else CouponFacts(*row[1:])
+    coupon = None if row[1] is None else coupon_of(request.stock_id, row[1:])
     return CodeDetail(
         code_information=responses.code(request.coupon_code, row[0], coupon),
         coupon_information=None if coupon is None else responses.coupon(facts, coupon, now),
@@ -278,7 +299,7 @@ async def delete(turn: Turn, asked: Asked[DeleteCode]) -> DeletedCode:
     check_creator(turn.facts, mchid)
     known = await turn.connection.fetchrow(
         _DELETION,
-        turn.stock_id,
+        turn.stock_no,
         request.delete_request_no,
     )
     if known is not None:
@@ -288,7 +309,7 @@ async def delete(turn: Turn, asked: Asked[DeleteCode]) -> DeletedCode:
         return DeletedCode(stock_id=turn.stock_id, delete_time=rfc3339(deleted_at))
     found = await turn.connection.fetchrow(
         _TO_DELETE,
-        turn.stock_id,
+        turn.stock_no,
         request.coupon_code,
     )
     if found is None:
@@ -298,7 +319,7 @@ async def delete(turn: Turn, asked: Asked[DeleteCode]) -> DeletedCode:
         raise responses.code_is_given(request.coupon_code)
     await turn.connection.execute(
         _DELETE,
-        turn.stock_id,
+        turn.stock_no,
         request.delete_request_no,
         position,
         request.coupon_code,

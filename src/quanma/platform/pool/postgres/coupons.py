@@ -5,28 +5,30 @@ from __future__ import annotations
 import datetime
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ....api.coupons import CardSend, SendCard, SentCard
 from ....errors import QuanmaError, StoreUnavailable
 from ...coupons import draws
-from ...coupons.coupon import LATER, CouponFacts
+from ...coupons.coupon import CouponFacts
 from ...coupons.draws import Issue, SentFacts
 from ...coupons.repeats import Numbered
 from ...coupons.responses import Owned
 from . import codes, outbox
+from .blocks import Blocks, first_from, first_of
 from .lanes import Asked
 from .link import Connection, Link
 from .missing import moment
 from .queries import query
+from .rows import coupon_of, lasts_seconds, terms_of
 from .slots import Slots
-from .turn import Turn, check_creator, facts_of, once
+from .turn import Turn, check_creator, facts_of
 
 _GIVE, _AT_SLOTS, _OF_USERS = query("give"), query("codes_at_slots"), query("coupons_of_users")
 _OF_USER, _AT_MERCHANT = query("coupons_of_user"), query("coupons_at_merchant")
 _OF_MERCHANT, _STOCKS = query("stocks_of_merchant"), query("stocks")
-_LOCK = query("lock")
-_SENT = len(CouponFacts._fields) - len(LATER)
-"""How many fields a coupon has from its beginning."""
+_CARRIERS, _ADD_TERMS = query("carriers"), query("add_terms")
+_LOCK, _CARD, _ADD_CARD = query("lock"), query("card"), query("add_card")
 
 
 async def send(turn: Turn, asks: Sequence[Asked[Issue]]) -> list[CouponFacts | QuanmaError]:
@@ -48,26 +50,13 @@ async def send(turn: Turn, asks: Sequence[Asked[Issue]]) -> list[CouponFacts | Q
             given.append(coupon)
         outcomes.append(coupon)
     if given:
-        free = turn.tally.free
-        slots = Slots(free)
-        coupons = await _carried(turn, given, slots)
+        coupons = await _give(turn, given)
         by_id = {coupon.coupon_id: coupon for coupon in coupons}
         # Repeats in one turn: what they got is what the first of them got.
         outcomes = [
             by_id.get(outcome.coupon_id, outcome) if isinstance(outcome, CouponFacts) else outcome
             for outcome in outcomes
         ]
-        moved = slots.moved
-        await turn.connection.execute(
-            _GIVE,
-            turn.stock_id,
-            slots.free,
-            free,
-            list(moved),
-            list(moved.values()),
-            *_columns(coupons),
-            moment(turn.now_us),
-        )
         turn.gave(coupons)
         if turn.notifies:
             await outbox.add(turn, coupons)
@@ -79,12 +68,12 @@ async def send(turn: Turn, asks: Sequence[Asked[Issue]]) -> list[CouponFacts | Q
 async def _coupons_of(turn: Turn, openids: set[str]) -> dict[str, list[CouponFacts]]:
     rows = await turn.connection.fetch(
         _OF_USERS,
-        turn.stock_id,
+        turn.stock_no,
         list(openids),
     )
     mine: dict[str, list[CouponFacts]] = defaultdict(list)
     for row in rows:
-        coupon = CouponFacts(*row)
+        coupon = coupon_of(turn.stock_id, row)
         mine[coupon.openid].append(coupon)
     return mine
 
@@ -133,57 +122,105 @@ async def _decide(
     )
 
 
-async def _carried(turn: Turn, coupons: Sequence[CouponFacts], slots: Slots) -> list[CouponFacts]:
-    """Return the coupons with the codes that they carry."""
-    if turn.facts.takes_uploads:
-        drawn = await _draw(turn, len(coupons), slots)
-        return [coupon._replace(coupon_code=code) for coupon, code in zip(coupons, drawn, strict=True)]
+@dataclass
+class _Drawn:
+    """Codes that were taken for coupons, each with its position; and what that changed."""
+
+    codes: list[tuple[int, str]]
+    slots: Slots
+    displaced: Blocks
+    carriers: Blocks
+
+
+async def _give(turn: Turn, coupons: Sequence[CouponFacts]) -> list[CouponFacts]:
+    """Write coupons, and return them with the codes that they carry."""
+    free = turn.tally.free
+    drawn = await (_draw(turn, len(coupons)) if turn.facts.takes_uploads else _bring(turn, coupons))
+    coupons = [coupon._replace(coupon_code=code) for coupon, (_, code) in zip(coupons, drawn.codes, strict=True)]
+    for coupon, (position, _) in zip(coupons, drawn.codes, strict=True):
+        if drawn.carriers[position]:
+            raise StoreUnavailable(f"stock {turn.stock_id} has a free code that was given out: restore a backup")
+        drawn.carriers[position] = coupon.coupon_id
+    for slot, position in drawn.slots.moved.items():
+        drawn.displaced[slot] = position + 1
+    lasts = lasts_seconds(turn.facts.request)
+    terms = [turn.terms.number_of(terms_of(coupon, lasts)) for coupon in coupons]
+    numbers, added = turn.terms.take_added()
+    if added:
+        await turn.connection.execute(_ADD_TERMS, turn.stock_no, numbers, added)
+    await turn.connection.execute(
+        _GIVE,
+        turn.stock_no,
+        first_from(drawn.slots.free),
+        free,
+        *drawn.displaced.changed(),
+        *drawn.carriers.changed(),
+        [coupon.coupon_id for coupon in coupons],
+        [position for position, _ in drawn.codes],
+        terms,
+        [coupon.openid for coupon in coupons],
+        [coupon.out_request_no for coupon in coupons],
+        [coupon.request or "" for coupon in coupons],
+        [coupon.sent_at for coupon in coupons],
+        moment(turn.now_us),
+    )
+    return coupons
+
+
+async def _bring(turn: Turn, coupons: Sequence[CouponFacts]) -> _Drawn:
+    """Codes that come with their coupons: each is new, and gets the next position."""
     first = turn.tally.uploaded
     turn.tally.uploaded += len(coupons)
-    added = [(coupon.coupon_code, position, None) for position, coupon in enumerate(coupons, first)]
-    await codes.add_codes(turn, added, [(first, [code for code, _, _ in added], None)])
-    return list(coupons)
+    codes.check_positions(turn.stock_id, turn.tally.uploaded)
+    brought = [(position, coupon.coupon_code) for position, coupon in enumerate(coupons, first)]
+    await codes.add_codes(turn, brought, [(first, [code for _, code in brought], None)])
+    carriers = Blocks()
+    carriers.learn(first, await turn.connection.fetchval(_CARRIERS, turn.stock_no, first_of(first)))
+    for position, _ in brought:
+        carriers.learn(position, None)
+    return _Drawn(brought, Slots(turn.tally.free), Blocks(), carriers)
 
 
-async def _draw(turn: Turn, count: int, slots: Slots) -> list[str]:
+async def _draw(turn: Turn, count: int) -> _Drawn:
     """Take so many free codes at random."""
-    drawn: list[str] = []
+    drawn = _Drawn([], Slots(turn.tally.free), Blocks(), Blocks())
     texts: dict[int, str] = {}
-    while len(drawn) < count:
-        rows = await turn.connection.fetch(_AT_SLOTS, turn.stock_id, slots.choose(count - len(drawn)))
-        slots.learn((row[0], row[1]) for row in rows)
-        texts.update((row[1], row[2]) for row in rows)
-        positions = slots.take()
+    while len(drawn.codes) < count:
+        asked = drawn.slots.choose(count - len(drawn.codes))
+        rows = await turn.connection.fetch(_AT_SLOTS, turn.stock_no, asked)
+        drawn.slots.learn((row[0], row[1]) for row in rows)
+        for slot, position, code, displaced, carriers in rows:
+            texts[position] = code
+            drawn.displaced.learn(slot, displaced)
+            drawn.carriers.learn(position, carriers)
+        positions = drawn.slots.take()
         if not positions:
             raise StoreUnavailable(f"stock {turn.stock_id} has fewer codes than it counts: restore a backup")
         gone: set[int] = set()
         if turn.tally.stale:
             # Codes that were deleted. Their slots are gone now, and others are drawn.
-            gone = await codes.deleted_among(turn.connection, turn.stock_id, positions)
+            gone = await codes.deleted_among(turn.connection, turn.stock_no, positions)
             turn.tally.stale -= len(gone)
-        drawn += [texts[position] for position in positions if position not in gone]
-    turn.tally.free = slots.free
+        drawn.codes += [(position, texts[position]) for position in positions if position not in gone]
+    turn.tally.free = drawn.slots.free
     return drawn
-
-
-def _columns(coupons: Sequence[CouponFacts]) -> list[list[object]]:
-    """The coupons' fields as `give` takes them: as they are when they are given out, but for their stock's id."""
-    coupon_ids, _, *rest = zip(*(coupon[:_SENT] for coupon in coupons), strict=True)
-    return [list(coupon_ids), *map(list, rest)]
 
 
 async def send_card(connection: Connection, link: Link, mchid: str, request: SendCard) -> SentCard:
     """A consumption card: numbers of the platform's own, kept only to answer a repeat."""
 
-    async def work() -> SentCard:
-        await link.look_at_fence(connection)
-        return SentCard(card_code=draws.new_code())
-
     # Source: the number is unique together with its send_time (documented).
     key = f"card\n{mchid}\n{request.card_id}\n{request.send_time}"
     # Two of one number at a time: the second waits, and then reads what the first wrote.
     await connection.execute(_LOCK, key)
-    return await once(connection, key, Numbered(CardSend.post, request), work)
+    asked = Numbered(CardSend.post, request)
+    known = await connection.fetchrow(_CARD, key, asked.number)
+    if known is not None:
+        return asked.again(*known)
+    await link.look_at_fence(connection)
+    card = SentCard(card_code=draws.new_code())
+    await connection.execute(_ADD_CARD, key, asked.number, asked.request, asked.kept(card))
+    return card
 
 
 Written = tuple[datetime.datetime, CouponFacts]
@@ -205,13 +242,13 @@ async def _at_once(connection: Connection, mchid: str, openid: str) -> list[Writ
         mchid,
         openid,
     )
-    return [(row[0], CouponFacts(*row[1:])) for row in rows]
+    return [(row[1], coupon_of(row[0], row[2:])) for row in rows]
 
 
 async def _one_by_one(connection: Connection, mchid: str, openid: str) -> list[Written]:
     """A statement for each stock: none touches two, so each goes to the node that has it."""
     found: list[Written] = []
-    for (stock_id,) in await connection.fetch(_OF_MERCHANT, mchid):
-        rows = await connection.fetch(_OF_USER, stock_id, openid)
-        found += [(row[0], CouponFacts(*row[1:])) for row in rows]
+    for stock_id, stock_no in await connection.fetch(_OF_MERCHANT, mchid):
+        rows = await connection.fetch(_OF_USER, stock_no, openid)
+        found += [(row[0], coupon_of(stock_id, row[1:])) for row in rows]
     return found

@@ -18,6 +18,7 @@ from . import between, schema
 from .address import Address, addresses_of, shown
 from .between import Astray
 from .epochs import Epochs
+from .numbers import Numbers
 from .peers import LEFT
 from .seen import Missing, Unconfirmed, lineage
 from .session import (
@@ -106,6 +107,7 @@ class Link:
         """Why nothing new may be given out: this is a restored copy, or something is missing."""
         self._witness: Witness | None = None
         self._epochs: Epochs | None = None
+        self.numbers = Numbers()
         self.many_nodes = False
         """It is a Citus cluster."""
         self._astray: tuple[str, float] | None = None

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import datetime
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ....errors import masked
 from ..reconciling import Lacking, Missing, Named
 from .mark_file import IssuedCoupon, Mark, digest
+from .numbers import numbers_of
+from .queries import code_at
 from .witness import Witness
 
 Connection = Any
 
 _CHUNK = 500
+_NAMED = (
+    "SELECT 1 FROM coupon WHERE stock_no = $1 AND coupon_id = $3 AND out_request_no = $4"
+    f" AND {code_at('coupon.position')} = $2"
+)
 
 
 class Proof(NamedTuple):
@@ -22,12 +28,12 @@ class Proof(NamedTuple):
 
     table: str
     where: str
-    """With {key}, {number}, {word}."""
+    """With {key}, {number}, {word}, and {code} for the code at the row's position."""
     word_type: str = "bigint"
 
 
 PROOFS = {
-    "coupon": Proof("coupon", "coupon_code = {key} AND coupon_id = {number} AND written_at = {word}", "timestamptz"),
+    "coupon": Proof("coupon", "coupon_id = {number} AND {code} = {key} AND written_at = {word}", "timestamptz"),
     "upload": Proof("upload", "upload_request_no = {key} AND word = {word}"),
     "deletion": Proof("deletion", "delete_request_no = {key} AND word = {word}"),
     "done": Proof(
@@ -98,10 +104,12 @@ async def lacking(connection: Connection) -> Lacking:
     rows = await connection.fetch(
         "SELECT stock_id, what, coupon_id, coupon_code, out_request_no FROM missing ORDER BY stock_id, coupon_id"
     )
+    numbers = await numbers_of(connection, (stock_id for stock_id, *_ in rows))
     for stock_id, what, coupon_id, coupon_code, out_request_no in rows:
         if what in ("coupon", "issued"):
             sent = await connection.fetchval(
-                "SELECT sent FROM tally WHERE stock_id = $1 ORDER BY turn_no DESC LIMIT 1", stock_id
+                "SELECT sent FROM tally WHERE stock_no = $1 ORDER BY turn_no DESC LIMIT 1",
+                numbers.get(stock_id),
             )
             counts[stock_id] = max(counts[stock_id], coupon_id - (sent or 0))
             known = named[stock_id].get(coupon_code)
@@ -115,13 +123,14 @@ async def lacking(connection: Connection) -> Lacking:
     return Lacking(stocks=stocks, commits=others) if rows else Lacking()
 
 
-async def _lacking_coupons(connection: Connection, coupons: Iterable[IssuedCoupon]) -> list[IssuedCoupon]:
+async def _lacking_coupons(connection: Connection, coupons: Sequence[IssuedCoupon]) -> list[IssuedCoupon]:
     """Which of these coupons are not in the database under their number in the stock, their code and their number."""
     lacking: list[IssuedCoupon] = []
+    numbers = await numbers_of(connection, (coupon.stock_id for coupon in coupons))
     for coupon in coupons:
         there = await connection.fetchval(
-            "SELECT 1 FROM coupon WHERE stock_id = $1 AND coupon_code = $2 AND coupon_id = $3 AND out_request_no = $4",
-            coupon.stock_id,
+            _NAMED,
+            numbers.get(coupon.stock_id),
             coupon.coupon_code,
             coupon.coupon_id,
             coupon.out_request_no,
@@ -133,23 +142,25 @@ async def _lacking_coupons(connection: Connection, coupons: Iterable[IssuedCoupo
 
 async def _found(connection: Connection, kind: str, marks: Sequence[tuple[str, Mark]], *, many_nodes: bool) -> set[int]:
     """Which of the marks of one kind, by their place, are in the database."""
-    proof = PROOFS[kind]
-    where = proof.where.format(key="of_key", number="of_number", word="of_word")
+    proof, numbers = PROOFS[kind], await numbers_of(connection, (stock_id for stock_id, _ in marks))
+    where = proof.where.format(
+        key="of_key", number="of_number", word="of_word", code=code_at("coupon.position", "of_stock")
+    )
     given = (
-        f"unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::{proof.word_type}[])"
+        f"unnest($1::bigint[], $2::integer[], $3::text[], $4::bigint[], $5::{proof.word_type}[])"
         " AS m(place, of_stock, of_key, of_number, of_word)"
     )
     if many_nodes:
         # Each looked up by itself would be a statement for each of them: as a join, it is one for each shard.
-        statement = f"SELECT place FROM {proof.table} JOIN {given} ON stock_id = of_stock AND {where}"
+        statement = f"SELECT place FROM {proof.table} JOIN {given} ON stock_no = of_stock AND {where}"
     else:
         statement = (
-            f"SELECT place FROM {given} WHERE (SELECT true FROM {proof.table} WHERE stock_id = of_stock AND {where})"
+            f"SELECT place FROM {given} WHERE (SELECT true FROM {proof.table} WHERE stock_no = of_stock AND {where})"
         )
     rows = await connection.fetch(
         statement,
         list(range(len(marks))),
-        [stock_id for stock_id, _ in marks],
+        [numbers.get(stock_id) for stock_id, _ in marks],
         [mark.key for _, mark in marks],
         [mark.number for _, mark in marks],
         [word_of(mark) for _, mark in marks],

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import datetime
+import re
+import secrets
 import uuid
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ....errors import ResourceNotExists
 from ...coupons.coupon import CouponFacts
 from ..contract import CallbackAddress, DueEvent, EventState, Waiting
-from .codes import coupons_by_code
 from .link import Connection, Link
 from .queries import query
+from .rows import coupon_of
 from .turn import Turn, stock_of
 
 ERROR_CHARACTERS = 200
+_IS_ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}").fullmatch
 EVENTS_MAX = 2**63 - 1
 CLOCKS_APART_SECONDS = 10
 """How far the clocks of two hosts may be apart. Further, and one could post what the other is posting."""
 
 _SET_CALLBACK, _CALLBACK, _CALLBACKS = query("set_callback"), query("callback"), query("callbacks")
-_ADD_EVENTS = query("add_events")
+_ADD_EVENTS, _NUMBERED = query("add_events"), query("coupons_numbered")
 _WAITING, _WAITING_ON_NODES, _STOCKS_WAITING = query("waiting"), query("waiting_on_nodes"), query("stocks_waiting")
 _TAKE_DUE, _TAKE_AHEAD = query("take_due"), query("take_ahead")
 _DELIVERED, _NOT_TRIED, _FAILED = query("event_delivered"), query("event_not_tried"), query("event_failed")
@@ -49,13 +53,18 @@ async def add(turn: Turn, coupons: Sequence[CouponFacts]) -> None:
     """Write the events of new coupons: in the same turn as the coupons."""
     await turn.connection.execute(
         _ADD_EVENTS,
-        turn.stock_id,
+        turn.stock_no,
         turn.facts.mchid,
-        [str(uuid.uuid4()) for _ in coupons],
+        [_new_id(turn.now_us // 1000) for _ in coupons],
         [coupon.coupon_id for coupon in coupons],
-        [coupon.coupon_code for coupon in coupons],
         [coupon.sent_at for coupon in coupons],
     )
+
+
+def _new_id(now_ms: int) -> uuid.UUID:
+    """A UUID of version 7: it begins with the time, and so ids of one moment lie together in their index."""
+    random = secrets.randbits(74)
+    return uuid.UUID(int=now_ms << 80 | 7 << 76 | random >> 62 << 64 | 2 << 62 | random & (1 << 62) - 1)
 
 
 async def waiting(link: Link, now: int, retry_seconds: int) -> list[Waiting]:
@@ -108,53 +117,56 @@ async def _take_of(link: Link, stock_id: str, now: int, limit: int, retry_second
     """Of one stock. What another host takes at this moment is passed over."""
 
     async def take(connection: Connection) -> list[DueEvent]:
-        facts = await stock_of(connection, stock_id)
+        stock_no, facts = await stock_of(connection, stock_id)
         again_at = now + retry_seconds
-        taken = await connection.fetch(_TAKE_DUE, stock_id, facts.mchid, again_at, limit, now)
+        taken = await connection.fetch(_TAKE_DUE, stock_no, facts.mchid, again_at, limit, now)
         taken = taken or await connection.fetch(
-            _TAKE_AHEAD, stock_id, facts.mchid, again_at, limit, _too_far_ahead(now, retry_seconds)
+            _TAKE_AHEAD, stock_no, facts.mchid, again_at, limit, _too_far_ahead(now, retry_seconds)
         )
         if not taken:
             return []
-        coupons = await coupons_by_code(connection, stock_id, [row["coupon_code"] for row in taken])
+        rows = await connection.fetch(_NUMBERED, stock_no, [row["coupon_id"] for row in taken])
+        coupons = {coupon.coupon_id: coupon for coupon in (coupon_of(stock_id, row) for row in rows)}
         notify_url = (await callback(connection, facts.mchid, facts.mchid)).notify_url
         config = facts.request.notify_config
         notify_appid = config.notify_appid if config else None
         return [
-            DueEvent(event_id, facts.mchid, created_at, attempts, notify_url, coupons[coupon_code], notify_appid)
-            for event_id, created_at, attempts, coupon_code in taken
+            DueEvent(str(event_id), facts.mchid, created_at, attempts, notify_url, coupons[coupon_id], notify_appid)
+            for event_id, created_at, attempts, coupon_id in taken
         ]
 
     return await link.transaction(take)
 
 
-async def delivered(connection: Connection, event: DueEvent, now: int) -> None:
+async def delivered(connection: Connection, link: Link, event: DueEvent, now: int) -> None:
     await connection.execute(
         _DELIVERED,
-        event.coupon.stock_id,
-        event.id,
+        *await _key(connection, link, event),
         now,
     )
 
 
-async def not_tried(connection: Connection, event: DueEvent, now: int) -> None:
+async def not_tried(connection: Connection, link: Link, event: DueEvent, now: int) -> None:
     await connection.execute(
         _NOT_TRIED,
-        event.coupon.stock_id,
-        event.id,
+        *await _key(connection, link, event),
         now,
     )
 
 
-async def failed(connection: Connection, event: DueEvent, error: str, attempts_max: int) -> None:
+async def failed(connection: Connection, link: Link, event: DueEvent, error: str, attempts_max: int) -> None:
     """Note a failed attempt. The last one gives the event up."""
     await connection.execute(
         _FAILED,
-        event.coupon.stock_id,
-        event.id,
+        *await _key(connection, link, event),
         error[:ERROR_CHARACTERS],
         attempts_max,
     )
+
+
+async def _key(connection: Connection, link: Link, event: DueEvent) -> tuple[int | None, int, str]:
+    """Where an event stands, and its id: should the stock's number be another's now, no event there has that id."""
+    return await link.numbers.of(connection, event.coupon.stock_id), event.coupon.coupon_id, event.id
 
 
 async def list_events(connection: Connection, link: Link, mchid: str, offset: int, limit: int) -> list[EventState]:
@@ -168,17 +180,24 @@ async def list_events(connection: Connection, link: Link, mchid: str, offset: in
             limit,
             offset,
         )
-        return [EventState(*row[1:]) for row in rows]
+        return [_state(row) for row in rows]
     found: list[tuple[int, datetime.datetime, EventState]] = []
-    for (stock_id,) in await connection.fetch(_MADE_BY, mchid):
-        rows = await connection.fetch(_OF_STOCK, stock_id, until)
-        found += [(row["created_at"], row["written_at"], EventState(*row[1:])) for row in rows]
+    for (stock_no,) in await connection.fetch(_MADE_BY, mchid):
+        rows = await connection.fetch(_OF_STOCK, stock_no, until)
+        found += [(row["created_at"], row["written_at"], _state(row)) for row in rows]
     found.sort(key=lambda one: one[:2], reverse=True)
     return [state for _, _, state in found[offset : offset + limit]]
 
 
+def _state(row: Any) -> EventState:
+    return EventState(str(row["id"]), *row[2:])
+
+
 async def resend(connection: Connection, link: Link, mchid: str, event_id: str, now: int) -> None:
     """Make an event due again, under its old id, with all its attempts before it."""
+    absent = ResourceNotExists(f"there is no event {event_id[:40]}")
+    if not _IS_ID(event_id):
+        raise absent
     if not link.many_nodes:
         found = await connection.fetch(
             _STOCK_OF_EVENT,
@@ -187,13 +206,13 @@ async def resend(connection: Connection, link: Link, mchid: str, event_id: str, 
         )
     else:
         found = await connection.fetch(_MADE_BY, mchid)
-    for (stock_id,) in found:
+    for (stock_no,) in found:
         again = await connection.execute(
             _RESEND,
-            stock_id,
+            stock_no,
             event_id,
             now,
         )
         if again == "UPDATE 1":
             return
-    raise ResourceNotExists(f"there is no event {event_id[:40]}")
+    raise absent

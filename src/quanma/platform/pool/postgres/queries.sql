@@ -1,7 +1,7 @@
 -- What the PostgreSQL pool asks of its database, for requests and for events. Read by queries.py.
 --
--- Every statement is about one stock, $1, and of its rows alone: on a Citus cluster it is one node's work. Those that
--- are not are named, with their reasons, in tests/platform/pool/test_shardable.py.
+-- Every statement is about one stock, whose number is $1, and of its rows alone: on a Citus cluster it is one node's
+-- work. Those that are not are named, with their reasons, in tests/platform/pool/test_shardable.py.
 --
 -- Where there are many keys, each is looked up by itself, by LATERAL … OFFSET 0 or in a column: with `= ANY` or a join,
 -- the plan would be the planner's choice, and while it knows too little of the table it thinks that reading all of the
@@ -19,13 +19,17 @@
 SELECT pg_advisory_xact_lock(hashtextextended($1, 0));
 
 -- name: add_stock
--- A stock, if neither its id nor its number was used before.
-INSERT INTO stock (stock_id, mchid, belong_merchant, out_request_no, request, created_at, product_coupon_id, brand_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING stock_id;
+-- A stock, if neither its id nor its number was used before. One at a time, so that the next number inside is nobody's.
+INSERT INTO stock
+    (stock_id, stock_no, mchid, belong_merchant, out_request_no, request, created_at, product_coupon_id, brand_id)
+SELECT $1::text, (SELECT coalesce(max(stock_no), 0) + 1 FROM stock), $2::text, $3::text, $4::text, $5::text, $6::bigint,
+    $7::text, $8::text
+WHERE NOT EXISTS (SELECT FROM stock WHERE stock_id = $1 OR (mchid = $2 AND out_request_no = $4))
+RETURNING stock_no;
 
 -- name: add_turn
 -- The row by which its turn is taken.
-INSERT INTO turn (stock_id) VALUES ($1);
+INSERT INTO turn (stock_no) VALUES ($1);
 
 -- name: stock_made_under
 -- The stock that a merchant's number made, and how many others the merchant has made, up to a limit.
@@ -36,18 +40,27 @@ SELECT (SELECT stock_id FROM stock WHERE mchid = $1 AND out_request_no = $2), (S
 -- One stock, as decisions need it.
 SELECT {s.stock} FROM stock s WHERE s.stock_id = $1;
 
+-- name: stock_no
+-- Its number inside.
+SELECT stock_no FROM stock WHERE stock_id = $1;
+
 -- name: stocks
 -- The same of many.
 SELECT s.* FROM unnest($1::text[]) AS o(stock_id), LATERAL (
     SELECT {s.stock} FROM stock s WHERE s.stock_id = o.stock_id OFFSET 0) s;
 
+-- name: stock_numbers
+-- The same of many.
+SELECT o.stock_id, s.stock_no FROM unnest($1::text[]) AS o(stock_id), LATERAL (
+    SELECT stock_no FROM stock WHERE stock_id = o.stock_id OFFSET 0) s;
+
 -- name: stocks_of_merchant
 -- Those that a merchant created or owns.
-SELECT stock_id FROM stock WHERE mchid = $1 OR belong_merchant = $1;
+SELECT stock_id, stock_no FROM stock WHERE mchid = $1 OR belong_merchant = $1;
 
 -- name: stocks_made_by
 -- Those that a merchant created.
-SELECT stock_id FROM stock WHERE mchid = $1;
+SELECT stock_no FROM stock WHERE mchid = $1;
 
 -- name: own_stocks
 -- Busifavor stocks that a merchant created, the latest first.
@@ -56,16 +69,16 @@ SELECT {s.stock} FROM stock s WHERE s.mchid = $1 AND s.product_coupon_id IS NULL
 
 -- name: nearest_stock
 -- Whose a stock is. One row is read, whether the stock is there or not: the one with the next id then.
-(SELECT stock_id, mchid, belong_merchant, product_coupon_id, brand_id FROM stock
+(SELECT stock_id, stock_no, mchid, belong_merchant, product_coupon_id, brand_id FROM stock
     WHERE stock_id >= $1 ORDER BY stock_id LIMIT 1)
 UNION ALL
-(SELECT stock_id, mchid, belong_merchant, product_coupon_id, brand_id FROM stock
+(SELECT stock_id, stock_no, mchid, belong_merchant, product_coupon_id, brand_id FROM stock
     WHERE stock_id <= $1 ORDER BY stock_id DESC LIMIT 1)
 LIMIT 1;
 
 -- name: change_stock
 -- What a stock's request is from now on.
-UPDATE stock SET request = $2 WHERE stock_id = $1;
+UPDATE stock SET request = $2 WHERE stock_no = $1;
 
 
 -- Turns and counters
@@ -73,28 +86,28 @@ UPDATE stock SET request = $2 WHERE stock_id = $1;
 
 -- name: take_turn
 -- Wait for the stock's turn, and keep it until the transaction's end.
-SELECT 1 FROM turn WHERE stock_id = $1 FOR UPDATE;
+SELECT 1 FROM turn WHERE stock_no = $1 FOR UPDATE;
 
 -- name: tally
 -- A stock's counters as they are.
-SELECT {tally} FROM tally WHERE stock_id = $1 ORDER BY turn_no DESC LIMIT 1;
+SELECT {tally} FROM tally WHERE stock_no = $1 ORDER BY turn_no DESC LIMIT 1;
 
 -- name: add_tally
 -- The counters after a turn.
-INSERT INTO tally (stock_id, turn_no, {tally}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
+INSERT INTO tally (stock_no, turn_no, {tally}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
 
 -- name: forget_tallies
 -- Those of turns long gone.
-DELETE FROM tally WHERE stock_id = $1 AND turn_no >= $2 AND turn_no < $3;
+DELETE FROM tally WHERE stock_no = $1 AND turn_no >= $2 AND turn_no < $3;
 
 -- name: keep_day
 -- How many coupons were given out on a day that is not the latest row's.
-INSERT INTO day_tally (stock_id, day, sent) VALUES ($1, $2, $3)
-ON CONFLICT (stock_id, day) DO UPDATE SET sent = excluded.sent;
+INSERT INTO day_tally (stock_no, day, sent) VALUES ($1, $2, $3)
+ON CONFLICT (stock_no, day) DO UPDATE SET sent = excluded.sent;
 
 -- name: sent_on
 -- How many coupons were given out on such a day.
-SELECT sent FROM day_tally WHERE stock_id = $1 AND day = $2;
+SELECT sent FROM day_tally WHERE stock_no = $1 AND day = $2;
 
 
 -- Numbers
@@ -102,11 +115,19 @@ SELECT sent FROM day_tally WHERE stock_id = $1 AND day = $2;
 
 -- name: done
 -- What was asked under a number, and the answer.
-SELECT request, answer FROM done WHERE stock_id = $1 AND operation = $2 AND number = $3;
+SELECT request, answer FROM done WHERE stock_no = $1 AND operation = $2 AND number = $3;
 
 -- name: add_done
 -- What was asked under a number, and answered.
-INSERT INTO done (stock_id, operation, number, request, answer, word) VALUES ($1, $2, $3, $4, $5, $6);
+INSERT INTO done (stock_no, operation, number, request, answer, word) VALUES ($1, $2, $3, $4, $5, $6);
+
+-- name: card
+-- The same of a consumption card: under $1, which says whose it is, and its number.
+SELECT request, answer FROM card WHERE key = $1 AND number = $2;
+
+-- name: add_card
+-- What was asked, and answered.
+INSERT INTO card (key, number, request, answer) VALUES ($1, $2, $3, $4);
 
 
 -- Codes
@@ -114,76 +135,84 @@ INSERT INTO done (stock_id, operation, number, request, answer, word) VALUES ($1
 
 -- name: uploads_under
 -- What these numbers uploaded, with the codes that were stored.
-SELECT u.upload_request_no, u.others, u.success_at, (SELECT codes FROM piece p
-    WHERE p.stock_id = $1 AND p.first_position = u.first_position AND u.code_count > 0)
+SELECT u.upload_request_no, u.others, u.success_at, (SELECT string_agg(p.codes, E'\n' ORDER BY p.first_position)
+    FROM piece p WHERE p.stock_no = $1 AND p.first_position >= u.first_position
+    AND p.first_position < u.first_position + u.code_count)
 FROM unnest($2::text[]) AS n(number), LATERAL (
-    SELECT * FROM upload WHERE stock_id = $1 AND upload_request_no = n.number OFFSET 0) u;
+    SELECT * FROM upload WHERE stock_no = $1 AND upload_request_no = n.number OFFSET 0) u;
 
 -- name: taken_codes
 -- Which of these codes the stock has, or gave out in a history that was lost.
-SELECT o.coupon_code FROM unnest($2::text[]) AS o(coupon_code) WHERE
-    (SELECT true FROM code k WHERE k.stock_id = $1 AND k.coupon_code = o.coupon_code)
-    OR (SELECT true FROM barred b WHERE b.stock_id = $1 AND b.coupon_code = o.coupon_code);
+SELECT o.coupon_code FROM unnest($2::text[]) AS o(coupon_code) WHERE {position of o.coupon_code} IS NOT NULL
+    OR (SELECT true FROM barred b WHERE b.stock_no = $1 AND b.coupon_code = o.coupon_code);
 
 -- name: add_uploads
 -- What each number uploaded.
-INSERT INTO upload (stock_id, upload_request_no, first_position, code_count, others, success_at, word)
-SELECT $1, *, $7 FROM unnest($2::text[], $3::bigint[], $4::integer[], $5::text[], $6::bigint[]);
+INSERT INTO upload (stock_no, upload_request_no, first_position, code_count, others, success_at, word)
+SELECT $1, *, $7 FROM unnest($2::text[], $3::integer[], $4::integer[], $5::text[], $6::bigint[]);
 
 -- name: add_codes
--- Codes, and the same codes in pieces.
+-- Codes in pieces, and where each of them stands.
 WITH pieces AS (
-    INSERT INTO piece (stock_id, first_position, codes, success_at)
-    SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::bigint[]))
-INSERT INTO code (stock_id, coupon_code, position, success_at)
-SELECT $1, * FROM unnest($5::text[], $6::bigint[], $7::bigint[]);
+    INSERT INTO piece (stock_no, first_position, codes, success_at)
+    SELECT $1, * FROM unnest($2::integer[], $3::text[], $4::bigint[]))
+INSERT INTO code (stock_no, code_hash, position)
+SELECT $1, hashtext(u.coupon_code), u.position FROM unnest($5::text[], $6::integer[]) AS u(coupon_code, position);
 
 -- name: forget_extents
 -- Those that begin where nothing is free any more.
-DELETE FROM extent WHERE stock_id = $1 AND first_slot >= $2;
+DELETE FROM extent WHERE stock_no = $1 AND first_slot >= $2;
 
 -- name: add_extent
 -- Where slots begin that hold later positions.
-INSERT INTO extent (stock_id, first_slot, shift) VALUES ($1, $2, $3);
+INSERT INTO extent (stock_no, first_slot, shift) VALUES ($1, $2, $3);
+
+-- name: clear_slots
+-- Slots from one on, in the block that has it: $3 bytes before it stay.
+UPDATE displaced SET numbers = overlay(numbers PLACING decode(repeat('00', length(numbers) - $3::integer), 'hex')
+    FROM $3::integer + 1) WHERE stock_no = $1 AND first = $2;
 
 -- name: deleted_before
 -- How many deleted codes stand before the code at a place in the list.
 SELECT count(*) FROM (SELECT position - row_number() OVER (ORDER BY position) + 1 AS place
-    FROM deletion WHERE stock_id = $1) d WHERE d.place <= $2;
+    FROM deletion WHERE stock_no = $1) d WHERE d.place <= $2;
 
 -- name: piece_at
 -- Where the piece begins that holds a position.
-SELECT max(first_position) FROM piece WHERE stock_id = $1 AND first_position <= $2;
+SELECT max(first_position) FROM piece WHERE stock_no = $1 AND first_position <= $2;
 
 -- name: pieces_from
 -- Codes in upload order, so many pieces of them.
-SELECT first_position, codes, success_at FROM piece WHERE stock_id = $1 AND first_position >= $2
+SELECT first_position, codes, success_at FROM piece WHERE stock_no = $1 AND first_position >= $2
 ORDER BY first_position LIMIT $3;
 
 -- name: deleted_among
 -- Which of these positions hold deleted codes.
-SELECT p.position FROM unnest($2::bigint[]) AS p(position)
-WHERE (SELECT true FROM deletion d WHERE d.stock_id = $1 AND d.position = p.position);
+SELECT p.position FROM unnest($2::integer[]) AS p(position)
+WHERE (SELECT true FROM deletion d WHERE d.stock_no = $1 AND d.position = p.position);
 
 -- name: code_and_coupon
 -- A code and the coupon that carries it, of one moment: deleted or given out in between, it must not show as both.
-SELECT c.success_at, {k.coupon} FROM code c LEFT JOIN coupon k ON k.stock_id = $1 AND k.coupon_code = $2
-WHERE c.stock_id = $1 AND c.coupon_code = $2;
+SELECT (SELECT p.success_at FROM piece p WHERE p.stock_no = $1 AND p.first_position <= c.position
+    ORDER BY p.first_position DESC LIMIT 1), {coupon}
+FROM (SELECT {position of $2} AS position OFFSET 0) c
+    LEFT JOIN LATERAL (
+        SELECT * FROM coupon k WHERE k.stock_no = $1 AND k.coupon_id = {carrier at c.position} OFFSET 0) k ON true
+    {step}
+WHERE c.position IS NOT NULL;
 
 -- name: deletion_under
 -- What a number deleted.
-SELECT coupon_code, deleted_at FROM deletion WHERE stock_id = $1 AND delete_request_no = $2;
+SELECT coupon_code, deleted_at FROM deletion WHERE stock_no = $1 AND delete_request_no = $2;
 
 -- name: code_to_delete
 -- Its position, and whether a coupon carries it.
-SELECT c.position, k.coupon_code IS NOT NULL
-FROM code c LEFT JOIN coupon k ON k.stock_id = $1 AND k.coupon_code = c.coupon_code
-WHERE c.stock_id = $1 AND c.coupon_code = $2;
+SELECT c.position, {carrier at c.position} IS NOT NULL
+FROM (SELECT {position of $2} AS position OFFSET 0) c WHERE c.position IS NOT NULL;
 
 -- name: delete_code
--- The code goes; that it was there stays.
-WITH gone AS (DELETE FROM code WHERE stock_id = $1 AND coupon_code = $4)
-INSERT INTO deletion (stock_id, delete_request_no, position, coupon_code, deleted_at, word)
+-- That a code is gone: its row stays.
+INSERT INTO deletion (stock_no, delete_request_no, position, coupon_code, deleted_at, word)
 VALUES ($1, $2, $3, $4, $5, $6);
 
 
@@ -191,60 +220,78 @@ VALUES ($1, $2, $3, $4, $5, $6);
 
 
 -- name: codes_at_slots
--- Of each slot, the position that it holds, and the code that stands there.
-SELECT slot, position, (SELECT split_part(p.codes, E'\n', (h.position - p.first_position + 1)::integer)
-    FROM piece p WHERE p.stock_id = $1 AND p.first_position <= h.position ORDER BY p.first_position DESC LIMIT 1)
-FROM (SELECT slot, coalesce(moved_in, slot + (SELECT e.shift FROM extent e WHERE e.stock_id = $1
-        AND e.first_slot <= slot ORDER BY e.first_slot DESC LIMIT 1)) AS position
-    FROM (SELECT slot, (SELECT d.position FROM displaced d WHERE d.stock_id = $1 AND d.slot = s.slot) AS moved_in
-        FROM unnest($2::bigint[]) AS s(slot) OFFSET 0) d OFFSET 0) h;
+-- Of each slot, the position that it holds, the code that stands there, and the blocks of the slot and of the position.
+SELECT slot, position, {code at position}, held,
+    (SELECT c.numbers FROM carrier c WHERE c.stock_no = $1 AND c.first = position - position % {block})
+FROM (SELECT slot, held, coalesce(nullif({number at slot in held}, 0) - 1, slot + (SELECT e.shift FROM extent e
+        WHERE e.stock_no = $1 AND e.first_slot <= slot ORDER BY e.first_slot DESC LIMIT 1)) AS position
+    FROM (SELECT slot, (SELECT d.numbers FROM displaced d WHERE d.stock_no = $1 AND d.first = slot - slot % {block})
+        AS held FROM unnest($2::integer[]) AS s(slot) OFFSET 0) d OFFSET 0) h;
+
+-- name: carriers
+-- A block of them.
+SELECT numbers FROM carrier WHERE stock_no = $1 AND first = $2;
+
+-- name: add_terms
+-- What coupons of this turn have in common, where it is new.
+INSERT INTO terms (stock_no, terms_no, terms) SELECT $1, * FROM unnest($2::integer[], $3::text[]);
 
 -- name: give
--- All that a group of draws writes: the slots that are gone, those that others moved into, and the coupons. A slot that
--- is gone is never one that another moved into.
-WITH gone AS (DELETE FROM displaced WHERE stock_id = $1 AND slot >= $2 AND slot < $3),
+-- All that a group of draws writes: the slots that are gone, those that others moved into, which coupon carries which
+-- code, and the coupons. A block of slots that is gone is never one that another moved into.
+WITH gone AS (DELETE FROM displaced WHERE stock_no = $1 AND first >= $2 AND first < $3),
 moved AS (
-    INSERT INTO displaced (stock_id, slot, position) SELECT $1, * FROM unnest($4::bigint[], $5::bigint[])
-    ON CONFLICT (stock_id, slot) DO UPDATE SET position = excluded.position)
-INSERT INTO coupon (stock_id, coupon_id, coupon_code, openid, appid, out_request_no, request, send_merchant,
-    send_channel, sent_at, starts_at, expires_at, written_at)
-SELECT $1, *, $17::timestamptz FROM unnest($6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
-    $12::text[], $13::text[], $14::bigint[], $15::bigint[], $16::bigint[]);
+    INSERT INTO displaced (stock_no, first, numbers) SELECT $1, * FROM unnest($4::integer[], $5::bytea[])
+    ON CONFLICT (stock_no, first) DO UPDATE SET numbers = excluded.numbers),
+carried AS (
+    INSERT INTO carrier (stock_no, first, numbers) SELECT $1, * FROM unnest($6::integer[], $7::bytea[])
+    ON CONFLICT (stock_no, first) DO UPDATE SET numbers = excluded.numbers)
+INSERT INTO coupon (stock_no, coupon_id, position, terms_no, openid, out_request_no, request, sent_at, written_at)
+SELECT $1, *, $15::timestamptz FROM unnest($8::integer[], $9::integer[], $10::integer[], $11::text[], $12::text[],
+    $13::text[], $14::bigint[]);
 
 -- name: coupons_of_users
 -- Some users' coupons of one stock.
 SELECT c.* FROM unnest($2::text[]) AS u(openid), LATERAL (
-    SELECT {coupon} FROM coupon WHERE stock_id = $1 AND openid = u.openid OFFSET 0) c;
+    SELECT {coupon} FROM coupon k {step} WHERE k.stock_no = $1 AND hashtext(k.openid) = hashtext(u.openid)
+    AND k.openid = u.openid OFFSET 0) c;
 
--- name: coupons_by_code
--- The coupons that carry these codes.
-SELECT c.* FROM unnest($2::text[]) AS o(coupon_code), LATERAL (
-    SELECT {coupon} FROM coupon WHERE stock_id = $1 AND coupon_code = o.coupon_code OFFSET 0) c;
+-- name: coupons_numbered
+-- The coupons of these numbers.
+SELECT c.* FROM unnest($2::integer[]) AS o(coupon_id), LATERAL (
+    SELECT {coupon} FROM coupon k {step} WHERE k.stock_no = $1 AND k.coupon_id = o.coupon_id OFFSET 0) c;
+
+-- name: coupons_at
+-- The coupons that carry the codes at these positions.
+SELECT o.position, c.* FROM unnest($2::integer[]) AS o(position), LATERAL (
+    SELECT {coupon} FROM coupon k {step} WHERE k.stock_no = $1 AND k.coupon_id = {carrier at o.position} OFFSET 0) c;
 
 -- name: coupon
 -- The coupon that carries a code.
-SELECT {coupon} FROM coupon WHERE stock_id = $1 AND coupon_code = $2;
+SELECT {coupon} FROM (SELECT {position of $2} AS position OFFSET 0) c, LATERAL (
+    SELECT * FROM coupon k WHERE k.stock_no = $1 AND k.coupon_id = {carrier at c.position} OFFSET 0) k {step};
 
 -- name: written_at
 -- When a coupon was written, to the microsecond.
-SELECT written_at FROM coupon WHERE stock_id = $1 AND coupon_code = $2;
+SELECT written_at FROM coupon WHERE stock_no = $1 AND coupon_id = $2;
 
 -- name: coupons_of_user
 -- Of one stock, each with when it was written.
-SELECT written_at, {coupon} FROM coupon WHERE stock_id = $1 AND openid = $2;
+SELECT k.written_at, {coupon} FROM coupon k {step}
+WHERE k.stock_no = $1 AND hashtext(k.openid) = hashtext($2) AND k.openid = $2;
 
 -- name: coupons_at_merchant
--- A user's coupons of a merchant's stocks, each with when it was written.
-SELECT c.* FROM (SELECT stock_id FROM stock WHERE mchid = $1 OR belong_merchant = $1) s, LATERAL (
-    SELECT written_at, {coupon} FROM coupon WHERE stock_id = s.stock_id AND openid = $2 OFFSET 0) c;
+-- A user's coupons of a merchant's stocks, each with its stock and when it was written.
+SELECT o.stock_id, c.* FROM (SELECT stock_id, stock_no FROM stock WHERE mchid = $1 OR belong_merchant = $1) o, LATERAL (
+    SELECT k.written_at, {coupon of o.stock_no} FROM coupon k {step of o.stock_no}
+    WHERE k.stock_no = o.stock_no AND hashtext(k.openid) = hashtext($2) AND k.openid = $2 OFFSET 0) c;
 
 -- name: move_coupon
--- A step, if the coupon still is in a state that it starts from, by the time too: see CouponFacts.state.
-UPDATE coupon SET coupon_state = $5, use_request_no = $6, use_time = $7, used_at = $8, return_request_no = $9,
-    returned_at = $10, deactivate_request_no = $11, deactivate_reason = $12, deactivated_at = $13,
-    associate_out_trade_no = $14
-WHERE stock_id = $1 AND coupon_code = $2
-AND CASE WHEN coupon_state = 'SENDED' AND expires_at <= $3 THEN 'EXPIRED' ELSE coupon_state END = ANY($4::text[]);
+-- A step, if the coupon still is in a state that it starts from.
+INSERT INTO coupon_step (stock_no, coupon_id, {later})
+SELECT $1, k.coupon_id, $4, $5, $6, $7::bigint, $8, $9::bigint, $10, $11, $12::bigint, $13
+FROM coupon k {step} WHERE k.stock_no = $1 AND k.coupon_id = $2 AND coalesce(s.coupon_state, 'SENDED') = ANY($3::text[])
+ON CONFLICT (stock_no, coupon_id) DO UPDATE SET ({later}) = ROW ({excluded.later});
 
 
 -- Receipts
@@ -252,25 +299,25 @@ AND CASE WHEN coupon_state = 'SENDED' AND expires_at <= $3 THEN 'EXPIRED' ELSE c
 
 -- name: payments
 -- Those for a coupon, by their ids.
-SELECT receipt, returned_amount FROM pay_receipt WHERE stock_id = $1 AND coupon_code = $2 ORDER BY subsidy_receipt_id;
+SELECT receipt, returned_amount FROM pay_receipt WHERE stock_no = $1 AND coupon_code = $2 ORDER BY subsidy_receipt_id;
 
 -- name: write_payment
 -- A new one, or one of which something was taken back.
-INSERT INTO pay_receipt (stock_id, subsidy_receipt_id, coupon_code, transaction_id, amount, returned_amount, receipt)
-VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (stock_id, subsidy_receipt_id)
+INSERT INTO pay_receipt (stock_no, subsidy_receipt_id, coupon_code, transaction_id, amount, returned_amount, receipt)
+VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (stock_no, subsidy_receipt_id)
 DO UPDATE SET returned_amount = excluded.returned_amount, receipt = excluded.receipt;
 
 -- name: add_return
 -- What was taken back of a payment.
-INSERT INTO return_receipt (stock_id, subsidy_return_receipt_id, subsidy_receipt_id, receipt) VALUES ($1, $2, $3, $4);
+INSERT INTO return_receipt (stock_no, subsidy_return_receipt_id, subsidy_receipt_id, receipt) VALUES ($1, $2, $3, $4);
 
 -- name: pay_receipt
 -- One payment.
-SELECT receipt FROM pay_receipt WHERE stock_id = $1 AND subsidy_receipt_id = $2;
+SELECT receipt FROM pay_receipt WHERE stock_no = $1 AND subsidy_receipt_id = $2;
 
 -- name: return_receipt
 -- One return.
-SELECT receipt FROM return_receipt WHERE stock_id = $1 AND subsidy_return_receipt_id = $2;
+SELECT receipt FROM return_receipt WHERE stock_no = $1 AND subsidy_return_receipt_id = $2;
 
 
 -- Events
@@ -291,8 +338,8 @@ SELECT mchid, notify_url FROM callback WHERE caller = mchid AND mchid = ANY($1);
 
 -- name: add_events
 -- Those of new coupons, due at once.
-INSERT INTO event (stock_id, mchid, id, coupon_id, coupon_code, created_at, due_at)
-SELECT $1, $2, *, due FROM unnest($3::text[], $4::bigint[], $5::text[], $6::bigint[]) u(id, no, code, due);
+INSERT INTO event (stock_no, mchid, id, coupon_id, created_at, due_at)
+SELECT $1, $2, *, due FROM unnest($3::uuid[], $4::integer[], $5::bigint[]) u(id, no, due);
 
 -- name: waiting
 -- The merchants with events that are due, or due too far ahead. In order, so that it is looked for in the index, and
@@ -309,62 +356,65 @@ SELECT DISTINCT mchid FROM event WHERE due_at <= $1 OR due_at > $2;
 
 -- name: stocks_waiting
 -- A merchant's stocks with events that are due, or due too far ahead.
-SELECT DISTINCT stock_id FROM (
-    (SELECT stock_id FROM event WHERE mchid = $1 AND due_at <= $2 ORDER BY due_at LIMIT $4)
+SELECT s.stock_id FROM (SELECT DISTINCT stock_no FROM (
+    (SELECT stock_no FROM event WHERE mchid = $1 AND due_at <= $2 ORDER BY due_at LIMIT $4)
     UNION ALL
-    (SELECT stock_id FROM event WHERE mchid = $1 AND due_at > $3 ORDER BY due_at DESC LIMIT $4)) waiting;
+    (SELECT stock_no FROM event WHERE mchid = $1 AND due_at > $3 ORDER BY due_at DESC LIMIT $4)) e) waiting
+JOIN stock s ON s.stock_no = waiting.stock_no;
 
 -- name: take_due
 -- What another host takes at this moment is passed over.
 WITH due AS MATERIALIZED (
-    SELECT id FROM event WHERE stock_id = $1 AND mchid = $2 AND due_at <= $5
+    SELECT coupon_id FROM event WHERE stock_no = $1 AND mchid = $2 AND due_at <= $5
     ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED)
-UPDATE event e SET attempts = attempts + 1, due_at = $3 FROM due WHERE e.stock_id = $1 AND e.id = due.id
-RETURNING e.id, e.created_at, e.attempts, e.coupon_code;
+UPDATE event e SET attempts = attempts + 1, due_at = $3 FROM due WHERE e.stock_no = $1 AND e.coupon_id = due.coupon_id
+RETURNING e.id, e.created_at, e.attempts, e.coupon_id;
 
 -- name: take_ahead
 -- The same of what is due too far ahead: it was taken before the clock was set back.
 WITH due AS MATERIALIZED (
-    SELECT id FROM event WHERE stock_id = $1 AND mchid = $2 AND due_at > $5
+    SELECT coupon_id FROM event WHERE stock_no = $1 AND mchid = $2 AND due_at > $5
     ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED)
-UPDATE event e SET attempts = attempts + 1, due_at = $3 FROM due WHERE e.stock_id = $1 AND e.id = due.id
-RETURNING e.id, e.created_at, e.attempts, e.coupon_code;
+UPDATE event e SET attempts = attempts + 1, due_at = $3 FROM due WHERE e.stock_no = $1 AND e.coupon_id = due.coupon_id
+RETURNING e.id, e.created_at, e.attempts, e.coupon_id;
 
 -- name: event_delivered
 -- It is not due any more.
-UPDATE event SET due_at = NULL, delivered_at = $3, last_error = NULL WHERE stock_id = $1 AND id = $2;
+UPDATE event SET due_at = NULL, delivered_at = $4, last_error = NULL WHERE stock_no = $1 AND coupon_id = $2 AND id = $3;
 
 -- name: event_not_tried
 -- It is due at once, and the attempt does not count.
-UPDATE event SET attempts = greatest(0, attempts - 1), due_at = $3 WHERE stock_id = $1 AND id = $2;
+UPDATE event SET attempts = greatest(0, attempts - 1), due_at = $4 WHERE stock_no = $1 AND coupon_id = $2 AND id = $3;
 
 -- name: event_failed
 -- The last attempt gives the event up.
-UPDATE event SET last_error = $3, due_at = CASE WHEN attempts >= $4 THEN NULL ELSE due_at END
-WHERE stock_id = $1 AND id = $2;
+UPDATE event SET last_error = $4, due_at = CASE WHEN attempts >= $5 THEN NULL ELSE due_at END
+WHERE stock_no = $1 AND coupon_id = $2 AND id = $3;
 
 -- name: resend_event
 -- It is due at once, as a new one.
-UPDATE event SET due_at = $3, attempts = 0, delivered_at = NULL WHERE stock_id = $1 AND id = $2;
+UPDATE event SET due_at = $3, attempts = 0, delivered_at = NULL WHERE stock_no = $1 AND id = $2;
 
 -- name: stock_of_event
 -- Of a merchant's event.
-SELECT e.stock_id FROM (SELECT stock_id FROM stock WHERE mchid = $1) s, LATERAL (
-    SELECT stock_id FROM event WHERE id = $2 AND stock_id = s.stock_id OFFSET 0) e;
+SELECT e.stock_no FROM (SELECT stock_no FROM stock WHERE mchid = $1) s, LATERAL (
+    SELECT stock_no FROM event WHERE id = $2 AND stock_no = s.stock_no OFFSET 0) e;
 
 -- name: events_of_stock
 -- The latest first. Coupons are numbered in their stock: between stocks, events of one second go by when they were
 -- written.
 SELECT c.written_at, e.id, e.created_at, e.attempts, e.due_at, e.delivered_at, e.last_error
-FROM event e JOIN coupon c ON c.stock_id = $1 AND c.coupon_code = e.coupon_code
-WHERE e.stock_id = $1 ORDER BY e.coupon_id DESC LIMIT $2;
+FROM event e, LATERAL (
+    SELECT written_at FROM coupon WHERE stock_no = $1 AND coupon_id = e.coupon_id OFFSET 0) c
+WHERE e.stock_no = $1 ORDER BY e.coupon_id DESC LIMIT $2;
 
 -- name: events_of_merchant
 -- The same of all of a merchant's stocks.
-SELECT e.* FROM (SELECT stock_id FROM stock WHERE mchid = $1) s, LATERAL (
+SELECT e.* FROM (SELECT stock_no FROM stock WHERE mchid = $1) s, LATERAL (
     SELECT c.written_at, e.id, e.created_at, e.attempts, e.due_at, e.delivered_at, e.last_error
-    FROM event e JOIN coupon c ON c.stock_id = s.stock_id AND c.coupon_code = e.coupon_code
-    WHERE e.stock_id = s.stock_id ORDER BY e.coupon_id DESC LIMIT $2 OFFSET 0) e
+    FROM event e, LATERAL (
+        SELECT written_at FROM coupon WHERE stock_no = s.stock_no AND coupon_id = e.coupon_id OFFSET 0) c
+    WHERE e.stock_no = s.stock_no ORDER BY e.coupon_id DESC LIMIT $2 OFFSET 0) e
 ORDER BY e.created_at DESC, e.written_at DESC LIMIT $3 OFFSET $4;
 
 

@@ -12,16 +12,21 @@ from .. import migrations
 Connection = Any
 
 BACK_END = "postgres"
+TABLES = "2"
+"""Which form the tables have, as they note it: the first step was changed while nothing was published."""
 DISTRIBUTED = (
     "turn",
     "tally",
     "day_tally",
     "code",
     "piece",
+    "carrier",
     "extent",
     "displaced",
     "upload",
+    "terms",
     "coupon",
+    "coupon_step",
     "deletion",
     "done",
     "pay_receipt",
@@ -29,8 +34,8 @@ DISTRIBUTED = (
     "event",
     "barred",
 )
-"""Tables whose every key carries stock_id, the column that they are spread by."""
-REFERENCE = ("about", "stock", "callback", "nonce", "nonce_seen", "epoch", "host", "missing")
+"""Tables whose every key carries stock_no, the column that they are spread by."""
+REFERENCE = ("about", "stock", "callback", "card", "nonce", "nonce_seen", "epoch", "host", "missing")
 """Small tables that every node has."""
 
 _LOCK = "SELECT pg_advisory_xact_lock(7381240617)"  # One who migrates at a time.
@@ -78,7 +83,7 @@ async def migrate(connection: Connection) -> list[str]:
 
 
 async def distribute(connection: Connection) -> list[str]:
-    """Spread the tables over the nodes of a Citus cluster, by stock_id. Returns the tables that were not spread yet.
+    """Spread the tables over the nodes of a Citus cluster, by stock_no. Returns the tables that were not spread yet.
 
     Raises:
         StoreUnavailable: the database has no Citus extension.
@@ -103,7 +108,7 @@ async def distribute(connection: Connection) -> list[str]:
                 spread.append(table)
         for table in DISTRIBUTED:
             if table not in known:
-                await connection.execute(f"SELECT create_distributed_table('{table}', 'stock_id')")
+                await connection.execute(f"SELECT create_distributed_table('{table}', 'stock_no')")
                 spread.append(table)
     return spread
 
@@ -174,6 +179,11 @@ async def _lacking(connection: Connection) -> list[migrations.Migration]:
         runs_from = int(await _noted(connection, "runs_from") or 0)
     if there and not version:
         raise StoreUnavailable("the database has tables that are not a pool's: name another database")
+    if version and await _noted(connection, "tables") != TABLES:
+        raise StoreUnavailable(
+            "the database was made by a quanma that was never published, with other tables: run that quanma's "
+            "`quanma export`, and `quanma import` of this one into an empty database"
+        )
     return list(migrations.missing(migrations.all_migrations(BACK_END), version, runs_from, "the database"))
 
 

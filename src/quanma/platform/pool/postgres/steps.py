@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ...coupons.coupon import LATER, CouponFacts
+from ...coupons.coupon import LATER, STORED_STATES, CouponFacts
 from ...coupons.step import OfCoupon, Seen, Step
 from . import subsidies
 from .lanes import Asked, singly
@@ -33,24 +33,24 @@ async def step(turn: Turn, asked: Asked[Stepping]) -> Any:
         payments = await subsidies.payments_for(turn, coupon.coupon_code) if step.of_payments else []
         decision = step.decide(Seen(turn.facts, coupon, payments, request, now))
         if decision.after != coupon:
-            await _move(turn, step, decision.after, now)
+            await _move(turn, step, coupon, decision.after, now)
         await subsidies.write(turn, decision.receipts)
         return decision.answer
 
     return await turn.once(step.numbered(request), work)
 
 
-async def _move(turn: Turn, step: Step[Any, Any], after: CouponFacts, now: int) -> None:
+async def _move(turn: Turn, step: Step[Any, Any], read: CouponFacts, after: CouponFacts, now: int) -> None:
     """Change the one row of a step. The decision before it and this are one turn: anything else is a fault of ours."""
     moved = await turn.connection.execute(
         _MOVE,
-        turn.stock_id,
-        after.coupon_code,
-        now,
-        list(step.starts),
+        turn.stock_no,
+        read.coupon_id,
+        # As they are stored: EXPIRED is SENDED, and by the time, which never changes.
+        [state for state in STORED_STATES if read._replace(coupon_state=state).state(now) in step.starts],
         *(getattr(after, field) for field in LATER),
     )
-    if moved != "UPDATE 1":
+    if moved != "INSERT 0 1":
         raise AssertionError("a coupon did not stand where the decision saw it")
 
 

@@ -46,8 +46,10 @@ async def create(
 async def declare(
     connection: Connection, mchid: str, stock_id: str, product: Product, request: CreateStock, now: int
 ) -> None:
-    await _add(connection, stock_id, mchid, request, now, product)
     row = await connection.fetchrow(_STOCK, stock_id)
+    if row is None:
+        await _add(connection, stock_id, mchid, request, now, product)
+        row = await connection.fetchrow(_STOCK, stock_id)
     if row is None or (facts_of(row).mchid, facts_of(row).product) != (mchid, product):
         raise responses.another_ones_stock(stock_id)
 
@@ -56,6 +58,7 @@ async def _add(
     connection: Connection, stock_id: str, mchid: str, request: CreateStock, now: int, product: Product | None
 ) -> None:
     """Write a stock, if neither its id nor its number was used before."""
+    await connection.execute(_LOCK, "stocks")
     added = await connection.fetchval(
         _ADD_STOCK,
         stock_id,
@@ -68,8 +71,8 @@ async def _add(
     )
     if added is None:
         return
-    await connection.execute(_ADD_TURN, stock_id)
-    await connection.execute(ADD_TALLY, stock_id, 0, *astuple(replace(NEW, day=beijing_day(now))))
+    await connection.execute(_ADD_TURN, added)
+    await connection.execute(ADD_TALLY, added, 0, *astuple(replace(NEW, day=beijing_day(now))))
 
 
 async def list_own(connection: Connection, mchid: str, offset: int, limit: int) -> list[StockFacts]:
@@ -79,11 +82,11 @@ async def list_own(connection: Connection, mchid: str, offset: int, limit: int) 
 
 
 async def show(connection: Connection, mchid: str, stock_id: str, now: int, product: Product | None) -> Stock:
-    facts = await stock_of(connection, stock_id)
+    stock_no, facts = await stock_of(connection, stock_id)
     check_creator(facts, mchid, product)
-    tally = Tally(*await connection.fetchrow(TALLY, stock_id))
+    tally = Tally(*await connection.fetchrow(TALLY, stock_no))
     day = beijing_day(now)
-    today = tally.sent_on_day if day == tally.day else await sent_on(connection, stock_id, day)
+    today = tally.sent_on_day if day == tally.day else await sent_on(connection, stock_no, day)
     return responses.stock(facts, responses.Counts(tally.total, tally.available, tally.sent, today), now)
 
 
@@ -101,7 +104,7 @@ async def change(turn: Turn, asked: Asked[Changing]) -> Any:
     async def work() -> Any:
         facts, answer = change.decide(turn.facts, request, turn.tally.sent, now)
         text = msgspec.json.encode(facts.request).decode()
-        await turn.connection.execute(_CHANGE, turn.stock_id, text)
+        await turn.connection.execute(_CHANGE, turn.stock_no, text)
         turn.facts = facts
         return answer
 

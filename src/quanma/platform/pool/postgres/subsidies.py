@@ -23,13 +23,14 @@ _RECEIPT: dict[type[Any], str] = {
 
 
 async def payments(connection: Connection, mchid: str, stock_id: str, coupon_code: str) -> list[Payment]:
-    check_shared(await stock_of(connection, stock_id), mchid)
-    return _payments(await connection.fetch(_PAYMENTS, stock_id, coupon_code))
+    stock_no, facts = await stock_of(connection, stock_id)
+    check_shared(facts, mchid)
+    return _payments(await connection.fetch(_PAYMENTS, stock_no, coupon_code))
 
 
 async def payments_for(turn: Turn, coupon_code: str) -> list[Payment]:
     """Return the payments for a coupon, by their ids."""
-    return _payments(await turn.connection.fetch(_PAYMENTS, turn.stock_id, coupon_code))
+    return _payments(await turn.connection.fetch(_PAYMENTS, turn.stock_no, coupon_code))
 
 
 def _payments(rows: list[Any]) -> list[Payment]:
@@ -42,7 +43,7 @@ async def write(turn: Turn, receipts: Receipts) -> None:
         receipt, returned_amount = receipts.payment
         await turn.connection.execute(
             _WRITE_PAYMENT,
-            turn.stock_id,
+            turn.stock_no,
             receipt.subsidy_receipt_id,
             receipt.coupon_code,
             receipt.transaction_id,
@@ -54,7 +55,7 @@ async def write(turn: Turn, receipts: Receipts) -> None:
         returned = receipts.returned
         await turn.connection.execute(
             _ADD_RETURN,
-            turn.stock_id,
+            turn.stock_no,
             returned.subsidy_return_receipt_id,
             returned.subsidy_receipt_id,
             msgspec.json.encode(returned).decode(),
@@ -63,7 +64,8 @@ async def write(turn: Turn, receipts: Receipts) -> None:
 
 async def receipt(connection: Connection, kind: type[Receipt], receipt_id: str) -> Receipt:
     """Of a stock that is open to who asks."""
-    told = await connection.fetchval(_RECEIPT[kind], stock_of_receipt(receipt_id), receipt_id)
+    stock_no, _ = await stock_of(connection, stock_of_receipt(receipt_id))
+    told = await connection.fetchval(_RECEIPT[kind], stock_no, receipt_id)
     if told is None:
         raise no_receipt(receipt_id)
     return msgspec.json.decode(told, type=kind)

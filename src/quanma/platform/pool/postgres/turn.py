@@ -13,6 +13,7 @@ from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from typing import Any, Never, TypeVar
 
+from ....errors import StoreUnavailable
 from ....wire.times import beijing_day
 from ...coupons import responses, stocks
 from ...coupons.coupon import CouponFacts
@@ -22,13 +23,17 @@ from .between import SHARED_OUT, Astray
 from .link import Connection, Link
 from .mark_file import IssuedCoupon, Mark
 from .missing import PROOFS, microseconds, word_of
-from .queries import columns, query
+from .numbers import Numbers
+from .queries import code_at, columns, query
+from .rows import KnownTerms, coupon_of
 from .seen import SEEN, SEEN_FIELDS, Missing, Seen
 from .session import GROUND, check_durable
 
 Answer = TypeVar("Answer")
 
 TALLIES_KEPT = 256
+TERMS_READ = 32
+"""How many of a stock's latest terms a turn reads. Most stocks have one or two."""
 
 TALLY, ADD_TALLY, _FORGET_TALLIES = query("tally"), query("add_tally"), query("forget_tallies")
 _TAKE_TURN = query("take_turn")
@@ -68,20 +73,24 @@ class Turn:
         connection: Connection,
         link: Link,
         seen: Seen,
+        stock_no: int,
         facts: StockFacts,
         notifies: bool,
         turn_no: int,
         tally: Tally,
+        terms: Sequence[str],
         known: Mark | None,
         confirmed: str,
     ) -> None:
         self.connection = connection
         self._link = link
         self._seen = seen
+        self.stock_no = stock_no
         self.facts = facts
         self.notifies = notifies
         """Whether the stock's creator wants events."""
         self.tally = tally
+        self.terms = KnownTerms(terms)
         self.now_us = time.time_ns() // 1000
         """When what this turn writes was written, in microseconds: no other turn of the stock has the same."""
         self.word = secrets.randbits(63)
@@ -111,7 +120,8 @@ class Turn:
             PoolFenced: that was found already, and the stock may be among what is missing.
         """
         witness = link.witness
-        if not await connection.fetchval(_TAKE_TURN, stock_id):
+        stock_no = await _take(connection, link.numbers, stock_id)
+        if stock_no is None:
             await refuse(connection, link, stock_id, is_there=False)
         witness.reserve(stock_id)
         host = witness.host
@@ -123,10 +133,17 @@ class Turn:
                 session="''" if link.many_nodes else "current_setting('quanma.session', true)",
                 proof=_PROOF[mark.kind] if mark else "true",
             ),
-            stock_id,
+            stock_no,
             host.host_id,
+            stock_id,
             *((mark.key, mark.number, word_of(mark)) if mark else ()),
         )
+        if row is None:
+            # The number that was kept is another stock's now: the database went back to before this one had it.
+            link.numbers.forget(stock_id)
+            if await link.numbers.of(connection, stock_id) == stock_no:
+                raise StoreUnavailable(f"stock {stock_id} has no counters: restore a backup")
+            return await cls.begin(connection, link, stock_id)
         seen, rest = Seen(*row[:SEEN_FIELDS]), row[SEEN_FIELDS:]
         session, is_proven, *ground = rest[:5]
         if session != connection.session and not link.many_nodes:
@@ -137,8 +154,9 @@ class Turn:
             link.epochs.check(seen, connection.server, host)
             if not is_proven:
                 raise Missing
-        facts, notifies, turn_no = facts_of(rest[5:11]), rest[11], rest[12]
-        return cls(connection, link, seen, facts, notifies, turn_no, Tally(*rest[13:]), mark, host.epoch)
+        facts, notifies, turn_no = facts_of(rest[5:12]), rest[12], rest[13]
+        tally, terms = Tally(*rest[14:-1]), rest[-1]
+        return cls(connection, link, seen, stock_no, facts, notifies, turn_no, tally, terms, mark, host.epoch)
 
     def wrote(self, kind: str, key: str, number: int = 0) -> None:
         """Note a row that proves this turn."""
@@ -155,7 +173,7 @@ class Turn:
         known = self._known
         if known is not None and (known.number >= coupon.coupon_id or known.turn_no >= self._turn_no):
             return  # Each mark has the number of the last coupon before it, of whatever kind it is.
-        written_at = await self.connection.fetchval(_WRITTEN_AT, self.stock_id, coupon.coupon_code)
+        written_at = await self.connection.fetchval(_WRITTEN_AT, self.stock_no, coupon.coupon_id)
         self._repeat = Mark(
             "coupon",
             coupon.coupon_code,
@@ -172,7 +190,7 @@ class Turn:
         turn_no = self._turn_no + 1
         await self.connection.execute(
             ADD_TALLY,
-            self.stock_id,
+            self.stock_no,
             turn_no,
             *astuple(self.tally),
         )
@@ -180,7 +198,7 @@ class Turn:
             # From where the last time ended: what was removed then may still be in the way.
             await self.connection.execute(
                 _FORGET_TALLIES,
-                self.stock_id,
+                self.stock_no,
                 turn_no - 2 * TALLIES_KEPT,
                 turn_no - TALLIES_KEPT,
             )
@@ -217,74 +235,61 @@ class Turn:
             return
         await self.connection.execute(
             _KEEP_DAY,
-            self.stock_id,
+            self.stock_no,
             tally.day,
             tally.sent_on_day,
         )
-        tally.day, tally.sent_on_day = day, await sent_on(self.connection, self.stock_id, day)
+        tally.day, tally.sent_on_day = day, await sent_on(self.connection, self.stock_no, day)
 
     async def coupon_of(self, coupon_code: str) -> CouponFacts:
         """Return the coupon that carries a code. Raises ResourceNotExists: nobody was given it."""
-        row = await self.connection.fetchrow(_COUPON, self.stock_id, coupon_code)
+        row = await self.connection.fetchrow(_COUPON, self.stock_no, coupon_code)
         if row is None:
             raise responses.no_coupon(self.stock_id, coupon_code)
-        return CouponFacts(*row)
+        return coupon_of(self.stock_id, row)
 
     async def once(self, asked: Numbered[Answer], work: Callable[[], Awaitable[Answer]]) -> Answer:
-        """As `once`, under a number of this stock."""
-
-        async def and_note() -> Answer:
-            done = await work()
-            self.wrote("done", f"{asked.name}\n{asked.number}")
-            return done
-
-        return await once(self.connection, self.stock_id, asked, and_note, self.word)
+        """Do something once under its number. Raises RequestRefused: the number was used with other fields."""
+        known = await self.connection.fetchrow(_DONE, self.stock_no, asked.name, asked.number)
+        if known is not None:
+            return asked.again(*known)
+        answer = await work()
+        self.wrote("done", f"{asked.name}\n{asked.number}")
+        await self.connection.execute(
+            _ADD_DONE, self.stock_no, asked.name, asked.number, asked.request, asked.kept(answer), self.word
+        )
+        return answer
 
 
 _BEGIN = (
     "SELECT {seen}, {session}, ({proof}), " + GROUND + f", {columns('stock', 's')},"
     " EXISTS (SELECT 1 FROM callback c WHERE c.caller = s.mchid AND c.mchid = s.mchid),"
-    f" t.turn_no, {columns('tally')}"
-    f" FROM epoch e, stock s, (SELECT turn_no, {columns('tally')} FROM tally WHERE stock_id = $1"
-    " ORDER BY turn_no DESC LIMIT 1) t WHERE s.stock_id = $1"
+    f" t.turn_no, {columns('tally')},"
+    " ARRAY(SELECT terms_no || E'\\n' || terms FROM terms WHERE stock_no = $1 ORDER BY terms_no DESC"
+    f" LIMIT {TERMS_READ})"
+    f" FROM epoch e, stock s, (SELECT turn_no, {columns('tally')} FROM tally WHERE stock_no = $1"
+    " ORDER BY turn_no DESC LIMIT 1) t WHERE s.stock_no = $1 AND s.stock_id = $3"
 )
 _PROOF = {
-    kind: f"EXISTS (SELECT 1 FROM {proof.table} WHERE stock_id = $1 AND "
-    + proof.where.format(key="$3::text", number="$4::bigint", word=f"$5::{proof.word_type}")
-    + (" AND $4::bigint IS NOT NULL" if "{number}" not in proof.where else "")
-    + (" AND $3::text IS NOT NULL" if "{key}" not in proof.where else "")
+    kind: f"EXISTS (SELECT 1 FROM {proof.table} WHERE stock_no = $1 AND "
+    + proof.where.format(
+        key="$4::text", number="$5::bigint", word=f"$6::{proof.word_type}", code=code_at("coupon.position")
+    )
+    + (" AND $5::bigint IS NOT NULL" if "{number}" not in proof.where else "")
+    + (" AND $4::text IS NOT NULL" if "{key}" not in proof.where else "")
     + ")"
     for kind, proof in PROOFS.items()
 }
 
 
-async def once(
-    connection: Connection,
-    stock_id: str,
-    asked: Numbered[Answer],
-    work: Callable[[], Awaitable[Answer]],
-    word: int = 0,
-) -> Answer:
-    """Do something once under its number. Raises RequestRefused: the number was used with other fields."""
-    known = await connection.fetchrow(
-        _DONE,
-        stock_id,
-        asked.name,
-        asked.number,
-    )
-    if known is not None:
-        return asked.again(*known)
-    answer = await work()
-    await connection.execute(
-        _ADD_DONE,
-        stock_id,
-        asked.name,
-        asked.number,
-        asked.request,
-        asked.kept(answer),
-        word,
-    )
-    return answer
+async def _take(connection: Connection, numbers: Numbers, stock_id: str) -> int | None:
+    """Wait for a stock's turn, and return its number. None: there is no such stock."""
+    for _ in range(2):
+        stock_no = await numbers.of(connection, stock_id)
+        if stock_no is not None and await connection.fetchval(_TAKE_TURN, stock_no):
+            return stock_no
+        numbers.forget(stock_id)  # What was kept may be of before the database went back.
+    return None
 
 
 async def refuse(connection: Connection, link: Link, stock_id: str, *, is_there: bool) -> Never:
@@ -305,23 +310,23 @@ async def refuse(connection: Connection, link: Link, stock_id: str, *, is_there:
     raise responses.no_stock(stock_id)
 
 
-async def sent_on(connection: Connection, stock_id: str, day: int) -> int:
+async def sent_on(connection: Connection, stock_no: int, day: int) -> int:
     """How many coupons were given out on a day that is not the tally's."""
-    sent = await connection.fetchval(_SENT_ON, stock_id, day)
+    sent = await connection.fetchval(_SENT_ON, stock_no, day)
     return int(sent or 0)
 
 
-async def stock_of(connection: Connection, stock_id: str) -> StockFacts:
-    """Raises ResourceNotExists: there is no such stock."""
+async def stock_of(connection: Connection, stock_id: str) -> tuple[int, StockFacts]:
+    """Return a stock's number inside, and the stock. Raises ResourceNotExists: there is no such stock."""
     row = await connection.fetchrow(_STOCK, stock_id)
     if row is None:
         raise responses.no_stock(stock_id)
-    return facts_of(row)
+    return row[0], facts_of(row)
 
 
 def facts_of(row: Any) -> StockFacts:
     """Read the columns of `stock`: see queries.py."""
-    return _facts(*row)
+    return _facts(*row[1:])
 
 
 @lru_cache(4096)

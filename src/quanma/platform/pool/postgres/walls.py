@@ -83,11 +83,12 @@ class Walls:
         row = await connection.fetchrow(_NEAREST, entry.stock_id)
         if row is None or row[0] != entry.stock_id:
             return False
-        _, creator, owner, product_coupon_id, brand_id = row
+        _, stock_no, creator, owner, product_coupon_id, brand_id = row
         product = None if product_coupon_id is None else Product(product_coupon_id, brand_id)
         stock = Merchants(creator, owner, product)
         if entry.is_open(stock):
             self.keep(entry.stock_id, stock)
+            self._link.numbers.keep(entry.stock_id, stock_no)
         return True
 
 

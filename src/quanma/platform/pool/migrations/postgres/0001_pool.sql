@@ -1,15 +1,18 @@
 -- The pool of one platform, for many workers on many hosts. Times are Unix seconds. What the wire knows has the
 -- wire's name.
 --
--- Every key, index and foreign key carries stock_id, so that a distributed PostgreSQL can keep each stock on one node;
+-- Every key, index and foreign key carries stock_no, so that a distributed PostgreSQL can keep each stock on one node;
 -- only the tables of reference data at the top do not: they are small, and every node can have them all.
 
 CREATE TABLE about (name text PRIMARY KEY, value text NOT NULL);
 -- Which pool this is. A copy has the same id.
 INSERT INTO about VALUES ('pool_id', gen_random_uuid()::text);
+-- Which form these tables have: see schema.py.
+INSERT INTO about VALUES ('tables', '2');
 
 CREATE TABLE stock (
     stock_id          text COLLATE "C" PRIMARY KEY,
+    stock_no          integer NOT NULL UNIQUE,  -- in each row and index entry of what it holds, where its id is long
     mchid             text NOT NULL,            -- its creator
     belong_merchant   text NOT NULL,            -- its owner
     out_request_no    text NOT NULL,
@@ -43,6 +46,15 @@ CREATE TABLE nonce_seen (
     PRIMARY KEY (mchid, nonce)
 );
 CREATE INDEX nonce_seen_noted_at ON nonce_seen (noted_at);
+
+-- Which consumption cards were given out, to know a repeat by. No stock's: its key names merchant, card and time.
+CREATE TABLE card (
+    key     text COLLATE "C" NOT NULL,
+    number  text COLLATE "C" NOT NULL,
+    request text NOT NULL,
+    answer  text NOT NULL,
+    PRIMARY KEY (key, number)
+);
 
 -- What a host compares with the witness that it keeps outside the database: see docs/postgres.md, "What goes back".
 
@@ -82,12 +94,12 @@ CREATE TABLE missing (
 
 -- Whose turn it is: the row of a stock is locked by the one transaction that changes it. It never changes itself, so
 -- it has no old versions to be gone through.
-CREATE TABLE turn (stock_id text COLLATE "C" PRIMARY KEY REFERENCES stock);
+CREATE TABLE turn (stock_no integer PRIMARY KEY REFERENCES stock (stock_no));
 
 -- A stock's counters after each turn that changed them. The latest row counts; old ones are removed from the other
 -- end. A row that is updated would leave all its old versions in the way while some snapshot is held open.
 CREATE TABLE tally (
-    stock_id    text COLLATE "C" NOT NULL,
+    stock_no    integer NOT NULL,
     turn_no     bigint NOT NULL,
     uploaded    bigint NOT NULL,     -- codes ever uploaded: the next code's position
     deleted     bigint NOT NULL,     -- codes deleted
@@ -97,85 +109,115 @@ CREATE TABLE tally (
     sent        bigint NOT NULL,     -- coupons ever given out
     day         bigint NOT NULL,     -- in Beijing
     sent_on_day bigint NOT NULL,
-    PRIMARY KEY (stock_id, turn_no)
+    PRIMARY KEY (stock_no, turn_no)
 );
 
 -- Coupons given out on days that are not the latest row's: a clock that goes back over midnight must not open that
 -- day's limit anew.
 CREATE TABLE day_tally (
-    stock_id text COLLATE "C" NOT NULL,
+    stock_no integer NOT NULL,
     day      bigint NOT NULL,
     sent     bigint NOT NULL,
-    PRIMARY KEY (stock_id, day)
+    PRIMARY KEY (stock_no, day)
 );
 
--- Where two indexes of a table begin with stock_id, the planner may take the one for the other, and go through all
--- rows of a stock to find one: right after many uploads it knows no better. So only one of a table's ever does, but
--- for tables that stay small.
+-- Columns of eight bytes stand first where rows are many, then those of four, then texts: so nothing is lost between
+-- them. What is NULL in some row costs each row of more than eight columns eight bytes.
 
--- The codes of a stock, to know one by. A deleted one goes, and may come again.
-CREATE TABLE code (
-    stock_id    text COLLATE "C" NOT NULL,
-    coupon_code text COLLATE "C" NOT NULL,
-    position    bigint NOT NULL,     -- its place in upload order, from 0
-    success_at  bigint,              -- NULL: it came with its coupon
-    PRIMARY KEY (coupon_code, stock_id)
-);
-
--- The same codes in upload order, those of an upload in one row: to know one by its position.
+-- The codes of a stock in upload order, up to 64 of an upload in one row: the only place where a code's text stands. A
+-- deleted one stays here, and in `code`: its position stands in `deletion`, and the same text may come again, at another
+-- position.
 CREATE TABLE piece (
-    stock_id       text COLLATE "C" NOT NULL,
-    first_position bigint NOT NULL,
+    stock_no       integer NOT NULL,
+    first_position integer NOT NULL,
+    success_at     bigint,           -- NULL: they came with their coupons
     codes          text NOT NULL,    -- one a line
-    success_at     bigint,
-    PRIMARY KEY (stock_id, first_position)
-);
+    PRIMARY KEY (stock_no, first_position)
+) WITH (toast_tuple_target = 8160);
+-- In the row, and as it is.
 ALTER TABLE piece ALTER codes SET STORAGE EXTERNAL;
+
+-- Where the codes of a hash stand. Different codes may have the same: what counts is the text at the position. Rows are
+-- never changed or deleted, so a replica needs no key of them.
+CREATE TABLE code (
+    stock_no  integer NOT NULL,
+    code_hash integer NOT NULL,      -- hashtext of the code
+    position  integer NOT NULL       -- its place in upload order, from 0
+);
+CREATE INDEX code_by_hash ON code (code_hash, stock_no);
+ALTER TABLE code REPLICA IDENTITY FULL;
+
+-- Which coupon carries the code at a position: 32 positions in a row, four bytes each, from the first one that 32
+-- divides. It holds the coupon's number; 0: none carries it. See blocks.py.
+CREATE TABLE carrier (
+    stock_no integer NOT NULL,
+    first    integer NOT NULL,
+    numbers  bytea NOT NULL,
+    PRIMARY KEY (stock_no, first)
+) WITH (fillfactor = 90);
 
 -- Which code stands at which free slot: an array that is never written out. A slot holds the position slot + shift of
 -- its extent, the last one that begins at or before it, unless it is displaced. A draw takes a random slot and moves
 -- the last slot's position there; an upload puts its codes behind the last slot. See slots.py.
 CREATE TABLE extent (
-    stock_id   text COLLATE "C" NOT NULL,
-    first_slot bigint NOT NULL,
-    shift      bigint NOT NULL,
-    PRIMARY KEY (stock_id, first_slot)
+    stock_no   integer NOT NULL,
+    first_slot integer NOT NULL,
+    shift      integer NOT NULL,
+    PRIMARY KEY (stock_no, first_slot)
 );
+-- In rows as those of `carrier`: the position at a slot, plus one; 0: the slot is not displaced. From the last free
+-- slot on, what they hold counts for nothing.
 CREATE TABLE displaced (
-    stock_id text COLLATE "C" NOT NULL,
-    slot     bigint NOT NULL,
-    position bigint NOT NULL,
-    PRIMARY KEY (stock_id, slot)
-) WITH (fillfactor = 80);
+    stock_no integer NOT NULL,
+    first    integer NOT NULL,
+    numbers  bytea NOT NULL,
+    PRIMARY KEY (stock_no, first)
+) WITH (fillfactor = 90);
 
 -- A random word stands in each row that proves a turn, here and below: the same request, done again in another history,
 -- has another word. A coupon has one already, the microsecond in which it was written.
 CREATE TABLE upload (
-    stock_id          text COLLATE "C" NOT NULL,
+    stock_no          integer NOT NULL,
     upload_request_no text COLLATE "C" NOT NULL,
-    first_position    bigint NOT NULL,   -- of its piece
+    first_position    integer NOT NULL,  -- of its first piece
     code_count        integer NOT NULL,  -- newly stored; 0: it has no piece
     others            text,              -- the answer's fail_codes, exist_codes, duplicate_codes as JSON, if any
     success_at        bigint NOT NULL,
     word              bigint NOT NULL DEFAULT 0,
-    PRIMARY KEY (stock_id, upload_request_no)
+    PRIMARY KEY (stock_no, upload_request_no)
 );
 
--- A coupon in a user's hands: see coupons/states.py. Its key is the promise that no two carry one code.
+-- What many coupons of a stock have in common: see rows.py. Two rows may say the same.
+CREATE TABLE terms (
+    stock_no integer NOT NULL,
+    terms_no integer NOT NULL,     -- from 1
+    terms    text NOT NULL,
+    PRIMARY KEY (stock_no, terms_no)
+);
+
+-- A coupon as it was given out: such a row never changes. What the steps after that say is in coupon_step.
 CREATE TABLE coupon (
-    stock_id               text COLLATE "C" NOT NULL,
-    coupon_code            text COLLATE "C" NOT NULL,
-    coupon_id              bigint NOT NULL,     -- its number in the stock, from 1
-    openid                 text COLLATE "C" NOT NULL,
-    appid                  text NOT NULL,
-    out_request_no         text COLLATE "C" NOT NULL,
-    request                text,                -- other fields of the request that got it, if any, to know it again
-    send_merchant          text NOT NULL,
-    send_channel           text NOT NULL,
-    sent_at                bigint NOT NULL,
-    starts_at              bigint NOT NULL,
-    expires_at             bigint NOT NULL,
-    coupon_state           text NOT NULL DEFAULT 'SENDED',
+    sent_at        bigint NOT NULL,
+    written_at     timestamptz NOT NULL,    -- to sort coupons of one second by
+    stock_no       integer NOT NULL,
+    coupon_id      integer NOT NULL,        -- its number in the stock, from 1
+    position       integer NOT NULL,        -- of its code
+    terms_no       integer NOT NULL,
+    openid         text COLLATE "C" NOT NULL,
+    out_request_no text COLLATE "C" NOT NULL,
+    request        text NOT NULL,           -- other fields of the request that got it, if any, to know it again; or ''
+    PRIMARY KEY (stock_no, coupon_id)
+);
+-- A user's coupons of one stock stand together: a merchant that asks for them goes over none of other merchants.
+-- Different users may have the same hash: the openid is compared. Of a draw's indexes, it is the only one whose entries
+-- go to random places.
+CREATE INDEX coupon_by_user ON coupon (hashtext(openid), stock_no);
+
+-- Where a coupon is after its first step: see coupons/states.py. No row: SENDED.
+CREATE TABLE coupon_step (
+    stock_no               integer NOT NULL,
+    coupon_id              integer NOT NULL,
+    coupon_state           text NOT NULL,
     use_request_no         text,
     use_time               text,
     used_at                bigint,
@@ -185,80 +227,78 @@ CREATE TABLE coupon (
     deactivate_reason      text,
     deactivated_at         bigint,
     associate_out_trade_no text,
-    written_at             timestamptz NOT NULL DEFAULT clock_timestamp(),   -- to sort coupons of one second by
-    PRIMARY KEY (coupon_code, stock_id)
+    PRIMARY KEY (stock_no, coupon_id)
 ) WITH (fillfactor = 90);
--- A user's coupons of one stock stand together: a merchant that asks for them goes over none of other merchants.
-CREATE UNIQUE INDEX coupon_user ON coupon (openid, stock_id, out_request_no);
+
+-- Where two indexes of a table begin with stock_no, the planner may take the one for the other, and go through all
+-- rows of a stock to find one: right after many uploads it knows no better. So only one of a table's ever does, but
+-- for tables that stay small.
 
 CREATE TABLE deletion (
-    stock_id          text COLLATE "C" NOT NULL,
+    stock_no          integer NOT NULL,
     delete_request_no text COLLATE "C",  -- NULL: `quanma reconcile` took it out, and no merchant
-    position          bigint NOT NULL,
+    position          integer NOT NULL,
     coupon_code       text COLLATE "C" NOT NULL,
     deleted_at        bigint NOT NULL,
     word              bigint NOT NULL DEFAULT 0,
-    PRIMARY KEY (position, stock_id)
+    PRIMARY KEY (position, stock_no)
 );
-CREATE UNIQUE INDEX deletion_number ON deletion (delete_request_no, stock_id);
+CREATE UNIQUE INDEX deletion_number ON deletion (delete_request_no, stock_no);
 
 -- What a number of the other calls did: the request to know a repeat by, and the answer to repeat.
 CREATE TABLE done (
-    stock_id  text COLLATE "C" NOT NULL,
+    stock_no  integer NOT NULL,
     operation text COLLATE "C" NOT NULL,
     number    text COLLATE "C" NOT NULL,
     request   text NOT NULL,
     answer    text NOT NULL,
     word      bigint NOT NULL DEFAULT 0,
-    PRIMARY KEY (stock_id, operation, number)
+    PRIMARY KEY (stock_no, operation, number)
 );
 
 CREATE TABLE pay_receipt (
-    stock_id           text COLLATE "C" NOT NULL,
+    stock_no           integer NOT NULL,
     subsidy_receipt_id text COLLATE "C" NOT NULL,
     coupon_code        text COLLATE "C" NOT NULL,
     transaction_id     text NOT NULL,
     amount             bigint NOT NULL,
     returned_amount    bigint NOT NULL DEFAULT 0,
     receipt            text NOT NULL,      -- PayReceipt as JSON
-    PRIMARY KEY (stock_id, subsidy_receipt_id),
-    FOREIGN KEY (coupon_code, stock_id) REFERENCES coupon
+    PRIMARY KEY (stock_no, subsidy_receipt_id)
 );
-CREATE INDEX pay_receipt_coupon ON pay_receipt (coupon_code, stock_id);
+CREATE INDEX pay_receipt_coupon ON pay_receipt (coupon_code, stock_no);
 
 CREATE TABLE return_receipt (
-    stock_id                  text COLLATE "C" NOT NULL,
+    stock_no                  integer NOT NULL,
     subsidy_return_receipt_id text COLLATE "C" NOT NULL,
     subsidy_receipt_id        text COLLATE "C" NOT NULL,
     receipt                   text NOT NULL,
-    PRIMARY KEY (stock_id, subsidy_return_receipt_id),
-    FOREIGN KEY (stock_id, subsidy_receipt_id) REFERENCES pay_receipt
+    PRIMARY KEY (stock_no, subsidy_return_receipt_id),
+    FOREIGN KEY (stock_no, subsidy_receipt_id) REFERENCES pay_receipt
 );
 
 -- An event for each coupon that was given out, written with it. It is due until it is delivered or given up.
 CREATE TABLE event (
-    stock_id     text COLLATE "C" NOT NULL,
-    id           text COLLATE "C" NOT NULL,
-    mchid        text NOT NULL,
-    coupon_id    bigint NOT NULL,
-    coupon_code  text COLLATE "C" NOT NULL,
+    id           uuid NOT NULL,       -- begins with the time: ids of one moment lie together in their index
     created_at   bigint NOT NULL,
-    attempts     integer NOT NULL DEFAULT 0,
     due_at       bigint,              -- NULL: delivered, or given up
     delivered_at bigint,
+    stock_no     integer NOT NULL,
+    coupon_id    integer NOT NULL,
+    attempts     integer NOT NULL DEFAULT 0,
+    mchid        text NOT NULL,
     last_error   text,
-    PRIMARY KEY (id, stock_id),
-    FOREIGN KEY (coupon_code, stock_id) REFERENCES coupon
+    PRIMARY KEY (stock_no, coupon_id)
 );
-CREATE UNIQUE INDEX event_coupon ON event (stock_id, coupon_id);
+CREATE UNIQUE INDEX event_id ON event (id, stock_no);
 -- By merchant, so that one's many do not stand before another's few.
-CREATE INDEX event_due ON event (mchid, due_at, stock_id) WHERE due_at IS NOT NULL;
+CREATE INDEX event_due ON event (mchid, due_at, stock_no) WHERE due_at IS NOT NULL;
 
 -- Codes that were given out by a later history of this pool, which was lost when an older copy was restored: see
 -- care.py. They are never given out again, nor taken as new when they are uploaded again.
 CREATE TABLE barred (
-    stock_id    text COLLATE "C" NOT NULL,
+    stock_no    integer NOT NULL,
     coupon_code text COLLATE "C" NOT NULL,
     barred_at   bigint NOT NULL,
-    PRIMARY KEY (stock_id, coupon_code)
+    PRIMARY KEY (stock_no, coupon_code)
 );
