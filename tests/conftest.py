@@ -34,6 +34,11 @@ def pytest_configure() -> None:
     patched = _SESSION.enter_context(pytest.MonkeyPatch.context())
     for name in ("_private_key", "blocks"):
         patched.setattr(keys, name, functools.cache(getattr(keys, name)))
+    # What is printed is compared in English, whatever a developer's locale is; some tests take all of QUANMA_… away.
+    patched.setenv("QUANMA_LANG", "en")
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        if os.environ.get(name, "").startswith("zh"):
+            patched.setenv(name, "C.UTF-8")
     # A busy machine is no fault: what takes long is no failure. And a change is judged by the same examples as the one
     # before it, wherever that was; new ones are looked for where that is asked for.
     settings.register_profile("tests", deadline=None, derandomize=True, database=None)

@@ -108,6 +108,7 @@ def test_the_list_of_commands_loads_no_command_and_no_client() -> None:
     assert {name for name in loaded if name.startswith(("quanma.", "click", "typing"))} == {
         "quanma.cli",
         "quanma.cli.commands",
+        "quanma.cli.language",
         "quanma.cli.start",
     }
 

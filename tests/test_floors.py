@@ -53,6 +53,7 @@ LATE = {  # Module: why it may import when it runs, and not when it is loaded.
     "cli.output": "a display is imported when there is a terminal for it, and something to wait for",
     "cli.start": "the list of commands is printed without loading what runs them",
     "cli.init": "a template of settings needs no platform",
+    "cli.language": "English needs no catalogue, and does not wait for one",
     "cli.main": "a command's module is loaded when the command runs, so that --help is quick",
     "platform.pool.__init__": "PostgreSQL's package is an extra",
     "platform.pool.maintenance": "PostgreSQL's package is an extra",

@@ -156,8 +156,8 @@ class PlatformError(QuanmaError):
         support = f" (Request-ID {self.request_id})" if self.request_id else ""
         code = f" {self.code}" if self.code else ""
         again = self.retry_after_seconds
-        when = "" if again is None else f"; send it again in {_spoken(again)}, not before"
-        return f"{self.status_code}{code}: {self.message}{support}{when}" + (f"; {self.hint}" if self.hint else "")
+        when = "" if again is None else f"send it again in {_spoken(again)}, not before"
+        return "; ".join(filter(None, (f"{self.status_code}{code}: {self.message}{support}", when, self.hint)))
 
 
 class RequestRefused(PlatformError):

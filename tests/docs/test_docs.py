@@ -28,7 +28,7 @@ def test_both_languages_are_in_step(chinese: str) -> None:
 
     def code(page: str) -> list[str]:
         # But for comments, and drawings in text.
-        fences = [text for language, text in FENCE.findall(text_of(page)) if language != "text"]
+        fences = [text for language, text in FENCE.findall(text_of(page)) if language not in ("text", "console")]
         return [re.sub(r" *# .*", "", text) for text in (*fences, *(block.text for block in blocks_of(page)))]
 
     def marks(page: str) -> list[tuple[str, str, str]]:
@@ -167,7 +167,7 @@ def _command(words: list[str]) -> click.Command | None:
 def _told_commands(page: str) -> Iterator[tuple[list[str], str]]:
     """Each `quanma …` that a page tells, in code and in prose: the words of the command, and the rest of the line."""
     text = text_of(page).replace("\\\n", " ")
-    fences = "\n".join(fenced for language, fenced in FENCE.findall(text) if language != "python")
+    fences = "\n".join(fenced for language, fenced in FENCE.findall(text) if language not in ("python", "console"))
     for line in [
         *re.findall(r"(?:^|[ (])(quanma(?:-as-service)? [^\n#]*)", fences, re.MULTILINE),
         *re.findall(r"`(quanma(?:-as-service)? [^`]+)`", text),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,29 +41,45 @@ def fields_of(struct: type[msgspec.Struct]) -> list[Field]:
     return [*(one for one in found if one.required), *(one for one in found if not one.required)]
 
 
-def lines_of(operation: Operation[..., Any, Any, Any], heading: str, option: str = "") -> Iterator[str]:
-    """Its help, line by line. `heading` stands above its fields, `option` before each of them."""
+def lines_of(
+    operation: Operation[..., Any, Any, Any],
+    heading: str,
+    option: str = "",
+    said: Callable[[str], str] = str,
+    wrap: Callable[[str, int], Iterable[str]] = textwrap.wrap,
+) -> Iterator[str]:
+    """Its help, line by line. `heading` stands above its fields, `option` before each of them.
+
+    `said`: puts a text into the reader's language. `wrap`: breaks it into lines of so many columns.
+    """
     yield f"  {operation.verb} {operation.path}"
     yield ""
-    yield heading
-    yield from _lines(operation.request, f"  {option}")
+    yield said(heading)
+    yield from _lines(operation.request, f"  {option}", said, wrap)
     if operation.number:
         yield ""
-        yield f"{operation.number} is your number of this request: after an error, send the same under the same number."
+        yield said(
+            f"{operation.number} is your number of this request: after an error, send the same under the same number."
+        )
     if operation.errors:
         yield ""
-        yield "Errors: " + ", ".join(sorted(f"{one.__name__} ({one.error_code})" for one in operation.errors))
+        yield said("Errors: ") + ", ".join(sorted(f"{one.__name__} ({one.error_code})" for one in operation.errors))
 
 
-def _lines(struct: type[msgspec.Struct], indent: str) -> Iterator[str]:
+def _lines(
+    struct: type[msgspec.Struct],
+    indent: str,
+    said: Callable[[str], str],
+    wrap: Callable[[str, int], Iterable[str]],
+) -> Iterator[str]:
     for one in fields_of(struct):
-        need = "required" if one.required else "optional"
-        yield f"{indent}{one.name}  {need}, {kind_of(one)}"
+        need = said(f"required, {kind_of(one)}" if one.required else f"optional, {kind_of(one)}")
+        yield f"{indent}{one.name}  {need}"
         pad = " " * (len(indent) + 2)
         if one.about:
-            yield from textwrap.wrap(one.about, 100, initial_indent=pad, subsequent_indent=pad)
+            yield from (pad + line for line in wrap(said(one.about), 100 - len(pad)))
         if one.below is not None:
-            yield from _lines(one.below, pad)
+            yield from _lines(one.below, pad, said, wrap)
 
 
 def kind_of(field: Field) -> str:

@@ -20,8 +20,9 @@ from ..api.operation import Operation
 from ..api.tree import OPERATIONS
 from ..client.client import Wechatpay
 from ..errors import RequestInvalid
-from . import operationhelp
+from . import operationhelp, speaking
 from .connection import config_option
+from .language import said
 from .nearby import closest, near_fields, question
 from .picking import get_option, show
 
@@ -35,7 +36,7 @@ class OperationCommand(click.Command):
             return super().get_help(ctx)
         operation = _named(named)
         title = f"{chain_of(operation)}: {operation.summary}"
-        return "\n".join([title, *lines_of(operation, operationhelp.HEADING, "--")])
+        return "\n".join([title, *lines_of(operation, operationhelp.HEADING, "--", said, speaking.lines_of)])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.args = [*args]  # --help is answered while the rest is still to be parsed.
@@ -117,8 +118,8 @@ def request_of(operation: Operation[..., Any, Any, Any], given: Mapping[str, Any
     """Return the operation's request. Raises UsageError: all that is missing, unknown or wrong, each on a line."""
     chain = chain_of(operation)
     if wrong := operationhelp.problems(operation.request, given):
-        said = "\n".join(f"  {one}" for one in wrong)
-        raise click.UsageError(f"{chain}:\n{said}\n`quanma api {_short(operation)} --help` lists its fields") from None
+        lines = "\n".join(f"  {one}" for one in wrong)
+        raise click.UsageError(f"{chain}:\n{lines}\n`quanma api {_short(operation)} --help` lists its fields") from None
     try:
         return msgspec.convert(given, operation.request, strict=False)
     except msgspec.ValidationError as problem:

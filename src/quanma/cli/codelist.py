@@ -10,6 +10,7 @@ import msgspec
 from ..api.couponcodes import Code, CouponCodes, ListCodes
 from ..client.client import Wechatpay
 from .connection import config_option
+from .speaking import tell
 
 PAGE = 1000
 
@@ -35,7 +36,7 @@ def list_codes(stock_id: str, status: str | None, limit: int, all_: bool, as_jso
             if not page.data or offset >= total:
                 break
         if not all_ and offset >= limit and offset < total:
-            click.echo(f"{offset:,} shown, the stock has {total:,}: --limit N or --all for more", err=True)
+            tell(f"{offset:,} shown, the stock has {total:,}: --limit N or --all for more", err=True)
 
 
 def _line(row: Code) -> str:

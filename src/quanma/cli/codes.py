@@ -19,6 +19,7 @@ from .codelist import list_codes
 from .main import DONE, REJECTED
 from .nearby import NearGroup
 from .reading import limit_options, limits_of, reading_of, reading_options, say_planned
+from .speaking import tell
 
 
 @click.group(cls=NearGroup)
@@ -49,7 +50,7 @@ def generate(count: int, length: int, prefix: str, check: bool, out: Path | None
             file.writelines(f"{code}\n" for code in made)
     except OSError as problem:
         raise click.ClickException(f"{out} can't be written: {problem.strerror}: name a new file") from None
-    click.echo(f"{out}: {count:,} codes", err=True)
+    tell(f"{out}: {count:,} codes", err=True)
 
 
 @codes.command()
@@ -80,9 +81,9 @@ def check(files: tuple[str, ...], **options: Any) -> int:
     say_planned(planned._replace(reasons=()), codes=True)
     for name, target in TARGETS.items():
         survey = surveys[name]
-        click.echo(f"{name} ({target.about}): takes {survey.rows - survey.rejected:,} of {survey.rows:,} rows")
+        tell(f"{name} ({target.about}): takes {survey.rows - survey.rejected:,} of {survey.rows:,} rows")
         for reason in survey.reasons():
-            click.echo(f"  rejected: {reason}")
+            tell(f"  rejected: {reason}")
     refused = prepare.objection(planned, limits)
     if refused is not None:
         output.say(f"an upload would stop before the first request: {refused.reason}")

@@ -1,6 +1,8 @@
-"""Which commands there are. Nothing is imported here, so that the list of them comes at once."""
+"""Which commands there are. No command is imported here, so that the list of them comes at once."""
 
 from __future__ import annotations
+
+from .language import said
 
 UPLOAD, PLATFORM = "upload", "platform"
 
@@ -79,7 +81,7 @@ EXAMPLES = ("quanma demo", "quanma init world", "quanma upload codes.txt --stock
 def listing() -> str:
     """What `quanma --help` prints."""
     width = max(map(len, COMMANDS)) + 2
-    lines = [HELP]
+    lines = [said(HELP)]
     for section, commands in SECTIONS.items():
-        lines += [f"{section}:", *(f"  {name:<{width}}{command.line}" for name, command in commands.items()), ""]
-    return "\n".join([*lines, "Examples:", *(f"  {example}" for example in EXAMPLES)])
+        lines += [said(f"{section}:"), *(f"  {name:<{width}}{said(one.line)}" for name, one in commands.items()), ""]
+    return "\n".join([*lines, said("Examples:"), *(f"  {example}" for example in EXAMPLES)])

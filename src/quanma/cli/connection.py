@@ -10,6 +10,7 @@ import click
 
 from ..client.client import Wechatpay
 from ..errors import QuanmaError
+from .speaking import tell
 
 config_option = click.option(
     "--config", type=click.Path(path_type=Path), help="The merchant's quanma.toml. [default: QUANMA_CONFIG]"
@@ -43,4 +44,4 @@ def for_a_try(wxpay: Wechatpay, option: str, given: str | None, made_up: str) ->
 def name_number(error: QuanmaError, option: str, number: str) -> None:
     """Say under which number to send again, where the request may have been executed."""
     if error.may_have_executed:
-        click.echo(f"quanma: to ask again under the same number, add {option} {number}", err=True)
+        tell(f"quanma: to ask again under the same number, add {option} {number}", err=True)

@@ -28,6 +28,7 @@ from ..upload.target import BUSIFAVOR
 from ..upload.uploader import Progress
 from . import output
 from .main import DONE, FAILED
+from .speaking import tell
 
 COUPONS, DRAWERS, USED = 1000, 16, 100
 APPID = "wx233544546545989"
@@ -192,5 +193,5 @@ def _reconciled(told: Told) -> int:
         (f"distinct codes issued {len(set(told.given)):,} = coupons {len(told.given):,}", len(set(told.given)) == sent),
     ]
     for line, holds in checks:
-        click.echo(f"{'✓' if holds else '✗ does not hold:'} {line}")
+        tell(f"{'✓' if holds else '✗ does not hold:'} {line}")
     return DONE if all(holds for _, holds in checks) else FAILED

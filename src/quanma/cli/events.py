@@ -9,7 +9,9 @@ import click
 from ..api.deliveries import Delivery, Events, ListEvents, Resend, ResendEvent
 from ..client.client import Wechatpay
 from .connection import config_option
+from .language import said
 from .picking import show
+from .speaking import tell
 from .stock import asked
 
 INSTEAD = "`quanma listen` receives events, and `quanma codes list --stock ID --status DISPATCHED` shows who was missed"
@@ -27,7 +29,7 @@ def events(limit: int, undelivered: bool, event_id: str | None, as_json: bool, c
     with Wechatpay.from_config(config) as wxpay:
         if event_id is not None:
             asked(wxpay, Resend.post, ResendEvent(id=event_id), f"or there is no event {event_id}; {INSTEAD}")
-            click.echo(f"{event_id}: will be delivered again", err=True)
+            tell(f"{event_id}: will be delivered again", err=True)
             return
         wanted = PAGE if undelivered else limit
         rows = asked(wxpay, Events.get, ListEvents(limit=wanted), INSTEAD).data
@@ -37,9 +39,9 @@ def events(limit: int, undelivered: bool, event_id: str | None, as_json: bool, c
         show(rows)
         return
     for row in rows:
-        click.echo(f"{row.id}  {row.create_time}  {_state(row)}")
+        click.echo(f"{row.id}  {row.create_time}  {said(_state(row))}")
     if not rows:
-        click.echo("no such event", err=True)
+        tell("no such event", err=True)
 
 
 def _state(row: Delivery) -> str:

@@ -12,6 +12,7 @@ from ..errors import Misconfigured
 from ..extras import need
 from ..storage.paths import command
 from . import live
+from .speaking import tell
 
 MCHID_DEFAULT = "1900000001"
 PORT_DEFAULT = 8460
@@ -38,8 +39,8 @@ def init(folder: Path, port: int | None, mchids: tuple[str, ...], is_live: bool)
     """
     if is_live:
         file = live.write(folder, mchids[0] if mchids else None)
-        click.echo(f"made {file}: fill it in, and put apiclient_key.pem and pub_key.pem beside it", err=True)
-        click.echo(f"  then:  export QUANMA_CONFIG={command([file.resolve()])}; quanma status", err=True)
+        tell(f"made {file}: fill it in, and put apiclient_key.pem and pub_key.pem beside it", err=True)
+        tell(f"  then:  export QUANMA_CONFIG={command([file.resolve()])}; quanma status", err=True)
         return
     need("quanma init", "platform")
     environment = importlib.import_module("..platform.environment", __package__)
@@ -47,13 +48,13 @@ def init(folder: Path, port: int | None, mchids: tuple[str, ...], is_live: bool)
     chosen, remark = _port(port)
     environment.make_environment(folder, port=chosen, mchids=wanted, now=datetime.datetime.now(datetime.UTC))
     live.ignore_all(folder)
-    click.echo(f"made {folder}", err=True)
+    tell(f"made {folder}", err=True)
     if remark:
-        click.echo(f"  {remark}", err=True)
-    click.echo(f"  serve it:  {command(['quanma', 'serve', '--config', folder / 'platform.toml'])}", err=True)
+        tell(f"  {remark}", err=True)
+    tell(f"  serve it:  {command(['quanma', 'serve', '--config', folder / 'platform.toml'])}", err=True)
     for mchid in wanted:
         settings = (folder / "merchants" / mchid / "quanma.toml").resolve()
-        click.echo(f"  call it:   export QUANMA_CONFIG={command([settings])}", err=True)
+        tell(f"  call it:   export QUANMA_CONFIG={command([settings])}", err=True)
 
 
 def _port(wanted: int | None) -> tuple[int, str]:

@@ -9,6 +9,7 @@ import click
 
 from ..platform import rotation
 from .nearby import NearGroup
+from .speaking import tell
 
 
 @click.group(cls=NearGroup)
@@ -43,6 +44,6 @@ def rotate_key(config_path: Path, kind: str, after_hours: float) -> None:
         rotated = rotation.rotate_public_key(config_path, now, datetime.timedelta(hours=after_hours))
     click.echo(f"{rotated.name}: {rotated.verifying}")
     for settings in rotated.told:
-        click.echo(f"  added to {settings}")
+        tell(f"  added to {settings}")
     if kind == "public-key":
-        click.echo(f'  other merchants add to their [merchant.platform_keys]:  "{rotated.name}" = "FILE"')
+        tell(f'  other merchants add to their [merchant.platform_keys]:  "{rotated.name}" = "FILE"')

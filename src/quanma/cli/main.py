@@ -13,8 +13,10 @@ from ..errors import QuanmaError
 from ..extras import need
 from .commands import COMMANDS, listing
 from .examples import with_examples
+from .language import choose
 from .nearby import NearGroup, meant, question
 from .nextstep import show
+from .speaking import show_error, tell, translated
 
 DONE, FAILED, USAGE, REJECTED, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -31,7 +33,7 @@ class Commands(NearGroup):
         found = [
             value for value in vars(module).values() if isinstance(value, click.Command) and value.name == cmd_name
         ]
-        return with_examples(found[0], cmd_name)
+        return translated(with_examples(found[0], cmd_name))
 
     def get_help(self, ctx: click.Context) -> str:
         return listing()
@@ -57,14 +59,15 @@ def group(ctx: click.Context) -> None:
 def main() -> Never:
     """Run the command line and exit with its status."""
     warnings.showwarning = _say_warning
+    choose()
     try:
-        status = group.main(standalone_mode=False)
+        status = translated(group).main(standalone_mode=False)
         sys.exit(status if isinstance(status, int) else DONE)
     except click.UsageError as error:
-        error.show()
+        show_error(error)
         sys.exit(USAGE)
     except click.ClickException as error:
-        error.show()
+        show_error(error)
         sys.exit(FAILED)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
@@ -84,4 +87,4 @@ def _say_warning(
     file: object = None,
     line: str | None = None,
 ) -> None:
-    click.echo(f"quanma: {message}", err=True)
+    tell(f"quanma: {message}", err=True)

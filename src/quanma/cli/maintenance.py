@@ -13,6 +13,8 @@ from ..platform import config
 from ..platform.pool import backups, maintenance, reconcile_file, reconciling, transfer
 from ..platform.pool.reconciling import Decision
 from ..platform.pool.status import PoolStatus
+from .language import said
+from .speaking import tell
 
 _config = click.option(
     "--config", "config_path", required=True, type=click.Path(path_type=Path), help="platform.toml of the world."
@@ -37,8 +39,8 @@ def migrate(config_path: Path, database: str | None, distributed: bool) -> None:
     """Bring the database's tables up to this version, or make them in an empty one."""
     done = maintenance.migrate(*database_of(config_path, database), distributed=distributed)
     for step in done:
-        click.echo(f"  {step}", err=True)
-    click.echo(f"{len(done)} steps applied" if done else "nothing to do: the tables are this version's", err=True)
+        tell(f"  {step}", err=True)
+    tell(f"{len(done)} steps applied" if done else "nothing to do: the tables are this version's", err=True)
 
 
 @click.command()
@@ -63,13 +65,11 @@ def backup(config_path: Path, database: str | None, to: Path, keep: int | None) 
     elif keep is not None:
         raise click.UsageError(f"--keep goes with a folder, and {to} is none")
     size = maintenance.backup(*database_of(config_path, database), to, int(now))
-    click.echo(f"wrote {to}: {size:,} bytes, every row of it verified", err=True)
+    tell(f"wrote {to}: {size:,} bytes, every row of it verified", err=True)
     if folder is not None and keep is not None:
         for name in backups.keep(folder, keep):
-            click.echo(f"  removed {name}", err=True)
-    click.echo(
-        "  served, it gives nothing out until `quanma reconcile` has been told what was given out since", err=True
-    )
+            tell(f"  removed {name}", err=True)
+    tell("  served, it gives nothing out until `quanma reconcile` has been told what was given out since", err=True)
 
 
 @click.command()
@@ -78,7 +78,7 @@ def backup(config_path: Path, database: str | None, to: Path, keep: int | None) 
 def fence(config_path: Path, database: str | None) -> None:
     """Let the pool give nothing out until `quanma reconcile`: say that a copy was put back, where it can't be known."""
     maintenance.fence(*database_of(config_path, database), int(time.time()))
-    click.echo("the pool is fenced: it gives nothing out until `quanma reconcile` says so")
+    tell("the pool is fenced: it gives nothing out until `quanma reconcile` says so")
 
 
 @click.command()
@@ -121,54 +121,54 @@ def reconcile(
     status = maintenance.status(url, folder)
     _show(status)
     if status.fenced is None and file is None:
-        click.echo("not fenced: there is nothing to reconcile")
+        tell("not fenced: there is nothing to reconcile")
         return 0
     if file is None and not nothing_issued:
-        click.echo("  next: find out which codes were given out since: the merchants' events and orders tell. Then")
-        click.echo("        quanma reconcile --issued FILE      takes them out and lifts the fence")
-        click.echo("        quanma reconcile --nothing-issued   lifts it on your word")
+        tell("  next: find out which codes were given out since: the merchants' events and orders tell. Then")
+        tell("        quanma reconcile --issued FILE      takes them out and lifts the fence")
+        tell("        quanma reconcile --nothing-issued   lifts it on your word")
         return 1
     done = maintenance.reconcile(url, folder, file, int(time.time()), accept_short=accept_short, dry_run=dry_run)
     if file is not None:
         _show_read(file, done, dry_run=dry_run)
     still = "the pool stays fenced" if status.fenced is not None else "the pool is as it was"
     if done.refused:
-        click.echo("REFUSED, nothing was changed:")
+        tell("REFUSED, nothing was changed:")
         for reason in done.refused:
-            click.echo(f"  {reason}")
-        click.echo(still)
+            tell(f"  {reason}")
+        tell(still)
         return 1
     for named in done.by_itself:
         told = f"{masked(named.coupon_code)} of stock {named.stock_id}"
-        click.echo(f"  {told}: known here as given out since, though no line names it: taken out too")
+        tell(f"  {told}: known here as given out since, though no line names it: taken out too")
     if dry_run:
         lifted = ", and the fence lifted" if status.fenced is not None else ""
-        click.echo(f"dry run: {len(done.take_out):,} codes would be taken out{lifted}; nothing was changed, {still}")
+        tell(f"dry run: {len(done.take_out):,} codes would be taken out{lifted}; nothing was changed, {still}")
         return 0
     if done.short:
-        click.echo(f"{done.short:,} coupons that are missing were accepted as not accounted for")
+        tell(f"{done.short:,} coupons that are missing were accepted as not accounted for")
     if status.fenced is None:
-        click.echo("the pool was not fenced: it gives out codes as before, but for those that were taken out")
+        tell("the pool was not fenced: it gives out codes as before, but for those that were taken out")
     else:
-        click.echo("the fence is lifted: the pool gives out codes again")
+        tell("the fence is lifted: the pool gives out codes again")
     return 0
 
 
 def _show_read(file: reconcile_file.ReconcileFile, done: Decision, *, dry_run: bool) -> None:
     def told(lines: Sequence[int], what: str) -> None:
         if lines:
-            click.echo(f"  {file.name}, {reconciling.told_lines(lines)}: {what}")
+            tell(f"  {file.name}, {reconciling.told_lines(lines)}: {what}")
 
     told(done.known, "given out before the copy was made: left as it is")
     told(done.absent, "this copy does not hold the code: it will be no new one")
     told(done.again, "taken out already, by an earlier line or an earlier reconcile")
     if file.left_out:
-        click.echo(f"  {file.name}: {file.left_out:,} events of another kind were left aside")
+        tell(f"  {file.name}: {file.left_out:,} events of another kind were left aside")
     outcome = "free here" if done.refused or dry_run else "taken out of the pool"
     of_file = len(done.take_out) - sum((one.stock_id, one.coupon_code) in done.take_out for one in done.by_itself)
     rest = len(file.codes) - of_file - len(done.known) - len(done.absent) - len(done.again)
     others = (f", {len(done.again):,} again" if done.again else "") + (f", {rest:,} others" if rest else "")
-    click.echo(
+    tell(
         f"{len(file.codes):,} codes read: {of_file:,} {outcome}, {len(done.known):,} known as given "
         f"out, {len(done.absent):,} not held{others}"
     )
@@ -182,8 +182,8 @@ def export(config_path: Path, database: str | None, to: Path) -> None:
     """Write all that a stopped pool holds to FILE, to import it elsewhere; the pool itself is fenced from then on."""
     sums = maintenance.export(*database_of(config_path, database), to, int(time.time()))
     _show_sums(sums)
-    click.echo(f"wrote {to}: {to.stat().st_size:,} bytes; the pool is fenced: it lives where this is imported")
-    click.echo("  if it is imported nowhere: quanma reconcile --nothing-issued   gives this pool back")
+    tell(f"wrote {to}: {to.stat().st_size:,} bytes; the pool is fenced: it lives where this is imported")
+    tell("  if it is imported nowhere: quanma reconcile --nothing-issued   gives this pool back")
 
 
 @click.command("import")
@@ -195,16 +195,16 @@ def import_(config_path: Path, database: str | None, source: Path) -> int:
     sums, different = maintenance.take_in(*database_of(config_path, database), source)
     _show_sums(sums)
     for line in different:
-        click.echo(f"DIFFERENT: {line}")
+        tell(f"DIFFERENT: {line}")
     if different:
-        click.echo("nothing was imported: the pool is as empty as before")
+        tell("nothing was imported: the pool is as empty as before")
         return 1
-    click.echo("imported: the sums of both are the same")
+    tell("imported: the sums of both are the same")
     return 0
 
 
 def _show_sums(sums: list[transfer.Sum]) -> None:
-    click.echo(f"  {'':<16}{'records':>14}{'codes':>14}  checksum")
+    click.echo(f"  {'':<16}{said('records'):>14}{said('codes'):>14}  {said('checksum')}")
     for kind, records, codes, checksum in transfer.by_kind(sums):
         in_them = f"{codes:,}" if codes else ""
         click.echo(f"  {kind:<16}{records:>14,}{in_them:>14}  {checksum}")
@@ -215,15 +215,15 @@ def _show(status: PoolStatus) -> None:
         return "none" if at is None else f"the last at {at}"
 
     if status.fenced is not None:
-        click.echo(f"FENCED, nothing is given out: {status.fenced}")
+        tell(f"FENCED, nothing is given out: {status.fenced}")
     if (missing := status.lacking.told()) is not None:
-        click.echo(f"  missing    {missing}")
+        tell(f"  missing    {missing}")
     for stock in status.lacking.stocks:
-        click.echo(f"    stock {stock.stock_id}: {stock.coupons:,}, of them {len(stock.named):,} known by name")
+        tell(f"    stock {stock.stock_id}: {stock.coupons:,}, of them {len(stock.named):,} known by name")
         for named in stock.named:
             number = f", out_request_no {named.out_request_no}" if named.out_request_no else ""
-            click.echo(f"      {masked(named.coupon_code)}{number}")
-    click.echo(f"  stocks     {status.stocks:,}")
+            tell(f"      {masked(named.coupon_code)}{number}")
+    tell(f"  stocks     {status.stocks:,}")
     uploads = when(status.last_upload_at)
-    click.echo(f"  codes      {status.codes:,}, of them {status.available:,} free; uploads: {uploads}")
-    click.echo(f"  coupons    {status.coupons:,}; {when(status.last_coupon_at)}")
+    tell(f"  codes      {status.codes:,}, of them {status.available:,} free; uploads: {uploads}")
+    tell(f"  coupons    {status.coupons:,}; {when(status.last_coupon_at)}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import click
-
 from ..errors import (
     ClockSkewed,
     ClockWrong,
@@ -13,13 +11,14 @@ from ..errors import (
     QuanmaError,
     SignError,
 )
+from .speaking import tell
 
 
 def show(error: QuanmaError) -> None:
     """Print an error and what to do next, on standard error."""
-    click.echo(f"quanma: {error}", err=True)
+    tell(f"quanma: {error}", err=True)
     if step := next_step(error):
-        click.echo(f"  next: {step}", err=True)
+        tell(f"  next: {step}", err=True)
 
 
 def next_step(error: QuanmaError) -> str:

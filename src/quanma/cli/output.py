@@ -15,6 +15,8 @@ import msgspec
 from ..storage import paths
 from ..upload.ledger import Totals
 from ..upload.uploader import Progress as Sent
+from .language import said
+from .speaking import tell
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -26,7 +28,7 @@ PLAIN_SECONDS = 10.0
 
 
 def say(line: str) -> None:
-    click.echo(line, err=True)
+    tell(line, err=True)
 
 
 def result(stock_id: str, totals: Totals, ledger: Path | None, *, as_json: bool) -> None:
@@ -47,12 +49,12 @@ def result(stock_id: str, totals: Totals, ledger: Path | None, *, as_json: bool)
         }
         click.echo(msgspec.json.encode(fields).decode())
         return
-    click.echo(f"stock {stock_id}: {totals.rows - totals.pending:,} of {totals.rows:,} rows accounted for")
-    click.echo(
+    tell(f"stock {stock_id}: {totals.rows - totals.pending:,} of {totals.rows:,} rows accounted for")
+    tell(
         f"  stored {totals.stored:,}   existed {totals.existed:,}   duplicate {totals.duplicate:,}   "
         f"rejected {totals.rejected:,}   pending {totals.pending:,}"
     )
-    click.echo(
+    tell(
         f"  {totals.requests:,} requests, {totals.retries:,} of them retries, in {duration(totals.seconds)}"
         + (f"; ledger {paths.shown(ledger)}" if ledger is not None else "")
     )
@@ -74,9 +76,9 @@ def reading() -> Generator[Callable[[int], None], None, None]:
                 # Here, and below: it takes as long to import as a small file to read.
                 from rich.console import Console
 
-                status = display.enter_context(Console(stderr=True).status("reading"))
+                status = display.enter_context(Console(stderr=True).status(said("reading")))
             if status is not None:
-                status.update(f"reading: {rows:,} rows")
+                status.update(said(f"reading: {rows:,} rows"))
 
         yield show
 
@@ -101,7 +103,7 @@ def sending() -> Generator[Callable[[Sent], None], None, None]:
 
         def show(sent: Sent) -> None:
             done = sent.totals.rows - sent.totals.pending
-            display.update(task, total=sent.totals.rows, completed=done, description=_line(sent))
+            display.update(task, total=sent.totals.rows, completed=done, description=said(_line(sent)))
 
         yield show
 

@@ -6,11 +6,13 @@ import io
 import sys
 
 from .commands import listing
+from .language import choose
 
 
 def main() -> None:
     """Run the command line and exit with its status."""
     _escape_what_cant_be_shown()
+    choose()
     if sys.argv[1:] in ([], ["--help"], ["-h"]):
         try:
             print(listing(), flush=True)

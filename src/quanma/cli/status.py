@@ -19,6 +19,7 @@ from .connection import config_option
 from .main import DONE, FAILED
 from .nearby import question
 from .nextstep import next_step
+from .speaking import tell
 
 QUICK = Patience(deadline_seconds=10, attempt_seconds=5, attempts_max=1)
 
@@ -35,17 +36,17 @@ def status(ledger: str | None, config: Path | None) -> int:
     if ledger is not None:
         raise click.UsageError(f"an upload's status is another command{question([f'upload-status {ledger}'])}")
     for line in _uploads(Path()):
-        click.echo(f"upload     {line}")
+        tell(f"upload     {line}")
     merchant = settings.load(config)
     file = config or os.environ.get("QUANMA_CONFIG") or settings.DEFAULT_FILE
-    click.echo(f"settings   {Path(file).resolve() if Path(file).exists() else 'from the environment'}")
+    tell(f"settings   {Path(file).resolve() if Path(file).exists() else 'from the environment'}")
     if variables := [f"QUANMA_{name}" for name in environment.MERCHANT if os.environ.get(f"QUANMA_{name}")]:
-        click.echo(f"           and {', '.join(variables)}")
-    click.echo(f"merchant   {merchant.mchid}, its certificate {merchant.serial_no}")
-    click.echo(f"keys       {', '.join(merchant.platform_keys) or 'none: the platform’s certificates are fetched'}")
+        tell(f"           and {', '.join(variables)}")
+    tell(f"merchant   {merchant.mchid}, its certificate {merchant.serial_no}")
+    tell(f"keys       {', '.join(merchant.platform_keys) or 'none: the platform’s certificates are fetched'}")
     for key, purpose in (("apiv3_key", "events can't be opened"), ("apiv2_key", "claims can't be signed")):
         if getattr(merchant, key) is None:
-            click.echo(f"           no {key}: {purpose}")
+            tell(f"           no {key}: {purpose}")
     with Wechatpay(merchant, patience=QUICK) as wxpay:
         return _asked(wxpay)
 
@@ -58,17 +59,17 @@ def _asked(wxpay: Wechatpay) -> int:
         answer = wxpay.send(Certificates.get, ListCertificates())
     except PlatformError as error:
         if error.verified and error.status_code == 404:  # A merchant with a public key only (reported).
-            click.echo(f"platform   {wxpay.merchant.base_url}: answers, and its signature holds")
+            tell(f"platform   {wxpay.merchant.base_url}: answers, and its signature holds")
             return DONE
         return _failed(wxpay, error)
     except QuanmaError as error:
         return _failed(wxpay, error)
     took = time.monotonic() - began
     signer = answer.headers.get("wechatpay-serial", "")
-    click.echo(f"platform   {wxpay.merchant.base_url}: answers in {took * 1000:.0f} ms, signed with {signer}")
+    tell(f"platform   {wxpay.merchant.base_url}: answers in {took * 1000:.0f} ms, signed with {signer}")
     if (date := answer.headers.get("date")) is not None:
         off = sent + took / 2 - parsedate_to_datetime(date).timestamp()
-        click.echo(
+        tell(
             f"clock      {abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} the platform's"
             if abs(off) >= 2
             else "clock      as the platform's"
@@ -77,9 +78,9 @@ def _asked(wxpay: Wechatpay) -> int:
 
 
 def _failed(wxpay: Wechatpay, error: QuanmaError) -> int:
-    click.echo(f"platform   {wxpay.merchant.base_url}: {error}")
+    tell(f"platform   {wxpay.merchant.base_url}: {error}")
     if step := next_step(error):
-        click.echo(f"  next: {step}")
+        tell(f"  next: {step}")
     return FAILED
 
 

@@ -17,6 +17,7 @@ from .api import json_object, request_of
 from .connection import config_option, name_number, new_number
 from .nearby import NearGroup
 from .picking import get_option, show
+from .speaking import tell
 
 BEIJING = datetime.timezone(datetime.timedelta(hours=8))
 PAGE = 100
@@ -161,7 +162,7 @@ def _say(request: CreateStock) -> None:
         gain, least = f"for {rule.exchange_coupon.exchange_price} fen", rule.exchange_coupon.transaction_minimum
     else:
         gain, least = "no discount", 0
-    click.echo(
+    tell(
         f"creating {request.stock_name}: {request.stock_type}, {gain} from {least} fen, "
         f"{request.stock_send_rule.max_coupons_per_user} a user, valid until {times.available_end_time}, "
         f"{request.coupon_code_mode}, out_request_no {request.out_request_no}",
@@ -194,7 +195,7 @@ def list_(as_json: bool, config: Path | None) -> None:
             f"{row.stock_id}  {row.stock_state:<10}  {row.coupon_code_mode:<15}  {row.create_time}  {row.stock_name}"
         )
     if not rows:
-        click.echo("no stock yet: `quanma stock create --name NAME --max N` makes one", err=True)
+        tell("no stock yet: `quanma stock create --name NAME --max N` makes one", err=True)
 
 
 @stock.command("show")

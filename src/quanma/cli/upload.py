@@ -28,8 +28,10 @@ from ..upload.source.content import PIPE, STANDARD_INPUT, name_of
 from ..upload.target import BUSIFAVOR, TARGETS, StockFacts, Target
 from ..upload.uploader import CONCURRENCY, Ending, Progress, Result
 from . import output
+from .language import said
 from .main import DONE, FAILED, INTERRUPTED, REJECTED, UNFINISHED
 from .reading import limit_options, limits_of, reading_of, reading_options, report_option, say_planned
+from .speaking import tell
 
 
 class Wishes(NamedTuple):
@@ -159,10 +161,10 @@ def upload_status(ledger: Path, as_json: bool) -> None:
             inputs = looked.inputs
             names = [source.name for source in inputs.sources]
             again = paths.command(["quanma", "upload", *names, "--stock", looked.stock_id, "--resume"])
-            click.echo(f"  {totals.batches_open:,} batches to go")
-            click.echo(f"  if it is not running: {inputs.command or again}")
+            tell(f"  {totals.batches_open:,} batches to go")
+            tell(f"  if it is not running: {inputs.command or again}")
         elif totals.rejected and not as_json:
-            click.echo(f"  next: {_see_rejected(ledger)}")
+            tell(f"  next: {_see_rejected(ledger)}")
 
 
 @click.command("report")
@@ -174,8 +176,8 @@ def upload_status(ledger: Path, as_json: bool) -> None:
 def report_command(ledger: Path, folder: Path, xlsx: bool) -> None:
     """Write what became of every row: report.csv, and files of the rejected and the pending rows, if there are any."""
     with Ledger.look(ledger) as looked:
-        written = report.write(looked, folder, xlsx=xlsx)
-    _say_written(written, click.echo)
+        written = report.write(looked, folder, xlsx=xlsx, said=said)
+    _say_written(written, tell)
 
 
 def _say_written(written: report.Written, say: Callable[[str], None]) -> None:
@@ -221,17 +223,17 @@ def verify(ledger: Path, combined: Path | None, config: Path | None) -> int:
 
         compared = asyncio.run(_compare(looked, merchant, ledger.resolve().parent, mark))
     counts = compared.counts
-    click.echo(
+    tell(
         f"by the ledger {counts.mine:,} codes are in the stock, {counts.pending:,} are not settled; "
         f"the stock says that it holds {counts.there or 0:,}"
     )
     if compared.marks is None:
-        click.echo("the list of codes is not open here: only the counts were compared")
+        tell("the list of codes is not open here: only the counts were compared")
         return UNFINISHED if compared.agrees else FAILED
     for sign, count in compared.marks.items():
-        click.echo(f"  {sign} {count:>12,}  {comparing.MEANING[sign]}")
+        click.echo(f"  {sign} {count:>12,}  {said(comparing.MEANING[sign])}")
     if not compared.complete:
-        click.echo("not complete: codes came or went while the list was read, or a page is missing: verify again")
+        tell("not complete: codes came or went while the list was read, or a page is missing: verify again")
         return UNFINISHED
     return DONE if compared.agrees else FAILED
 
@@ -288,7 +290,7 @@ def _reported(
         path = Path(name) / "dry-run.quanma"
         with Ledger.create(path, target=asked.target.name, mchid="", stock_id=asked.stock_id) as ledger:
             planned = prepare.make_plan(ledger, asked.target, sources, asked.reading, progress=progress)
-            return planned, report.write(ledger, folder, leftover=False)
+            return planned, report.write(ledger, folder, leftover=False, said=said)
 
 
 async def _upload(sources: Sequence[Source], wishes: Wishes, merchant: settings.Merchant) -> int:
@@ -340,7 +342,7 @@ class _Shown(run.Events):
                 f"{objection.reason}: see them with --dry-run --report DIR and correct the file, or say how many are "
                 "right with --max-rejected"
             )
-        if not click.confirm(f"{objection.reason}. Send the other {planned.distinct:,} codes?", err=True):
+        if not click.confirm(said(f"{objection.reason}. Send the other {planned.distinct:,} codes?"), err=True):
             raise PlanRefused("nothing was sent")
         return True
 
@@ -361,7 +363,7 @@ class _Shown(run.Events):
         self._displays.close()
         wishes = self._wishes
         if wishes.report is not None:
-            _say_written(report.write(ledger, wishes.report), output.say)
+            _say_written(report.write(ledger, wishes.report, said=said), output.say)
         kept = ledger.path if result.totals.rows else None
         output.result(wishes.options.stock_id, result.totals, kept, as_json=wishes.json)
         self.status = _ended(ledger, result)
@@ -384,7 +386,7 @@ def _ended(ledger: Ledger, result: Result) -> int:
         return DONE
     if result.ending is Ending.FULL:
         folder = ledger.path.with_name(ledger.path.name + ".report")
-        written = report.write(ledger, folder)
+        written = report.write(ledger, folder, said=said)
         output.say(f"stopped: {result.ending.value}: {result.reason}")
         leftover = paths.command([written.leftover or folder])
         output.say(f"  next: raise max_coupons and resume, or upload {leftover} into another stock")

@@ -12,8 +12,9 @@ from __future__ import annotations
 import csv
 import datetime
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -64,10 +65,18 @@ class Written(NamedTuple):
     report_xlsx: Path | None = None
 
 
-def write(ledger: Ledger, folder: Path, *, xlsx: bool = False, leftover: bool = True) -> Written:
+def write(
+    ledger: Ledger,
+    folder: Path,
+    *,
+    xlsx: bool = False,
+    leftover: bool = True,
+    said: Callable[[str], str] = str,
+) -> Written:
     """Write the report, and the rejected rows and leftover.txt where there are such rows. Files are mode 0600.
 
     `xlsx`: the report as a workbook too. `leftover`: without, rows that are not settled are only in the report.
+    `said`: puts a reason, which is for people, into their language.
 
     Raises:
         LedgerRefused: the folder can't be written.
@@ -75,12 +84,13 @@ def write(ledger: Ledger, folder: Path, *, xlsx: bool = False, leftover: bool = 
     names = [source.name for source in ledger.inputs.sources]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        counts = _write_texts(ledger, folder, names, leftover=leftover)
+        counts = _write_texts(ledger, folder, names, said, leftover=leftover)
         for name in (REJECTED, LEFTOVER):
             if not counts[name]:
                 (folder / name).unlink()
-        _write_workbook(folder / REJECTED_XLSX, "rejected", REJECTED_FIELDS, _rejected(ledger, names), counts[REJECTED])
-        cells = (_cells(line, names) for line in lines(ledger))
+        rejected = _rejected(ledger, names, said)
+        _write_workbook(folder / REJECTED_XLSX, "rejected", REJECTED_FIELDS, rejected, counts[REJECTED])
+        cells = (_cells(line, names) for line in _lines_in(ledger, said))
         _write_workbook(folder / REPORT_XLSX, "report", FIELDS, cells, xlsx)
     except OSError as problem:
         raise LedgerRefused(
@@ -96,7 +106,9 @@ def write(ledger: Ledger, folder: Path, *, xlsx: bool = False, leftover: bool = 
     )
 
 
-def _write_texts(ledger: Ledger, folder: Path, names: Sequence[str], *, leftover: bool) -> dict[str, int]:
+def _write_texts(
+    ledger: Ledger, folder: Path, names: Sequence[str], said: Callable[[str], str], *, leftover: bool
+) -> dict[str, int]:
     counts = {REJECTED: 0, LEFTOVER: 0, "retry_exist": 0}
     with ExitStack() as opened:
         report, bad, rest = (opened.enter_context(private(folder / name)) for name in (REPORT, REJECTED, LEFTOVER))
@@ -104,7 +116,7 @@ def _write_texts(ledger: Ledger, folder: Path, names: Sequence[str], *, leftover
         report.write("\ufeff")
         table = csv.writer(report)
         table.writerow(FIELDS)
-        for line in lines(ledger):
+        for line in _lines_in(ledger, said):
             table.writerow(list(map(safe, _cells(line, names))))
             counts["retry_exist"] += line.evidence == "retry_exist"
             if line.outcome == "rejected":
@@ -136,14 +148,20 @@ def _write_workbook(
         workbook.write(file, title, header, rows)
 
 
-def _rejected(ledger: Ledger, names: Sequence[str]) -> Iterator[Sequence[str]]:
-    for line in lines(ledger):
+def _rejected(ledger: Ledger, names: Sequence[str], said: Callable[[str], str]) -> Iterator[Sequence[str]]:
+    for line in _lines_in(ledger, said):
         if line.outcome == "rejected":
             yield (_where(line.row, names), line.code, line.reason, "", line.reason_code)
 
 
 def _cells(line: Line, names: Sequence[str]) -> list[str]:
     return [_where(line.row, names), *map(str, line[1:7]), _time(line.settled_at), line.reason_code]
+
+
+def _lines_in(ledger: Ledger, said: Callable[[str], str]) -> Iterator[Line]:
+    """Every row, its reason in the reader's language. Few are different, so each is translated once."""
+    translated = lru_cache(maxsize=10_000)(said)
+    return (line._replace(reason=translated(line.reason)) if line.reason else line for line in lines(ledger))
 
 
 def lines(ledger: Ledger) -> Iterator[Line]:
