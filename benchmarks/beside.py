@@ -244,11 +244,11 @@ _SQLITE = """
 import secrets
 import uvloop
 from benchmarks import pool
-from quanma.platform.pool.sqlite import SqlitePool
+from quanma.platform.pool import open_pool
 from tests.support.platform import MCHID, new_stock
 
 async def run():
-    store, codes, now = SqlitePool(folder / "pool.db"), work.Codes(), int(time.time())
+    store, codes, now = open_pool("sqlite:///pool.db", folder), work.Codes(), int(time.time())
     stock_id = (await store.create_stock(MCHID, new_stock("beside"), now)).stock_id
     await pool.fill(store, stock_id, codes, 200_000)
     for name, group, count in (("singly", 1, 500), ("in groups of 32", 32, 6_400), ("in groups of 256", 256, 15_360)):

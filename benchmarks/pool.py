@@ -21,7 +21,7 @@ from quanma.api.coupons import SendCoupon
 from quanma.api.events import CHANNEL_API
 from quanma.api.rules import CODES_PER_UPLOAD_MAX
 from quanma.platform.pool.contract import Issue
-from quanma.platform.pool.sqlite import SqlitePool
+from quanma.platform.pool.sqlite.pool import SqlitePool
 from tests.support.platform import MCHID, new_stock
 
 from . import ceiling, work
@@ -257,8 +257,8 @@ def _standing(pools: Sequence[Pool]) -> Table:
         if each.old:
             continue
         seconds, *sizes = each.restarted
-        resident_bytes, mapped_bytes, shelf_bytes = sizes
-        per_code = (shelf_bytes, resident_bytes, mapped_bytes, each.disk_bytes)
+        resident_bytes, mapped_bytes, index_bytes = sizes
+        per_code = (index_bytes, resident_bytes, mapped_bytes, each.disk_bytes)
         table.add(
             each.name,
             f"{seconds:.2f}",

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from quanma.platform.pool.sqlite import SqlitePool
+from quanma.platform.pool.sqlite.pool import SqlitePool
 
 from . import machine
 
@@ -22,8 +22,8 @@ class Restarted(NamedTuple):
     """How much more memory the process holds then, mapped files included."""
     mapped_bytes: int
     """How much of that is mapped from files: the kernel takes it back where memory is short."""
-    shelf_bytes: int
-    """What the index and the fates of all stocks, and the texts that are kept, take of it."""
+    index_bytes: int
+    """What the indexes of all stocks, and the texts that are kept, take of it."""
 
 
 def restart(path: Path) -> Restarted:
@@ -38,10 +38,10 @@ def main() -> None:
     pool = SqlitePool(Path(sys.argv[1]))
     seconds = time.perf_counter() - began
     store = pool._store
-    shelf_bytes = sum(held.shelf.nbytes + held.issued.nbytes for held in store.stocks.values()) + store.texts.nbytes
-    shelf_bytes += sum(merchant.rest.nbytes for merchant in store.merchants.values())
+    index_bytes = sum(stock.codes.nbytes + stock.users.nbytes for stock in store.stocks.values()) + store.texts.nbytes
+    index_bytes += sum(merchant.rest.nbytes for merchant in store.merchants.values())
     resident, mapped = machine.resident_bytes() - resident_before, machine.mapped_bytes() - mapped_before
-    print(json.dumps(Restarted(seconds, resident, mapped, shelf_bytes)))
+    print(json.dumps(Restarted(seconds, resident, mapped, index_bytes)))
     asyncio.run(pool.close())
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from quanma.api.couponcodes import CouponCodes
 from quanma.api.coupons import Send
 from quanma.client import config
-from quanma.platform.pool.sqlite import SqlitePool
+from quanma.platform.pool.sqlite.pool import SqlitePool
 from tests.support.platform import MCHID, Served, build_world, merchant_config, new_stock
 
 from . import ceiling, load, machine, pool, work

@@ -16,7 +16,7 @@ import uvloop
 
 from quanma.api.couponcodes import UploadedCodes
 from quanma.platform import config
-from quanma.platform.keyroom import KeyRoom
+from quanma.platform.keystore import KeyStore
 from quanma.wire.times import rfc3339
 
 from . import work
@@ -30,8 +30,8 @@ def main() -> None:
 
 
 async def _serve(world: Path) -> None:
-    keyroom = KeyRoom.load(config.load(world / "platform.toml"), world)
-    answer = _Answer(keyroom)
+    keystore = KeyStore.load(config.load(world / "platform.toml"), world)
+    answer = _Answer(keystore)
     server = await asyncio.get_running_loop().create_server(lambda: _Stub(answer), "127.0.0.1", 0, backlog=256)
     print(server.sockets[0].getsockname()[1], flush=True)
     while True:
@@ -40,8 +40,8 @@ async def _serve(world: Path) -> None:
 
 
 class _Answer:
-    def __init__(self, keyroom: KeyRoom) -> None:
-        self._keyroom = keyroom
+    def __init__(self, keystore: KeyStore) -> None:
+        self._keystore = keystore
         codes = work.Codes().take(200)
         now = int(time.time())
         self._body = msgspec.json.encode(
@@ -61,7 +61,7 @@ class _Answer:
             ("Content-Type", "application/json; charset=utf-8"),
             ("Content-Length", str(len(self._body))),
             ("Request-ID", f"{secrets.token_hex(16).upper()}-0"),
-            *self._keyroom.sign(None, str(int(time.time())), self._body),
+            *self._keystore.sign(None, str(int(time.time())), self._body),
         ]
         head = "".join(f"{name}: {value}\r\n" for name, value in headers)
         self.whole = f"HTTP/1.1 200 OK\r\n{head}\r\n".encode() + self._body

@@ -56,7 +56,7 @@ LATE = {  # Module: why it may import when it runs, and not when it is loaded.
     "cli.language": "English needs no catalogue, and does not wait for one",
     "cli.main": "a command's module is loaded when the command runs, so that --help is quick",
     "platform.pool.__init__": "PostgreSQL's package is an extra",
-    "platform.pool.care": "PostgreSQL's package is an extra",
+    "platform.pool.maintenance": "PostgreSQL's package is an extra",
     "upload.codes": "numpy takes long to import, and the other command on codes can do without",
     "upload.spool": "numpy takes as long to import as a small file to read",
     "extras": "an extra may be absent, and its absence is told by name",

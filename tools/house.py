@@ -30,7 +30,7 @@ from quanma import AsyncWechatpay, Wechatpay
 from quanma.platform import config
 from quanma.platform.app import App
 from quanma.platform.handlers import HANDLERS
-from quanma.platform.keyroom import KeyRoom
+from quanma.platform.keystore import KeyStore
 from quanma.platform.pool import open_pool
 from quanma.serving.http1 import Connection
 from quanma.serving.shared import Serving
@@ -112,7 +112,7 @@ async def platform_rooms(world: Path, database: str) -> dict[str, Rooms]:
     """From the socket to the disk and back, on one thread and the writer's. The client's thread is left out."""
     with recording() as recorder:
         settings = config.load(world / "platform.toml")
-        app = App(HANDLERS, open_pool(database, world), KeyRoom.load(settings, world))
+        app = App(HANDLERS, open_pool(database, world), KeyStore.load(settings, world))
         serving = Serving(app)
         serving.start(asyncio.get_running_loop())
         await app.start()

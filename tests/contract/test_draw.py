@@ -227,17 +227,17 @@ class RankField:
     def __init__(self, stocks: int, rank: Callable[[str], float]) -> None:
         self.stocks = stocks
         self._rank = rank
-        self._shelves: list[list[tuple[float, str]]] = [[] for _ in range(stocks)]
+        self._ranked: list[list[tuple[float, str]]] = [[] for _ in range(stocks)]
         self._chance = random.Random(1)
 
     def upload(self, codes: list[str]) -> None:
-        for shelf in self._shelves:
+        for ranked in self._ranked:
             for code in codes:
-                bisect.insort(shelf, (self._rank(code), code))
+                bisect.insort(ranked, (self._rank(code), code))
 
     def delete(self, code: str) -> None:
-        for shelf in self._shelves:
-            shelf[:] = [entry for entry in shelf if entry[1] != code]
+        for ranked in self._ranked:
+            ranked[:] = [entry for entry in ranked if entry[1] != code]
 
     def draw_down(self, count: int) -> None:
         for _ in range(count):
@@ -245,7 +245,8 @@ class RankField:
 
     def draw(self) -> list[str]:
         return [
-            shelf.pop(bisect.bisect_left(shelf, (self._chance.random(), "")) % len(shelf))[1] for shelf in self._shelves
+            ranked.pop(bisect.bisect_left(ranked, (self._chance.random(), "")) % len(ranked))[1]
+            for ranked in self._ranked
         ]
 
 
@@ -263,7 +264,7 @@ def test_first_rank_above_random_fails_where_the_rank_is_the_codes_hash() -> Non
 def test_an_even_drawer_passes_all_three() -> None:
     class Even(RankField):
         def draw(self) -> list[str]:
-            return [shelf.pop(self._chance.randrange(len(shelf)))[1] for shelf in self._shelves]
+            return [ranked.pop(self._chance.randrange(len(ranked)))[1] for ranked in self._ranked]
 
     for figure in (first_draws, draws_after_a_second_upload, draws_after_deletions):
         assert figure(Even(ENOUGH, lambda code: 0.0)) > FALSE_ALARM

@@ -18,7 +18,7 @@ from quanma.platform.coupons import subsidies
 from quanma.platform.coupons.responses import PAGE_BYTES_MAX
 from quanma.platform.coupons.subsidies import PAY, PAYMENTS_PER_COUPON
 from quanma.platform.pool import open_pool
-from quanma.platform.pool.sqlite.held import ASKED_ONE_BY_ONE_MAX
+from quanma.platform.pool.sqlite.index.stocks import ASKED_ONE_BY_ONE_MAX
 from tests.contract.driver import NOW, USE_RULE, DrivenPool, list_coupons
 from tests.support.platform import APPID, MCHID, OTHER_MCHID, new_stock
 from tests.support.postgres import Databases
@@ -122,7 +122,7 @@ def test_a_users_list_costs_the_same_whatever_other_merchants_have(back_end: str
 
 
 def _calls(work: Callable[[], object]) -> int:
-    """How many functions are called: the least of a few times, for the journal may do something beside it."""
+    """How many functions are called: the least of a few times, for the writer may do something beside it."""
 
     def counted() -> int:
         calls = 0

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from quanma.cli.care import backup, migrate
+from quanma.cli.maintenance import backup, migrate
 from quanma.cli.platform import SETTINGS, serve
 from quanma.platform.pool import backups
 from quanma.serving import server, supervisor

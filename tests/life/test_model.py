@@ -429,7 +429,7 @@ class Life(RuleBasedStateMachine):
             platform = self.platform
             platform.run(platform.pool.close())
             platform.pool = open_pool(platform.database, platform.world)
-            platform.app = App(HANDLERS, platform.pool, platform.keyroom, clock=self.clock)
+            platform.app = App(HANDLERS, platform.pool, platform.keystore, clock=self.clock)
 
     # Every step
 

@@ -156,8 +156,8 @@ def test_a_request_is_taken_up_to_300_seconds_from_our_clock(
 
 
 def test_the_window_is_that_of_the_clock_given(still: InProcess, caller: Caller) -> None:
-    late = App(HANDLERS, still.pool, still.keyroom, clock=lambda: NOW + 300.99)
-    too_late = App(HANDLERS, still.pool, still.keyroom, clock=lambda: NOW + 301.0)
+    late = App(HANDLERS, still.pool, still.keystore, clock=lambda: NOW + 300.99)
+    too_late = App(HANDLERS, still.pool, still.keystore, clock=lambda: NOW + 301.0)
     headers = caller.headers("GET", "/v3/certificates")
     assert still.run(call_app(late, "GET", "/v3/certificates", headers, b"")).status_code == 200
     assert still.run(call_app(too_late, "GET", "/v3/certificates", headers, b"")).status_code == 401

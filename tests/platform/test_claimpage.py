@@ -242,7 +242,7 @@ class Broken:
 def test_a_store_that_can_not_be_written_is_a_page_that_says_later(still: InProcess) -> None:
     pool: CodePool = Broken()  # type: ignore[assignment]  # All that the page asks for.
     query = signed(still)[1:].encode()
-    page = still.run(claimpage.claim(pool, still.keyroom, query, NOW))
+    page = still.run(claimpage.claim(pool, still.keystore, query, NOW))
     assert page.status == 503
     assert "请稍后再试" in page.html.decode()
 
@@ -298,7 +298,7 @@ def test_claims_count_for_the_merchant_that_issues_once_it_is_known_to_have_sign
     forged = query.replace(b"sign=", b"sign=0")
 
     def claimed(asked: bytes) -> claimpage.Page:
-        return still.run(claimpage.claim(still.pool, still.keyroom, asked, NOW, limit))
+        return still.run(claimpage.claim(still.pool, still.keystore, asked, NOW, limit))
 
     assert [claimed(asked).status for asked in (forged, forged, query)] == [403, 403, 200]
     refused = claimed(query)

@@ -35,7 +35,7 @@ def test_so_many_may_come_at_once_and_then_one_after_the_other() -> None:
 
 
 def test_a_merchant_creates_so_many_stocks_an_hour(still: InProcess, caller: Caller, other: Caller) -> None:
-    app = App(HANDLERS, still.pool, still.keyroom, clock=lambda: NOW, stocks_per_hour=2)
+    app = App(HANDLERS, still.pool, still.keystore, clock=lambda: NOW, stocks_per_hour=2)
 
     def create(caller: Caller, number: str) -> tuple[int, str, dict[str, str]]:
         request = new_stock(number, belong_merchant=caller.merchant.mchid, coupon_use_rule=USE_RULE)

@@ -185,7 +185,7 @@ def test_a_failing_handler_is_logged_without_what_it_was_about(
     async def fails(*_: object) -> None:
         raise KeyError(CODES[0], OPENID)
 
-    app = App(Handlers(dict.fromkeys(HANDLERS, fails)), still.pool, still.keyroom, clock=lambda: NOW)
+    app = App(Handlers(dict.fromkeys(HANDLERS, fails)), still.pool, still.keystore, clock=lambda: NOW)
     headers = caller.headers("GET", "/v3/certificates")
     reply = still.run(call_app(app, "GET", "/v3/certificates", headers, b""))
     assert reply.status_code == 500

@@ -275,7 +275,7 @@ def test_the_connection_goes_where_the_name_led_when_it_was_checked(
 
 def test_in_service_an_address_inside_is_not_connected_to(delivering: Delivering) -> None:
     delivering.send(delivering.stock())
-    strict = Notifier(delivering.pool, delivering.platform.keyroom, clock=lambda: delivering.now)
+    strict = Notifier(delivering.pool, delivering.platform.keystore, clock=lambda: delivering.now)
     assert delivering.platform.run(strict.deliver_due()) == 1
     assert delivering.posted == []
     assert "must be https" in (delivering.state().last_error or "")
@@ -290,7 +290,7 @@ def strict_notifier(delivering: Delivering, found: dict[str, list[str]], **optio
         return found[host]
 
     return Notifier(
-        delivering.pool, delivering.platform.keyroom, look_up=look_up, clock=lambda: delivering.now, **options
+        delivering.pool, delivering.platform.keystore, look_up=look_up, clock=lambda: delivering.now, **options
     )
 
 
@@ -349,7 +349,7 @@ def test_a_resolver_that_never_answers_holds_up_neither_others_nor_the_end(deliv
     delivering.send(delivering.stock(mchid=OTHER_MCHID), mchid=OTHER_MCHID)
     try:
         delivering.platform.run(
-            story(Notifier(delivering.pool, delivering.platform.keyroom, allow_private=True, look_up=look_up))
+            story(Notifier(delivering.pool, delivering.platform.keystore, allow_private=True, look_up=look_up))
         )
     finally:
         go_on.set()
@@ -364,7 +364,7 @@ def test_a_failing_address_is_told_of_once_and_then_counted(
     for number in range(20):
         delivering.send(stock_id, f"n{number}")
     delivering.answers = [b"HTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n"] * 15
-    fresh = Notifier(delivering.pool, delivering.platform.keyroom, allow_private=True, clock=lambda: delivering.now)
+    fresh = Notifier(delivering.pool, delivering.platform.keystore, allow_private=True, clock=lambda: delivering.now)
     for _ in range(100):
         delivering.platform.run(fresh.deliver_due())
         delivering.now += 1

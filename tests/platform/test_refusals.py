@@ -11,7 +11,7 @@ import pytest
 
 from quanma.errors import Misconfigured
 from quanma.platform import config, server
-from quanma.platform.keyroom import KeyRoom
+from quanma.platform.keystore import KeyStore
 from quanma.platform.refusals import SILENT_SECONDS, Cause, RefusalLog
 from tests.contract.driver import NOW
 from tests.platform.caller import Caller, Headers
@@ -76,22 +76,22 @@ def test_many_refusals_of_one_cause_are_one_line_and_none_is_forgotten(caplog: p
 
 def test_a_strict_platform_refuses_a_short_nonce(shared_world: Path, caller: Caller) -> None:
     settings = config.load(with_line(shared_world, "strict_nonce = true"))
-    keyroom = KeyRoom.load(settings, shared_world)
+    keystore = KeyStore.load(settings, shared_world)
     authorization = caller.authorization("GET", TARGET, nonce_str="k3jq2mz9x")
     with pytest.raises(Exception, match="as strict_nonce asks for"):
-        keyroom.verify("GET", TARGET, [authorization], b"", NOW)
+        keystore.verify("GET", TARGET, [authorization], b"", NOW)
 
 
 @every_row("asked", ["serial", "SERIAL", "0serial"])
 def test_the_key_that_is_asked_for_is_found_however_its_serial_is_written(still: InProcess, asked: str) -> None:
-    serial = still.keyroom.certificates[0].facts.serial_no
+    serial = still.keystore.certificates[0].facts.serial_no
     wanted = {"serial": serial.lower(), "SERIAL": serial, "0serial": f"0{serial}"}[asked]
-    assert still.keyroom.signer(wanted, NOW) == serial
+    assert still.keystore.signer(wanted, NOW) == serial
 
 
 def test_a_key_that_is_not_there_is_not_found(still: InProcess) -> None:
-    assert still.keyroom.signer("ABC", NOW) == still.keyroom.signer(None, NOW)
-    assert still.keyroom.signer("0" * 9000, NOW) == still.keyroom.signer(None, NOW)
+    assert still.keystore.signer("ABC", NOW) == still.keystore.signer(None, NOW)
+    assert still.keystore.signer("0" * 9000, NOW) == still.keystore.signer(None, NOW)
 
 
 @pytest.fixture(scope="module")

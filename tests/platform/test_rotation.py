@@ -11,7 +11,7 @@ import pytest
 from quanma.client import config as client_config
 from quanma.client.exchange import Patience
 from quanma.errors import AnswerUntrusted, SignError
-from quanma.platform import keywatch, rotation
+from quanma.platform import reload, rotation
 from quanma.wire.keys import certificate_facts, make_certified
 from tests.support.platform import MCHID, InProcess, merchant_config, mode_of
 
@@ -19,8 +19,8 @@ NOW = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)
 
 
-def watched(platform: InProcess) -> keywatch.KeyWatch:
-    return keywatch.KeyWatch(platform.world / "platform.toml", platform.keyroom)
+def watched(platform: InProcess) -> reload.Reload:
+    return reload.Reload(platform.world / "platform.toml", platform.keystore)
 
 
 def serial_of_answer(platform: InProcess, asked: str | None = None) -> str:
@@ -49,8 +49,8 @@ def test_a_client_that_knows_the_old_certificate_only_learns_the_new_one_and_no_
     new = rotation.rotate_certificate(platform.world / "platform.toml", NOW).name
     watch.look()
     # As a platform does that answers with its newest key, whatever was asked for.
-    platform.keyroom._signing = {new: platform.keyroom._signing[new]}
-    platform.keyroom._default_keys = [type(platform.keyroom._default_keys[0])(new, 0)]
+    platform.keystore._signing = {new: platform.keystore._signing[new]}
+    platform.keystore._default_keys = [type(platform.keystore._default_keys[0])(new, 0)]
     assert wxpay.v3.security.echo.post(echo_message="hi").echo_message == "hi"
 
 
@@ -127,8 +127,8 @@ def test_without_the_new_key_its_answers_are_not_believed(platform: InProcess) -
     wxpay = platform.wechatpay(platform_keys=settings.platform_keys, patience=Patience(attempts_max=1))
     new = rotation.rotate_public_key(platform.world / "platform.toml", NOW, DAY).name
     watch.look()
-    platform.keyroom._signing = {new: platform.keyroom._signing[new]}
-    platform.keyroom._default_keys = [type(platform.keyroom._default_keys[0])(new, 0)]
+    platform.keystore._signing = {new: platform.keystore._signing[new]}
+    platform.keystore._default_keys = [type(platform.keystore._default_keys[0])(new, 0)]
     with pytest.raises(AnswerUntrusted, match="not in platform_keys"):
         wxpay.v3.certificates.get()
 

@@ -29,7 +29,7 @@ def test_a_message_comes_back_and_nothing_else(still: InProcess, caller: Caller)
 
 @every_row("kind", ["public key", "certificate", "certificate in small letters"])
 def test_a_sensitive_field_comes_back_encrypted_for_the_merchant(still: InProcess, caller: Caller, kind: str) -> None:
-    serial = still.keyroom.certificates[0].facts.serial_no
+    serial = still.keystore.certificates[0].facts.serial_no
     name = next(name for name in caller.ring.names if name != serial) if kind == "public key" else serial
     field = sensitive.encrypt(caller.ring.key(name), "13800138000")
     named = name.lower() if kind.endswith("letters") else name
@@ -68,7 +68,7 @@ def clocks_at_now() -> Any:
 def test_a_field_that_does_not_open_is_refused(
     still: InProcess, caller: Caller, serial: str | None, field: str, reason: str
 ) -> None:
-    serial = still.keyroom.signer(None, NOW) if serial == "ours" else serial
+    serial = still.keystore.signer(None, NOW) if serial == "ours" else serial
     status, error = asked(still, caller, serial, echo_message="hi", encrypted_echo_message=field)
     assert (status, error["code"]) == (400, "PARAM_ERROR")
     assert reason in error["message"]

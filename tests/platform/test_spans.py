@@ -37,7 +37,7 @@ def attributes(span: ReadableSpan) -> dict[str, object]:
 def test_a_request_is_one_span_with_its_operation_and_status(
     still: InProcess, caller: Caller, exported: InMemorySpanExporter
 ) -> None:
-    app = App(HANDLERS, still.pool, still.keyroom, clock=lambda: NOW)
+    app = App(HANDLERS, still.pool, still.keystore, clock=lambda: NOW)
     target = f"{couponcodes(stock_of(still))}/GEHEIM?appid=wx1"
     still.run(call_app(app, "GET", target, caller.headers("GET", target), b""))
     still.run(call_app(app, "GET", "/v3/GEHEIM", [("traceparent", f"00-{'a' * 32}-{'b' * 16}-01")], b""))
@@ -63,7 +63,7 @@ def test_what_the_pool_traces_is_part_of_the_request_and_a_failure_is_marked_wit
             pass
         raise KeyError("GEHEIM")
 
-    app = App(Handlers(dict.fromkeys(HANDLERS, fails)), still.pool, still.keyroom, clock=lambda: NOW)
+    app = App(Handlers(dict.fromkeys(HANDLERS, fails)), still.pool, still.keystore, clock=lambda: NOW)
     still.run(call_app(app, "GET", "/v3/certificates", caller.headers("GET", "/v3/certificates"), b""))
     statement, request = exported.get_finished_spans()
     assert statement.parent is not None

@@ -21,11 +21,11 @@ import asyncpg
 import pytest
 
 from quanma.errors import PoolFenced, StoreUnavailable
-from quanma.platform.pool import care
-from quanma.platform.pool.issued_codes import read_issued
+from quanma.platform.pool import maintenance
 from quanma.platform.pool.postgres import schema
 from quanma.platform.pool.postgres.epochs import COMMIT_OVERDUE_SECONDS
 from quanma.platform.pool.postgres.peers import KNOWN_SECONDS
+from quanma.platform.pool.reconcile_file import read_reconcile_file
 from tests.contract.driver import NOW
 from tests.support.judge import GOES_ON_WITHIN_SECONDS, Host, Judge, patiently
 from tests.support.oldcopy import OldCopy
@@ -223,7 +223,7 @@ def test_what_a_host_misses_that_nobody_knows_of_is_waited_for_by_reconcile(post
     one.start()
     assert isinstance(patiently(lambda: judge.draw(1, one)), PoolFenced)
     judge.hosts[1].worker.spawn(judge.hosts[1].worker.pool._link.epochs._run())  # type: ignore[attr-defined]
-    decision = care.reconcile(postgres_url, one.folder, None, NOW, accept_short=None, dry_run=False)
+    decision = maintenance.reconcile(postgres_url, one.folder, None, NOW, accept_short=None, dry_run=False)
     assert len(decision.take_out) == 7, decision
     judge.reconciled(postgres_url)
     judge.settle()
@@ -287,8 +287,8 @@ def test_a_database_that_went_back_twice_is_reconciled(postgres_url: str, hosts:
     until_there_are(postgres_url, 2, "SELECT count(*) FROM host WHERE confirmed = 'fenced'")
     copy.put_back(postgres_url)
     assert isinstance(patiently(lambda: judge.draw(1)), PoolFenced)
-    issued = read_issued(judge.write_issued(postgres_url, tmp_path / "issued.csv"))
-    decision = care.reconcile(postgres_url, judge.hosts[0].folder, issued, NOW, accept_short=None, dry_run=False)
+    issued = read_reconcile_file(judge.write_issued(postgres_url, tmp_path / "issued.csv"))
+    decision = maintenance.reconcile(postgres_url, judge.hosts[0].folder, issued, NOW, accept_short=None, dry_run=False)
     assert len(decision.take_out) == 6
     judge.reconciled(postgres_url)
     judge.settle()
@@ -380,8 +380,8 @@ def test_a_copy_of_before_a_reconcile_gives_nothing_out(
     if stopped:
         for host in judge.hosts:
             host.stop()
-    decision = care.reconcile(
-        postgres_url, judge.hosts[0].folder, read_issued(issued), NOW, accept_short=None, dry_run=False
+    decision = maintenance.reconcile(
+        postgres_url, judge.hosts[0].folder, read_reconcile_file(issued), NOW, accept_short=None, dry_run=False
     )
     assert [code for _, code in decision.take_out] == [given_elsewhere]
     if not stopped:
@@ -463,7 +463,7 @@ def test_what_a_host_that_stands_still_knows_to_be_missing_is_waited_for_by_reco
     judge.draw(2, other)
     copy.put_back(postgres_url)
     assert isinstance(patiently(lambda: judge.draw(1, one)), PoolFenced)
-    decision = care.reconcile(postgres_url, one.folder, None, NOW, accept_short=None, dry_run=False)
+    decision = maintenance.reconcile(postgres_url, one.folder, None, NOW, accept_short=None, dry_run=False)
     assert not decision.refused
     judge.reconciled(postgres_url)
     for host in judge.hosts:

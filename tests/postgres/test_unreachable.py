@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from quanma.errors import QuanmaError
-from quanma.platform.pool import care
+from quanma.platform.pool import maintenance
 from quanma.platform.pool.postgres import link
 from quanma.platform.pool.postgres.address import shown
 from tests.support.every import every_row
@@ -39,7 +39,7 @@ def serving(url: str, folder: Path) -> None:
 
 
 def migrating(url: str, folder: Path) -> None:
-    care.migrate(url, folder, distributed=False)
+    maintenance.migrate(url, folder, distributed=False)
 
 
 @every_row("asked", [serving, migrating])

@@ -19,7 +19,7 @@ from quanma.client import config
 from quanma.client.events import Receiver
 from quanma.errors import Misconfigured, SourceUnreadable
 from quanma.platform import config as platform_config
-from quanma.platform.keyroom import KeyRoom
+from quanma.platform.keystore import KeyStore
 from quanma.platform.pool import open_pool
 from quanma.upload.source import open_query
 from tests.settings import planted
@@ -201,13 +201,13 @@ def test_no_setting_of_the_platform_repeats_a_secret(world: Path, pem: str, sett
             else {"merchants": [merchant | {setting: [value] if setting == "certificates" else value}]}
         )
         file.write_text(planted.toml(written), "utf-8")
-        text = clean(said(lambda: KeyRoom.load(platform_config.load(file), world)), pem)
+        text = clean(said(lambda: KeyStore.load(platform_config.load(file), world)), pem)
         assert "Misconfigured" in text, f"{name}: {text}"
 
 
 def test_settings_of_the_platform_are_shown_without_their_secrets(world: Path, pem: str) -> None:
     loaded = platform_config.load(world / "platform.toml")
-    text = f"{loaded!r} {loaded.merchants!r} {KeyRoom.load(loaded, world).known('1900000001')!r}"
+    text = f"{loaded!r} {loaded.merchants!r} {KeyStore.load(loaded, world).known('1900000001')!r}"
     keys = [key for merchant in loaded.merchants for key in (merchant.apiv3_key, merchant.apiv2_key) if key]
     assert len(keys) == 4
     assert [key for key in keys if key in text] == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quanma.platform.pool.issued_codes import read_issued
+from quanma.platform.pool.reconcile_file import read_reconcile_file
 from quanma.storage import headers
 from quanma.upload.source import open_source
 from tests.support.every import every_row
@@ -17,7 +17,7 @@ def test_a_file_to_upload_and_a_file_of_issued_codes_have_the_same_headers(tmp_p
             for spelt in (code, code.upper(), f" *{code.replace('_', '-')}（必填）"):
                 path.write_text(f"{stock},{spelt}\n98065001,A1\n")
                 assert [code for block in open_source(str(path)).blocks() for code in block.codes] == ["A1"]
-                assert [one.coupon_code for one in read_issued(path).codes] == ["A1"]
+                assert [one.coupon_code for one in read_reconcile_file(path).codes] == ["A1"]
 
 
 @every_row(

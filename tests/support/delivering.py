@@ -16,7 +16,7 @@ from quanma.client import config
 from quanma.client.events import Event, Receiver
 from quanma.platform import config as platform_config
 from quanma.platform.coupons.coupon import CouponFacts
-from quanma.platform.keyroom import KeyRoom
+from quanma.platform.keystore import KeyStore
 from quanma.platform.notifier import Notifier
 from quanma.platform.pool.contract import EventState, Issue
 from quanma.wire.keys import KeyRing
@@ -59,19 +59,19 @@ class Delivering:
     def open(self, without: str = "") -> None:
         """Start. `without`: a merchant who is no longer in platform.toml."""
         self.platform = InProcess(self.world, self._database, clock=lambda: self.now)
-        self.pool, keyroom = self.platform.pool, self.platform.keyroom
+        self.pool, keystore = self.platform.pool, self.platform.keystore
         if without:
             settings = platform_config.load(self.world / "platform.toml")
             merchants = [merchant for merchant in settings.merchants if merchant.mchid != without]
-            keyroom = KeyRoom.load(msgspec.structs.replace(settings, merchants=merchants), self.world)
-        self._keyroom = keyroom
+            keystore = KeyStore.load(msgspec.structs.replace(settings, merchants=merchants), self.world)
+        self._keystore = keystore
         self.notifier = self.new_notifier()
         self._server = self.platform.run(asyncio.start_server(self._serve, "127.0.0.1", 0))
         self.port: int = self._server.sockets[0].getsockname()[1]
         self.listen_at(f"http://127.0.0.1:{self.port}/notify")
 
     def new_notifier(self) -> Notifier:
-        return Notifier(self.pool, self._keyroom, allow_private=True, clock=lambda: self.now)
+        return Notifier(self.pool, self._keystore, allow_private=True, clock=lambda: self.now)
 
     def close(self) -> None:
         self._server.close()

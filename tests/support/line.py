@@ -127,7 +127,7 @@ def answering(
         if after:
             await line.forward(request)
         body = msgspec.json.encode({"code": code, "message": message})
-        signature = line.platform.keyroom.sign(None, str(int(time.time())), body) if signed else []
+        signature = line.platform.keystore.sign(None, str(int(time.time())), body) if signed else []
         return Reply(status, [*signature, *headers], body)
 
     return answer
@@ -168,11 +168,11 @@ class Story:
 
     def platform_repeats(self, behaviour: str) -> None:
         platform = self._office.platform
-        platform.app = App(handlers(behaviour), platform.pool, platform.keyroom)
+        platform.app = App(handlers(behaviour), platform.pool, platform.keystore)
 
     def platform_clock_is_ahead(self, seconds: float) -> None:
         platform = self._office.platform
-        platform.app = App(handlers(REPLAY), platform.pool, platform.keyroom, clock=lambda: time.time() + seconds)
+        platform.app = App(handlers(REPLAY), platform.pool, platform.keystore, clock=lambda: time.time() + seconds)
 
     def platform_warms_up(self, seconds: int) -> None:
         """A platform whose new stocks take no codes for so long, by the clock of the line."""
@@ -180,7 +180,7 @@ class Story:
         pool = open_pool(f"sqlite:///{self._name}.db", platform.world, warmup_seconds=seconds)
         self._opened.callback(lambda: platform.run(pool.close()))
         platform.app = App(
-            handlers(REPLAY), pool, platform.keyroom, clock=lambda: time.time() + (self._line.now if self._line else 0)
+            handlers(REPLAY), pool, platform.keystore, clock=lambda: time.time() + (self._line.now if self._line else 0)
         )
 
     def plan(self, *batches: Sequence[str]) -> None:

@@ -22,10 +22,10 @@ from quanma.client import config
 from quanma.client.transport import Reply, Request
 from quanma.platform import config as platform_config
 from quanma.platform.app import App
+from quanma.platform.environment import MCHID_DEFAULT, make_environment
 from quanma.platform.handlers import HANDLERS
-from quanma.platform.keyroom import KeyRoom
+from quanma.platform.keystore import KeyStore
 from quanma.platform.pool import CodePool, open_pool
-from quanma.platform.world import MCHID_DEFAULT, make_world
 from quanma.serving import messages
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ def merchant_config(world: Path, mchid: str = MCHID) -> Path:
 
 
 def build_world(folder: Path, port: int = 8460, mchids: tuple[str, ...] = (MCHID, OTHER_MCHID)) -> Path:
-    make_world(folder, port=port, mchids=mchids, now=datetime.datetime.now(datetime.UTC))
+    make_environment(folder, port=port, mchids=mchids, now=datetime.datetime.now(datetime.UTC))
     return folder
 
 
@@ -93,10 +93,10 @@ class InProcess:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         settings = platform_config.load(world / "platform.toml")
-        self.keyroom = KeyRoom.load(settings, world)
+        self.keystore = KeyStore.load(settings, world)
         self.pool: CodePool = open_pool(database, world)
         options: dict[str, Any] = {"clock": clock} if clock else {}
-        self.app = App(HANDLERS, self.pool, self.keyroom, explain=explain, **options)
+        self.app = App(HANDLERS, self.pool, self.keystore, explain=explain, **options)
 
     def run(self, coroutine: Coroutine[Any, Any, T] | Awaitable[T]) -> T:
         async def awaited() -> T:

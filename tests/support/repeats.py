@@ -20,7 +20,7 @@ from quanma.errors import RequestRefused, ResourceAlreadyExists
 from quanma.platform import config
 from quanma.platform.app import App
 from quanma.platform.handlers import HANDLERS, Handlers, Visit
-from quanma.platform.keyroom import KeyRoom
+from quanma.platform.keystore import KeyStore
 from quanma.platform.pool import open_pool
 from quanma.serving import server
 
@@ -74,9 +74,9 @@ def serving(behaviour: str, world: Path) -> Generator[str, None, None]:
 def main(behaviour: str, world: str) -> None:
     folder = Path(world)
     settings = config.load(folder / "platform.toml")
-    keyroom = KeyRoom.load(settings, folder)
+    keystore = KeyStore.load(settings, folder)
     pool = open_pool(settings.database, folder, warmup_seconds=settings.warmup_seconds)
-    app = App(handlers(behaviour), pool, keyroom, requests_per_second=settings.requests_per_second)
+    app = App(handlers(behaviour), pool, keystore, requests_per_second=settings.requests_per_second)
     server.run(app, server.bind("127.0.0.1", 0))
 
 

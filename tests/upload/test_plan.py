@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from quanma.api import rules
 from quanma.errors import SourceUnreadable
-from quanma.upload import dirt, prepare, spool
+from quanma.upload import diagnosis, prepare, spool
 from quanma.upload.ledger import Ledger
 from quanma.upload.plan import Duplicate, Planned, PlannedBatch, plan
 from quanma.upload.reasons import Reason
@@ -100,7 +100,7 @@ def test_a_batch_holds_distinct_codes_in_input_order_and_their_rows() -> None:
 
 def test_a_rejected_row_says_why_and_its_repeat_too() -> None:
     _, kept = planned([["券", "A1", "券", None]])
-    why = dirt.explain("券")
+    why = diagnosis.explain("券")
     assert kept.rejected == [
         Rejected(1, "券", str(why), "CHARACTER"),
         Rejected(3, "券", str(why), "CHARACTER"),

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from quanma.errors import Misconfigured
-from quanma.platform.keyroom import KeyRoom, Merchant
+from quanma.platform.keystore import KeyStore, Merchant
 from quanma.wire import keys, signature
 from quanma.wire.keys import KeyRing, VerificationKey
 from tests.support.every import every_row
@@ -69,16 +69,16 @@ def test_a_certificate_is_named_as_openssl_names_it(number: str, named: str) -> 
 @every_row("spelt", SPELT)
 def test_the_platform_believes_a_merchant_however_its_serial_is_spelt(spelt: str) -> None:
     merchant = Merchant("1900000001", "k" * 32, {keys.same_key(ZERO): KEY.public_key()})
-    keyroom = KeyRoom({}, [], [], {"1900000001": merchant})
+    keystore = KeyStore({}, [], [], {"1900000001": merchant})
     message = signature.request_message("GET", "/v3/x", "1554208460", "N" * 32, b"")
     fields = signature.Authorization("1900000001", spelt, "N" * 32, "1554208460", signature.sign(KEY, message))
-    assert keyroom.verify("GET", "/v3/x", [signature.authorization(fields)], b"", NOW) is merchant
+    assert keystore.verify("GET", "/v3/x", [signature.authorization(fields)], b"", NOW) is merchant
 
 
 @every_row("asked", SPELT)
 def test_the_platform_signs_with_the_certificate_that_is_asked_for_and_names_it_its_own_way(asked: str) -> None:
-    keyroom = KeyRoom({"PUB_KEY_ID_01": KEY, ZERO: KEY}, [], [], {})
-    assert keyroom.signer(asked, int(NOW)) == ZERO
+    keystore = KeyStore({"PUB_KEY_ID_01": KEY, ZERO: KEY}, [], [], {})
+    assert keystore.signer(asked, int(NOW)) == ZERO
 
 
 A, B, C = "A1", "B2", "C3"

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quanma.errors import ClockSkewed, SignatureInvalid
-from quanma.platform.keyroom import KeyRoom, Merchant
+from quanma.platform.keystore import KeyStore, Merchant
 from quanma.wire import keys, signature
 from quanma.wire.signature import Authorization
 from tests.support.every import every_row
@@ -33,7 +33,7 @@ NONCE = "593BEC0C930BF1AFEB40B4A08C8FB242"
 TARGET = "/v3/marketing/busifavor/stocks/98065001/couponcodes"
 BODY = b'{"coupon_code_list":["ABC9588200"],"upload_request_no":"n1"}'
 MERCHANT = Merchant("1900000001", "k" * 32, {"F5765756002FDD77": KEY.public_key()})
-KEYROOM = KeyRoom({}, [], [], {"1900000001": MERCHANT})
+KEYROOM = KeyStore({}, [], [], {"1900000001": MERCHANT})
 
 
 def header(**changes: str) -> str:
@@ -199,7 +199,7 @@ def test_a_strict_platform_takes_16_to_32_letters_and_digits(nonce: str) -> None
         signature.check_form("1554208460", nonce, strict_nonce=True)
     signature.check_form("1554208460", "A" * 16, strict_nonce=True)
     signature.check_form("1554208460", "A" * 32, strict_nonce=True)
-    strict = KeyRoom({}, [], [], {"1900000001": MERCHANT}, strict_nonce=True)
+    strict = KeyStore({}, [], [], {"1900000001": MERCHANT}, strict_nonce=True)
     with pytest.raises(SignatureInvalid, match="strict_nonce"):
         strict.verify("POST", TARGET, [header(nonce_str=nonce)], BODY, NOW)
 

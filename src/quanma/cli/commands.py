@@ -48,12 +48,12 @@ SECTIONS = {
         "platform": Command("keys", "Look after a platform: rotate its keys.", PLATFORM),
     },
     "Look after a platform's pool": {
-        "migrate": Command("care", "Bring the database's tables up to this version.", PLATFORM),
-        "backup": Command("care", "Copy a SQLite pool while it is served.", PLATFORM),
-        "fence": Command("care", "Let a pool give nothing out until it is reconciled.", PLATFORM),
-        "reconcile": Command("care", "Look at a restored copy, and let it give out codes again.", PLATFORM),
-        "export": Command("care", "Write all that a pool holds to a file, to move house.", PLATFORM),
-        "import": Command("care", "Fill an empty pool with what was exported.", PLATFORM),
+        "migrate": Command("maintenance", "Bring the database's tables up to this version.", PLATFORM),
+        "backup": Command("maintenance", "Copy a SQLite pool while it is served.", PLATFORM),
+        "fence": Command("maintenance", "Let a pool give nothing out until it is reconciled.", PLATFORM),
+        "reconcile": Command("maintenance", "Look at a restored copy, and let it give out codes again.", PLATFORM),
+        "export": Command("maintenance", "Write all that a pool holds to a file, to move the pool.", PLATFORM),
+        "import": Command("maintenance", "Fill an empty pool with what was exported.", PLATFORM),
     },
     "Settings and shell": {
         "status": Command("status", "Show which settings count here, and whether the platform answers."),

@@ -20,7 +20,7 @@ from ..api.stocks import Stock
 from ..client import config as settings
 from ..client.client import AsyncWechatpay
 from ..errors import StoreUnavailable
-from ..platform import world
+from ..platform import environment
 from ..upload import run
 from ..upload.ledger import Totals
 from ..upload.prepare import Limits
@@ -51,13 +51,15 @@ def demo(codes: int) -> int:
     """Create a stock, upload a file of codes, issue some to users, redeem, and print sums that reconcile."""
     with tempfile.TemporaryDirectory(prefix="quanma-demo-") as name:
         folder = Path(name)
-        world.make_world(folder, port=0, mchids=[world.MCHID_DEFAULT], now=datetime.datetime.now(datetime.UTC))
+        environment.make_environment(
+            folder, port=0, mchids=[environment.MCHID_DEFAULT], now=datetime.datetime.now(datetime.UTC)
+        )
         with _platform(folder) as url:
             output.say(f"a platform of its own at {url}, with its keys in a temporary folder")
             file = folder / "codes.txt"
             _write_codes(file, codes)
             output.say(f"{file.name}: {codes:,} rows, with repeats, over-long and ill-formed codes among them")
-            merchant = settings.load(folder / "merchants" / world.MCHID_DEFAULT / "quanma.toml", base_url=url)
+            merchant = settings.load(folder / "merchants" / environment.MCHID_DEFAULT / "quanma.toml", base_url=url)
             told = asyncio.run(_story(merchant, file))
     return _reconciled(told)
 

@@ -43,10 +43,10 @@ def init(folder: Path, port: int | None, mchids: tuple[str, ...], is_live: bool)
         tell(f"  then:  export QUANMA_CONFIG={command([file.resolve()])}; quanma status", err=True)
         return
     need("quanma init", "platform")
-    world = importlib.import_module("..platform.world", __package__)
+    environment = importlib.import_module("..platform.environment", __package__)
     wanted = mchids or (MCHID_DEFAULT,)
     chosen, remark = _port(port)
-    world.make_world(folder, port=chosen, mchids=wanted, now=datetime.datetime.now(datetime.UTC))
+    environment.make_environment(folder, port=chosen, mchids=wanted, now=datetime.datetime.now(datetime.UTC))
     live.ignore_all(folder)
     tell(f"made {folder}", err=True)
     if remark:

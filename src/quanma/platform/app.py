@@ -40,14 +40,14 @@ from .addresses import Network
 from .config import ProductCouponStock
 from .coupons.requests import check_texts
 from .handlers import Handlers, Visit
-from .keyroom import KeyRoom, Merchant
-from .keywatch import AsOf
+from .keystore import KeyStore, Merchant
 from .limits import HOUR_SECONDS, RateLimit
 from .metrics import CONTENT_TYPE, Metrics
 from .pool.contract import CodePool, HostsAsked
 from .probe import Probe
 from .productstocks import declare_stocks
 from .refusals import NotBelieved, RefusalLog
+from .reload import AsOf
 from .replays import Came, Replays, digest
 from .spans import Spans
 
@@ -115,7 +115,7 @@ class App:
         self,
         handlers: Handlers,
         pool: CodePool,
-        keyroom: KeyRoom,
+        keystore: KeyStore,
         *,
         clock: Callable[[], float] = time.time,
         explain: bool = False,
@@ -136,7 +136,7 @@ class App:
         `settings_as_of`: is shown to operators.
         """
         self._pool = pool
-        self._keyroom = keyroom
+        self._keystore = keystore
         self._clock = clock
         self._explain = explain
         self._limit = RateLimit(requests_per_second)
@@ -199,11 +199,11 @@ class App:
     def share(self, request: Request) -> str:
         """The merchant that the request says it is from; for a claim, the merchant that issues."""
         if request.path == _CLAIM:
-            return claimpage.issuer(self._keyroom, request.query)
+            return claimpage.issuer(self._keystore, request.query)
         said = request.fields.get(b"authorization")
         if said is None or (len(request.fields) < len(request.headers) and len(request.all(b"authorization")) > 1):
             return ""
-        return self._keyroom.named(said)
+        return self._keystore.named(said)
 
     async def answer(self, request: Request) -> Outcome:
         """Verify, read and handle a request. What went wrong is an outcome too: nothing is raised."""
@@ -242,7 +242,7 @@ class App:
             return Reply(outcome.status, outcome.headers, outcome.body)
         timestamp = str(int(self._clock()))
         chance = secrets.token_hex(32)  # Once for both: the system is asked each time.
-        signed = self._keyroom.sign(request.header(b"wechatpay-serial"), timestamp, outcome.body, chance[:32])
+        signed = self._keystore.sign(request.header(b"wechatpay-serial"), timestamp, outcome.body, chance[:32])
         headers = f"{_ANSWER}{_request_id(outcome.status, chance[32:])}{_lines(signed)}{outcome.headers}"
         if request.span is not None:
             self._spans.end(request, outcome.status)
@@ -273,12 +273,12 @@ class App:
         return Reply(429, f"{headers}{_request_id(429, f'{chance:032x}')}Retry-After: {wait}\r\n", body)
 
     def _refuse(self, wanted: str | None, now: int) -> tuple[int, str, bytes]:
-        name = self._keyroom.signer(wanted, now)
+        name = self._keystore.signer(wanted, now)
         if (known := self._refusals.get(name)) is None or known[0] != now:
             body = codec.encode_answer(
                 {"code": RateLimited.error_code, "message": "频率限制: too many requests at once"}
             )
-            self._refusals[name] = known = now, _ANSWER + _lines(self._keyroom.sign(wanted, str(now), body)), body
+            self._refusals[name] = known = now, _ANSWER + _lines(self._keystore.sign(wanted, str(now), body)), body
         if not wanted:
             self._refusals[""] = known
         return known
@@ -302,7 +302,7 @@ class App:
         if path == _CLAIM:
             if request.verb == HEAD:
                 return Outcome(200, b"", _HTML, signed=False)  # To look at a link must not claim its coupon.
-            page = await claimpage.claim(self._pool, self._keyroom, request.query, self._clock(), self._limit)
+            page = await claimpage.claim(self._pool, self._keystore, request.query, self._clock(), self._limit)
             return Outcome(page.status, page.html, _HTML + page.headers, signed=False)
         return None
 
@@ -344,7 +344,7 @@ class App:
         content_type, wanted = request.header(b"content-type") or "", request.header(b"wechatpay-serial")
         signed = codec.signed_body(found.operation if found else None, content_type, body)
         try:
-            merchant = self._keyroom.verify(request.verb, target, request.all(b"authorization"), signed, now)
+            merchant = self._keystore.verify(request.verb, target, request.all(b"authorization"), signed, now)
         except NotBelieved as refused:
             self.metrics.count_refusal(refused.cause)
             self._refusal_log.tell(refused.cause, request.operation, now)
@@ -364,9 +364,9 @@ class App:
             merchant,
             int(now),
             self._pool,
-            tuple(self._keyroom.certificates),
+            tuple(self._keystore.certificates),
             self._stock_limit,
-            lambda: self._keyroom.sensitive_fields(merchant, request.all(b"authorization"), wanted),
+            lambda: self._keystore.sensitive_fields(merchant, request.all(b"authorization"), wanted),
             *self._callbacks,
         )
         if found.operation.verb in codec.IN_QUERY or found.operation.number is not None:
@@ -377,7 +377,7 @@ class App:
         return await self._replays.once(came, what, int(now), lambda: found.handler(visit, asked))
 
     def _came(self, merchant: Merchant, request: Request) -> Came:
-        return Came(merchant.mchid, *self._keyroom.nonce_and_time(request.all(b"authorization")))
+        return Came(merchant.mchid, *self._keystore.nonce_and_time(request.all(b"authorization")))
 
     def _sign_error(self, method: str, target: str, body: bytes, reason: str) -> SignError:
         # Source: the shape was seen in the field. The length is that of a nonce of 32 characters, whatever was sent:

@@ -22,7 +22,7 @@ from ..serving.redact import trace_of
 from ..wire import v2sign
 from .coupons.draws import issue_of
 from .coupons.requests import check_time
-from .keyroom import KeyRoom
+from .keystore import KeyStore
 from .limits import RateLimit
 from .pool.contract import CodePool
 
@@ -43,7 +43,7 @@ class Page(NamedTuple):
     """Lines, each ended by CR LF."""
 
 
-async def claim(pool: CodePool, keyroom: KeyRoom, query: bytes, now: float, limit: RateLimit | None = None) -> Page:
+async def claim(pool: CodePool, keystore: KeyStore, query: bytes, now: float, limit: RateLimit | None = None) -> Page:
     """Give a coupon to the user that the signed parameters name, and show it. The same number shows the same coupon.
 
     `limit` counts it for the merchant that issues, once it is known that this merchant signed it. Never raises.
@@ -52,7 +52,7 @@ async def claim(pool: CodePool, keyroom: KeyRoom, query: bytes, now: float, limi
     asked = _claim(fields)
     if asked is None:
         return _page(400, "参数错误", f"错误码 {_WRONG_PARAMETER}")
-    merchant = keyroom.known(asked.send_merchant)
+    merchant = keystore.known(asked.send_merchant)
     apiv2_key = merchant.apiv2_key if merchant else None
     signed = _signed(apiv2_key or _NOBODYS_KEY, fields)
     if merchant is None or apiv2_key is None or not signed:
@@ -76,10 +76,10 @@ async def claim(pool: CodePool, keyroom: KeyRoom, query: bytes, now: float, limi
     return _page(200, "领取成功", f"券 {coupon.coupon_code}")
 
 
-def issuer(keyroom: KeyRoom, query: bytes) -> str:
+def issuer(keystore: KeyStore, query: bytes) -> str:
     """Return the merchant that a claim says it is issued by, if it is one of ours, else "". Nothing is verified yet."""
     asked = _claim(_fields(query))
-    return asked.send_merchant if asked and keyroom.known(asked.send_merchant) else ""
+    return asked.send_merchant if asked and keystore.known(asked.send_merchant) else ""
 
 
 def _fields(query: bytes) -> Mapping[str, str]:

@@ -31,7 +31,7 @@ class MerchantEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return f"<MerchantEntry {self.mchid}>"
 
 
-class NewerKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SigningKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A signing key that came later: a certificate's, or a public key's. `quanma platform rotate-key` adds them."""
 
     private: str
@@ -62,7 +62,7 @@ class PlatformConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     certificate: str
     certificate_private: str
     merchants: list[MerchantEntry]
-    newer_keys: list[NewerKey] = []
+    newer_keys: list[SigningKey] = []
     """The latest that is active stands for its kind; all of them sign when they are asked for."""
     host: str = "127.0.0.1"
     port: int = 8460

@@ -82,7 +82,7 @@ from .coupons.states import STEPS
 from .coupons.step import OfCoupon, Step
 from .coupons.stocks import CHANGES, Change, OfStock, Product
 from .coupons.subsidies import listed
-from .keyroom import Certificate, Merchant, SensitiveFields
+from .keystore import Certificate, Merchant, SensitiveFields
 from .limits import RateLimit
 from .pool.contract import CodePool
 

@@ -36,7 +36,7 @@ from ..serving.redact import trace_of
 from ..wire import sealed
 from ..wire.times import rfc3339
 from .addresses import Checked, HostRefused, Network, resolve
-from .keyroom import KeyRoom
+from .keystore import KeyStore
 from .lookups import Lookups, NotLookedUp, ask_resolver
 from .metrics import Outcome
 from .pool.contract import RETRIES, CodePool, DueEvent
@@ -93,7 +93,7 @@ class Notifier:
     def __init__(
         self,
         pool: CodePool,
-        keyroom: KeyRoom,
+        keystore: KeyStore,
         *,
         allow_private: bool = False,
         refused_networks: Sequence[Network] = (),
@@ -104,7 +104,7 @@ class Notifier:
     ) -> None:
         """`retry_seconds`: the pool's. `look_up` is called on threads, and may never return. `count`: each attempt."""
         self._pool = pool
-        self._keyroom = keyroom
+        self._keystore = keystore
         self._allow_private = allow_private
         self._refused_networks = refused_networks
         self._clock = clock
@@ -241,7 +241,7 @@ class Notifier:
         )
         async with asyncio.timeout_at(until):
             body = await self._body(event)
-            headers = dict(self._keyroom.sign(None, str(int(self._clock())), body))
+            headers = dict(self._keystore.sign(None, str(int(self._clock())), body))
             headers |= {
                 "Content-Type": "application/json",
                 "Accept": "application/json",
@@ -266,7 +266,7 @@ class Notifier:
         )
         # A new nonce at each attempt, of a counter that the pool keeps: none comes twice under a key.
         nonce = sealed.nonce_from(await self._pool.take_nonce(event.mchid))
-        key = self._keyroom.merchant(event.mchid).apiv3_key
+        key = self._keystore.merchant(event.mchid).apiv3_key
         envelope = Envelope(
             id=event.id,
             create_time=rfc3339(event.created_at),

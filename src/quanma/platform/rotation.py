@@ -12,7 +12,7 @@ from ..errors import Misconfigured
 from ..storage.private import replace
 from ..wire import keys
 from . import config
-from .world import write_private
+from .environment import write_private
 
 
 class Rotated(NamedTuple):

@@ -18,12 +18,12 @@ from ..serving.supervisor import CAN_FORK, run_workers
 from . import config
 from .app import App
 from .handlers import HANDLERS
-from .keyroom import KeyRoom
-from .keywatch import KeyWatch, tell_warnings
+from .keystore import KeyStore
 from .metrics import Figures, Metrics
 from .notifier import Notifier
 from .pool import open_pool
 from .pool.contract import Retries
+from .reload import Reload, tell_warnings
 
 WAY_OUT = "name another with --host and --port, and as base_url in each merchant's quanma.toml"
 """Who calls the platform must follow it, or asks whoever has taken its place."""
@@ -51,8 +51,8 @@ def serve(
         raise Misconfigured(f"--workers {workers}: a SQLite pool is served by one process")
     if workers > 1 and not CAN_FORK:
         raise Misconfigured(f"--workers {workers}: this system has no fork, so one process serves: leave --workers out")
-    keyroom = KeyRoom.load(settings, folder)
-    keywatch = KeyWatch(config_path, keyroom)
+    keystore = KeyStore.load(settings, folder)
+    reload = Reload(config_path, keystore)
     retries = Retries(settings.callback_retry_seconds, settings.callback_attempts_max)
     private_callbacks = settings.allow_private_callbacks
     refused_networks = settings.refused_networks()
@@ -60,7 +60,7 @@ def serve(
     stocks_per_hour = settings.stocks_per_merchant_per_hour
 
     def work(place: int, ready: Callable[[], None]) -> None:
-        keywatch.look()  # A worker that replaces another must not know older keys than the rest.
+        reload.look()  # A worker that replaces another must not know older keys than the rest.
         pool = open_pool(
             url,
             folder,
@@ -73,7 +73,7 @@ def serve(
         app = App(
             HANDLERS,
             pool,
-            keyroom,
+            keystore,
             requests_per_second=requests_per_second / workers if requests_per_second else None,
             stocks_per_hour=stocks_per_hour / workers if stocks_per_hour else None,
             refuse_replays=settings.refuse_replays,
@@ -84,16 +84,16 @@ def serve(
             beside=[
                 Notifier(
                     pool,
-                    keyroom,
+                    keystore,
                     allow_private=private_callbacks,
                     refused_networks=refused_networks,
                     retry_seconds=retries.seconds,
                     count=metrics.count_event,
                 ),
-                keywatch,
+                reload,
             ],
             metrics=metrics,
-            settings_as_of=lambda: keywatch.as_of,
+            settings_as_of=lambda: reload.as_of,
         )
         place_of_several = (counts, place) if counts else None
         told = NOBODY if counts else manager  # Of several, the parent tells it.
@@ -107,7 +107,7 @@ def serve(
         if settings.explain:
             _refuse_strangers(listening)
         logs.begin(settings.log_format)
-        tell_warnings(keyroom, time.time())
+        tell_warnings(keystore, time.time())
         if counts is None:
             work(0, lambda: server.announce(listening))
         else:

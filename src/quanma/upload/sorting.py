@@ -7,7 +7,7 @@ from itertools import compress
 from typing import NamedTuple
 
 from ..api.rules import CodeRule
-from . import dirt
+from . import diagnosis
 from .odd import odd_ones
 from .reasons import Reason
 from .rows import row_id
@@ -48,6 +48,8 @@ def sorted_block(block: Block, input_no: int, rule: CodeRule, *, take_odd: bool 
     rejected: list[Rejected] = []
     for index, code in enumerate(block.codes):
         if verdicts[index] is None:
-            reason = problems.get(index) or dirt.explain(code, rule) or Reason("CHARACTER", "the code is not allowed")
+            reason = (
+                problems.get(index) or diagnosis.explain(code, rule) or Reason("CHARACTER", "the code is not allowed")
+            )
             rejected.append(Rejected(rows[index], code, reason, reason.code))
     return SortedBlock(list(compress(rows, verdicts)), list(compress(block.codes, verdicts)), rejected)

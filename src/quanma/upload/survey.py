@@ -12,7 +12,7 @@ from typing import Final
 
 from ..api.rules import CodeRule
 from ..errors import masked
-from . import dirt
+from . import diagnosis
 from .reasons import REMARKS, TITLES, WARNINGS
 from .rows import input_and_row
 from .sorting import SortedBlock, sorted_block
@@ -140,7 +140,7 @@ class Survey:
         text = "\n" + "\n".join(codes) + "\n"
         # One look at the whole text: most blocks have no outer blank.
         if " \n" in text or "\n " in text:
-            said = ((row, words) for row, code in zip(rows, codes, strict=True) if (words := dirt.warn(code)))
+            said = ((row, words) for row, code in zip(rows, codes, strict=True) if (words := diagnosis.warn(code)))
             for row, words in said:
                 self._told.setdefault("OUTER_BLANK", Kind()).add([row], words)
         if ("-" in text or "/" in text) and (dates := len(_DATES.findall(text))):

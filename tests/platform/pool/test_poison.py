@@ -10,7 +10,8 @@ import pytest
 
 from quanma.api.couponcodes import UploadCodes
 from quanma.errors import StoreUnavailable
-from quanma.platform.pool.sqlite import SqlitePool, texts
+from quanma.platform.pool.sqlite.index import texts
+from quanma.platform.pool.sqlite.pool import SqlitePool
 from tests.contract.driver import NOW, DrivenPool
 from tests.support.platform import MCHID
 
@@ -21,7 +22,7 @@ CODES = [f"C{number:03}" for number in range(200)]
 def pool(tmp_path: Path) -> Iterator[DrivenPool]:
     """Where memory is made anew, that is an error: it would take seconds in a large pool."""
     driven = DrivenPool(lambda: SqlitePool(tmp_path / "pool.db"))
-    driven.pool._journal._rebuild = lambda: pytest.fail("memory was rebuilt")  # type: ignore[attr-defined]
+    driven.pool._writer._rebuild = lambda: pytest.fail("memory was rebuilt")  # type: ignore[attr-defined]
     yield driven
     driven.close()
 

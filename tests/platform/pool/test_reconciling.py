@@ -8,8 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quanma.platform.pool.issued_codes import IssuedCode, IssuedFile
-from quanma.platform.pool.reconciling import NOT_KNOWN, Decision, Fate, Lacking, Missing, Named, Pair, decide, pairs
+from quanma.platform.pool.reconcile_file import IssuedCode, ReconcileFile
+from quanma.platform.pool.reconciling import (
+    NOT_KNOWN,
+    CodeState,
+    Decision,
+    Lacking,
+    Missing,
+    Named,
+    Pair,
+    decide,
+    pairs,
+)
 from tests.support.every import every_row
 
 S, T = "98065001", "98065002"
@@ -18,25 +28,25 @@ MADE = "98065003"
 FREE, GIVEN, KEPT_OUT = ("F1", "F2", "F3", "F4"), ("G1", "G2"), ("K1",)
 
 
-def fate(pair: Pair) -> Fate:
+def state(pair: Pair) -> CodeState:
     stock_id, code = pair
     if stock_id not in (S, T, MADE):
-        return Fate.NO_STOCK
-    known = {"F": Fate.FREE, "G": Fate.GIVEN, "K": Fate.KEPT_OUT}
-    return known.get(code[:1], Fate.OPEN if stock_id == MADE else Fate.ABSENT)
+        return CodeState.NO_STOCK
+    known = {"F": CodeState.FREE, "G": CodeState.GIVEN, "K": CodeState.KEPT_OUT}
+    return known.get(code[:1], CodeState.OPEN if stock_id == MADE else CodeState.ABSENT)
 
 
-def file_of(*codes: str | Pair) -> IssuedFile:
+def file_of(*codes: str | Pair) -> ReconcileFile:
     rows = [(S, code) if isinstance(code, str) else code for code in codes]
     issued = [IssuedCode(line, *row) for line, row in enumerate(rows, 1)]
-    return IssuedFile("issued.csv", issued, "column 1", "column 2", 0)
+    return ReconcileFile("issued.csv", issued, "column 1", "column 2", 0)
 
 
 def decided(
-    issued: IssuedFile | None, lacking: Lacking, accept_short: int | None = None, *, fenced: bool = True
+    issued: ReconcileFile | None, lacking: Lacking, accept_short: int | None = None, *, fenced: bool = True
 ) -> Decision:
-    fates = {pair: fate(pair) for pair in pairs(issued, lacking)}
-    return decide(issued, lacking, fates, {S, T, MADE}, fenced=fenced, accept_short=accept_short)
+    states = {pair: state(pair) for pair in pairs(issued, lacking)}
+    return decide(issued, lacking, states, {S, T, MADE}, fenced=fenced, accept_short=accept_short)
 
 
 THREE = Lacking(3)
@@ -70,8 +80,8 @@ def test_what_accounts_for_all_is_done(codes: Sequence[str | Pair], lacking: Lac
     named = [*lacking.named, *([lacking.last] if lacking.last else [])]
     everything = {*((S, code) if isinstance(code, str) else code for code in codes)}
     everything |= {(one.stock_id, one.coupon_code) for one in named}
-    assert set(decision.take_out) == {pair for pair in everything if fate(pair) is Fate.FREE}
-    assert set(decision.keep_out) == {pair for pair in everything if fate(pair) in (Fate.ABSENT, Fate.OPEN)}
+    assert set(decision.take_out) == {pair for pair in everything if state(pair) is CodeState.FREE}
+    assert set(decision.keep_out) == {pair for pair in everything if state(pair) in (CodeState.ABSENT, CodeState.OPEN)}
 
 
 @every_row(

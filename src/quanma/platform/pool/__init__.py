@@ -9,7 +9,7 @@ from ...errors import Misconfigured
 from ...settings import addresses
 from .contract import RETRIES, STOCKS_PER_MERCHANT, Retries
 from .contract import CodePool as CodePool
-from .sqlite import SqlitePool
+from .sqlite.pool import SqlitePool
 
 
 def open_pool(

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from ...errors import masked
-from .issued_codes import IssuedFile
+from .reconcile_file import ReconcileFile
 
 LINES_NAMED = 5
 """So many lines of a kind are named in a message; of the others, how many there are."""
@@ -75,7 +75,7 @@ class Lacking(NamedTuple):
 NOT_KNOWN: Final = Lacking()
 
 
-class Fate(Enum):
+class CodeState(Enum):
     """What a copy knows of a code."""
 
     FREE = "it would be drawn"
@@ -112,17 +112,17 @@ class Decision(NamedTuple):
     """How many of the missing coupons nobody accounts for."""
 
 
-def pairs(issued: IssuedFile | None, lacking: Lacking) -> set[Pair]:
-    """The codes whose fate `decide` asks for."""
+def pairs(issued: ReconcileFile | None, lacking: Lacking) -> set[Pair]:
+    """The codes whose state `decide` asks for."""
     return {_pair(one) for one in _all_named(lacking)} | {
         (code.stock_id, code.coupon_code) for code in (issued.codes if issued else ())
     }
 
 
 def decide(
-    issued: IssuedFile | None,
+    issued: ReconcileFile | None,
     lacking: Lacking,
-    fates: Mapping[Pair, Fate],
+    states: Mapping[Pair, CodeState],
     stocks: Collection[str],
     *,
     fenced: bool,
@@ -130,7 +130,7 @@ def decide(
 ) -> Decision:
     """Decide what a file does to a copy; without one (None), what the word does that nothing was given out.
 
-    `fates`: of all `pairs`. `stocks`: the ids of those that the copy holds. `accept_short`: so many missing coupons
+    `states`: of all `pairs`. `stocks`: the ids of those that the copy holds. `accept_short`: so many missing coupons
     need not be accounted for, if that is how many there are.
 
     A line accounts for a missing coupon if its code is free here, or is named by the mark. One whose code the copy
@@ -143,9 +143,9 @@ def decide(
             again.append(code.line)
         else:
             lines[pair] = code.line
-    if lacking.last is not None and fates[_pair(lacking.last)] is Fate.NO_STOCK:
+    if lacking.last is not None and states[_pair(lacking.last)] is CodeState.NO_STOCK:
         lacking = lacking._replace(last=None)  # Its line would be refused, and there is nothing to take out.
-    read = _Read(lines, {fate: [pair for pair in lines if fates[pair] is fate] for fate in Fate})
+    read = _Read(lines, {state: [pair for pair in lines if states[pair] is state] for state in CodeState})
     missing = lacking.missing if fenced else None
     short = _short(read, lacking) if fenced else 0
     refused = [] if issued is None else _why_unfit(issued, read, missing, stocks)
@@ -155,12 +155,12 @@ def decide(
     news = [*lines, *map(_pair, by_itself)]
     return Decision(
         refused,
-        [pair for pair in news if fates[pair] is Fate.FREE],
-        [pair for pair in news if fates[pair] in (Fate.ABSENT, Fate.OPEN)],
+        [pair for pair in news if states[pair] is CodeState.FREE],
+        [pair for pair in news if states[pair] in (CodeState.ABSENT, CodeState.OPEN)],
         by_itself,
-        [lines[pair] for pair in read.by_fate[Fate.GIVEN]],
-        [lines[pair] for pair in read.by_fate[Fate.ABSENT]],
-        sorted([*again, *(lines[pair] for pair in read.by_fate[Fate.KEPT_OUT])]),
+        [lines[pair] for pair in read.by_state[CodeState.GIVEN]],
+        [lines[pair] for pair in read.by_state[CodeState.ABSENT]],
+        sorted([*again, *(lines[pair] for pair in read.by_state[CodeState.KEPT_OUT])]),
         missing,
         short,
     )
@@ -190,10 +190,10 @@ class _Read(NamedTuple):
     """What stands in a file: each code once, and by what the copy knows of it."""
 
     lines: Mapping[Pair, int]
-    by_fate: Mapping[Fate, Sequence[Pair]]
+    by_state: Mapping[CodeState, Sequence[Pair]]
 
 
-def _why_unfit(issued: IssuedFile, read: _Read, missing: int | None, stocks: Collection[str]) -> list[str]:
+def _why_unfit(issued: ReconcileFile, read: _Read, missing: int | None, stocks: Collection[str]) -> list[str]:
     """Why the file can't be what it should be, whatever is missing."""
     if not read.lines:
         others = f", only {_counted(issued.left_out, 'event')} of another kind" if issued.left_out else ""
@@ -201,7 +201,7 @@ def _why_unfit(issued: IssuedFile, read: _Read, missing: int | None, stocks: Col
             coupons = _counted(missing, "coupon")
             return [f"{issued.name} holds no code{others}: {coupons} missing, 0 accounted for: list them"]
         return [f"{issued.name} holds no code{others}: if nothing was given out since the copy, say --nothing-issued"]
-    of_no_stock = read.by_fate[Fate.NO_STOCK]
+    of_no_stock = read.by_state[CodeState.NO_STOCK]
     if any(coupon_code in stocks for _, coupon_code in of_no_stock):
         reason = (
             f"{issued.name}: {issued.stock_column} holds codes, and {issued.code_column} stock ids: swap them, or name "
@@ -226,12 +226,12 @@ def _why_unfit(issued: IssuedFile, read: _Read, missing: int | None, stocks: Col
 def _short(read: _Read, lacking: Lacking) -> int:
     """How many of the coupons that are known to be missing nobody accounts for, at least."""
     named = {_pair(one) for one in lacking.named}
-    of_nothing_new = {*read.by_fate[Fate.GIVEN], *read.by_fate[Fate.KEPT_OUT]}
-    accounting = {*read.by_fate[Fate.FREE], *read.by_fate[Fate.OPEN], *named} - of_nothing_new
+    of_nothing_new = {*read.by_state[CodeState.GIVEN], *read.by_state[CodeState.KEPT_OUT]}
+    accounting = {*read.by_state[CodeState.FREE], *read.by_state[CodeState.OPEN], *named} - of_nothing_new
     last = None if lacking.last is None else _pair(lacking.last)
     if last is not None and last in read.lines:
         accounting.add(last)
-    others = [pair for pair in read.by_fate[Fate.ABSENT] if pair not in accounting]
+    others = [pair for pair in read.by_state[CodeState.ABSENT] if pair not in accounting]
     accounting.update(others[: lacking.codes])
     of_stock = Counter(stock_id for stock_id, _ in accounting)
     return max(
@@ -243,7 +243,7 @@ def _short(read: _Read, lacking: Lacking) -> int:
 
 
 def _why_not_enough(
-    issued: IssuedFile | None,
+    issued: ReconcileFile | None,
     read: _Read,
     lacking: Lacking,
     missing: int | None,
@@ -253,7 +253,7 @@ def _why_not_enough(
     fenced: bool,
 ) -> list[str]:
     """Why the file, or the word that there is nothing for one, does not account for what is missing."""
-    absent = [read.lines[pair] for pair in read.by_fate[Fate.ABSENT]]
+    absent = [read.lines[pair] for pair in read.by_state[CodeState.ABSENT]]
     knows_one = any(_pair(one) in read.lines for one in lacking.named)
     nothing_matches = issued is not None and not knows_one and len(absent) == len(read.lines) > lacking.codes
     if nothing_matches:
@@ -304,7 +304,7 @@ def _why_not_enough(
 
 
 def _tells_anything_new(read: _Read) -> bool:
-    return any(read.by_fate[fate] for fate in (Fate.FREE, Fate.OPEN, Fate.ABSENT))
+    return any(read.by_state[state] for state in (CodeState.FREE, CodeState.OPEN, CodeState.ABSENT))
 
 
 def _all_named(lacking: Lacking) -> list[Named]:

@@ -12,9 +12,9 @@ import asyncpg
 from ....errors import Misconfigured, StoreUnavailable
 from ....wire.times import rfc3339
 from .. import reconciling
-from ..issued_codes import IssuedFile
-from ..reconciling import Decision, Fate, Pair
-from ..standing import Standing
+from ..reconcile_file import ReconcileFile
+from ..reconciling import CodeState, Decision, Pair
+from ..status import PoolStatus
 from . import between, schema
 from .address import addresses_of
 from .fencing import until_hosts_have_spoken
@@ -41,7 +41,7 @@ async def migrate(url: str, *, distributed: bool) -> list[str]:
         return done
 
 
-async def standing(url: str, folder: Path) -> Standing:
+async def standing(url: str, folder: Path) -> PoolStatus:
     """What the pool says of itself, and what it lacks of what its hosts acknowledged, this one at least."""
     async with connected(url) as connection:
         await schema.check(connection)
@@ -56,7 +56,7 @@ async def standing(url: str, folder: Path) -> Standing:
         last_upload_at = await connection.fetchval("SELECT max(success_at) FROM upload")
         last_coupon_at = await connection.fetchval("SELECT max(sent_at) FROM coupon")
         latest = [None if at is None else rfc3339(at) for at in (last_upload_at, last_coupon_at)]
-        return Standing(
+        return PoolStatus(
             fenced,
             await lacking(connection) if fenced else reconciling.NOT_KNOWN,
             stocks,
@@ -99,7 +99,7 @@ async def fence(url: str, why: str) -> None:
 
 
 async def reconcile(
-    url: str, folder: Path, issued: IssuedFile | None, now: int, *, accept_short: int | None, dry_run: bool
+    url: str, folder: Path, issued: ReconcileFile | None, now: int, *, accept_short: int | None, dry_run: bool
 ) -> Decision:
     """Take codes that were given out elsewhere out of the pool, then lift the fence: all of it, or nothing.
 
@@ -121,7 +121,7 @@ async def reconcile(
 
 
 async def _reconciled(
-    connection: Connection, issued: IssuedFile | None, now: int, *, accept_short: int | None, dry_run: bool
+    connection: Connection, issued: ReconcileFile | None, now: int, *, accept_short: int | None, dry_run: bool
 ) -> Decision:
     async with connection.transaction():
         # From here on, nobody notes that anything more is missing.
@@ -132,22 +132,22 @@ async def _reconciled(
         for stock_id, coupon_code in sorted(reconciling.pairs(issued, lacks)):
             codes[stock_id].append(coupon_code)
         stocks = dict(await connection.fetch("SELECT stock_id, stock_no FROM stock"))
-        fates: dict[Pair, Fate] = {}
+        states: dict[Pair, CodeState] = {}
         positions: dict[Pair, int] = {}
         for stock_id, of_stock in codes.items():
             if (stock_no := stocks.get(stock_id)) is None:
-                fates.update(((stock_id, coupon_code), Fate.NO_STOCK) for coupon_code in of_stock)
+                states.update(((stock_id, coupon_code), CodeState.NO_STOCK) for coupon_code in of_stock)
                 continue
             # As a turn of the stock: none comes between.
             await connection.fetchval("SELECT 1 FROM turn WHERE stock_no = $1 FOR UPDATE", stock_no)
             _, facts = await stock_of(connection, stock_id)
-            for coupon_code, position, given, barred in await connection.fetch(_FATES, stock_no, of_stock):
-                absent = Fate.ABSENT if facts.takes_uploads else Fate.OPEN
-                free = Fate.FREE if position is not None else Fate.KEPT_OUT if barred else absent
-                fates[stock_id, coupon_code] = Fate.GIVEN if given else free
+            for coupon_code, position, given, barred in await connection.fetch(_STATES, stock_no, of_stock):
+                absent = CodeState.ABSENT if facts.takes_uploads else CodeState.OPEN
+                free = CodeState.FREE if position is not None else CodeState.KEPT_OUT if barred else absent
+                states[stock_id, coupon_code] = CodeState.GIVEN if given else free
                 if position is not None:
                     positions[stock_id, coupon_code] = int(position)
-        decision = reconciling.decide(issued, lacks, fates, {*stocks}, fenced=fenced, accept_short=accept_short)
+        decision = reconciling.decide(issued, lacks, states, {*stocks}, fenced=fenced, accept_short=accept_short)
         if decision.refused or dry_run:
             return decision
         for stock_id in codes:
@@ -187,7 +187,7 @@ async def _take_out(
     )
 
 
-_FATES = written_out(
+_STATES = written_out(
     "SELECT o.coupon_code, o.position, {carrier at o.position} IS NOT NULL,"
     " EXISTS (SELECT FROM barred b WHERE b.stock_no = $1 AND b.coupon_code = o.coupon_code)"
     " FROM (SELECT o.coupon_code, {position of o.coupon_code} AS position FROM unnest($2::text[]) AS o(coupon_code)"

@@ -20,19 +20,19 @@ from ....wire.times import beijing_day
 from ...coupons.coupon import LATER, CouponFacts
 from ...coupons.stocks import UPLOAD_MODE, stored_stock
 from .. import reconciling
-from ..house import (
+from ..transfer import (
+    AnsweredRecord,
     AnyRecord,
-    HouseBarred,
-    HouseCallback,
-    HouseCoupon,
-    HouseDeletion,
-    HouseDone,
-    HouseEvent,
-    HouseNonce,
-    HousePayReceipt,
-    HouseReturnReceipt,
-    HouseStock,
-    HouseUpload,
+    BarredRecord,
+    CallbackRecord,
+    CouponRecord,
+    DeletionRecord,
+    EventRecord,
+    NonceRecord,
+    PayReceiptRecord,
+    ReturnReceiptRecord,
+    StockRecord,
+    UploadRecord,
 )
 from . import care, schema
 from .blocks import BLOCK
@@ -45,12 +45,12 @@ BATCH = 2000
 _CARD = "card\n"
 """What a card's key begins with: it stands where other numbers have their stock."""
 _ALIKE: dict[type[Any], str] = {
-    HouseCallback: "callback",
-    HouseNonce: "nonce",
-    HouseDeletion: "deletion",
-    HouseBarred: "barred",
-    HouseDone: "done",
-    HousePayReceipt: "pay_receipt",
+    CallbackRecord: "callback",
+    NonceRecord: "nonce",
+    DeletionRecord: "deletion",
+    BarredRecord: "barred",
+    AnsweredRecord: "done",
+    PayReceiptRecord: "pay_receipt",
 }
 """Records that have the same fields as the rows of a table, but for a stock's number in the place of its id."""
 
@@ -58,7 +58,7 @@ _ALIKE: dict[type[Any], str] = {
 class _Taken:
     """What was taken into one stock: positions that are not free, and how much was given out on which day."""
 
-    def __init__(self, record: HouseStock, stock_no: int) -> None:
+    def __init__(self, record: StockRecord, stock_no: int) -> None:
         request = stored_stock(record.request)
         self.stock_no = stock_no
         self.lasts_seconds = lasts_seconds(request)
@@ -73,7 +73,7 @@ class _Taken:
 
 
 class PostgresHouse:
-    """`House` of the pool in the database at `url`."""
+    """`Transfer` of the pool in the database at `url`."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -115,16 +115,16 @@ class PostgresHouse:
             " ORDER BY stock_id"
         )
         for row in stocks:
-            yield HouseStock(**dict(row))
+            yield StockRecord(**dict(row))
         kind: type[Any]
-        for kind in (HouseCallback, HouseNonce):
+        for kind in (CallbackRecord, NonceRecord):
             async for record in self._alike(kind):
                 yield record
-        async for row in self._rows(HouseDeletion):
+        async for row in self._rows(DeletionRecord):
             deletion: dict[str, Any] = dict(row)
             if deletion["delete_request_no"] is None:
                 deletion["delete_request_no"] = reconciling.delete_request_no(deletion["coupon_code"])
-            yield HouseDeletion(**deletion)
+            yield DeletionRecord(**deletion)
         async for row in connection.cursor(
             "SELECT s.stock_id, u.upload_request_no, CASE WHEN u.code_count > 0 THEN u.first_position ELSE 0 END"
             " AS first_position, coalesce((SELECT string_agg(p.codes, E'\\n' ORDER BY p.first_position) FROM piece p"
@@ -133,27 +133,29 @@ class PostgresHouse:
             " FROM upload u JOIN stock s USING (stock_no) ORDER BY s.stock_id, u.first_position",
             prefetch=BATCH,
         ):
-            yield HouseUpload(**dict(row))
+            yield UploadRecord(**dict(row))
         async for row in connection.cursor(_COUPONS, prefetch=BATCH):
             stock_id, position, *rest = row
             facts = coupon_of(stock_id, rest)._asdict()
             del facts["coupon_id"]
-            yield HouseCoupon(position=position, **facts)
-        for kind in (HouseBarred, HouseDone):
+            yield CouponRecord(position=position, **facts)
+        for kind in (BarredRecord, AnsweredRecord):
             async for record in self._alike(kind):
                 yield record
         async for row in connection.cursor("SELECT key, number, request, answer FROM card", prefetch=BATCH):
-            yield HouseDone(stock_id=row[0], operation=SendCard.__name__, number=row[1], request=row[2], answer=row[3])
-        async for record in self._alike(HousePayReceipt):
+            yield AnsweredRecord(
+                stock_id=row[0], operation=SendCard.__name__, number=row[1], request=row[2], answer=row[3]
+            )
+        async for record in self._alike(PayReceiptRecord):
             yield record
         async for row in connection.cursor(
             "SELECT s.stock_id, r.subsidy_return_receipt_id, r.receipt FROM return_receipt r"
             " JOIN stock s USING (stock_no)",
             prefetch=BATCH,
         ):
-            yield HouseReturnReceipt(**dict(row))
+            yield ReturnReceiptRecord(**dict(row))
         async for row in connection.cursor(_EVENTS, prefetch=BATCH):
-            yield HouseEvent(**dict(row))
+            yield EventRecord(**dict(row))
 
     async def _alike(self, kind: type[Any]) -> AsyncIterator[AnyRecord]:
         async for row in self._rows(kind):
@@ -183,7 +185,7 @@ class PostgresHouse:
             if batch and (type(batch[0]) is not type(record) or len(batch) >= BATCH):
                 coupons += await self._write(batch, stocks, coupons)
                 batch = []
-            if isinstance(record, HouseEvent) and not carried:
+            if isinstance(record, EventRecord) and not carried:
                 await self._carry(stocks)  # Events look for their coupons by it.
                 carried = True
             batch.append(record)
@@ -198,14 +200,14 @@ class PostgresHouse:
         """Write records of one kind. Returns how many coupons there were among them."""
         first = batch[0]
         rows: list[tuple[Any, ...]]
-        if isinstance(first, HouseStock):
+        if isinstance(first, StockRecord):
             await self._write_stocks(batch, stocks)
-        elif isinstance(first, HouseUpload):
+        elif isinstance(first, UploadRecord):
             await self._write_uploads(batch, stocks)
-        elif isinstance(first, HouseCoupon):
+        elif isinstance(first, CouponRecord):
             await self._write_coupons(batch, stocks, coupons)
             return len(batch)
-        elif isinstance(first, HouseReturnReceipt):
+        elif isinstance(first, ReturnReceiptRecord):
             rows = [
                 (stocks[it.stock_id].stock_no, it.subsidy_return_receipt_id, _paid_by(it.receipt), it.receipt)
                 for it in batch
@@ -213,10 +215,10 @@ class PostgresHouse:
             await self._copy(
                 "return_receipt", ("stock_no", "subsidy_return_receipt_id", "subsidy_receipt_id", "receipt"), rows
             )
-        elif isinstance(first, HouseEvent):
+        elif isinstance(first, EventRecord):
             await self._write_events(batch, stocks)
         else:
-            if isinstance(first, HouseDeletion):
+            if isinstance(first, DeletionRecord):
                 for record in batch:
                     stocks[record.stock_id].deleted.add(record.position)
                 # What `quanma reconcile` took out has no number here.
@@ -226,7 +228,7 @@ class PostgresHouse:
                     else record
                     for record in batch
                 ]
-            if isinstance(first, HouseDone):
+            if isinstance(first, AnsweredRecord):
                 cards = [it for it in batch if it.stock_id.startswith(_CARD)]
                 rows = [(it.stock_id, it.number, it.request, it.answer) for it in cards]
                 await self._copy("card", ("key", "number", "request", "answer"), rows)
@@ -243,15 +245,15 @@ class PostgresHouse:
     async def _copy(self, table: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
         await self._connection.copy_records_to_table(table, records=rows, columns=columns)
 
-    async def _write_stocks(self, batch: list[HouseStock], stocks: dict[str, _Taken]) -> None:
+    async def _write_stocks(self, batch: list[StockRecord], stocks: dict[str, _Taken]) -> None:
         for record in batch:
             stocks[record.stock_id] = _Taken(record, len(stocks) + 1)
         taken = [stocks[record.stock_id] for record in batch]
         rows = [(*values, one.owner, one.stock_no) for values, one in zip(_values(batch), taken, strict=True)]
-        await self._copy("stock", (*HouseStock.__struct_fields__, "belong_merchant", "stock_no"), rows)
+        await self._copy("stock", (*StockRecord.__struct_fields__, "belong_merchant", "stock_no"), rows)
         await self._copy("turn", ("stock_no",), [(one.stock_no,) for one in taken])
 
-    async def _write_uploads(self, batch: list[HouseUpload], stocks: dict[str, _Taken]) -> None:
+    async def _write_uploads(self, batch: list[UploadRecord], stocks: dict[str, _Taken]) -> None:
         codes: list[tuple[int, str, int]] = []
         pieces: list[tuple[Any, ...]] = []
         uploads: list[tuple[Any, ...]] = []
@@ -278,7 +280,7 @@ class PostgresHouse:
             *([row[column] for row in codes] for column in range(3)),
         )
 
-    async def _write_coupons(self, batch: list[HouseCoupon], stocks: dict[str, _Taken], before: int) -> None:
+    async def _write_coupons(self, batch: list[CouponRecord], stocks: dict[str, _Taken], before: int) -> None:
         rows: list[tuple[Any, ...]] = []
         codes: list[tuple[int, str, int]] = []
         steps: list[tuple[Any, ...]] = []
@@ -309,8 +311,8 @@ class PostgresHouse:
         await self._copy("coupon", _COUPON, rows)
         await self._copy("coupon_step", ("stock_no", "coupon_id", *LATER), steps)
 
-    async def _write_events(self, batch: list[HouseEvent], stocks: dict[str, _Taken]) -> None:
-        of_stock: dict[str, list[HouseEvent]] = {}
+    async def _write_events(self, batch: list[EventRecord], stocks: dict[str, _Taken]) -> None:
+        of_stock: dict[str, list[EventRecord]] = {}
         for record in batch:
             of_stock.setdefault(record.stock_id, []).append(record)
         for stock_id, records in of_stock.items():

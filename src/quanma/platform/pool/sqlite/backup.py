@@ -11,9 +11,8 @@ import apsw
 from ....errors import Misconfigured, StoreUnavailable
 from ....storage import descriptors, private
 from ....wire.times import rfc3339
-from . import schema
-from .checked import Rows, damaged
-from .tables import TABLES
+from . import pool_file
+from .rows import TABLES, Rows, damaged
 
 
 def backup(path: Path, to: Path, now: int) -> int:
@@ -35,7 +34,7 @@ def backup(path: Path, to: Path, now: int) -> int:
             opened.callback(lambda: private.remove_database(part))
             # Private from the first byte on.
             private.make_database_anew(part)
-            with schema.readable(path):
+            with pool_file.readable(path):
                 _copy(path, part)
                 _finish(part, f"it is a backup of {rfc3339(now)}")
             descriptors.sync(part)
@@ -63,7 +62,7 @@ def _finish(part: Path, fence: str) -> None:
     db = apsw.Connection(str(part))
     try:
         db.execute("PRAGMA journal_mode = delete").fetchall()  # One file, without a log beside it.
-        if not schema.version_of(db, part):
+        if not pool_file.version_of(db, part):
             raise StoreUnavailable("the file holds no pool yet: run `quanma migrate` first")
         said = db.execute("PRAGMA integrity_check(1)").get
         if said != "ok":
@@ -74,6 +73,6 @@ def _finish(part: Path, fence: str) -> None:
             if table.name in there:
                 for _ in rows.scan(table):
                     pass
-        schema.note(db, "fenced", fence)
+        pool_file.note(db, "fenced", fence)
     finally:
         db.close()

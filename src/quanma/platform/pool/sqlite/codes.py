@@ -27,10 +27,9 @@ from ...coupons.coupon import CouponFacts
 from ...coupons.responses import Others
 from ...coupons.stocks import Product
 from ...coupons.uploads import SortedCodes
-from ..buckets import Hashes
-from ..shelf import FREE
-from .store import Held, Store, codes_in
-from .tables import DELETION, UPLOAD, DeletionRow, UploadRow
+from .index.buckets import Hashes
+from .rows import DELETION, UPLOAD, DeletionRow, UploadRow
+from .store import StockIndex, Store, codes_in
 
 Asked = tuple[str, str, Product | None, int]
 """What uploads have in common that may be done together: who asks, the stock, how it is addressed, and the time."""
@@ -45,21 +44,21 @@ def upload(store: Store, asked: Asked, requests: Sequence[UploadCodes]) -> list[
     Up to one with the number, or with a code, of one before it: it is decided by what that one did.
     """
     mchid, stock_id, product, now = asked
-    held = store.held(mchid, stock_id, product)
-    shelf = held.shelf
-    sorted_codes = [uploads.sort_codes(request, held.facts.code_rule) for request in requests[:TOGETHER_MAX]]
+    stock = store.stock(mchid, stock_id, product)
+    index = stock.codes
+    sorted_codes = [uploads.sort_codes(request, stock.facts.code_rule) for request in requests[:TOGETHER_MAX]]
     offered = [code for codes in sorted_codes for code in codes.acceptable]
-    hashes = shelf.hashes(offered)
+    hashes = index.hashes(offered)
     if (independent := _independent(requests, sorted_codes, hashes)) < len(sorted_codes):
         sorted_codes = sorted_codes[:independent]
         offered = [code for codes in sorted_codes for code in codes.acceptable]
         hashes = hashes[: len(offered)]
-    known = _known(store, held, offered, hashes)
+    known = _known(store, stock, offered, hashes)
     fresh = ~known
     outcomes: list[UploadedCodes | QuanmaError] = []
     rows: list[UploadRow] = []
     pieces: list[tuple[int, list[str]]] = []
-    end, position = 0, shelf.uploaded
+    end, position = 0, index.uploaded
     before_all = position
     for request, codes in zip(requests, sorted_codes, strict=False):
         begin, end = end, end + len(codes.acceptable)
@@ -69,11 +68,11 @@ def upload(store: Store, asked: Asked, requests: Sequence[UploadCodes]) -> list[
                 outcomes.append(first)
                 fresh[begin:end] = False
                 continue
-            uploads.check_takes_uploads(held.facts, now, store.warmup_seconds)
+            uploads.check_takes_uploads(stock.facts, now, store.warmup_seconds)
             exist, added = _divided(codes.acceptable, known[begin:end])
-            before = position - shelf.uploaded
-            uploads.check_room(held.facts, shelf.total + before, len(added))
-            shelf.check_room(before + len(added))
+            before = position - index.uploaded
+            uploads.check_room(stock.facts, index.total + before, len(added))
+            index.check_room(before + len(added))
         except QuanmaError as refusal:
             outcomes.append(refusal)
             fresh[begin:end] = False
@@ -95,7 +94,8 @@ def upload(store: Store, asked: Asked, requests: Sequence[UploadCodes]) -> list[
         position += len(added)
         outcomes.append(responses.uploaded(stock_id, added, others, now))
     store.rows.add_many(UPLOAD, rows)
-    shelf.append(pieces, hashes[fresh])
+    if pieces:
+        stock.uploaded.append(pieces, hashes[fresh])
     if rows:
         store.took_in(rows[-1], position - before_all)
     return outcomes
@@ -118,10 +118,10 @@ def _independent(requests: Sequence[UploadCodes], sorted_codes: Sequence[SortedC
     return len(sorted_codes)
 
 
-def _known(store: Store, held: Held, codes: list[str], hashes: Hashes) -> NDArray[np.bool_]:
+def _known(store: Store, stock: StockIndex, codes: list[str], hashes: Hashes) -> NDArray[np.bool_]:
     """Which codes the stock has, or gave out in a history that was lost."""
-    known = held.shelf.known(codes, hashes)
-    if barred := store.barred.get(held.facts.stock_id):
+    known = stock.codes.known(codes, hashes)
+    if barred := store.barred.get(stock.facts.stock_id):
         known |= [code in barred for code in codes]
     return known
 
@@ -144,13 +144,13 @@ def _first_answer(store: Store, request: UploadCodes) -> UploadedCodes | None:
 
 
 def list_page(store: Store, mchid: str, request: ListCodes) -> CodePage:
-    held = store.held(mchid, request.stock_id)
+    stock = store.stock(mchid, request.stock_id)
     given = None if request.status is None else request.status == "DISPATCHED"
-    positions = held.shelf.page(request.offset, request.limit, given)
-    data = responses.page_of(_code(store, held, position) for position in positions)
+    positions = stock.codes.page(request.offset, request.limit, given)
+    data = responses.page_of(_code(store, stock, position) for position in positions)
     return CodePage(
         stock_id=request.stock_id,
-        total_count=held.shelf.total,
+        total_count=stock.codes.total,
         offset=request.offset,
         limit=len(data),
         data=data,
@@ -158,44 +158,44 @@ def list_page(store: Store, mchid: str, request: ListCodes) -> CodePage:
 
 
 def show(store: Store, mchid: str, request: ShowCode, now: int) -> CodeDetail:
-    held = store.held(mchid, request.stock_id)
-    position = store.position(held, request.coupon_code)
-    if held.shelf.fate(position) == FREE:
-        return CodeDetail(code_information=_code(store, held, position))
-    coupon = store.coupon(held.shelf.fate(position))
+    stock = store.stock(mchid, request.stock_id)
+    position = store.position(stock, request.coupon_code)
+    if (owner := stock.codes.owner(position)) is None:
+        return CodeDetail(code_information=_code(store, stock, position))
+    coupon = store.coupon(owner)
     return CodeDetail(
-        code_information=_code(store, held, position, coupon),
-        coupon_information=responses.coupon(held.facts, coupon, now),
+        code_information=_code(store, stock, position, coupon),
+        coupon_information=responses.coupon(stock.facts, coupon, now),
     )
 
 
 def delete(store: Store, mchid: str, request: DeleteCode, now: int) -> DeletedCode:
-    held = store.held(mchid, request.stock_id)
+    stock = store.stock(mchid, request.stock_id)
     where = "stock_id = ? AND delete_request_no = ?"
     for first in store.rows.read(DELETION, where, request.stock_id, request.delete_request_no):
         if first.coupon_code != request.coupon_code:
             raise RequestRefused("same delete_request_no, different code: nothing was deleted, use a new number")
         return DeletedCode(stock_id=request.stock_id, delete_time=rfc3339(first.deleted_at))
-    position = store.position(held, request.coupon_code)
-    if held.shelf.fate(position) != FREE:
+    position = store.position(stock, request.coupon_code)
+    if stock.codes.owner(position) is not None:
         raise responses.code_is_given(request.coupon_code)
     number, no = store.rows.number(DELETION), request.delete_request_no
     row = DeletionRow(number, request.stock_id, position, request.coupon_code, no, now)
     store.rows.add(DELETION, row)
-    held.shelf.delete(position)
+    stock.uploaded.delete(position)
     store.deleted(row)
     return DeletedCode(stock_id=request.stock_id, delete_time=rfc3339(now))
 
 
-def _code(store: Store, held: Held, position: int, coupon: CouponFacts | None = None) -> Code:
-    fate = held.shelf.fate(position)
-    if coupon is None and fate != FREE:
-        coupon = store.coupon(fate)
-    uploaded_at = _uploaded_at(store, held, position) if held.facts.takes_uploads else None
-    return responses.code(held.shelf.text(position), uploaded_at, coupon)
+def _code(store: Store, stock: StockIndex, position: int, coupon: CouponFacts | None = None) -> Code:
+    owner = stock.codes.owner(position)
+    if coupon is None and owner is not None:
+        coupon = store.coupon(owner)
+    uploaded_at = _uploaded_at(store, stock, position) if stock.facts.takes_uploads else None
+    return responses.code(stock.codes.text(position), uploaded_at, coupon)
 
 
-def _uploaded_at(store: Store, held: Held, position: int) -> int:
-    upload_id = held.shelf.place(position).upload_id
+def _uploaded_at(store: Store, stock: StockIndex, position: int) -> int:
+    upload_id = stock.uploaded.place(position).upload_id
     (upload,) = store.rows.read(UPLOAD, "upload_id = ?", upload_id)
     return upload.success_at

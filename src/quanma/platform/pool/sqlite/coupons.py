@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import count
 
 from ....api.coupons import CardSend, SendCard, SentCard
 from ....errors import QuanmaError, StoreUnavailable
@@ -12,9 +11,11 @@ from ...coupons.coupon import CouponFacts
 from ...coupons.draws import Issue, SentFacts
 from ...coupons.repeats import Numbered
 from ...coupons.responses import Owned
-from ..shelf import DELETED
-from . import outbox, sendings
-from .store import Held, Store
+from . import issue_batches, outbox
+from .index.codes import COUPON_IDS_MAX, SentCodeIndex
+from .issue_batches import SentCoupon, SentWhen
+from .rows import CARD, CardRow
+from .store import StockIndex, Store
 
 Asked = tuple[str, str, int]
 """What coupons have in common that may be given out together: who asks, the stock, and the time."""
@@ -26,19 +27,19 @@ def send(store: Store, asked: Asked, issues: Sequence[Issue]) -> list[CouponFact
     To the first of them only, up to one for a user who is among them already: what a user has must be known.
     """
     mchid, stock_id, now = asked
-    held = store.held(mchid, stock_id)
-    if not held.facts.takes_uploads:
-        return [_known(store, held, issues[0], now, 0) or _give(store, held, issues[0], now)]
+    stock = store.stock(mchid, stock_id)
+    if isinstance(stock.codes, SentCodeIndex):
+        return [_known(store, stock, issues[0], now, 0) or _give(store, stock, stock.codes, issues[0], now)]
     users = _until_one_comes_again([issue.openid for issue in issues])
-    room = 0 if store.fenced else draws.room(held.facts, held.sent, held.sent_today(now), now)
+    room = 0 if store.fenced else draws.room(stock.facts, stock.sent, stock.sent_today(now), now)
     outcomes: list[CouponFacts | QuanmaError | None] = []
     new: list[Issue] = []
-    for issue, may_have in zip(issues, held.issued.may_have(users), strict=False):
+    for issue, may_have in zip(issues, stock.users.may_have(users), strict=False):
         known: CouponFacts | QuanmaError | None = None
         # A new user, and room: then there is nothing to find out, and nothing to refuse.
         if may_have or issue.coupon_code is not None or len(new) >= room:
             try:
-                known = _known(store, held, issue, now, len(new))
+                known = _known(store, stock, issue, now, len(new))
             except QuanmaError as refusal:
                 known = refusal
         if known is None:
@@ -46,7 +47,7 @@ def send(store: Store, asked: Asked, issues: Sequence[Issue]) -> list[CouponFact
         outcomes.append(known)
     if not new:
         return [outcome for outcome in outcomes if outcome is not None]
-    drawn = _draw(store, held, new, now)
+    drawn = _draw(store, stock, new, now)
     if len(new) == len(outcomes):
         return drawn
     those = iter(drawn)
@@ -62,77 +63,81 @@ def _until_one_comes_again(users: list[str]) -> list[str]:
     return users
 
 
-def _known(store: Store, held: Held, issue: Issue, now: int, others: int) -> CouponFacts | None:
+def _known(store: Store, stock: StockIndex, issue: Issue, now: int, others: int) -> CouponFacts | None:
     """Return the coupon that this number got, or None where it is to get one, after `others` of the same piece.
 
     Raises: what `CodePool.send_coupon` says.
     """
-    mine = store.coupons_of(held, issue.openid)
+    mine = store.coupons_of(stock, issue.openid)
     for coupon in mine:
         if coupon.out_request_no == issue.out_request_no:
             draws.check_same_issue(coupon, issue)
             return coupon
     store.check_fence()
-    draws.check_sends(held.facts, issue.coupon_code, now)
-    draws.check_limits(held.facts, SentFacts(held.sent + others, held.sent_today(now) + others, len(mine)))
+    draws.check_sends(stock.facts, issue.coupon_code, now)
+    draws.check_limits(stock.facts, SentFacts(stock.sent + others, stock.sent_today(now) + others, len(mine)))
     return None
 
 
-def _draw(store: Store, held: Held, issues: Sequence[Issue], now: int) -> list[CouponFacts | QuanmaError]:
-    positions = held.shelf.draw(len(issues))
+def _draw(store: Store, stock: StockIndex, issues: Sequence[Issue], now: int) -> list[CouponFacts | QuanmaError]:
+    index = stock.uploaded
+    positions = index.draw(len(issues))
     try:
-        coupons = _write(store, held, issues, positions, held.shelf.texts(positions), now)
+        coupons = _write(store, stock, issues, positions, index.texts(positions), now)
     except BaseException:
-        held.shelf.put_back(positions)
+        index.put_back(positions)
         raise
-    held.shelf.give(positions, store.next_coupon_id)
-    _remember(store, held, issues[: len(positions)], coupons, now)
-    return [*coupons, *(draws.pool_empty(held.facts) for _ in issues[len(positions) :])]
+    index.give(positions, store.next_coupon_id)
+    _remember(store, stock, issues[: len(positions)], coupons, now)
+    return [*coupons, *(draws.pool_empty(stock.facts) for _ in issues[len(positions) :])]
 
 
-def _give(store: Store, held: Held, issue: Issue, now: int) -> CouponFacts:
+def _give(store: Store, stock: StockIndex, index: SentCodeIndex, issue: Issue, now: int) -> CouponFacts:
     """As `_draw`, in a stock that takes no uploads: a code that comes with the request, or a new one."""
-    shelf, chosen = held.shelf, issue.coupon_code
+    chosen = issue.coupon_code
     code = chosen or draws.new_code()
-    if shelf.find(code) is not None or code in store.barred.get(issue.stock_id, ()):
+    if index.find(code) is not None or code in store.barred.get(issue.stock_id, ()):
         if chosen is None:
             raise StoreUnavailable("a new code was drawn twice, which can't be: look at the random source")
         raise draws.code_was_given(code)
-    shelf.check_room(1)
-    (coupon,) = _write(store, held, [issue], [shelf.uploaded], [code], now)
-    shelf.append_given(store.next_coupon_id, code)
-    _remember(store, held, [issue], [coupon], now)
+    index.check_room(1)
+    (coupon,) = _write(store, stock, [issue], [index.uploaded], [code], now)
+    index.add(store.next_coupon_id, code)
+    _remember(store, stock, [issue], [coupon], now)
     return coupon
 
 
 def _write(
-    store: Store, held: Held, issues: Sequence[Issue], positions: Sequence[int], codes: Sequence[str], now: int
+    store: Store, stock: StockIndex, issues: Sequence[Issue], positions: Sequence[int], codes: Sequence[str], now: int
 ) -> list[CouponFacts]:
     """Write a coupon for each code, and its event."""
     first = store.next_coupon_id
-    if first + len(codes) > DELETED:
-        raise StoreUnavailable(f"a pool can give out {DELETED - 1} coupons in its life, of all its stocks")
-    stock_id = held.facts.stock_id
-    # Plain tuples, in the order of the fields: named ones would cost as much as all the rest.
+    if first + len(codes) - 1 > COUPON_IDS_MAX:
+        raise StoreUnavailable(f"a pool can give out {COUPON_IDS_MAX} coupons in its life, of all its stocks")
+    stock_id = stock.facts.stock_id
     sent = [
-        (position, code, openid, appid, number, draws.other_fields(chosen, also), merchant, channel)
-        for position, code, (_, openid, appid, number, chosen, merchant, channel, also) in zip(
-            positions, codes, issues, strict=False
+        SentCoupon(
+            position,
+            code,
+            issue.openid,
+            issue.appid,
+            issue.out_request_no,
+            draws.other_fields(issue.coupon_code, issue.also),
+            issue.send_merchant,
+            issue.send_channel,
         )
+        for position, code, issue in zip(positions, codes, issues, strict=False)
     ]
-    starts_at, expires_at = draws.validity(held.facts, now)
-    when = now, starts_at, expires_at
-    sendings.add(store.rows, first, stock_id, sent, when)
-    outbox.add(store, held.facts.mchid, range(first, first + len(sent)), now)
-    rest = *when, *sendings.NOT_YET
-    return [
-        CouponFacts._make((coupon_id, stock_id, *own[1:], *rest))
-        for coupon_id, own in zip(count(first), sent, strict=False)
-    ]
+    when = SentWhen(now, *draws.validity(stock.facts, now))
+    issue_batches.add(store.rows, first, stock_id, sent, when)
+    outbox.add(store, stock.facts.mchid, range(first, first + len(sent)), now)
+    return [issue_batches.facts(coupon_id, stock_id, one, when) for coupon_id, one in enumerate(sent, first)]
 
 
-def _remember(store: Store, held: Held, issues: Sequence[Issue], coupons: Sequence[CouponFacts], now: int) -> None:
-    held.give([issue.openid for issue in issues], store.next_coupon_id, now)
+def _remember(
+    store: Store, stock: StockIndex, issues: Sequence[Issue], coupons: Sequence[CouponFacts], now: int
+) -> None:
+    stock.give([issue.openid for issue in issues], store.next_coupon_id, now)
     store.next_coupon_id += len(issues)
     if coupons:
         store.gave(coupons[-1])
@@ -140,14 +145,15 @@ def _remember(store: Store, held: Held, issues: Sequence[Issue], coupons: Sequen
 
 def send_card(store: Store, mchid: str, request: SendCard) -> SentCard:
     """A consumption card: numbers of the platform's own, kept only to answer a repeat."""
-
-    def work() -> SentCard:
-        store.check_fence()
-        return SentCard(card_code=draws.new_code())
-
     # Source: the number is unique together with its send_time (documented).
-    key = f"card\n{mchid}\n{request.card_id}\n{request.send_time}"
-    return store.once(key, Numbered(CardSend.post, request), work)
+    key = mchid, request.card_id, str(request.send_time), request.out_request_no
+    asked = Numbered(CardSend.post, request)
+    for first in store.rows.read(CARD, "mchid = ? AND card_id = ? AND send_time = ? AND out_request_no = ?", *key):
+        return asked.again(first.request, first.answer)
+    store.check_fence()
+    answer = SentCard(card_code=draws.new_code())
+    store.rows.add(CARD, CardRow(*key, asked.request, asked.kept(answer)))
+    return answer
 
 
 def of_user(store: Store, mchid: str, openid: str) -> list[Owned]:

@@ -1,4 +1,4 @@
-"""Whether the file is the latest of its pool, or an older copy that must not give anything out. See tide.py."""
+"""Whether the file is the latest of its pool, or an older copy that must not give anything out. See generation.py."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import apsw
 from ....errors import StoreUnavailable
 from ....storage.descriptors import inode
 from ..reconciling import NOT_KNOWN, Lacking, Named
-from ..tide import Mark, MarkDamaged, MarkFile, Seen, digest, marked, missing, why_fenced
-from . import schema, sendings
+from . import issue_batches, pool_file
+from .generation import Generation, MarkDamaged, MarkFile, Seen, digest, marked, missing, why_fenced
+from .rows import DELETION, UPLOAD
 from .store import Store, coupon_seen, upload_seen
-from .tables import DELETION, UPLOAD
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +28,9 @@ def watch(store: Store, path: Path) -> Callable[[], None]:
     """
     file = MarkFile(path)
     mark = read(file)
-    pool = standing(store, path)
+    pool = generation_of(store, path)
     if (
-        isinstance(mark, Mark)
+        isinstance(mark, Generation)
         and mark.pool_id == pool.pool_id
         and mark.commits > pool.commits
         and _log_is_cut(store.db, path)
@@ -41,43 +41,44 @@ def watch(store: Store, path: Path) -> Callable[[], None]:
         )
     store.fenced = fenced(store, pool, mark)
     if store.fenced:
-        schema.note(store.db, "fenced", store.fenced)
-        if isinstance(mark, Mark):
-            store.tide.follow_fenced(file, mark)
+        pool_file.note(store.db, "fenced", store.fenced)
+        if isinstance(mark, Generation):
+            store.commits.follow_fenced(file, mark)
         log.critical("nothing is given out: %s: run `quanma reconcile`", store.fenced)
     else:
         start(store, file, pool)
     return file.close
 
 
-def standing(store: Store, path: Path) -> Mark:
+def generation_of(store: Store, path: Path) -> Generation:
     """What the database itself says of which pool it is, and how far. No id: it never had a mark."""
-    pool_id = bytes.fromhex(schema.noted(store.db, "pool_id") or "")
-    return marked(Mark(pool_id, 0, 0, inode(path)), store.tide.commit_no - 1, store.latest)
+    noted = pool_file.noted(store.db, "pool_id")
+    pool_id = None if noted is None else bytes.fromhex(noted)
+    return marked(Generation(pool_id, 0, 0, inode(path)), store.commits.commit_no - 1, store.latest)
 
 
-def read(file: MarkFile) -> Mark | MarkDamaged | None:
+def read(file: MarkFile) -> Generation | MarkDamaged | None:
     try:
         return file.read()
     except MarkDamaged as damaged:
         return damaged
 
 
-def fenced(store: Store, pool: Mark, mark: Mark | MarkDamaged | None) -> str | None:
+def fenced(store: Store, pool: Generation, mark: Generation | MarkDamaged | None) -> str | None:
     """Why the pool is to be fenced."""
-    if said := schema.noted(store.db, "fenced"):
+    if said := pool_file.noted(store.db, "fenced"):
         return said
-    if not pool.pool_id:
-        # New, or from before there were marks. A mark that has seen commits is of a pool that stood here before.
-        return why_fenced(pool, mark) if isinstance(mark, Mark) and mark.commits else None
+    if pool.pool_id is None:
+        # New. A mark that has seen commits is of a pool that stood here before.
+        return why_fenced(pool, mark) if isinstance(mark, Generation) and mark.commits else None
     if mark is None and not store.stocks:
         return None  # Nothing that could be given out twice.
-    return why_fenced(pool, mark, _absent(store, mark) if isinstance(mark, Mark) else None)
+    return why_fenced(pool, mark, _absent(store, mark) if isinstance(mark, Generation) else None)
 
 
-def lacking(store: Store, pool: Mark, mark: Mark | MarkDamaged | None) -> Lacking:
+def lacking(store: Store, pool: Generation, mark: Generation | MarkDamaged | None) -> Lacking:
     """What the mark knows that the database does not hold."""
-    if not isinstance(mark, Mark) or mark.pool_id != pool.pool_id:
+    if not isinstance(mark, Generation) or mark.pool_id != pool.pool_id:
         return NOT_KNOWN
     last_is_there = _coupon_is_there(store, mark)
     coupons = max(mark.coupons - pool.coupons, 0 if last_is_there else 1)
@@ -89,27 +90,27 @@ def lacking(store: Store, pool: Mark, mark: Mark | MarkDamaged | None) -> Lackin
     return Lacking(coupons, last=named, commits=commits, codes=codes)
 
 
-def _absent(store: Store, mark: Mark) -> str | None:
+def _absent(store: Store, mark: Generation) -> str | None:
     """What the mark saw acknowledged, and is not there."""
     if not _coupon_is_there(store, mark):
         return f"coupon {mark.coupons}"
-    if mark.upload.number:
+    if mark.upload is not None:
         uploads = store.rows.read(UPLOAD, "upload_id = ?", mark.upload.number)
         if not any(_is(mark.upload, upload_seen(row)) for row in uploads):
             return f"upload {mark.upload.number}"
-    if mark.deletion.number:
+    if mark.deletion is not None:
         deletions = store.rows.read(DELETION, "deletion_id = ?", mark.deletion.number)
         if not any(_is(mark.deletion, row) for row in deletions):
             return f"deletion {mark.deletion.number}"
     return None
 
 
-def _coupon_is_there(store: Store, mark: Mark) -> bool:
+def _coupon_is_there(store: Store, mark: Generation) -> bool:
     if mark.coupons >= store.next_coupon_id:
         return False
-    if not mark.coupons or not any(mark.coupon_digest):  # There was none, or the mark is from before it knew more.
+    if not mark.coupons or mark.coupon_digest is None:  # There was none, or the pool was imported, and none since.
         return True
-    row = sendings.coupon(store.rows, mark.coupons)
+    row = issue_batches.coupon(store.rows, mark.coupons)
     return _is(Seen(mark.coupons, mark.coupon_digest), coupon_seen(row.facts))
 
 
@@ -117,15 +118,16 @@ def _is(known: Seen, row: tuple[object, ...]) -> bool:
     return known.digest == digest(row)
 
 
-def start(store: Store, file: MarkFile, pool: Mark) -> None:
+def start(store: Store, file: MarkFile, pool: Generation) -> None:
     """Let the pool go on from here under its mark; under a new one, if it has none yet."""
-    if not pool.pool_id:
-        pool = pool._replace(pool_id=secrets.token_bytes(16))
+    if pool.pool_id is None:
+        pool_id = secrets.token_bytes(16)
+        pool = pool._replace(pool_id=pool_id)
         file.make(pool)  # First: a database that knows its id and has no mark would be fenced.
-        schema.note(store.db, "pool_id", pool.pool_id.hex())
+        pool_file.note(store.db, "pool_id", pool_id.hex())
     else:
         file.make(pool)
-    store.tide.follow(file, pool, lambda: store.latest)
+    store.commits.follow(file, pool, lambda: store.latest)
 
 
 def _log_is_cut(db: apsw.Connection, path: Path) -> bool:

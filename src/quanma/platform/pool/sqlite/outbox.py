@@ -8,8 +8,8 @@ from functools import partial
 
 from ....errors import ResourceNotExists
 from ..contract import CallbackAddress, DueEvent, EventState, Waiting
+from .rows import CALLBACK, EVENT, CallbackRow, EventRow
 from .store import Store
-from .tables import CALLBACK, EVENT, CallbackRow, EventRow
 
 ERROR_CHARACTERS = 200
 

@@ -10,8 +10,8 @@ from ....api.stocks import CreatedStock, CreateStock, Stock
 from ....wire.times import rfc3339
 from ...coupons import responses, stocks
 from ...coupons.stocks import Change, OfStock, Product, StockFacts
+from .rows import STOCK, StockRow
 from .store import Store
-from .tables import STOCK, StockRow
 
 Req = TypeVar("Req", bound=OfStock)
 Resp = TypeVar("Resp")
@@ -29,9 +29,9 @@ def create(store: Store, mchid: str, request: CreateStock, now: int, stocks_max:
 
 
 def declare(store: Store, mchid: str, stock_id: str, product: Product, request: CreateStock, now: int) -> None:
-    if (held := store.stocks.get(stock_id)) is None:
+    if (stock := store.stocks.get(stock_id)) is None:
         _add(store, stock_id, mchid, request, now, product)
-    elif (held.facts.mchid, held.facts.product) != (mchid, product):
+    elif (stock.facts.mchid, stock.facts.product) != (mchid, product):
         raise responses.another_ones_stock(stock_id)
 
 
@@ -39,13 +39,13 @@ def _add(store: Store, stock_id: str, mchid: str, request: CreateStock, now: int
     text = msgspec.json.encode(request).decode()
     of_product = product or (None, None)
     store.rows.add(STOCK, StockRow(stock_id, mchid, request.out_request_no, text, now, *of_product))
-    store.hold(stocks.stock_facts(stock_id, mchid, request, now, product))
+    store.add_stock(stocks.stock_facts(stock_id, mchid, request, now, product))
 
 
 def show(store: Store, mchid: str, stock_id: str, now: int, product: Product | None) -> Stock:
-    held = store.held(mchid, stock_id, product)
-    counts = responses.Counts(held.shelf.total, held.shelf.available, held.sent, held.sent_today(now))
-    return responses.stock(held.facts, counts, now)
+    stock = store.stock(mchid, stock_id, product)
+    counts = responses.Counts(stock.codes.total, stock.codes.available, stock.sent, stock.sent_today(now))
+    return responses.stock(stock.facts, counts, now)
 
 
 def list_own(store: Store, mchid: str, offset: int, limit: int) -> list[StockFacts]:
@@ -56,16 +56,16 @@ def list_own(store: Store, mchid: str, offset: int, limit: int) -> list[StockFac
 
 
 def change(store: Store, mchid: str, change: Change[Req, Resp], request: Req, now: int) -> Resp:
-    held = store.held(mchid, request.stock_id)
-    facts = held.facts
+    stock = store.stock(mchid, request.stock_id)
+    facts = stock.facts
 
     def work() -> Resp:
         nonlocal facts
-        facts, answer = change.decide(held.facts, request, held.sent, now)
+        facts, answer = change.decide(stock.facts, request, stock.sent, now)
         (row,) = store.rows.read(STOCK, "stock_id = ?", facts.stock_id)
         store.rows.change(STOCK, row, request=msgspec.json.encode(facts.request).decode())
         return answer
 
     answer = store.once(request.stock_id, change.numbered(request), work)
-    held.facts = facts  # Only after all that is written with it.
+    stock.facts = facts  # Only after all that is written with it.
     return answer

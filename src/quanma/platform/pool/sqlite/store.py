@@ -20,19 +20,20 @@ from ...coupons.coupon import CouponFacts
 from ...coupons.repeats import Numbered
 from ...coupons.stocks import Product, StockFacts
 from ..contract import CallbackAddress, Retries
-from ..shelf import Shelf
-from ..tide import NOTHING_YET, Tide
-from . import sendings
-from .checked import Rows
-from .held import Held as Held
-from .held import Merchant
-from .sendings import Found
-from .tables import (
+from . import issue_batches
+from .generation import NOTHING_YET, CommitCounter
+from .index.codes import UploadedCodeIndex
+from .index.stocks import MerchantIndex
+from .index.stocks import StockIndex as StockIndex
+from .index.texts import Texts
+from .issue_batches import Found
+from .rows import (
     ABOUT,
+    ANSWERED,
     BARRED,
     CALLBACK,
+    CARD,
     DELETION,
-    DONE,
     EVENT,
     NONCE,
     PAY_RECEIPT,
@@ -40,12 +41,13 @@ from .tables import (
     STOCK,
     UPLOAD,
     AboutRow,
+    AnsweredRow,
     CouponRow,
     DeletionRow,
-    DoneRow,
+    Rows,
     UploadRow,
+    damaged,
 )
-from .texts import Texts
 
 _REBUILD_CODES = 100_000
 _REBUILD_ROWS = 50_000
@@ -54,30 +56,30 @@ Answer = TypeVar("Answer")
 
 
 class Store:
-    """The file and the memory. Every method is called in the journal's turn."""
+    """The file and the memory. Every method is called in the writer's turn."""
 
     def __init__(self, db: apsw.Connection, warmup_seconds: int, retries: Retries) -> None:
         self.db = db
         self.warmup_seconds = warmup_seconds
         self.retries = retries
-        self.tide = Tide()
-        self.rows = Rows(db, self.tide)
+        self.commits = CommitCounter()
+        self.rows = Rows(db, self.commits)
         self.fenced: str | None = None
-        """Why nothing is given out: see tide.py."""
+        """Why nothing is given out: see generation.py."""
         self.texts = Texts(self.rows, db)
-        self.stocks: dict[str, Held] = {}
-        self.merchants: dict[str, Merchant] = {}
+        self.stocks: dict[str, StockIndex] = {}
+        self.merchants: dict[str, MerchantIndex] = {}
         self.barred: dict[str, set[str]] = {}
         """By stock: codes that a lost history of this pool gave out."""
         self.callbacks: dict[tuple[str, str], CallbackAddress] = {}
         """By caller and merchant."""
         self.next_coupon_id = 1
         self.latest = NOTHING_YET
-        """For the mark: see tide.py."""
+        """For the mark: see generation.py."""
         # By the clock: the file may be an older copy, whose counters were further once.
         self.nonce_floor = nonce_floor(int(time.time()))
         self.rebuild()
-        for table in (ABOUT, DONE, PAY_RECEIPT, RETURN_RECEIPT, EVENT, NONCE):
+        for table in (ABOUT, ANSWERED, CARD, PAY_RECEIPT, RETURN_RECEIPT, EVENT, NONCE):
             # Nothing of these is in memory. They are read to know that they are as they were written.
             for _ in self.rows.scan(table):
                 pass
@@ -89,44 +91,44 @@ class Store:
 
     # Stocks and coupons
 
-    def held(self, mchid: str, stock_id: str, product: Product | None = None) -> Held:
+    def stock(self, mchid: str, stock_id: str, product: Product | None = None) -> StockIndex:
         """Return a stock of this creator. Raises ResourceNotExists: none, or another's."""
-        held = self._of(mchid, stock_id)
-        if held is None or held.facts.mchid != mchid or held.facts.product != product:
+        stock = self._of(mchid, stock_id)
+        if stock is None or stock.facts.mchid != mchid or stock.facts.product != product:
             raise responses.no_stock(stock_id)
-        return held
+        return stock
 
-    def shared(self, mchid: str, stock_id: str) -> Held:
+    def shared(self, mchid: str, stock_id: str) -> StockIndex:
         """Return a stock of this creator or owner."""
-        held = self._of(mchid, stock_id)
-        if held is None or held.facts.product is not None:
+        stock = self._of(mchid, stock_id)
+        if stock is None or stock.facts.product is not None:
             raise responses.no_stock(stock_id)
-        return held
+        return stock
 
-    def _of(self, mchid: str, stock_id: str) -> Held | None:
+    def _of(self, mchid: str, stock_id: str) -> StockIndex | None:
         """Return a merchant's stock. Another's is not even looked at."""
         merchant = self.merchants.get(mchid)
         return None if merchant is None else merchant.stocks.get(stock_id)
 
-    def hold(self, facts: StockFacts) -> None:
-        held = self.stocks[facts.stock_id] = Held(facts, Shelf(self.texts))
+    def add_stock(self, facts: StockFacts) -> None:
+        stock = self.stocks[facts.stock_id] = StockIndex(facts, self.texts)
         for mchid in dict.fromkeys(facts.merchants):
-            self.merchants.setdefault(mchid, Merchant()).add(held)
+            self.merchants.setdefault(mchid, MerchantIndex()).add(stock)
         if facts.product is None:
             self.merchants[facts.mchid].made += 1
 
-    def position(self, held: Held, coupon_code: str) -> int:
-        position = held.shelf.find(coupon_code)
+    def position(self, stock: StockIndex, coupon_code: str) -> int:
+        position = stock.codes.find(coupon_code)
         if position is None:
-            raise responses.no_code(held.facts.stock_id, coupon_code)
+            raise responses.no_code(stock.facts.stock_id, coupon_code)
         return position
 
     def coupon(self, coupon_id: int) -> CouponFacts:
-        return sendings.coupon(self.rows, coupon_id).facts
+        return issue_batches.coupon(self.rows, coupon_id).facts
 
-    def coupons_of(self, held: Held, openid: str) -> list[CouponFacts]:
+    def coupons_of(self, stock: StockIndex, openid: str) -> list[CouponFacts]:
         """Return a user's coupons of one stock, the earliest first."""
-        coupons = [self.coupon(coupon_id) for coupon_id in held.issued.of(openid)]
+        coupons = [self.coupon(coupon_id) for coupon_id in stock.users.of(openid)]
         return [coupon for coupon in coupons if coupon.openid == openid]
 
     def coupons_at(self, mchid: str, openid: str) -> list[CouponFacts]:
@@ -135,21 +137,21 @@ class Store:
         coupons = [] if merchant is None else [self.coupon(coupon_id) for coupon_id in merchant.coupons_of(openid)]
         return [coupon for coupon in coupons if coupon.openid == openid]
 
-    def coupon_of(self, held: Held, coupon_code: str) -> Found:
+    def coupon_of(self, stock: StockIndex, coupon_code: str) -> Found:
         """Return the coupon that carries a code. Raises ResourceNotExists: nobody was given it."""
-        position = held.shelf.find(coupon_code)
-        fate = 0 if position is None else held.shelf.fate(position)
-        if not fate:
-            raise responses.no_coupon(held.facts.stock_id, coupon_code)
-        return sendings.find(self.rows, fate)
+        position = stock.codes.find(coupon_code)
+        owner = None if position is None else stock.codes.owner(position)
+        if owner is None:
+            raise responses.no_coupon(stock.facts.stock_id, coupon_code)
+        return issue_batches.find(self.rows, owner)
 
     def once(self, stock_id: str, asked: Numbered[Answer], work: Callable[[], Answer]) -> Answer:
         """Do something once under its number. Raises RequestRefused: the number was used with other fields."""
         where = "stock_id = ? AND operation = ? AND number = ?"
-        for first in self.rows.read(DONE, where, stock_id, asked.name, asked.number):
+        for first in self.rows.read(ANSWERED, where, stock_id, asked.name, asked.number):
             return asked.again(first.request, first.answer)
         answer = work()
-        self.rows.add(DONE, DoneRow(stock_id, asked.name, asked.number, asked.request, asked.kept(answer)))
+        self.rows.add(ANSWERED, AnsweredRow(stock_id, asked.name, asked.number, asked.request, asked.kept(answer)))
         return answer
 
     def probe(self) -> None:
@@ -184,7 +186,7 @@ class Store:
         for row in self.rows.scan(STOCK):
             stock_id, mchid, _, request, created_at, product_coupon_id, brand_id = row[:-2]
             product = Product(product_coupon_id, brand_id) if product_coupon_id is not None else None
-            self.hold(stocks.stock_facts(stock_id, mchid, stocks.stored_stock(request), created_at, product))
+            self.add_stock(stocks.stock_facts(stock_id, mchid, stocks.stored_stock(request), created_at, product))
         self._rebuild_codes()
         self._rebuild_coupons()
         self.barred = {}
@@ -197,21 +199,22 @@ class Store:
         positions: dict[str, array[int]] = defaultdict(lambda: array("q"))
         coupon_ids: dict[str, array[int]] = defaultdict(lambda: array("I"))
         last = 0
-        for piece in _pieces(sendings.scan(self.rows)):
+        for piece in _pieces(issue_batches.scan(self.rows)):
             by_stock: dict[str, list[CouponRow]] = defaultdict(list)
             for row in piece:
-                by_stock[row.stock_id].append(row)
+                by_stock[row.facts.stock_id].append(row)
             for stock_id, rows in by_stock.items():
-                held = self.stocks[stock_id]
-                ids = [row.coupon_id for row in rows]
-                held.restore([row.openid for row in rows], ids, [row.sent_at for row in rows])
-                if held.facts.takes_uploads:
-                    positions[stock_id].extend(row.position for row in rows)
+                stock = self.stocks[stock_id]
+                coupons = [row.facts for row in rows]
+                ids = [coupon.coupon_id for coupon in coupons]
+                stock.restore([coupon.openid for coupon in coupons], ids, [coupon.sent_at for coupon in coupons])
+                if isinstance(stock.codes, UploadedCodeIndex):
+                    positions[stock_id].extend([row.position for row in rows])
                     coupon_ids[stock_id].extend(ids)
                 else:
-                    for row in rows:
-                        held.shelf.append_given(row.coupon_id, row.coupon_code)
-            last = piece[-1].coupon_id
+                    for coupon in coupons:
+                        stock.codes.add(coupon.coupon_id, coupon.coupon_code)
+            last = piece[-1].facts.coupon_id
             self.gave(piece[-1].facts)
         self.next_coupon_id = last + 1
         gone: dict[str, list[int]] = defaultdict(list)
@@ -222,13 +225,13 @@ class Store:
             self.deleted(DeletionRow(*deletion[:-2]))
         for merchant in self.merchants.values():
             merchant.rest.restored()
-        for stock_id, held in self.stocks.items():
-            held.issued.restored()
-            if held.facts.takes_uploads and not held.shelf.restore(
+        for stock_id, stock in self.stocks.items():
+            stock.users.restored()
+            if isinstance(stock.codes, UploadedCodeIndex) and not stock.codes.restore(
                 positions[stock_id], coupon_ids[stock_id], gone[stock_id]
             ):
                 raise StoreUnavailable(
-                    f"the store is damaged: in stock {stock_id} a code has two fates: restore a backup"
+                    f"the store is damaged: in stock {stock_id} a code has two owners: restore a backup"
                 )
 
     def _rebuild_codes(self) -> None:
@@ -238,10 +241,13 @@ class Store:
         ends: Counter[str] = Counter()
         gathered = 0
 
-        def shelve() -> None:
+        def index_texts() -> None:
             for stock_id in uploads:
                 codes = "\n".join(texts[stock_id]).split("\n")
-                self.stocks[stock_id].shelf.append_many(uploads[stock_id], codes)
+                index = self.stocks[stock_id].codes
+                if not isinstance(index, UploadedCodeIndex):
+                    raise damaged(f"stock {stock_id} takes no uploads, and has one")
+                index.append_many(uploads[stock_id], codes)
             uploads.clear()
             texts.clear()
 
@@ -259,9 +265,9 @@ class Store:
             texts.setdefault(stock_id, []).append(codes)
             gathered += code_count
             if gathered > _REBUILD_CODES:
-                shelve()
+                index_texts()
                 gathered = 0
-        shelve()
+        index_texts()
         if row:
             self.took_in(UploadRow(*row[:-2]), sum(ends.values()))
 

@@ -10,9 +10,8 @@ from ....api.subsidy import PayReceipt, ReturnReceipt
 from ....errors import ResourceNotExists
 from ...coupons.step import Payment, Receipts
 from ...coupons.subsidies import no_receipt, stock_of_receipt
-from .checked import Rows, Table
+from .rows import PAY_RECEIPT, RETURN_RECEIPT, PayReceiptRow, ReturnReceiptRow, Rows, Table
 from .store import Store
-from .tables import PAY_RECEIPT, RETURN_RECEIPT, PayReceiptRow, ReturnReceiptRow
 
 Receipt = TypeVar("Receipt", PayReceipt, ReturnReceipt)
 

@@ -1,7 +1,7 @@
 -- The pool of one platform. Codes and coupons are appended to; a coupon's first step gives it a row of its own.
 -- Times are Unix seconds. What the wire knows has the wire's name.
 --
--- Each row has the number of the commit that wrote it last, and a checksum of its values: see sqlite/checked.py.
+-- Each row has the number of the commit that wrote it last, and a checksum of its values: see sqlite/rows.py.
 -- `checksum(table, value, …)` is a function of ours.
 
 CREATE TABLE about (
@@ -11,6 +11,7 @@ CREATE TABLE about (
     checksum  INTEGER NOT NULL DEFAULT -1
 ) WITHOUT ROWID;
 INSERT INTO about VALUES ('made_by', 'quanma', 0, checksum('about', 'made_by', 'quanma', 0));
+INSERT INTO about VALUES ('birth', '2', 0, checksum('about', 'birth', '2', 0));
 
 CREATE TABLE stock (
     stock_id          TEXT PRIMARY KEY,
@@ -42,9 +43,9 @@ CREATE TABLE upload (
 );
 
 -- Coupons as they were given out: those of one stock that were given out together in one row. It is never changed.
--- No index: which user has which coupon, and under which number, is in memory (issued.py). A random page of an index
--- written for each draw was most of its cost. See sqlite/sendings.py.
-CREATE TABLE sending (
+-- No index: which user has which coupon, and under which number, is in memory (index/users.py). A random page of an index
+-- written for each draw was most of its cost. See sqlite/issue_batches.py.
+CREATE TABLE issue_batch (
     first_coupon_id INTEGER PRIMARY KEY,
     stock_id        TEXT NOT NULL REFERENCES stock,
     coupon_count    INTEGER NOT NULL,
@@ -62,7 +63,6 @@ CREATE TABLE sending (
 CREATE TABLE coupon (
     coupon_id              INTEGER PRIMARY KEY,
     stock_id               TEXT NOT NULL REFERENCES stock,
-    position               INTEGER NOT NULL,
     coupon_code            TEXT NOT NULL,
     openid                 TEXT NOT NULL,
     appid                  TEXT NOT NULL,
@@ -83,6 +83,7 @@ CREATE TABLE coupon (
     deactivate_reason      TEXT,
     deactivated_at         INTEGER,
     associate_out_trade_no TEXT,
+    position               INTEGER NOT NULL,
     commit_no              INTEGER NOT NULL DEFAULT 0,
     checksum               INTEGER NOT NULL DEFAULT -1
 );
@@ -99,8 +100,8 @@ CREATE TABLE deletion (
     UNIQUE (stock_id, delete_request_no)
 );
 
--- What a number of the other calls did: the request to know a repeat by, and the answer to repeat.
-CREATE TABLE done (
+-- What a number of the other calls for a stock did: the request to know a repeat by, and the answer to repeat.
+CREATE TABLE answered (
     stock_id  TEXT NOT NULL,
     operation TEXT NOT NULL,
     number    TEXT NOT NULL,
@@ -109,6 +110,19 @@ CREATE TABLE done (
     commit_no INTEGER NOT NULL DEFAULT 0,
     checksum  INTEGER NOT NULL DEFAULT -1,
     PRIMARY KEY (stock_id, operation, number)
+) WITHOUT ROWID;
+
+-- Consumption cards: a number is unique together with its card and its time.
+CREATE TABLE card (
+    mchid          TEXT NOT NULL,
+    card_id        TEXT NOT NULL,
+    send_time      TEXT NOT NULL,
+    out_request_no TEXT NOT NULL,
+    request        TEXT NOT NULL,
+    answer         TEXT NOT NULL,
+    commit_no      INTEGER NOT NULL DEFAULT 0,
+    checksum       INTEGER NOT NULL DEFAULT -1,
+    PRIMARY KEY (mchid, card_id, send_time, out_request_no)
 ) WITHOUT ROWID;
 
 CREATE TABLE pay_receipt (
