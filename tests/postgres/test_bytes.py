@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from quanma.platform.pool import open_pool
@@ -27,9 +29,18 @@ def test_a_drawn_coupon_takes_at_most_300_bytes(postgres_url: str, tmp_path: Pat
         pool.together(*(pool.sending(stock_id, f"o{number:027}", f"{number:022}") for number in numbers))
     assert pool.counts(stock_id) == (COUPONS, 0)
     pool.close()
+    # Versions of before stay while some snapshot is open: what others do on the server is not judged here.
+    asyncio.run(_pack(postgres_url))
     sizes = query(
         postgres_url,
         f"SELECT relname, pg_relation_size(oid) FROM pg_class WHERE relname SIMILAR TO {_GROW_WITH_COUPONS}",
     )
     assert len(sizes) == 11
     assert sum(size for _, size in sizes) / COUPONS <= BYTES_MAX, sizes
+
+
+async def _pack(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute("VACUUM FULL carrier")
+    await connection.execute("VACUUM FULL displaced")
+    await connection.close()
