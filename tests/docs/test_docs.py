@@ -16,6 +16,7 @@ from quanma.cli.catalogue import catalogue
 from quanma.cli.commands import COMMANDS
 from quanma.cli.main import group
 from quanma.platform.config import PlatformConfig
+from tests.cli.test_languages import chinese
 from tests.support.every import every, every_row
 from tests.support.pages import FENCE, PAGES, ROOT, TRANSLATED, blocks_of, text_of, without_code
 
@@ -64,6 +65,30 @@ def test_what_is_shown_in_english_though_it_has_a_translation_is_found() -> None
     assert found["stopped…"] == "已停止：7"
     assert found["stock …: … of 5,002 rows accounted for"] == "批次 7：5,002 行中 7 行已有下落"
     assert "RUNNING CouponCodeCount(total_count=5001, available_count=5001)" not in found
+
+
+@every(["README.md", "docs/zh/upload.md", "docs/zh/backup.md"])
+def test_a_chinese_page_on_commands_quotes_them_in_chinese(page: str) -> None:
+    """Others quote exceptions, logs and JSON, too, which are English for everyone."""
+    assert list(_quoted_in_english(page)) == []
+
+
+def test_a_quotation_in_english_is_found() -> None:
+    found = list(_quoted_in_english("docs/en/upload.md"))
+    assert "the platform did not come back" in found
+    assert "… is being run by another process" in found
+    assert "3 missing, 1 accounted for" in list(_quoted_in_english("docs/en/backup.md"))
+
+
+def _quoted_in_english(page: str) -> Iterator[str]:
+    """Each part of a text of the program that a page quotes, though a command says it in Chinese."""
+    texts = [re.sub(r"\{[^{}]+\}", "7", text) for text in chinese()]
+    for quoted in re.findall(r"`([^`\n]+)`", without_code(text_of(page))):
+        part = re.sub("[0-9]+", "7", quoted.strip("… "))
+        words = [word for word in part.split() if re.fullmatch("[a-z']{2,}[,:;]?", word)]
+        sentence = len(words) >= 3 and not re.search("^quanma| -", part)
+        if sentence and (catalogue("zh").said(part) != part or any(part in text for text in texts)):
+            yield quoted
 
 
 def _untranslated(page: str) -> Iterator[tuple[str, str]]:
