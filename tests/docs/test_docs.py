@@ -12,9 +12,11 @@ import msgspec
 from quanma import errors
 from quanma.api.tree import OPERATIONS
 from quanma.cli.api import chain_of
+from quanma.cli.catalogue import catalogue
 from quanma.cli.commands import COMMANDS
 from quanma.cli.main import group
 from quanma.platform.config import PlatformConfig
+from tests.cli.test_languages import chinese
 from tests.support.every import every, every_row
 from tests.support.pages import FENCE, PAGES, ROOT, TRANSLATED, blocks_of, text_of, without_code
 
@@ -27,16 +29,85 @@ def test_both_languages_are_in_step(chinese: str) -> None:
         return re.findall(r"^#+(?= )|^!\[|^\||^- |^[0-9]\. ", without_code(text_of(page)), re.MULTILINE)
 
     def code(page: str) -> list[str]:
-        # But for comments, and drawings in text.
+        # But for comments, drawings in text, and what is printed: that is in the page's language.
         fences = [text for language, text in FENCE.findall(text_of(page)) if language not in ("text", "console")]
-        return [re.sub(r" *# .*", "", text) for text in (*fences, *(block.text for block in blocks_of(page)))]
+        run = (block.text for block in blocks_of(page) if block.mark != "output")
+        return [re.sub(r" *# .*", "", text) for text in (*fences, *run)]
 
     def marks(page: str) -> list[tuple[str, str, str]]:
-        return [(block.mark, block.how, block.language) for block in blocks_of(page)]
+        # What is waited for is printed, too.
+        how = [re.sub(r"(?<=s after )[^,]+", "", block.how) for block in blocks_of(page)]
+        return [(block.mark, said, block.language) for block, said in zip(blocks_of(page), how, strict=True)]
 
     assert code(english) == code(chinese)
     assert marks(english) == marks(chinese)
     assert shape(english) == shape(chinese)
+
+
+@every(TRANSLATED)
+def test_both_languages_print_the_same_numbers_line_by_line(chinese: str) -> None:
+    def printed(page: str) -> list[list[list[str]]]:
+        blocks = [block.text.splitlines() for block in blocks_of(page) if block.mark == "output"]
+        return [[sorted(re.findall(r"[0-9]+(?:[,.][0-9]+)*|…", line)) for line in lines] for lines in blocks]
+
+    assert printed(chinese) == printed(TRANSLATED[chinese])
+
+
+@every(TRANSLATED)
+def test_a_chinese_page_shows_what_the_program_says_in_chinese(chinese: str) -> None:
+    assert list(_untranslated(chinese)) == []
+
+
+def test_what_is_shown_in_english_though_it_has_a_translation_is_found() -> None:
+    """On the pages in English, that is."""
+    found = dict(_untranslated("README.en.md"))
+    assert found["  next: the same command with --resume"] == "  下一步：同一条命令加 --resume"
+    assert found["stopped…"] == "已停止：7"
+    assert found["stock …: … of 5,002 rows accounted for"] == "批次 7：5,002 行中 7 行已有下落"
+    assert "RUNNING CouponCodeCount(total_count=5001, available_count=5001)" not in found
+
+
+@every(["README.md", "docs/zh/upload.md", "docs/zh/backup.md"])
+def test_a_chinese_page_on_commands_quotes_them_in_chinese(page: str) -> None:
+    """Others quote exceptions, logs and JSON, too, which are English for everyone."""
+    assert list(_quoted_in_english(page)) == []
+
+
+def test_a_quotation_in_english_is_found() -> None:
+    found = list(_quoted_in_english("docs/en/upload.md"))
+    assert "the platform did not come back" in found
+    assert "… is being run by another process" in found
+    assert "3 missing, 1 accounted for" in list(_quoted_in_english("docs/en/backup.md"))
+
+
+def _quoted_in_english(page: str) -> Iterator[str]:
+    """Each part of a text of the program that a page quotes, though a command says it in Chinese."""
+    texts = [re.sub(r"\{[^{}]+\}", "7", text) for text in chinese()]
+    for quoted in re.findall(r"`([^`\n]+)`", without_code(text_of(page))):
+        part = re.sub("[0-9]+", "7", quoted.strip("… "))
+        words = [word for word in part.split() if re.fullmatch("[a-z']{2,}[,:;]?", word)]
+        sentence = len(words) >= 3 and not re.search("^quanma| -", part)
+        if sentence and (catalogue("zh").said(part) != part or any(part in text for text in texts)):
+            yield quoted
+
+
+def _untranslated(page: str) -> Iterator[tuple[str, str]]:
+    """Each line that a page shows of a command's output and that has a translation, with that.
+
+    What a program of the reader's prints, and what the platform answers to curl, is the same in both languages.
+    """
+    before = ""
+    for block in blocks_of(page):
+        if block.mark == "run":
+            before = block.text if block.language == "bash" else ""
+        elif block.mark == "output" and re.search(r"^quanma (?!request|api)", before, re.MULTILINE):
+            for line in block.text.splitlines():
+                # What differs each time may be a number, or the whole of what follows.
+                for filling in ("7", ": 7"):
+                    english = line.replace("…", filling)
+                    if (said := catalogue("zh").said(english)) != english:
+                        yield line, said
+                        break
 
 
 @every([page for pair in TRANSLATED.items() for page in pair if not page.endswith("operations.md")])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.test_walk import WALKED
-from tests.support.pages import ROOT, TRANSLATED, blocks_of
+from tests.support.pages import ROOT, TRANSLATED, blocks_of, language_of
 from tests.support.reader import Reader
 
 # Where readers take turns, one waits for the others.
@@ -18,12 +18,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
-def reader(tmp_path: Path) -> Iterator[Reader]:
+def reader(page: str, tmp_path: Path) -> Iterator[Reader]:
     """Someone who has installed quanma and stands in the folder `try` of the checkout, as the first page says."""
     (tmp_path / "try").mkdir()
     (tmp_path / ".venv").symlink_to(Path(sys.executable).parents[1])
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    with Reader(tmp_path / "try", path=os.pathsep.join([str(tmp_path / ".venv/bin"), os.environ["PATH"]])) as someone:
+    path = os.pathsep.join([str(tmp_path / ".venv/bin"), os.environ["PATH"]])
+    with Reader(tmp_path / "try", path=path, language=language_of(page)) as someone:
         yield someone
 
 

@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 @pytest.mark.parametrize(("language", "taken"), [("zh", []), ("en", [8460])], ids=["zh", "en, its port taken"])
 def test_a_new_user_copies_what_the_pages_say_and_it_works(language: str, taken: list[int], tmp_path: Path) -> None:
     checkout = clone(tmp_path)
-    with Reader(checkout, path=path_of_a_newcomer()) as newcomer:
+    with Reader(checkout, path=path_of_a_newcomer(), language=language) as newcomer:
         for port in taken:
             newcomer.occupy(port)
         for page in LANGUAGES[language]:

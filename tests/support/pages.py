@@ -15,7 +15,7 @@ A page marks its fences with an HTML comment in the line above, so a reader sees
     <!-- not run: why -->               nothing runs it
     <!-- wait / commands / -->          without a fence: what a person waits for, by looking. It changes nothing
 
-What is run is the text of the page, as it stands.
+What is run is the text of the page, as it stands, in the language of the page: QUANMA_LANG says it.
 """
 
 from __future__ import annotations
@@ -48,6 +48,11 @@ class Block(NamedTuple):
     how: str
     language: str
     text: str
+
+
+def language_of(page: str) -> str:
+    """`zh` or `en`: in which language a page is, and what the program says in it."""
+    return "zh" if page in TRANSLATED else "en"
 
 
 def text_of(page: str) -> str:

@@ -94,9 +94,13 @@ def _taken(port: int) -> bool:
 class Reader:
     """A folder, an empty home, and terminals. Use it as a context manager."""
 
-    def __init__(self, folder: Path, *, path: str) -> None:
-        """`folder`: where the first terminal is. `path`: its PATH, and that of each other one, to begin with."""
+    def __init__(self, folder: Path, *, path: str, language: str) -> None:
+        """`folder`: where the first terminal is. `path`: its PATH, and that of each other one, to begin with.
+
+        `language`: `zh` or `en`, in which the program speaks to this reader.
+        """
         self.folder = folder
+        self._language = language
         self._path = path
         self._left = contextlib.ExitStack()
         # What the first terminal has set, and where it is, from one block to the next.
@@ -199,7 +203,14 @@ class Reader:
         process = subprocess.Popen(
             [*([] if online else self._inside), "bash", str(file)],
             cwd=self.folder,
-            env={**clean, "HOME": str(self._home), "PATH": self._path, "LANG": "C.UTF-8", "COLUMNS": "100"},
+            env={
+                **clean,
+                "HOME": str(self._home),
+                "PATH": self._path,
+                "LANG": "C.UTF-8",
+                "QUANMA_LANG": self._language,
+                "COLUMNS": "100",
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
