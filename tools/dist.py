@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "dist"
 BESIDE = frozenset({"CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml", ".gitignore"})
 """What the source archive holds beside src/."""
-SUFFIXES = frozenset({".py", ".sql", ".typed", ".pot", ".po", ".mo"})
+SUFFIXES = frozenset({".py", ".sql", ".typed", ".pot", ".po", ".mo", ".md"})
 """Of the package's files."""
 
 

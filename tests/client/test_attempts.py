@@ -22,6 +22,7 @@ def test_a_call_is_a_line_in_the_log_with_number_status_time_and_request_id(
     wxpay = platform.wechatpay()
     stock_id = create_stock(wxpay, "n1")
     caplog.set_level(logging.INFO, "quanma.calls")
+    caplog.clear()  # Another test of this process may have had the level lower.
     answer = wxpay.v3.marketing.busifavor.stocks[stock_id].couponcodes.post.raw(
         coupon_code_list=["SECRET9588200"], upload_request_no="upload-1"
     )

@@ -137,6 +137,22 @@ def test_a_host_whose_question_is_cut_short_knows_no_more_when_it_asks_again(
     judge.settle()
 
 
+def test_a_host_that_had_left_when_the_copy_was_made_and_serves_again_is_asked(postgres_url: str, hosts: Hosts) -> None:
+    judge = Judge(hosts(), codes=40)
+    one, other = judge.hosts
+    judge.draw(2, one)
+    judge.draw(2, other)
+    one.stop()
+    copy = OldCopy.of(postgres_url)
+    one.start()
+    patiently(lambda: judge.draw(3, one))
+    copy.put_back(postgres_url)
+    refusal = patiently(lambda: judge.draw(1, other))
+    assert isinstance(refusal, PoolFenced), "it was given out, and may be somebody's"
+    judge.assert_fenced()
+    judge.settle()
+
+
 def test_a_host_that_is_late_with_its_beat_knows_nothing_of_one_that_came_meanwhile(
     postgres_url: str, hosts: Hosts
 ) -> None:

@@ -26,7 +26,7 @@ from ....serving.redact import trace_of
 from ..contract import HostsAsked
 from .between import WHERE, check_where
 from .fencing import Fence
-from .host_file import Host
+from .host_file import Host, Peer
 from .missing import missing_marks, told
 from .peers import (
     AROUND,
@@ -166,7 +166,7 @@ class Epochs:
                     await self._settle()
                     seen = await self._look(connection)
                 if seen.beat is not None and seen.beat >= self._witness.host.beat:
-                    self._witness.change_host(beat=0, claimed_at=0, confirmed="", peers={}, peers_at=0)
+                    self._witness.change_host(claimed_at=0, confirmed="", peers={}, peers_at=0)
                     await connection.execute("UPDATE host SET confirmed = $2 WHERE host_id = $1", host.host_id, LEFT)
 
     async def _run(self) -> None:
@@ -403,7 +403,9 @@ class Epochs:
             await say_of_when(connection, host_id, around)
             await asyncio.sleep(0.05)
 
-    async def _silent(self, connection: Connection, seen: Seen, peers: dict[str, str] | None) -> list[tuple[str, bool]]:
+    async def _silent(
+        self, connection: Connection, seen: Seen, peers: dict[str, Peer] | None
+    ) -> list[tuple[str, bool]]:
         """Hosts that must confirm and have not: their names, and whether they had their time.
 
         `peers` served a moment ago, and this database may not know of them. One whose lease was over when the epoch

@@ -23,6 +23,13 @@ _CHECKSUM = struct.Struct("<I")
 _LENGTH = struct.Struct("<I")
 
 
+class Peer(msgspec.Struct, frozen=True, array_like=True):
+    """Another host, as it was seen."""
+
+    name: str
+    beat: int
+
+
 class Host(msgspec.Struct, frozen=True):
     """What the workers of this host share."""
 
@@ -46,8 +53,8 @@ class Host(msgspec.Struct, frozen=True):
     renewed_at: int = 0
     address: str = ""
     """The database's, without user and password."""
-    peers: dict[str, str] = {}
-    """The other hosts, by id: their names. See peers.py."""
+    peers: dict[str, Peer] = {}
+    """The other hosts, by id. See peers.py."""
     peers_at: int = 0
     """When this host began to look for them, as above. 0: it does not know."""
     wrote_under_fence: str = ""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .host_file import Host
+from .host_file import Host, Peer
 from .seen import LEASE_SECONDS
 from .witness import Witness
 
@@ -28,6 +28,7 @@ _PEERS_MAX, _NAME_CHARACTERS = 32, 40
 AROUND = (
     "now(), ARRAY(SELECT h.host_id FROM host h WHERE {others} ORDER BY h.host_id),"
     " ARRAY(SELECT h.name FROM host h WHERE {others} ORDER BY h.host_id),"
+    " ARRAY(SELECT h.beat FROM host h WHERE {others} ORDER BY h.host_id),"
     " (SELECT h.beat_at > now() - make_interval(secs => {known}) FROM host h WHERE h.host_id = $1)"
 ).format(others=f"h.host_id <> $1 AND h.confirmed <> '{LEFT}'", known=KNOWN_SECONDS)
 """What is read of the others: the fields of Around. $1: this host."""
@@ -40,17 +41,18 @@ class Around(NamedTuple):
     """Not later than the look, by the database's clock."""
     ids: Sequence[str]
     names: Sequence[str]
+    beats: Sequence[int]
     is_of_late: bool | None
     """This host's own last beat was. None: there was none."""
 
     @property
-    def peers(self) -> dict[str, str]:
+    def peers(self) -> dict[str, Peer]:
         """As many as there is room for."""
-        named = list(zip(self.ids, self.names, strict=True))[:_PEERS_MAX]
-        return {host_id: name[:_NAME_CHARACTERS] for host_id, name in named}
+        seen = list(zip(self.ids, self.names, self.beats, strict=True))[:_PEERS_MAX]
+        return {host_id: Peer(name[:_NAME_CHARACTERS], beat) for host_id, name, beat in seen}
 
 
-def peers_of_late(host: Host) -> dict[str, str] | None:
+def peers_of_late(host: Host) -> dict[str, Peer] | None:
     """Who else served a moment ago. None: this host does not know, for it only starts, or could not look."""
     is_of_late = 0 <= time.monotonic_ns() - host.peers_at < KNOWN_SECONDS * 1e9
     return host.peers if host.peers_at and is_of_late else None
@@ -67,13 +69,14 @@ def remember_more(witness: Witness, around: Around) -> None:
         witness.change_host(peers={**known, **around.peers})
 
 
-async def ask_for(connection: Connection, peers: Mapping[str, str] | None) -> None:
-    """Have these waited for, where the database does not know of them."""
+async def ask_for(connection: Connection, peers: Mapping[str, Peer] | None) -> None:
+    """Have these waited for, where the database does not know of them, or only as they were before they were seen."""
     if peers:
         await connection.executemany(
             "INSERT INTO host (host_id, name, beat, beat_at, confirmed) VALUES ($1, $2, 0, now(), '')"
-            " ON CONFLICT (host_id) DO NOTHING",
-            list(peers.items()),
+            " ON CONFLICT (host_id) DO UPDATE SET confirmed = '', beat_at = now()"
+            " WHERE host.confirmed = $4 AND host.beat < $3",
+            [(host_id, peer.name, peer.beat, LEFT) for host_id, peer in peers.items()],
         )
 
 
