@@ -8,6 +8,7 @@ import re
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def running(shared_world: Path) -> Iterator[Served]:
 @pytest.fixture(scope="module")
 def stock_id(running: Served) -> str:
     with running.wechatpay() as wxpay:
-        return create_stock(wxpay, "c1")
+        return create_stock(wxpay, uuid.uuid4().hex)  # It may be made again, on the same file.
 
 
 def raw(
