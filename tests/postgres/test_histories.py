@@ -172,7 +172,9 @@ class Histories(RuleBasedStateMachine):
         self.draw(host)
         rows = query(self.url, NUMBERS, self.stock_id)
         known = {str(number) for (number,) in rows}
-        rows = query(self.url, "SELECT coupon_code FROM barred WHERE stock_id = $1", self.stock_id)
+        rows = query(
+            self.url, "SELECT coupon_code FROM barred JOIN stock USING (stock_no) WHERE stock_id = $1", self.stock_id
+        )
         taken_out = {str(code) for (code,) in rows}  # By a reconcile that this copy knows of.
         lost = {number: code for number, code in self.told.items() if number not in known and code not in taken_out}
         options = ["--nothing-issued"]
