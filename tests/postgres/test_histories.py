@@ -26,7 +26,7 @@ from tests.support.judge import NUMBERS, Host, patiently
 from tests.support.oldcopy import OldCopy
 from tests.support.postgres import query
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800 if "QUANMA_TEST_HISTORIES" in os.environ else 120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800 if "QUANMA_TEST_HISTORIES" in os.environ else 600)]
 
 T = TypeVar("T")
 
@@ -249,7 +249,7 @@ def test_no_history_gives_a_code_to_two_numbers(postgres_url: str, made_world: P
         settings=settings(
             # The same each time, so that a change is judged and not luck; as many others as are asked for.
             derandomize=not many,
-            max_examples=many or 12,
+            max_examples=many or 8,
             stateful_step_count=45 if many else 15,
             deadline=None,
             database=None,
