@@ -10,6 +10,7 @@ import itertools
 import json
 import re
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -83,7 +84,7 @@ class Theirs(NamedTuple):
 @pytest.fixture(scope="module")
 def theirs(back_end: str, shared_world: Path, request: pytest.FixtureRequest) -> Iterator[Theirs]:
     databases: Databases | None = request.getfixturevalue("databases") if back_end != "sqlite" else None
-    url = databases.fresh() if databases else "sqlite:///tenancy.db"
+    url = databases.fresh() if databases else f"sqlite:///{uuid.uuid4().hex}.db"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Link, "_connect", _noting(Link._connect))
         platform = InProcess(shared_world, url, clock=lambda: NOW)
