@@ -84,6 +84,8 @@ class Epochs:
         self._many_nodes = many_nodes
         self.fence = Fence(witness, transaction, many_nodes=many_nodes)
         self._has_begun = False
+        self._joins = False
+        """No worker of this host served before, and the others do not know of it yet."""
         self._went_back_in: str | None = None
         self._nodes: dict[int, str] = {}
         self._waits = False
@@ -288,10 +290,10 @@ class Epochs:
                 own = await connection.fetchrow("SELECT confirmed, beat_at FROM host WHERE host_id = $1", host.host_id)
                 # It may have slept through a restore that others have settled. So it looks for all of its marks. No
                 # epoch begins, in which others would be asked: one that was killed shortly before would not answer.
-                joins = not self._has_begun and not self._witness.others_serve()
-                self._has_begun = True
-                if joins:
-                    host = self._witness.change_host(confirmed="", peers={}, peers_at=0)
+                if not self._has_begun:
+                    self._has_begun, self._joins = True, not self._witness.others_serve()
+                    if self._joins:
+                        host = self._witness.change_host(confirmed="", peers={}, peers_at=0)
                 peers = peers_of_late(host)
                 settled = str(await connection.fetchval("SELECT value FROM about WHERE name = 'settled'") or "")
                 was_loaded = settled.startswith(f"{seen.key}.") and settled != seen.epoch
@@ -299,7 +301,7 @@ class Epochs:
                 if seen.server != connection.server or is_older or was_loaded:
                     await self._begin(connection, seen)
                 elif own is None or own[0] != seen.key or host.confirmed != seen.epoch:
-                    await self._confirm(connection, seen, around, None if own is None else own[1], joins=joins)
+                    await self._confirm(connection, seen, around, None if own is None else own[1])
                 elif not seen.is_settled and peers is None and await self._strangers_may_come(connection, settled):
                     await asyncio.sleep(0.05)
                 elif not (silent := await self._silent(connection, seen, peers)):
@@ -341,17 +343,11 @@ class Epochs:
         return bool(settled and await connection.fetchval(unheard, UNKNOWN_SECONDS))
 
     async def _confirm(
-        self,
-        connection: Connection,
-        seen: Seen,
-        around: Around,
-        beat_at: datetime.datetime | None,
-        *,
-        joins: bool,
+        self, connection: Connection, seen: Seen, around: Around, beat_at: datetime.datetime | None
     ) -> None:
         """Look whether all that this host acknowledged is there, and say so, or fence the pool.
 
-        `beat_at`: its last beat that the database has. `joins`: it did not serve a moment ago.
+        `beat_at`: its last beat that the database has.
         """
         before = self._witness.host
         # From now on, no worker of this host acknowledges what it began in an older epoch. All marks until now count.
@@ -380,11 +376,12 @@ class Epochs:
                 seen.key,
                 beat_at,
                 around.at,
-                joins,
+                self._joins,
             )
         self._witness.change_host(beat=beat)
         if await self._be_noticed(connection, seen):
             self._witness.change_host(confirmed=seen.epoch, history=seen.history, renewed_at=time.monotonic_ns())
+            self._joins = False
 
     async def _be_noticed(self, connection: Connection, seen: Seen) -> bool:
         """A host that joins gives nothing out before the others know of it. False: the epoch is over meanwhile."""
