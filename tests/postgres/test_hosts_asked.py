@@ -326,6 +326,21 @@ def test_what_was_acknowledged_under_a_fence_is_missed_in_a_copy_that_lacks_noth
     judge.assert_fenced()
 
 
+def test_what_a_stranger_acknowledged_under_a_fence_is_missed_too(postgres_url: str, hosts: Hosts) -> None:
+    """It came under the fence, and nobody has seen it yet."""
+    judge = Judge(hosts(1), codes=40)
+    judge.draw(2)
+    wrong = OldCopy.of(postgres_url)
+    judge.draw(2)
+    right = OldCopy.of(postgres_url)
+    until_there_are(postgres_url, 1, "SELECT count(*) FROM host WHERE beat > 1")
+    wrong.put_back(postgres_url)
+    judge.assert_fenced()
+    judge.upload(["LATE"], *hosts(1))
+    right.put_back(postgres_url)
+    judge.assert_fenced()
+
+
 def test_a_right_copy_in_the_place_of_a_wrong_one_goes_on_if_nothing_was_written_meanwhile(
     postgres_url: str, hosts: Hosts
 ) -> None:

@@ -302,7 +302,11 @@ class Epochs:
                     await self._begin(connection, seen)
                 elif own is None or own[0] != seen.key or host.confirmed != seen.epoch:
                     await self._confirm(connection, seen, around, None if own is None else own[1])
-                elif not seen.is_settled and peers is None and await self._strangers_may_come(connection, settled):
+                elif (
+                    not seen.is_settled
+                    and (peers is None or host.met_fence)
+                    and await self._strangers_may_come(connection, settled)
+                ):
                     await asyncio.sleep(0.05)
                 elif not (silent := await self._silent(connection, seen, peers)):
                     await connection.execute(

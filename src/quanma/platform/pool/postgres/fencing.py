@@ -52,6 +52,8 @@ class Fence:
 
     def tell(self, why: str) -> None:
         """In the log, once: with each fence that is lifted, another history begins."""
+        if not self._witness.host.met_fence:
+            self._witness.change_host(met_fence=True)
         if self._told_in != (history := self._witness.host.history):
             self._told_in = history
             log.critical("nothing is given out: %s: run `quanma reconcile`", why)

@@ -57,6 +57,8 @@ class Host(msgspec.Struct, frozen=True):
     """The other hosts, by id. See peers.py."""
     peers_at: int = 0
     """When this host began to look for them, as above. 0: it does not know."""
+    met_fence: bool = False
+    """The pool was fenced since: a host that nobody knows of may have acknowledged something under the fence."""
     wrote_under_fence: str = ""
     """The history in which it last acknowledged something while the pool was fenced: no mark knows of that."""
 

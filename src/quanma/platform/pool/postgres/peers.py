@@ -60,7 +60,7 @@ def peers_of_late(host: Host) -> dict[str, Peer] | None:
 
 def remember(witness: Witness, around: Around, looked_at: int) -> None:
     """From a look at a settled epoch, begun at `looked_at`. One that has not beaten for long does not know yet."""
-    witness.change_host(peers=around.peers, peers_at=looked_at if around.is_of_late else 0)
+    witness.change_host(peers=around.peers, peers_at=looked_at if around.is_of_late else 0, met_fence=False)
 
 
 def remember_more(witness: Witness, around: Around) -> None:
