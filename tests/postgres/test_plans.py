@@ -18,6 +18,7 @@ from quanma.api.coupons import CouponPage, ListCoupons, UsedCoupon
 from quanma.platform.pool import open_pool
 from tests.contract.driver import NOW, DrivenPool, list_coupons
 from tests.support.platform import APPID, MCHID
+from tests.support.postgres import query
 
 CODES = 12_000
 STEPS = 300
@@ -61,10 +62,11 @@ def test_no_request_reads_its_whole_stock(postgres_url: str, tmp_path: Path, kno
 
     def cost(requests: int, work: Callable[[], object]) -> float:
         pool.reopen()  # A connection tells what it read when it ends.
-        time.sleep(0.2)
+        until_nobody_is_connected(postgres_url)
         asyncio.run(_execute(postgres_url, "SELECT pg_stat_reset()"))
         work()
         pool.reopen()
+        until_nobody_is_connected(postgres_url)
         return asyncio.run(_read(postgres_url)) / requests
 
     codes = pool.codes(stock_id, status="DISPATCHED", limit=30)
@@ -87,6 +89,15 @@ def test_no_request_reads_its_whole_stock(postgres_url: str, tmp_path: Path, kno
     }
     assert max(costs.values()) < READ_A_REQUEST_MAX, costs
     pool.close()
+
+
+def until_nobody_is_connected(url: str) -> None:
+    """A session has told what it read when it is no longer seen."""
+    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    deadline = time.monotonic() + 30
+    while query(url, others) != [(0,)]:
+        assert time.monotonic() < deadline, "somebody stays connected"
+        time.sleep(0.02)
 
 
 def listed(pool: DrivenPool, openid: str) -> CouponPage:
