@@ -109,7 +109,7 @@ class Epochs:
             raise Unconfirmed(seen.key if self._has_begun or seen.beat is not None else None)
 
     async def enter(self, connection: Connection) -> Seen:
-        """As a turn does, for what is no stock's turn. Raises Unconfirmed."""
+        """As a transaction of a stock does, for what is none. Raises Unconfirmed."""
         host = self._witness.host
         seen = await self._look(connection)
         if not seen.is_fenced:
@@ -429,7 +429,7 @@ class Epochs:
         return [(str(name), bool(is_late)) for name, is_late in rows]
 
     async def fence_missing(self) -> None:
-        """A turn did not find a mark: look at all of them, and fence the pool."""
+        """A transaction did not find a mark: look at all of them, and fence the pool."""
         async with self._connections() as connection:
             seen, host = await self._look(connection), self._witness.host
             if seen.is_fenced:

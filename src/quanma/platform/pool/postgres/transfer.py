@@ -34,10 +34,10 @@ from ..transfer import (
     StockRecord,
     UploadRecord,
 )
-from . import care, schema
+from . import reconcile, schema
 from .blocks import BLOCK
 from .codes import cut
-from .link import Connection
+from .connections import Connection
 from .queries import code_at, written_out
 from .rows import KnownTerms, coupon_of, lasts_seconds, terms_of
 
@@ -49,7 +49,7 @@ _ALIKE: dict[type[Any], str] = {
     NonceRecord: "nonce",
     DeletionRecord: "deletion",
     BarredRecord: "barred",
-    AnsweredRecord: "done",
+    AnsweredRecord: "answered",
     PayReceiptRecord: "pay_receipt",
 }
 """Records that have the same fields as the rows of a table, but for a stock's number in the place of its id."""
@@ -72,7 +72,7 @@ class _Taken:
         self.sent_on: Counter[int] = Counter()
 
 
-class PostgresHouse:
+class PostgresTransfer:
     """`Transfer` of the pool in the database at `url`."""
 
     def __init__(self, url: str) -> None:
@@ -83,7 +83,7 @@ class PostgresHouse:
 
     async def open(self) -> None:
         """Raises StoreUnavailable: workers are connected to the database."""
-        self._connection = connection = await self._opened.enter_async_context(care.connected(self._url))
+        self._connection = connection = await self._opened.enter_async_context(reconcile.connected(self._url))
         await connection.execute("SET idle_in_transaction_session_timeout = 0")
         await schema.check(connection)
         if await connection.fetchval(
@@ -251,7 +251,7 @@ class PostgresHouse:
         taken = [stocks[record.stock_id] for record in batch]
         rows = [(*values, one.owner, one.stock_no) for values, one in zip(_values(batch), taken, strict=True)]
         await self._copy("stock", (*StockRecord.__struct_fields__, "belong_merchant", "stock_no"), rows)
-        await self._copy("turn", ("stock_no",), [(one.stock_no,) for one in taken])
+        await self._copy("stock_lock", ("stock_no",), [(one.stock_no,) for one in taken])
 
     async def _write_uploads(self, batch: list[UploadRecord], stocks: dict[str, _Taken]) -> None:
         codes: list[tuple[int, str, int]] = []
@@ -350,10 +350,10 @@ class PostgresHouse:
             await self._copy("displaced", _BLOCK, _blocks(taken.stock_no, positions))
         day = max(taken.sent_on, default=beijing_day(taken.made_at))
         days = [(taken.stock_no, other, sent) for other, sent in taken.sent_on.items() if other != day]
-        await self._copy("day_tally", ("stock_no", "day", "sent"), days)
-        tally = {
+        await self._copy("day_counter", ("stock_no", "day", "sent"), days)
+        counters = {
             "stock_no": taken.stock_no,
-            "turn_no": 0,
+            "transaction_no": 0,
             "uploaded": taken.uploaded,
             "deleted": len(taken.deleted),
             "free": free,
@@ -363,7 +363,7 @@ class PostgresHouse:
             "day": day,
             "sent_on_day": taken.sent_on[day],
         }
-        await self._copy("tally", tuple(tally), [tuple(tally.values())])
+        await self._copy("stock_counters", tuple(counters), [tuple(counters.values())])
 
 
 _PIECE = ("stock_no", "first_position", "codes", "success_at")

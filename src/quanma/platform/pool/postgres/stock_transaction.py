@@ -1,6 +1,6 @@
-"""One turn at one stock: a transaction that no other one can come between, on this host or any.
+"""One transaction at one stock, which no other one comes between, on this host or any.
 
-It locks the stock's row in `turn` first, and reads after that, so it sees what the turn before it left. What it
+It locks the stock's row in `stock_lock` first, and reads after that: so it sees what the one before it left. What it
 decides is decided in Python, by the same rules as in every back end; what it writes is committed with it.
 """
 
@@ -20,7 +20,7 @@ from ...coupons.coupon import CouponFacts
 from ...coupons.repeats import Numbered
 from ...coupons.stocks import Product, StockFacts
 from .between import SHARED_OUT, Astray
-from .link import Connection, Link
+from .connections import Connection, Connections
 from .mark_file import IssuedCoupon, Mark
 from .missing import PROOFS, microseconds, word_of
 from .numbers import Numbers
@@ -31,19 +31,20 @@ from .session import GROUND, check_durable
 
 Answer = TypeVar("Answer")
 
-TALLIES_KEPT = 256
+COUNTERS_KEPT = 256
 TERMS_READ = 32
-"""How many of a stock's latest terms a turn reads. Most stocks have one or two."""
+"""How many of a stock's latest terms a transaction reads. Most stocks have one or two."""
 
-TALLY, ADD_TALLY, _FORGET_TALLIES = query("tally"), query("add_tally"), query("forget_tallies")
-_TAKE_TURN = query("take_turn")
+COUNTERS, ADD_COUNTERS = query("stock_counters"), query("add_stock_counters")
+_FORGET_COUNTERS = query("forget_stock_counters")
+_LOCK_STOCK = query("lock_stock")
 _KEEP_DAY, _SENT_ON = query("keep_day"), query("sent_on")
 _STOCK, _COUPON, _WRITTEN_AT = query("stock"), query("coupon"), query("written_at")
-_DONE, _ADD_DONE = query("done"), query("add_done")
+_ANSWERED, _ADD_ANSWERED = query("answered"), query("add_answered")
 
 
 @dataclass
-class Tally:
+class StockCounters:
     """A stock's counters: see the table. `day` is a day in Beijing."""
 
     uploaded: int
@@ -64,53 +65,53 @@ class Tally:
         return self.free - self.stale
 
 
-NEW = Tally(0, 0, 0, 0, -1, 0, 0, 0)
+NEW = StockCounters(0, 0, 0, 0, -1, 0, 0, 0)
 
 
-class Turn:
+class StockTransaction:
     def __init__(
         self,
         connection: Connection,
-        link: Link,
+        connections: Connections,
         seen: Seen,
         stock_no: int,
         facts: StockFacts,
         notifies: bool,
-        turn_no: int,
-        tally: Tally,
+        transaction_no: int,
+        counters: StockCounters,
         terms: Sequence[str],
         known: Mark | None,
-        confirmed: str,
+        epoch: str,
     ) -> None:
         self.connection = connection
-        self._link = link
+        self._connections = connections
         self._seen = seen
         self.stock_no = stock_no
         self.facts = facts
         self.notifies = notifies
         """Whether the stock's creator wants events."""
-        self.tally = tally
+        self.counters = counters
         self.terms = KnownTerms(terms)
         self.now_us = time.time_ns() // 1000
-        """When what this turn writes was written, in microseconds: no other turn of the stock has the same."""
+        """When its rows were written, in microseconds: no other transaction of the stock has the same."""
         self.word = secrets.randbits(63)
-        """In each row that proves this turn."""
-        self._before = replace(tally)
-        self._turn_no = turn_no
+        """In each row that proves this transaction."""
+        self._before = replace(counters)
+        self._transaction_no = transaction_no
         self._mark: Mark | None = None
         self._issued: list[IssuedCoupon] = []
         self._repeat: Mark | None = None
         self._known = known
-        self._confirmed = confirmed
-        """The epoch that this host had confirmed when the turn began."""
+        self._epoch = epoch
+        """`Host.epoch` when the transaction began: the latest that this host knew, confirmed or not."""
 
     @property
     def stock_id(self) -> str:
         return self.facts.stock_id
 
     @classmethod
-    async def begin(cls, connection: Connection, link: Link, stock_id: str) -> Turn:
-        """Wait for the stock's turn.
+    async def begin(cls, connection: Connection, connections: Connections, stock_id: str) -> StockTransaction:
+        """Wait until no other transaction is at the stock, and keep others out until the end.
 
         Raises:
             ResourceNotExists: there is no such stock.
@@ -119,18 +120,18 @@ class Turn:
             Missing: it has.
             PoolFenced: that was found already, and the stock may be among what is missing.
         """
-        witness = link.witness
-        stock_no = await _take(connection, link.numbers, stock_id)
+        witness = connections.witness
+        stock_no = await _take(connection, connections.numbers, stock_id)
         if stock_no is None:
-            await refuse(connection, link, stock_id, is_there=False)
+            await refuse(connection, connections, stock_id, is_there=False)
         witness.reserve(stock_id)
         host = witness.host
         mark = witness.mark_of(stock_id, host.history)
         # Not in one statement: what this one sees was not settled before the lock was had.
         row = await connection.fetchrow(
             _BEGIN.format(
-                seen=SEEN.format(identity=link.epochs.identity, host="$2"),
-                session="''" if link.many_nodes else "current_setting('quanma.session', true)",
+                seen=SEEN.format(identity=connections.epochs.identity, host="$2"),
+                session="''" if connections.many_nodes else "current_setting('quanma.session', true)",
                 proof=_PROOF[mark.kind] if mark else "true",
             ),
             stock_no,
@@ -140,27 +141,29 @@ class Turn:
         )
         if row is None:
             # The number that was kept is another stock's now: the database went back to before this one had it.
-            link.numbers.forget(stock_id)
-            if await link.numbers.of(connection, stock_id) == stock_no:
+            connections.numbers.forget(stock_id)
+            if await connections.numbers.of(connection, stock_id) == stock_no:
                 raise StoreUnavailable(f"stock {stock_id} has no counters: restore a backup")
-            return await cls.begin(connection, link, stock_id)
+            return await cls.begin(connection, connections, stock_id)
         seen, rest = Seen(*row[:SEEN_FIELDS]), row[SEEN_FIELDS:]
         session, is_proven, *ground = rest[:5]
-        if session != connection.session and not link.many_nodes:
+        if session != connection.session and not connections.many_nodes:
             raise Astray(SHARED_OUT)
         connection.note_look()
         check_durable(*ground)
         if not seen.is_fenced:
-            link.epochs.check(seen, connection.server, host)
+            connections.epochs.check(seen, connection.server, host)
             if not is_proven:
                 raise Missing
-        facts, notifies, turn_no = facts_of(rest[5:12]), rest[12], rest[13]
-        tally, terms = Tally(*rest[14:-1]), rest[-1]
-        return cls(connection, link, seen, stock_no, facts, notifies, turn_no, tally, terms, mark, host.epoch)
+        facts, notifies, transaction_no = facts_of(rest[5:12]), rest[12], rest[13]
+        counters, terms = StockCounters(*rest[14:-1]), rest[-1]
+        return cls(
+            connection, connections, seen, stock_no, facts, notifies, transaction_no, counters, terms, mark, host.epoch
+        )
 
     def wrote(self, kind: str, key: str, number: int = 0) -> None:
-        """Note a row that proves this turn."""
-        self._mark = Mark(kind, key, number, self.now_us if kind == "coupon" else self.word, self._turn_no + 1)
+        """Note a row that proves this transaction."""
+        self._mark = Mark(kind, key, number, self.now_us if kind == "coupon" else self.word, self._transaction_no + 1)
 
     def gave(self, coupons: Sequence[CouponFacts]) -> None:
         """Note coupons that were given out."""
@@ -171,7 +174,7 @@ class Turn:
     async def gave_before(self, coupon: CouponFacts) -> None:
         """Note a coupon that is told again. Its first answer may never have left, and then no mark knows of it."""
         known = self._known
-        if known is not None and (known.number >= coupon.coupon_id or known.turn_no >= self._turn_no):
+        if known is not None and (known.number >= coupon.coupon_id or known.transaction_no >= self._transaction_no):
             return  # Each mark has the number of the last coupon before it, of whatever kind it is.
         written_at = await self.connection.fetchval(_WRITTEN_AT, self.stock_no, coupon.coupon_id)
         self._repeat = Mark(
@@ -179,28 +182,28 @@ class Turn:
             coupon.coupon_code,
             coupon.coupon_id,
             microseconds(written_at),
-            # It was in a later turn than the mark's: this one at least.
-            known.turn_no + 1 if known else 1,
+            # It was in a later transaction than the mark's: this one at least.
+            known.transaction_no + 1 if known else 1,
         )
 
     async def end(self) -> None:
-        """Write the counters. Each turn that writes anything has a number of its own, and a key that no other has."""
-        if self.tally == self._before and self._mark is None:
+        """Write the counters. Each transaction that writes anything has its own number, and a key that no other has."""
+        if self.counters == self._before and self._mark is None:
             return
-        turn_no = self._turn_no + 1
+        transaction_no = self._transaction_no + 1
         await self.connection.execute(
-            ADD_TALLY,
+            ADD_COUNTERS,
             self.stock_no,
-            turn_no,
-            *astuple(self.tally),
+            transaction_no,
+            *astuple(self.counters),
         )
-        if turn_no % TALLIES_KEPT == 0:
+        if transaction_no % COUNTERS_KEPT == 0:
             # From where the last time ended: what was removed then may still be in the way.
             await self.connection.execute(
-                _FORGET_TALLIES,
+                _FORGET_COUNTERS,
                 self.stock_no,
-                turn_no - 2 * TALLIES_KEPT,
-                turn_no - TALLIES_KEPT,
+                transaction_no - 2 * COUNTERS_KEPT,
+                transaction_no - COUNTERS_KEPT,
             )
 
     def acknowledge(self) -> bool:
@@ -212,34 +215,34 @@ class Turn:
         if self._mark is None:
             return False
         if self._seen.is_fenced:
-            self._link.witness.note_under_fence(self._confirmed, self._seen.history)
+            self._connections.witness.note_under_fence(self._epoch, self._seen.history)
         else:
-            mark = self._mark if self._mark.kind == "coupon" else self._mark._replace(number=self.tally.sent)
-            self._link.witness.note(self._seen.epoch, self._seen.history, self.stock_id, mark, self._issued)
+            mark = self._mark if self._mark.kind == "coupon" else self._mark._replace(number=self.counters.sent)
+            self._connections.witness.note(self._seen.epoch, self._seen.history, self.stock_id, mark, self._issued)
         return True
 
     def acknowledge_what_was_read(self) -> None:
-        """As `acknowledge`, of what an earlier turn wrote; after it is sure."""
+        """As `acknowledge`, of what an earlier transaction wrote; after it is sure."""
         if self._repeat is not None and not self._seen.is_fenced:
-            self._link.witness.note(self._seen.epoch, self._seen.history, self.stock_id, self._repeat)
+            self._connections.witness.note(self._seen.epoch, self._seen.history, self.stock_id, self._repeat)
 
     async def check_fence(self) -> None:
         """Raises PoolFenced: nothing new may be given out. Asked again each time, for it may have been lifted."""
-        if self._seen.is_fenced or self._link.fenced:
-            await self._link.look_at_fence(self.connection)
+        if self._seen.is_fenced or self._connections.fenced:
+            await self._connections.look_at_fence(self.connection)
 
     async def enter_day(self, now: int) -> None:
-        """Let `tally.sent_on_day` count the day of this moment."""
-        day, tally = beijing_day(now), self.tally
-        if day == tally.day:
+        """Let `counters.sent_on_day` count the day of this moment."""
+        day, counters = beijing_day(now), self.counters
+        if day == counters.day:
             return
         await self.connection.execute(
             _KEEP_DAY,
             self.stock_no,
-            tally.day,
-            tally.sent_on_day,
+            counters.day,
+            counters.sent_on_day,
         )
-        tally.day, tally.sent_on_day = day, await sent_on(self.connection, self.stock_no, day)
+        counters.day, counters.sent_on_day = day, await sent_on(self.connection, self.stock_no, day)
 
     async def coupon_of(self, coupon_code: str) -> CouponFacts:
         """Return the coupon that carries a code. Raises ResourceNotExists: nobody was given it."""
@@ -250,13 +253,13 @@ class Turn:
 
     async def once(self, asked: Numbered[Answer], work: Callable[[], Awaitable[Answer]]) -> Answer:
         """Do something once under its number. Raises RequestRefused: the number was used with other fields."""
-        known = await self.connection.fetchrow(_DONE, self.stock_no, asked.name, asked.number)
+        known = await self.connection.fetchrow(_ANSWERED, self.stock_no, asked.name, asked.number)
         if known is not None:
             return asked.again(*known)
         answer = await work()
-        self.wrote("done", f"{asked.name}\n{asked.number}")
+        self.wrote("answered", f"{asked.name}\n{asked.number}")
         await self.connection.execute(
-            _ADD_DONE, self.stock_no, asked.name, asked.number, asked.request, asked.kept(answer), self.word
+            _ADD_ANSWERED, self.stock_no, asked.name, asked.number, asked.request, asked.kept(answer), self.word
         )
         return answer
 
@@ -264,11 +267,11 @@ class Turn:
 _BEGIN = (
     "SELECT {seen}, {session}, ({proof}), " + GROUND + f", {columns('stock', 's')},"
     " EXISTS (SELECT 1 FROM callback c WHERE c.caller = s.mchid AND c.mchid = s.mchid),"
-    f" t.turn_no, {columns('tally')},"
+    f" t.transaction_no, {columns('stock_counters')},"
     " ARRAY(SELECT terms_no || E'\\n' || terms FROM terms WHERE stock_no = $1 ORDER BY terms_no DESC"
     f" LIMIT {TERMS_READ})"
-    f" FROM epoch e, stock s, (SELECT turn_no, {columns('tally')} FROM tally WHERE stock_no = $1"
-    " ORDER BY turn_no DESC LIMIT 1) t WHERE s.stock_no = $1 AND s.stock_id = $3"
+    f" FROM epoch e, stock s, (SELECT transaction_no, {columns('stock_counters')} FROM stock_counters"
+    " WHERE stock_no = $1 ORDER BY transaction_no DESC LIMIT 1) t WHERE s.stock_no = $1 AND s.stock_id = $3"
 )
 _PROOF = {
     kind: f"EXISTS (SELECT 1 FROM {proof.table} WHERE stock_no = $1 AND "
@@ -283,16 +286,16 @@ _PROOF = {
 
 
 async def _take(connection: Connection, numbers: Numbers, stock_id: str) -> int | None:
-    """Wait for a stock's turn, and return its number. None: there is no such stock."""
+    """Lock a stock, and return its number. None: there is no such stock."""
     for _ in range(2):
         stock_no = await numbers.of(connection, stock_id)
-        if stock_no is not None and await connection.fetchval(_TAKE_TURN, stock_no):
+        if stock_no is not None and await connection.fetchval(_LOCK_STOCK, stock_no):
             return stock_no
         numbers.forget(stock_id)  # What was kept may be of before the database went back.
     return None
 
 
-async def refuse(connection: Connection, link: Link, stock_id: str, *, is_there: bool) -> Never:
+async def refuse(connection: Connection, connections: Connections, stock_id: str, *, is_there: bool) -> Never:
     """Say that there is no such stock, be it absent or another's: both are the same work.
 
     Raises:
@@ -301,17 +304,17 @@ async def refuse(connection: Connection, link: Link, stock_id: str, *, is_there:
         Missing: it has, to before the stock was made.
         PoolFenced: that is known.
     """
-    seen = await link.epochs.enter(connection)
-    mark = link.witness.mark_of(stock_id, seen.history)
+    seen = await connections.epochs.enter(connection)
+    mark = connections.witness.mark_of(stock_id, seen.history)
     if seen.is_fenced:
-        await link.look_at_fence(connection)
+        await connections.look_at_fence(connection)
     elif mark and not is_there:
         raise Missing
     raise responses.no_stock(stock_id)
 
 
 async def sent_on(connection: Connection, stock_no: int, day: int) -> int:
-    """How many coupons were given out on a day that is not the tally's."""
+    """How many coupons were given out on a day that is not the counters'."""
     sent = await connection.fetchval(_SENT_ON, stock_no, day)
     return int(sent or 0)
 

@@ -17,13 +17,13 @@ from ..reconciling import CodeState, Decision, Pair
 from ..status import PoolStatus
 from . import between, schema
 from .address import addresses_of
+from .connections import Connection, unreachable
 from .fencing import until_hosts_have_spoken
-from .link import Connection, unreachable
 from .missing import lacking, missing_marks, note_missing, told
 from .queries import written_out
 from .seen import lineage
 from .session import NO_SESSION, begin_session, look_closely
-from .turn import stock_of
+from .stock_transaction import stock_of
 from .witness import FOLDER as WITNESS
 from .witness import Witness
 
@@ -41,7 +41,7 @@ async def migrate(url: str, *, distributed: bool) -> list[str]:
         return done
 
 
-async def standing(url: str, folder: Path) -> PoolStatus:
+async def status(url: str, folder: Path) -> PoolStatus:
     """What the pool says of itself, and what it lacks of what its hosts acknowledged, this one at least."""
     async with connected(url) as connection:
         await schema.check(connection)
@@ -49,7 +49,7 @@ async def standing(url: str, folder: Path) -> PoolStatus:
         fenced = await schema.fence(connection)
         totals = await connection.fetchrow(
             "SELECT coalesce(sum(uploaded - deleted), 0), coalesce(sum(free - stale), 0), coalesce(sum(sent), 0)"
-            " FROM (SELECT DISTINCT ON (stock_no) * FROM tally ORDER BY stock_no, turn_no DESC) latest"
+            " FROM (SELECT DISTINCT ON (stock_no) * FROM stock_counters ORDER BY stock_no, transaction_no DESC) latest"
         )
         codes, available, coupons = map(int, totals)
         stocks = await connection.fetchval("SELECT count(*) FROM stock")
@@ -138,8 +138,8 @@ async def _reconciled(
             if (stock_no := stocks.get(stock_id)) is None:
                 states.update(((stock_id, coupon_code), CodeState.NO_STOCK) for coupon_code in of_stock)
                 continue
-            # As a turn of the stock: none comes between.
-            await connection.fetchval("SELECT 1 FROM turn WHERE stock_no = $1 FOR UPDATE", stock_no)
+            # As a transaction of the stock: none comes between.
+            await connection.fetchval("SELECT 1 FROM stock_lock WHERE stock_no = $1 FOR UPDATE", stock_no)
             _, facts = await stock_of(connection, stock_id)
             for coupon_code, position, given, barred in await connection.fetch(_STATES, stock_no, of_stock):
                 absent = CodeState.ABSENT if facts.takes_uploads else CodeState.OPEN
@@ -180,8 +180,8 @@ async def _take_out(
         now,
     )
     await connection.execute(
-        "INSERT INTO tally SELECT stock_no, turn_no + 1, uploaded, deleted + $2, free, stale + $2, shift, sent, day,"
-        " sent_on_day FROM tally WHERE stock_no = $1 ORDER BY turn_no DESC LIMIT 1",
+        "INSERT INTO stock_counters SELECT stock_no, transaction_no + 1, uploaded, deleted + $2, free, stale + $2,"
+        " shift, sent, day, sent_on_day FROM stock_counters WHERE stock_no = $1 ORDER BY transaction_no DESC LIMIT 1",
         stock_no,
         len(free_codes),
     )

@@ -1,7 +1,7 @@
-"""Requests for one stock, gathered: what waits while a turn is under way goes together in the next one.
+"""Requests for one stock, gathered: what waits while a transaction is under way goes together in the next one.
 
-So the costs of a turn, its lock, its counters and its commit, are shared by as many requests as come meanwhile, and a
-lonely one waits for nobody. Turns at different stocks go on side by side.
+So the costs of a transaction, its lock, its counters and its commit, are shared by as many requests as come meanwhile,
+and a lonely one waits for nobody. Transactions at different stocks go on side by side.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from ....errors import QuanmaError, StoreUnavailable
 from ....serving.redact import trace_of
-from .link import Connection, Link
-from .turn import Turn
+from .connections import Connection, Connections
+from .stock_transaction import StockTransaction
 
 log = logging.getLogger(__name__)
 
-TURN_MAX = 256
+REQUESTS_MAX = 256
 
-Together = Callable[[Turn, Sequence[Any]], Awaitable[list[Any]]]
+Together = Callable[[StockTransaction, Sequence[Any]], Awaitable[list[Any]]]
 """Work on many requests of one kind: each one's answer, or the refusal to raise. A refused one has changed nothing."""
 
 
@@ -42,21 +42,21 @@ class Ask(NamedTuple):
     future: asyncio.Future[Any]
 
 
-class Lanes:
-    def __init__(self, link: Link) -> None:
-        self._link = link
+class StockQueues:
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
         self._waiting: dict[str, list[Ask]] = {}
         self._running: set[asyncio.Task[None]] = set()
 
     async def ask(self, stock_id: str, work: Together, request: Any) -> Any:
-        """Have a request worked on in the stock's turn, and return its answer once that is committed.
+        """Have a request worked on in the stock's transaction, and return its answer once that is committed.
 
         Raises:
             StoreUnavailable: it could not be committed, or whether it was is not known.
         """
         ask = Ask(work, request, asyncio.get_running_loop().create_future())
-        if (lane := self._waiting.get(stock_id)) is not None:
-            lane.append(ask)
+        if (queue := self._waiting.get(stock_id)) is not None:
+            queue.append(ask)
         else:
             self._waiting[stock_id] = [ask]
             task = asyncio.create_task(self._drive(stock_id))
@@ -70,11 +70,11 @@ class Lanes:
             await asyncio.gather(*self._running, return_exceptions=True)
 
     async def _drive(self, stock_id: str) -> None:
-        lane = self._waiting[stock_id]
-        while lane:
+        queue = self._waiting[stock_id]
+        while queue:
             group: list[Ask] = []
-            _join(group, lane)
-            outcomes = await self._outcomes(stock_id, group, lane)
+            _join(group, queue)
+            outcomes = await self._outcomes(stock_id, group, queue)
             for ask, outcome in zip(group, outcomes, strict=True):
                 if ask.future.done():  # The caller went away; what was done stays done.
                     continue
@@ -84,25 +84,25 @@ class Lanes:
                     ask.future.set_result(outcome)
         del self._waiting[stock_id]
 
-    async def _outcomes(self, stock_id: str, group: list[Ask], lane: list[Ask]) -> list[Any]:
-        """Work on a group, and on whoever comes before it is the stock's turn."""
+    async def _outcomes(self, stock_id: str, group: list[Ask], queue: list[Ask]) -> list[Any]:
+        """Work on a group, and on whoever comes before the stock is locked."""
 
-        turn: Turn
+        transaction: StockTransaction
 
-        async def in_turn(connection: Connection) -> list[Any]:
-            nonlocal turn
-            turn = await Turn.begin(connection, self._link, stock_id)
-            # Another worker may have had the turn until now.
-            _join(group, lane)
+        async def in_transaction(connection: Connection) -> list[Any]:
+            nonlocal transaction
+            transaction = await StockTransaction.begin(connection, self._connections, stock_id)
+            # Another worker may have had the lock until now.
+            _join(group, queue)
             outcomes: list[Any] = []
             for work, asks in groupby(group, key=lambda ask: ask.work):
-                outcomes += await work(turn, [ask.request for ask in asks])
-            await turn.end()
+                outcomes += await work(transaction, [ask.request for ask in asks])
+            await transaction.end()
             return outcomes
 
         try:
-            return await self._link.transaction(
-                in_turn, lambda: turn.acknowledge(), lambda: turn.acknowledge_what_was_read()
+            return await self._connections.transaction(
+                in_transaction, lambda: transaction.acknowledge(), lambda: transaction.acknowledge_what_was_read()
             )
         except QuanmaError as problem:
             return [problem] * len(group)
@@ -114,20 +114,20 @@ class Lanes:
         return [outcome for ask in group for outcome in await self._outcomes(stock_id, [ask], [])]
 
 
-def _join(group: list[Ask], lane: list[Ask]) -> None:
-    room = TURN_MAX - len(group)
-    group += lane[:room]
-    del lane[:room]
+def _join(group: list[Ask], queue: list[Ask]) -> None:
+    room = REQUESTS_MAX - len(group)
+    group += queue[:room]
+    del queue[:room]
 
 
-def singly(work: Callable[[Turn, Any], Awaitable[Any]]) -> Together:
-    """Requests that share a turn, and nothing else."""
+def singly(work: Callable[[StockTransaction, Any], Awaitable[Any]]) -> Together:
+    """Requests that share a transaction, and nothing else."""
 
-    async def one_by_one(turn: Turn, requests: Sequence[Any]) -> list[Any]:
+    async def one_by_one(transaction: StockTransaction, requests: Sequence[Any]) -> list[Any]:
         outcomes: list[Any] = []
         for request in requests:
             try:
-                outcomes.append(await work(turn, request))
+                outcomes.append(await work(transaction, request))
             except QuanmaError as refusal:
                 outcomes.append(refusal)
         return outcomes

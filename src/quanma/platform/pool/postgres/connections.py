@@ -91,7 +91,7 @@ _REFUSED = (
 )
 
 
-class Link:
+class Connections:
     """A few connections to the primary, made when they are needed; and the witness of what was done over them."""
 
     def __init__(self, url: str, folder: Path, *, accept_lost_failover: bool = False) -> None:
@@ -173,7 +173,7 @@ class Link:
             except (*_LOST, *_AGAIN, asyncpg.UniqueViolationError) as problem:
                 if isinstance(problem, asyncpg.UniqueViolationError) and not self.many_nodes:
                     raise
-                # On Citus: another turn of the stock overtook this one while a shard moved. See docs/postgres.md.
+                # On Citus: another transaction of the stock was quicker while a shard moved. See docs/postgres.md.
                 if loop.time() + pause > until:
                     raise self._unreachable(problem) from None
                 await asyncio.sleep(pause)
