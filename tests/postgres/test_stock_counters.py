@@ -53,8 +53,8 @@ def test_a_turn_that_another_overtook_is_done_again(
             overtaken = True
             connection = await asyncpg.connect(postgres_url)
             await connection.execute(
-                "INSERT INTO stock_counters SELECT stock_no, transaction_no + 1, uploaded, deleted, free, stale, shift, sent,"
-                " day, sent_on_day FROM stock_counters JOIN stock USING (stock_no) WHERE stock_id = $1"
+                "INSERT INTO stock_counters SELECT stock_no, transaction_no + 1, uploaded, deleted, free, stale,"
+                " shift, sent, day, sent_on_day FROM stock_counters JOIN stock USING (stock_no) WHERE stock_id = $1"
                 " ORDER BY transaction_no DESC LIMIT 1",
                 stock_id,
             )

@@ -154,7 +154,7 @@ class Connections:
                         await between.look_where(connection)
                         connection.note_look()
                 if not wrote:
-                    await self._lost_is_unavailable(self.epochs.prove_what_was_read(WAIT_SECONDS))
+                    await self._lost_is_unavailable(self.epochs.sure_reads.wait(WAIT_SECONDS))
                     if acknowledge_what_was_read is not None:
                         acknowledge_what_was_read()
                 return done
@@ -276,7 +276,7 @@ class Connections:
 
     async def _prove(self, connection: Connection) -> None:
         """Nothing is told while a COMMIT has no sure outcome: a later one that is sure makes all before it sure."""
-        await self.epochs.prove(connection)
+        await self.epochs.sure_reads.commit(connection)
         self.witness.clear_doubts()
 
     async def _lost_is_unavailable(self, work: Awaitable[None]) -> None:

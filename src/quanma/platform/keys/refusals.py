@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import logging
 
-from ..errors import SignatureInvalid
+from ...errors import SignatureInvalid
 
 log = logging.getLogger(__name__)
 

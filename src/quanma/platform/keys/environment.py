@@ -10,9 +10,9 @@ import string
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import Misconfigured
-from ..storage import private
-from ..wire import keys
+from ...errors import Misconfigured
+from ...storage import private
+from ...wire import keys
 
 MCHID_DEFAULT = "1900000001"
 _ALPHANUMERIC = string.ascii_letters + string.digits

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Generator
 from typing import Any
 
-from ..serving.messages import Request
+from ...serving.messages import Request
 
 trace: Any
 try:

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import Misconfigured
-from ..serving.redact import trace_of
-from . import config
+from ...errors import Misconfigured
+from ...serving.redact import trace_of
+from .. import config
 from .keystore import KeyStore
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ import msgspec
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import PyreqwestError
 
-from ..api.events import (
+from ...api.events import (
     ASSOCIATED_DATA,
     CONTENT_TYPE,
     COUPON_SEND,
@@ -31,15 +31,15 @@ from ..api.events import (
     Envelope,
     Resource,
 )
-from ..errors import ParamError, QuanmaError, StoreUnavailable
-from ..serving.redact import trace_of
-from ..wire import sealed
-from ..wire.times import rfc3339
+from ...errors import ParamError, QuanmaError, StoreUnavailable
+from ...serving.redact import trace_of
+from ...wire import sealed
+from ...wire.times import rfc3339
+from ..keys.keystore import KeyStore
+from ..observe.metrics import Outcome
+from ..pool.contract import RETRIES, CodePool, DueEvent
 from .addresses import Checked, HostRefused, Network, resolve
-from .keystore import KeyStore
 from .lookups import Lookups, NotLookedUp, ask_resolver
-from .metrics import Outcome
-from .pool.contract import RETRIES, CodePool, DueEvent
 from .shares import Attempt, Shares
 
 log = logging.getLogger(__name__)

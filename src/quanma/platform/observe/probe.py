@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from ..errors import Misconfigured, StoreUnavailable
-from ..serving.redact import trace_of
-from .pool.contract import CodePool
+from ...errors import Misconfigured, StoreUnavailable
+from ...serving.redact import trace_of
+from ..pool.contract import CodePool
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ import secrets
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import Misconfigured
-from ..storage.private import replace
-from ..wire import keys
-from . import config
+from ...errors import Misconfigured
+from ...storage.private import replace
+from ...wire import keys
+from .. import config
 from .environment import write_private
 
 

@@ -77,7 +77,7 @@ def test_what_the_pool_traces_is_part_of_the_request_and_a_failure_is_marked_wit
 def test_without_the_extra_nothing_is_imported_and_nothing_is_missed() -> None:
     code = (
         "import sys; sys.modules['opentelemetry'] = None\n"
-        "from quanma.platform.spans import Spans\n"
+        "from quanma.platform.observe.spans import Spans\n"
         "assert not Spans().wanted\n"
         "assert [name for name in sys.modules if name.startswith('opentelemetry.')] == []"
     )

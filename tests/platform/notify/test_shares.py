@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from quanma.platform.notify.shares import ANSWERED_PART, EACH_MAX, FAILURES_MAX, FIRST, Attempt, Shares
 from quanma.platform.pool.contract import Waiting
-from quanma.platform.shares import ANSWERED_PART, EACH_MAX, FAILURES_MAX, FIRST, Attempt, Shares
 
 A, B = Waiting("1900000001", "https://a.example/"), Waiting("1900000002", "https://b.example/")
 

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from quanma.platform.metrics import Figures, Metrics, Outcome
+from quanma.platform.observe.metrics import Figures, Metrics, Outcome
 from quanma.serving.messages import Request
 from tests.platform.caller import Caller
 from tests.platform.test_framing import CLOSE, raw, statuses, talk

@@ -22,8 +22,8 @@ from cryptography.x509.oid import NameOID
 
 from quanma.errors import Misconfigured, SignError
 from quanma.platform import config
-from quanma.platform.keystore import KeyStore
-from quanma.platform.reload import AGAIN_SECONDS, LOOK_SECONDS, WARN_SECONDS, Reload
+from quanma.platform.keys.keystore import KeyStore
+from quanma.platform.keys.reload import AGAIN_SECONDS, LOOK_SECONDS, WARN_SECONDS, Reload
 from quanma.wire.keys import Certified, make_certified
 from tests.support.every import every_row
 from tests.support.platform import MCHID, OTHER_MCHID, InProcess, Served, merchant_config

@@ -11,8 +11,8 @@ import pytest
 
 from quanma.errors import Misconfigured
 from quanma.platform import config, server
-from quanma.platform.keystore import KeyStore
-from quanma.platform.refusals import SILENT_SECONDS, Cause, RefusalLog
+from quanma.platform.keys.keystore import KeyStore
+from quanma.platform.keys.refusals import SILENT_SECONDS, Cause, RefusalLog
 from tests.contract.driver import NOW
 from tests.platform.caller import Caller, Headers
 from tests.support.every import every_row
@@ -39,7 +39,7 @@ def test_a_refusal_is_counted_by_its_cause_and_told_in_the_log(
 ) -> None:
     still.app._refusal_log = RefusalLog()
     before = counted(still)
-    with caplog.at_level(logging.WARNING, "quanma.platform.refusals"):
+    with caplog.at_level(logging.WARNING, "quanma.platform.keys.refusals"):
         assert still.ask("GET", TARGET, refused(caller, cause)).status_code == 401
     after = counted(still)
     assert after.pop(cause) == before.pop(cause) + 1

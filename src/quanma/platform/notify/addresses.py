@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 from pyreqwest.http import Url
 
-from ..errors import ParamError
+from ...errors import ParamError
 from .lookups import LOOKUP_SECONDS, Lookups
 
 URL_CHARACTERS_MAX = 256

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from quanma.platform import lookups
-from quanma.platform.lookups import Lookups, NotLookedUp
+from quanma.platform.notify import lookups
+from quanma.platform.notify.lookups import Lookups, NotLookedUp
 
 T = TypeVar("T")
 

@@ -20,8 +20,8 @@ from quanma.api.stockrules import NotifyConfig
 from quanma.client.events import Event
 from quanma.client.receiving import AsgiReceiver
 from quanma.errors import NotEnough, RequestRefused, SignatureInvalid
-from quanma.platform import notifier, shares
-from quanma.platform.notifier import Notifier
+from quanma.platform.notify import notifier, shares
+from quanma.platform.notify.notifier import Notifier
 from quanma.platform.pool.contract import EventState, Issue
 from tests.contract.driver import NOW
 from tests.support.delivering import Delivering

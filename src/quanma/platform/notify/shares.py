@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import count
 
-from .pool.contract import RETRIES, Waiting
+from ..pool.contract import RETRIES, Waiting
 
 FIRST = 2
 EACH_MAX = 16

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import Misconfigured, ParamError, SignatureInvalid
-from ..wire import keys, sensitive, signature
-from ..wire.times import unix_seconds
-from . import config
+from ...errors import Misconfigured, ParamError, SignatureInvalid
+from ...wire import keys, sensitive, signature
+from ...wire.times import unix_seconds
+from .. import config
 from .refusals import Cause, NotBelieved
 
 

@@ -11,7 +11,7 @@ import pytest
 from quanma.client import config as client_config
 from quanma.client.exchange import Patience
 from quanma.errors import AnswerUntrusted, SignError
-from quanma.platform import reload, rotation
+from quanma.platform.keys import reload, rotation
 from quanma.wire.keys import certificate_facts, make_certified
 from tests.support.platform import MCHID, InProcess, merchant_config, mode_of
 

@@ -14,8 +14,8 @@ import pytest
 from quanma.client import config
 from quanma.errors import Misconfigured
 from quanma.platform import config as platform_config
-from quanma.platform.environment import make_environment
-from quanma.platform.keystore import KeyStore
+from quanma.platform.keys.environment import make_environment
+from quanma.platform.keys.keystore import KeyStore
 from tests.platform.caller import Caller
 from tests.support.every import every_row
 from tests.support.platform import MCHID, OTHER_MCHID, merchant_config, mode_of

@@ -11,8 +11,8 @@ from pyreqwest.client import ClientBuilder
 from pyreqwest.http import Url
 
 from quanma.errors import ParamError
-from quanma.platform import addresses
-from quanma.platform.addresses import Checked, HostRefused, check_address, is_public, resolve
+from quanma.platform.notify import addresses
+from quanma.platform.notify.addresses import Checked, HostRefused, check_address, is_public, resolve
 from tests.support.every import every, every_row
 
 PUBLIC = ["8.8.8.8", "93.184.216.34", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"]
