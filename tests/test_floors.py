@@ -93,8 +93,10 @@ def test_a_module_may_import_a_library_of_another_floor_only_with_a_reason() -> 
         (
             "platform.handlers",
             "import pyreqwest",
-            "platform.handlers imports pyreqwest, which belongs in client, platform.notify.notifier,"
-            " platform.notify.addresses",
+            (
+                "platform.handlers imports pyreqwest, which belongs in client, platform.notify.notifier, "
+                "platform.notify.addresses"
+            ),
         ),
         ("events", "from .platform import app", "events imports platform"),
         ("api.fields", "import cryptography.x509", "api.fields imports cryptography, which belongs in wire"),
