@@ -16,8 +16,8 @@ from quanma.client import config
 from quanma.client.events import Event, Receiver
 from quanma.platform import config as platform_config
 from quanma.platform.coupons.coupon import CouponFacts
-from quanma.platform.keystore import KeyStore
-from quanma.platform.notifier import Notifier
+from quanma.platform.keys.keystore import KeyStore
+from quanma.platform.notify.notifier import Notifier
 from quanma.platform.pool.contract import EventState, Issue
 from quanma.wire.keys import KeyRing
 from tests.contract.driver import NOW, USE_RULE

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from quanma.errors import Misconfigured
-from quanma.platform.keystore import KeyStore, Merchant
+from quanma.platform.keys.keystore import KeyStore, Merchant
 from quanma.wire import keys, signature
 from quanma.wire.keys import KeyRing, VerificationKey
 from tests.support.every import every_row

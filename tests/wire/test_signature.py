@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quanma.errors import ClockSkewed, SignatureInvalid
-from quanma.platform.keystore import KeyStore, Merchant
+from quanma.platform.keys.keystore import KeyStore, Merchant
 from quanma.wire import keys, signature
 from quanma.wire.signature import Authorization
 from tests.support.every import every_row
