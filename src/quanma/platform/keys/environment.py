@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ...errors import Misconfigured
 from ...storage import private
-from ...wire import keys
+from ...wire import keys, signature
 
 MCHID_DEFAULT = "1900000001"
 _ALPHANUMERIC = string.ascii_letters + string.digits
@@ -44,7 +44,7 @@ def _write(folder: Path, port: int, mchids: Sequence[str], now: datetime.datetim
     certificate = keys.make_certified("quanma platform", now)
     public_key_private = keys.make_private_key()
     public_key = keys.public_pem(keys.load_private_key(public_key_private, "public key"))
-    public_key_id = f"{keys.PUBLIC_KEY_PREFIX}01{mchids[0].zfill(12)}{now:%Y%m%d}{secrets.randbelow(10**12):012}"
+    public_key_id = f"{signature.PUBLIC_KEY_PREFIX}01{mchids[0].zfill(12)}{now:%Y%m%d}{secrets.randbelow(10**12):012}"
     entries: list[str] = []
     write_private(folder / "platform" / "public_key_private.pem", public_key_private)
     write_private(folder / "platform" / "certificate_private.pem", certificate.private_key)

@@ -27,7 +27,7 @@ class Merchant(NamedTuple):
     mchid: str
     apiv3_key: str
     verifying: Mapping[str, keys.PublicKey]
-    """By certificate serial, as `keys.same_key` has it: leading zeros and case make no other."""
+    """By certificate serial, as `signature.same_key` has it: leading zeros and case make no other."""
     apiv2_key: str | None = None
 
     def __repr__(self) -> str:
@@ -35,7 +35,7 @@ class Merchant(NamedTuple):
 
     def key(self, serial_no: str) -> keys.PublicKey | None:
         """Of the certificate with this serial, in whatever spelling."""
-        return self.verifying.get(serial_no) or self.verifying.get(keys.same_key(serial_no))
+        return self.verifying.get(serial_no) or self.verifying.get(signature.same_key(serial_no))
 
 
 class SensitiveFields(NamedTuple):
@@ -213,8 +213,8 @@ class KeyStore:
         """The name of the signing key that was asked for, in whatever spelling of a serial."""
         if wanted is None or wanted in self._signing:
             return wanted
-        same = keys.same_key(wanted)
-        return next((name for name in self._signing if keys.same_key(name) == same), None)
+        same = signature.same_key(wanted)
+        return next((name for name in self._signing if signature.same_key(name) == same), None)
 
     def _default(self, now: int) -> str:
         active = [key.name for key in self._default_keys if key.active_from <= now]
@@ -317,7 +317,7 @@ def _merchant(entry: config.MerchantEntry, folder: Path, owners: dict[int, str],
                 f"{setting}: {name} has the same key as a certificate of {owner}, so that one could sign for the "
                 f"other: have one of them issued anew"
             )
-        same = keyring.setdefault(keys.same_key(facts.serial_no), key)
+        same = keyring.setdefault(signature.same_key(facts.serial_no), key)
         if _numbers(same) != _numbers(key):
             raise Misconfigured(
                 f"{setting}: two of them have the serial {facts.serial_no} and different keys: take out {name}"
