@@ -1,8 +1,8 @@
 """The house, measured: `python -m tools.house [--without-tests] [--without-postgres]` prints each figure and its goal.
 
 Rooms are files of src/quanma. One request runs several times, with a profiler on every thread that answers it; a file
-counts if it was entered each time, so that what happens beside it by chance does not. The depth is how many of our
-functions stood on each other.
+counts if it was entered each time, so that what happens beside it by chance does not. A passage is a room from which
+another one is entered. The depth is how many of our functions stood on each other.
 """
 
 from __future__ import annotations
@@ -53,6 +53,9 @@ are named shows the price."""
 
 class Rooms(NamedTuple):
     files: frozenset[str]
+    passages: frozenset[str]
+    """Of these, the files that went on into another one: whoever follows the request has to hold them in mind. The
+    others answer on the spot: how a time is written, which codes are taken."""
     depth: int
 
 
@@ -61,6 +64,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self._files = set[str]()
+        self._passages = set[str]()
         self._depth = 0
         self._on = False
         self._left_out = set[int]()
@@ -74,18 +78,23 @@ class Recorder:
         if not (file := _ours(frame)):
             return
         self._files.add(file)
-        depth, above = 0, frame
+        above: FrameType | None = frame
+        depth, called_from = 0, ""
         while above is not None:
             depth += bool(_ours(above)) and not above.f_code.co_name.startswith("<")
-            above = above.f_back  # type: ignore[assignment]
+            above = above.f_back
+            if above is not None and not called_from:
+                called_from = _ours(above)
+        if called_from not in ("", file):
+            self._passages.add(called_from)
         self._depth = max(self._depth, depth)
 
     def begin(self) -> None:
-        self._files, self._depth, self._on = set(), 0, True
+        self._files, self._passages, self._depth, self._on = set(), set(), 0, True
 
     def end(self) -> Rooms:
         self._on = False
-        return Rooms(frozenset(self._files), self._depth)
+        return Rooms(frozenset(self._files), frozenset(self._passages), self._depth)
 
 
 def _ours(frame: FrameType) -> str:
@@ -107,7 +116,11 @@ def recording() -> Generator[Recorder]:
 
 
 def in_all(seen: list[Rooms]) -> Rooms:
-    return Rooms(frozenset.intersection(*(one.files for one in seen)), min(one.depth for one in seen))
+    return Rooms(
+        frozenset.intersection(*(one.files for one in seen)),
+        frozenset.intersection(*(one.passages for one in seen)),
+        min(one.depth for one in seen),
+    )
 
 
 async def platform_rooms(world: Path, database: str) -> dict[str, Rooms]:
@@ -296,8 +309,8 @@ def main(arguments: list[str]) -> None:
     details: list[tuple[str, list[str]]] = []
 
     def tell(name: str, rooms: Rooms, goal: str) -> None:
-        table.add(f"rooms: {name}", str(len(rooms.files)), goal)
-        details.append((name, sorted(rooms.files)))
+        table.add(f"rooms: {name}", f"{len(rooms.files)}, {len(rooms.passages)} of them passages", goal)
+        details.append((name, [f"{file}{', a passage' * (file in rooms.passages)}" for file in sorted(rooms.files)]))
 
     with tempfile.TemporaryDirectory(prefix="quanma-house-") as name, postgres.session():
         folder = Path(name)
