@@ -153,6 +153,14 @@ def platform(world: Path, database: str) -> Iterator[InProcess]:
     running.close()
 
 
+@pytest.fixture(scope="session")
+def served(made_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """`quanma serve`, for all tests of a process that need no platform of their own: each makes a stock of its own."""
+    running = Served(Path(shutil.copytree(made_world, tmp_path_factory.mktemp("served") / "world")))
+    yield running
+    running.close()
+
+
 @pytest.fixture
 def serving(world: Path, database: str) -> Iterator[Served]:
     """`quanma serve` in a process of its own, with a new pool."""
