@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 from quanma.wire import keys
 from tests.support import poolers, postgres
@@ -44,6 +46,9 @@ def pytest_configure() -> None:
     settings.register_profile("tests", deadline=None, derandomize=True, database=None)
     settings.register_profile("thorough", deadline=None)
     settings.load_profile("thorough" if THOROUGH else "tests")
+    if not THOROUGH:
+        # It would take numbers and texts out of all modules that are loaded: others in another order of tests.
+        patched.setattr(providers, "_get_local_constants", Constants)
 
 
 def pytest_unconfigure() -> None:
