@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from ...coupons.coupon import LATER, STORED_STATES, CouponFacts
 from ...coupons.step import OfCoupon, Seen, Step
 from . import subsidies
@@ -49,7 +51,7 @@ async def _move(
         transaction.stock_no,
         read.coupon_id,
         # As they are stored: EXPIRED is SENDED, and by the time, which never changes.
-        [state for state in STORED_STATES if read._replace(coupon_state=state).state(now) in step.starts],
+        [state for state in STORED_STATES if replace(read, coupon_state=state).state(now) in step.starts],
         *(getattr(after, field) for field in LATER),
     )
     if moved != "INSERT 0 1":
