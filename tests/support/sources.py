@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import quanma
-from tools.messages import tree_of
+from tools.messages import children, tree_of
 
 ROOT = Path(quanma.__file__).parent
 
@@ -34,12 +34,8 @@ def parsed(text: str) -> Source:
 
 
 def _nodes(tree: ast.Module) -> list[ast.AST]:
-    """As `ast.walk` has them, in a third of its time."""
+    """As `ast.walk` has them."""
     found: list[ast.AST] = [tree]
     for node in found:  # It grows on the way.
-        for value in node.__dict__.values():
-            if isinstance(value, list):
-                found += [one for one in value if isinstance(one, ast.AST)]
-            elif isinstance(value, ast.AST):
-                found.append(value)
+        found += children(node)
     return found
