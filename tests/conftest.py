@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 from quanma.wire import keys
 from tests.support import poolers, postgres
@@ -48,6 +50,9 @@ def pytest_configure() -> None:
     settings.register_profile("tests", deadline=None, derandomize=True, database=None)
     settings.register_profile("thorough", deadline=None)
     settings.load_profile("thorough" if THOROUGH else "tests")
+    if not THOROUGH:
+        # It would take numbers and texts out of all modules that are loaded: others in another order of tests.
+        patched.setattr(providers, "_get_local_constants", Constants)
 
 
 def pytest_unconfigure() -> None:
@@ -153,6 +158,14 @@ def world(made_world: Path, tmp_path: Path) -> Path:
 def platform(world: Path, database: str) -> Iterator[InProcess]:
     """The platform in this process, with a new pool."""
     running = InProcess(world, database)
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="session")
+def served(made_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """`quanma serve`, for all tests of a process that need no platform of their own: each makes a stock of its own."""
+    running = Served(Path(shutil.copytree(made_world, tmp_path_factory.mktemp("served") / "world")))
     yield running
     running.close()
 

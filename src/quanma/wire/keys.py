@@ -92,13 +92,18 @@ def _private(block: Block, *, skip_check: bool) -> object | None:
         )
     except (ValueError, TypeError, UnsupportedAlgorithm):
         return None
-    if not skip_check and len(_SOUND) < _SOUND_MAX:
-        _SOUND.add(digest)
+    if not skip_check:
+        _is_sound(digest)
     return key
 
 
+def _is_sound(digest: bytes) -> None:
+    if len(_SOUND) < _SOUND_MAX:
+        _SOUND.add(digest)
+
+
 _SOUND = set[bytes]()
-"""Digests of keys whose numbers were checked in this process: that takes 30 ms, and programs make several clients."""
+"""Digests of keys that this process checked or made: to check one takes 30 ms, and programs make several clients."""
 _SOUND_MAX = 1000
 
 
@@ -216,6 +221,7 @@ class Certified(NamedTuple):
 
 def make_private_key() -> bytes:
     key = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
+    _is_sound(sha256(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())).digest())
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
