@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 
@@ -64,11 +65,19 @@ class Outcome(NamedTuple):
     signed: bool = True
 
 
+Sender = Callable[[asyncio.Transport, bytes, bytes], Awaitable[None]]
+"""Writes the head and the body in place of the connection, and is its end. For `quanma sandbox`: answers that are late,
+cut or wrong."""
+
+
 class Reply(NamedTuple):
     status: int
     headers: str
     """Lines, each ended by CR LF, but for those of the framing, which are the connection's."""
     body: bytes
+    sender: Sender | None = None
+    date: str = ""
+    """The line of its Date; empty: the system's time."""
 
 
 class Application(Protocol):
