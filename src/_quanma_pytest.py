@@ -55,9 +55,7 @@ def quanma_sandbox_factory(
 
 
 @pytest.fixture(scope="session")
-def _quanma_running(
-    request: pytest.FixtureRequest, quanma_sandbox_factory: Callable[..., Sandbox]
-) -> Sandbox:
+def _quanma_running(request: pytest.FixtureRequest, quanma_sandbox_factory: Callable[..., Sandbox]) -> Sandbox:
     from quanma import testing
 
     if url := _setting(request.config, "url"):
@@ -66,9 +64,7 @@ def _quanma_running(
 
 
 @pytest.fixture
-def quanma_sandbox(
-    request: pytest.FixtureRequest, _quanma_running: Sandbox
-) -> Generator[Sandbox, None, None]:
+def quanma_sandbox(request: pytest.FixtureRequest, _quanma_running: Sandbox) -> Generator[Sandbox, None, None]:
     """A sandbox with an empty world, keys kept, for this test."""
     sandbox = _quanma_running
     marker = request.node.get_closest_marker("quanma")

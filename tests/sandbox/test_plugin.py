@@ -10,13 +10,13 @@ import pytest
 
 from quanma.testing import Sandbox
 
-TEST = '''
+TEST = """
 def test_a_lost_answer_gives_one_coupon(quanma_sandbox, wxpay, quanma_faults):
     quanma_faults.add("certificates.get", first=1, cut="after_commit")
     wxpay.v3.certificates.get()
     assert [one.status for one in quanma_sandbox.requests.find("certificates.get")] == [0, 200]
-'''
-FAILING = '''
+"""
+FAILING = """
 import pytest
 from quanma.errors import PlatformError
 
@@ -28,8 +28,8 @@ def test_that_fails(wxpay, quanma_clock):
 @pytest.mark.quanma(faults=[{"id": "never", "do": {"status": 500}}], strict=True)
 def test_that_meets_no_fault(quanma_sandbox):
     pass
-'''
-AWAITED = '''
+"""
+AWAITED = """
 import asyncio
 
 def test_awaited(async_wxpay, quanma_sandbox):
@@ -38,12 +38,24 @@ def test_awaited(async_wxpay, quanma_sandbox):
             return await wxpay.v3.certificates.get()
     assert asyncio.run(ask()).data
     assert quanma_sandbox.requests.count("certificates.get") == 1
-'''
+"""
 
 
 def run(folder: Path, test: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     (folder / "test_it.py").write_text(test)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "_quanma_pytest", "-p", "no:cacheprovider", "--strict-markers"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:quanma",
+        "-p",
+        "_quanma_pytest",
+        "-p",
+        "no:cacheprovider",
+        "--strict-markers",
+    ]
     return subprocess.run([*command, *arguments], cwd=folder, capture_output=True, text=True, timeout=120)
 
 
@@ -62,7 +74,9 @@ def test_a_failing_test_tells_what_the_platform_saw(sandbox: Sandbox, tmp_path: 
 
 
 def test_the_plugin_loads_nothing_of_quanma() -> None:
-    code = "import sys, pytest, _quanma_pytest; print([one for one in sys.modules if one.partition('.')[0] == 'quanma'])"
+    code = (
+        "import sys, pytest, _quanma_pytest; print([one for one in sys.modules if one.partition('.')[0] == 'quanma'])"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
