@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -402,7 +402,7 @@ def start(
 
 
 @contextlib.contextmanager
-def _folder() -> Iterator[str]:
+def _folder() -> Generator[str, None, None]:
     with tempfile.TemporaryDirectory(prefix="quanma-sandbox-", ignore_cleanup_errors=True) as name:
         yield str(Path(name) / "world")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from datetime import datetime
 from pathlib import Path
 
@@ -34,7 +33,7 @@ folder_option = click.option(
 @click.option("--control-token", envvar="QUANMA_SANDBOX_TOKEN", help="Every control request must carry it then.")
 @click.option("--allow-host", "hosts", multiple=True, help="A name by which the sandbox is called; may be repeated.")
 @click.option("--clock", metavar="TIME", help="Begin with the clock frozen at a time like 2026-11-24T00:00:00+08:00.")
-@click.option("--random-seed", "seed", type=int, help="What faults with a probability are drawn from.")
+@click.option("--random-seed", "seed", type=int, help="Let all chance follow from it, for the same answers each time.")
 @click.pass_context
 def sandbox(
     ctx: click.Context,
@@ -56,7 +55,7 @@ def sandbox(
         token=control_token,
         allowed_hosts=hosts,
         frozen_at=None if clock is None else _moment(clock),
-        seed=secrets.randbelow(2**32) if seed is None else seed,
+        seed=seed,
         ready=_welcome,
     )
 

@@ -11,7 +11,6 @@ import functools
 import logging
 import random
 import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
@@ -36,6 +35,7 @@ from ..serving.redact import trace_of
 from ..wire import codec
 from ..wire.times import rfc3339
 from . import claimpage
+from .chance import Chance
 from .config import ProductCouponStock
 from .coupons.requests import check_texts
 from .handlers import Handlers, Visit
@@ -52,6 +52,7 @@ from .productstocks import declare_stocks
 from .replays import Came, Replays, digest
 
 log = logging.getLogger(__name__)
+_CHANCE = Chance("answers")
 
 GET, HEAD = "GET", "HEAD"
 _READS = (GET, HEAD)
@@ -238,7 +239,7 @@ class App:
         if not outcome.signed:
             return Reply(outcome.status, outcome.headers, outcome.body)
         timestamp = str(int(self._clock()))
-        chance = secrets.token_hex(32)  # Once for both: the system is asked each time.
+        chance = _CHANCE.token_hex(32)  # Once for both: the system is asked each time.
         signed = self._keystore.sign(request.header(b"wechatpay-serial"), timestamp, outcome.body, chance[:32])
         headers = f"{_ANSWER}{_request_id(outcome.status, chance[32:])}{_lines(signed)}{outcome.headers}"
         if request.span is not None:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from email.utils import formatdate
 from pathlib import Path
@@ -20,6 +20,7 @@ import msgspec
 
 from ..api.operation import Operation
 from ..errors import RequestInvalid, RequestRefused
+from ..platform import chance
 from ..platform.app import App
 from ..platform.handlers import HANDLERS, Handlers, Visit
 from ..platform.notify.notifier import Posted
@@ -67,6 +68,7 @@ class State(NamedTuple):
     clock: tuple[float | None, float]
     numbers: set[tuple[str, ...]]
     rotated: bool
+    chance: dict[str, Any]
 
 
 _PASSING: ContextVar[Passing] = ContextVar("passing")
@@ -75,9 +77,15 @@ _PASSING: ContextVar[Passing] = ContextVar("passing")
 class SandboxApp:
     """See `serving.messages.Application`."""
 
-    def __init__(self, world: World, clock: Clock, *, guard: Guard, seed: int, base_url: Callable[[], str]) -> None:
+    def __init__(
+        self, world: World, clock: Clock, *, guard: Guard, seed: int, foreseen: bool, base_url: Callable[[], str]
+    ) -> None:
+        """`foreseen`: all chance follows from the seed, and not that of the faults alone."""
         self.world, self.clock, self.seed = world, clock, seed
         self.guard = guard
+        self._foreseen = foreseen
+        if foreseen:
+            chance.foresee(seed)
         self.base_url = base_url
         self.faults = Faults(tuple(HANDLERS), seed)
         self.requests: Journal[Exchange] = Journal("r")
@@ -330,7 +338,7 @@ class SandboxApp:
     # Times at which nothing else is under way.
 
     @contextlib.asynccontextmanager
-    async def _shared(self) -> AsyncIterator[None]:
+    async def _shared(self) -> AsyncGenerator[None, None]:
         async with self._quiet:
             await self._quiet.wait_for(lambda: not self._changing)
             self._under_way += 1
@@ -342,7 +350,7 @@ class SandboxApp:
                 self._quiet.notify_all()
 
     @contextlib.asynccontextmanager
-    async def _alone(self) -> AsyncIterator[None]:
+    async def _alone(self) -> AsyncGenerator[None, None]:
         async with self._quiet:
             await self._quiet.wait_for(lambda: not self._changing)
             self._changing = True
@@ -361,6 +369,8 @@ class SandboxApp:
             self.world.empty()
             self.world.first_keys()
             self._forget()
+            if self._foreseen:
+                chance.foresee(self.seed)
             self.platform = self.world.open(self._handlers, self._posted)
             await self.inner.start()
 
@@ -383,7 +393,9 @@ class SandboxApp:
                 self.platform = self.world.open(self._handlers, self._posted)
                 await self.inner.start()
             kept_clock = self.clock.frozen_at, self.clock.ahead_seconds
-            self._states[folder.name] = State(self.faults.state(), kept_clock, set(self._numbers), self.rotated)
+            self._states[folder.name] = State(
+                self.faults.state(), kept_clock, set(self._numbers), self.rotated, chance.state()
+            )
 
     async def restore(self, folder: Path) -> None:
         """Raises RequestInvalid: there is no such snapshot."""
@@ -398,6 +410,7 @@ class SandboxApp:
                 self.faults.restore(state.rules)
                 self.clock.frozen_at, self.clock.ahead_seconds = state.clock
                 self._numbers, self.rotated = set(state.numbers), state.rotated
+                chance.restore(state.chance)
 
 
 def _known(world: World) -> dict[str, Known]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import secrets
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -15,6 +14,7 @@ import msgspec
 from .. import errors as platform_errors
 from ..api.operation import Operation
 from ..errors import QuanmaError, RequestInvalid
+from ..platform.chance import Chance
 from ..platform.handlers import HANDLERS
 from ..serving.messages import Outcome, Request
 from ..wire import keys, signature
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .app import SandboxApp
 
 BASE = "/_sandbox"
+_CHANCE = Chance("signed for others")
 _NAME = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 
@@ -357,7 +358,7 @@ async def _signed_for(sandbox: SandboxApp, request: Request, path: str) -> Outco
         return _problem(404, f"write the path behind the merchant: /_sandbox/as/{mchid}/v3/…")
     query = "&".join(part for part in request.query.decode("latin-1").split("&") if part and part != "explain=1")
     target = f"/{rest}?{query}" if query else f"/{rest}"
-    body, timestamp, nonce = request.body or b"", str(int(sandbox.clock())), secrets.token_hex(16)
+    body, timestamp, nonce = request.body or b"", str(int(sandbox.clock())), _CHANCE.token_hex(16)
     message = signature.request_message(request.verb, target, timestamp, nonce, body)
     key = keys.load_private_key(merchant.private_key.encode(), "private_key")
     fields = signature.Authorization(mchid, merchant.serial_no, nonce, timestamp, signature.sign(key, message))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -63,7 +62,7 @@ async def send(sandbox: SandboxApp, number: str, kind: Kind) -> Delivery:
 def _signed(sandbox: SandboxApp, body: bytes, kind: Kind) -> dict[str, str]:
     now = int(sandbox.clock()) - (LATE_SECONDS if kind == "late" else 0)
     over = body + b" " if kind in ("forged", "probe") else body
-    signed = dict(sandbox.world.keystore.sign(None, str(now), over, secrets.token_hex(16)))
+    signed = dict(sandbox.world.keystore.sign(None, str(now), over))
     if kind == "unknown_serial":
         signed["Wechatpay-Serial"] = "PUB_KEY_ID_" + "9" * 34
     if kind == "probe":

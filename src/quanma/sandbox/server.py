@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import secrets
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,16 +27,19 @@ def serve(
     token: str | None,
     allowed_hosts: Sequence[str],
     frozen_at: float | None,
-    seed: int,
+    seed: int | None,
     ready: Callable[[SandboxApp, str], None],
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. `ready` is told of the sandbox and its address once it can answer.
+
+    With a `seed`, all chance follows from it: draws, nonces, numbers.
 
     Raises:
         Misconfigured: another address than a loopback one, without a token; a setting, or a key.
         StoreUnavailable: the pool can't be used.
     """
     check_reach(host, token)
+    foreseen, seed = seed is not None, secrets.randbelow(2**32) if seed is None else seed
     with server.bind(host, port, way_out=WAY_OUT) as listening:
         url = address_of(listening)
         made = world.make(folder, listening.getsockname()[1])
@@ -44,7 +48,9 @@ def serve(
             clock.freeze(frozen_at)
         logs.begin("text")
         guard = Guard([*allowed_hosts, *([] if is_loopback(host) else [host])], token)
-        app = SandboxApp(world.World(folder, clock), clock, guard=guard, seed=seed, base_url=lambda: url)
+        app = SandboxApp(
+            world.World(folder, clock), clock, guard=guard, seed=seed, foreseen=foreseen, base_url=lambda: url
+        )
         if made:
             logs.say(f"made {folder}")
         server.run(app, listening, lambda _: ready(app, url))
@@ -73,5 +79,5 @@ def is_loopback(host: str) -> bool:
 def address_of(listening: socket.socket) -> str:
     """Where programs on this machine reach it."""
     host, port = listening.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(host), str(host))
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -36,6 +35,7 @@ from ...errors import ParamError, QuanmaError, StoreUnavailable
 from ...serving.redact import trace_of
 from ...wire import sealed
 from ...wire.times import rfc3339
+from ..chance import Chance
 from ..keys.keystore import KeyStore
 from ..observe.metrics import Outcome
 from ..pool.contract import RETRIES, CodePool, DueEvent
@@ -44,6 +44,7 @@ from .lookups import Lookups, NotLookedUp, ask_resolver
 from .shares import Attempt, Shares
 
 log = logging.getLogger(__name__)
+_CHANCE = Chance("event-requests")
 
 ANSWER_SECONDS = 5.0
 IDLE_SECONDS = 0.5
@@ -262,7 +263,7 @@ class Notifier:
                 "Content-Type": "application/json",
                 "Accept": "application/json",
                 "User-Agent": "quanma platform",
-                "Request-ID": f"{secrets.token_hex(16).upper()}-0",
+                "Request-ID": f"{_CHANCE.token_hex(16).upper()}-0",
             }
             client = self._clients.to(where)
             status = 0
