@@ -354,6 +354,12 @@ class Sandbox:
         self._control.ask("POST", f"/snapshots/{name}/restore", {})
         self.clock.look()
 
+    def claim(self, stock_id: str, openid: str, **fields: str) -> str:
+        """Let a user claim a coupon on the H5 page, and return its code. The event tells of it."""
+        asked = {"stock_id": stock_id, "openid": openid, **fields}
+        code: str = self._control.ask("POST", "/claims", asked)["coupon_code"]
+        return code
+
     def rotate_key(self) -> str:
         """Sign with a new key from now on, that no client knows. Returns its name."""
         name: str = self._control.ask("POST", "/keys/rotate", {})["public_key_id"]

@@ -12,9 +12,11 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from .. import errors as platform_errors
+from ..api.events import CHANNEL_H5
 from ..api.operation import Operation
 from ..errors import QuanmaError, RequestInvalid
 from ..platform.chance import Chance
+from ..platform.coupons.draws import Issue
 from ..platform.handlers import HANDLERS
 from ..serving.messages import Outcome, Request
 from ..wire import keys, signature
@@ -67,6 +69,18 @@ class Text(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     fault_header: bool | None = None
     """Whether a request may ask for its own fault, in the header Sandbox-Fault."""
+
+
+class Claim(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A user who claims a coupon on the H5 page."""
+
+    stock_id: str
+    openid: str
+    appid: str = "wx0000000000000001"
+    out_request_no: str | None = None
+    """Absent: a new one."""
+    mchid: str | None = None
+    """Who issues. Absent: the first merchant."""
 
 
 class Nothing(msgspec.Struct, forbid_unknown_fields=True):
@@ -315,6 +329,16 @@ def _known(ask: Ask, found: Explanation | None) -> Explanation:
     return found
 
 
+async def _claim(ask: Ask) -> Any:
+    """As the H5 page does, behind its signature: the event tells of it."""
+    asked, sandbox = ask.body, ask.sandbox
+    number = asked.out_request_no or f"claim-{_CHANCE.token_hex(8)}"
+    mchid = asked.mchid or sandbox.world.mchids[0]
+    issue = Issue(asked.stock_id, asked.openid, asked.appid, number, None, mchid, CHANNEL_H5)
+    coupon = await sandbox.platform.pool.send_coupon(mchid, issue, int(sandbox.clock()))
+    return {"stock_id": coupon.stock_id, "coupon_code": coupon.coupon_code, "out_request_no": number}
+
+
 async def _reset(ask: Ask) -> Any:
     await ask.sandbox.reset()
     return await _status(ask)
@@ -415,6 +439,7 @@ ENDPOINTS = (
     Endpoint("POST", "/explain/{id}", "How a text differs from what had to be signed", Text, _compare),
     Endpoint("POST", "/snapshots/{name}", "Keep all as it is", Nothing, _snapshot),
     Endpoint("POST", "/snapshots/{name}/restore", "Let all be as it was", Nothing, _restore),
+    Endpoint("POST", "/claims", "A user claims a coupon on the H5 page", Claim, _claim),
     Endpoint("POST", "/reset", "An empty world, with the same keys", Nothing, _reset),
     Endpoint("POST", "/keys/rotate", "Sign with a new key from now on", Nothing, _rotate),
 )
