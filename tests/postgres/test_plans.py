@@ -49,7 +49,7 @@ def test_no_request_reads_its_whole_stock(postgres_url: str, tmp_path: Path, kno
     pool = DrivenPool(lambda: open_pool(postgres_url, tmp_path))
     pool.run(pool.pool.set_callback(MCHID, MCHID, "http://127.0.0.1:9/", NOW))
     stock_id = pool.create(max_coupons_per_user=100)
-    tables = "code", "piece", "carrier", "upload", "terms", "coupon", "coupon_step", "displaced", "deletion", "event"
+    tables = "code", "piece", "block", "upload", "terms", "coupon", "coupon_step", "deletion", "event"
     asyncio.run(_execute(postgres_url, *(f"ALTER TABLE {table} SET (autovacuum_enabled = off)" for table in tables)))
     if known == "empty tables":
         asyncio.run(_execute(postgres_url, "ANALYZE"))

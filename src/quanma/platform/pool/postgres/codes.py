@@ -32,7 +32,8 @@ from .rows import coupon_of
 from .turn import TALLY, Tally, Turn, check_creator, stock_of
 
 _UPLOADS, _ADD_UPLOADS = query("uploads_under"), query("add_uploads")
-_TAKEN, _ADD_CODES = query("taken_codes"), query("add_codes")
+_TAKEN, _STORE = query("taken_codes"), query("store")
+_ADD_PIECES, _ADD_CODES = query("add_pieces"), query("add_codes")
 _FORGET_EXTENTS, _ADD_EXTENT = query("forget_extents"), query("add_extent")
 _CLEAR_SLOTS = query("clear_slots")
 _DELETED_BEFORE, _DELETED_AMONG = query("deleted_before"), query("deleted_among")
@@ -143,13 +144,13 @@ async def add_codes(
     turn: Turn, added: Sequence[tuple[int, str]], runs: Sequence[tuple[int, list[str], int | None]]
 ) -> None:
     """Write codes, each with its position, and the same codes in runs: where one begins, its codes, their time."""
-    await turn.connection.execute(
-        _ADD_CODES,
-        turn.stock_no,
-        *columns([piece for first, codes, at in runs for piece in cut(first, codes, at)], 3),
-        [code for _, code in added],
-        [position for position, _ in added],
-    )
+    pieces = columns([piece for first, codes, at in runs for piece in cut(first, codes, at)], 3)
+    where = [code for _, code in added], [position for position, _ in added]
+    if turn.many_nodes:  # As where coupons are written.
+        await turn.connection.execute(_ADD_PIECES, turn.stock_no, *pieces)
+        await turn.connection.execute(_ADD_CODES, turn.stock_no, *where)
+    else:
+        await turn.connection.execute(_STORE, turn.stock_no, *pieces, *where)
 
 
 PIECE = 64

@@ -15,7 +15,8 @@ from ...coupons.draws import Issue, SentFacts
 from ...coupons.repeats import Numbered
 from ...coupons.responses import Owned
 from . import codes, outbox
-from .blocks import Blocks, first_from, first_of
+from .blocks import CARRIERS, HOLDERS, SLOTS, Blocks, first_from, first_of
+from .holders import Holders, hash_of
 from .lanes import Asked
 from .link import Connection, Link
 from .missing import moment
@@ -24,7 +25,9 @@ from .rows import coupon_of, lasts_seconds, terms_of
 from .slots import Slots
 from .turn import Turn, check_creator, facts_of
 
-_GIVE, _AT_SLOTS, _OF_USERS = query("give"), query("codes_at_slots"), query("coupons_of_users")
+_GIVE, _AT_SLOTS, _CODES_AT = query("give"), query("codes_at_slots"), query("codes_at")
+_FORGET_SLOTS, _KEEP_BLOCKS, _ADD_COUPONS = query("forget_slots"), query("keep_blocks"), query("add_coupons")
+_HOLDERS, _NUMBERED = query("holders"), query("coupons_numbered")
 _OF_USER, _AT_MERCHANT = query("coupons_of_user"), query("coupons_at_merchant")
 _OF_MERCHANT, _STOCKS = query("stocks_of_merchant"), query("stocks")
 _CARRIERS, _ADD_TERMS = query("carriers"), query("add_terms")
@@ -33,7 +36,8 @@ _LOCK, _CARD, _ADD_CARD = query("lock"), query("card"), query("add_card")
 
 async def send(turn: Turn, asks: Sequence[Asked[Issue]]) -> list[CouponFacts | QuanmaError]:
     """Give coupons out, or return those that these numbers got: decide on each in turn, then draw for all at once."""
-    mine = await _coupons_of(turn, {ask.request.openid for ask in asks})
+    holders = Holders(turn.tally.sent)
+    mine = await _coupons_of(turn, holders, {ask.request.openid for ask in asks}, len(asks))
     taken = await codes.taken_among(turn, {ask.request.coupon_code for ask in asks if ask.request.coupon_code})
     outcomes: list[CouponFacts | QuanmaError] = []
     given: list[CouponFacts] = []
@@ -50,7 +54,7 @@ async def send(turn: Turn, asks: Sequence[Asked[Issue]]) -> list[CouponFacts | Q
             given.append(coupon)
         outcomes.append(coupon)
     if given:
-        coupons = await _give(turn, given)
+        coupons = await _give(turn, given, holders)
         by_id = {coupon.coupon_id: coupon for coupon in coupons}
         # Repeats in one turn: what they got is what the first of them got.
         outcomes = [
@@ -65,16 +69,18 @@ async def send(turn: Turn, asks: Sequence[Asked[Issue]]) -> list[CouponFacts | Q
     return outcomes
 
 
-async def _coupons_of(turn: Turn, openids: set[str]) -> dict[str, list[CouponFacts]]:
-    rows = await turn.connection.fetch(
-        _OF_USERS,
-        turn.stock_no,
-        list(openids),
-    )
-    mine: dict[str, list[CouponFacts]] = defaultdict(list)
-    for row in rows:
-        coupon = coupon_of(turn.stock_id, row)
-        mine[coupon.openid].append(coupon)
+async def _coupons_of(
+    turn: Turn, holders: Holders, openids: set[str], draws: int
+) -> defaultdict[str, list[CouponFacts]]:
+    """These users' coupons. `holders` learns what it needs to be told of so many draws."""
+    mine: defaultdict[str, list[CouponFacts]] = defaultdict(list)
+    rows = await turn.connection.fetch(_HOLDERS, turn.stock_no, holders.asked(openids, turn.tally.sent + draws))
+    for bucket, entries in rows:
+        holders.learn(bucket, entries)
+    if found := [coupon_id for openid in openids for coupon_id in holders.coupons_of(openid)]:
+        for row in await turn.connection.fetch(_NUMBERED, turn.stock_no, found):
+            coupon = coupon_of(turn.stock_id, row)
+            mine[coupon.openid].append(coupon)
     return mine
 
 
@@ -132,7 +138,7 @@ class _Drawn:
     carriers: Blocks
 
 
-async def _give(turn: Turn, coupons: Sequence[CouponFacts]) -> list[CouponFacts]:
+async def _give(turn: Turn, coupons: Sequence[CouponFacts], holders: Holders) -> list[CouponFacts]:
     """Write coupons, and return them with the codes that they carry."""
     free = turn.tally.free
     drawn = await (_draw(turn, len(coupons)) if turn.facts.takes_uploads else _bring(turn, coupons))
@@ -148,13 +154,16 @@ async def _give(turn: Turn, coupons: Sequence[CouponFacts]) -> list[CouponFacts]
     numbers, added = turn.terms.take_added()
     if added:
         await turn.connection.execute(_ADD_TERMS, turn.stock_no, numbers, added)
-    await turn.connection.execute(
-        _GIVE,
-        turn.stock_no,
-        first_from(drawn.slots.free),
-        free,
-        *drawn.displaced.changed(),
-        *drawn.carriers.changed(),
+    holders.add(((coupon.openid, coupon.coupon_id) for coupon in coupons), turn.tally.sent)
+    gone = first_from(drawn.slots.free), free
+    kinds, places, kept = [], [], []
+    for kind, changed in ((SLOTS, drawn.displaced), (CARRIERS, drawn.carriers), (HOLDERS, holders)):
+        its_places, its_numbers = changed.changed()
+        kinds += [kind] * len(its_places)
+        places += its_places
+        kept += its_numbers
+    rows = (
+        moment(turn.now_us),
         [coupon.coupon_id for coupon in coupons],
         [position for position, _ in drawn.codes],
         terms,
@@ -162,8 +171,16 @@ async def _give(turn: Turn, coupons: Sequence[CouponFacts]) -> list[CouponFacts]
         [coupon.out_request_no for coupon in coupons],
         [coupon.request or "" for coupon in coupons],
         [coupon.sent_at for coupon in coupons],
-        moment(turn.now_us),
     )
+    connection, stock_no = turn.connection, turn.stock_no
+    if not turn.many_nodes:
+        await connection.execute(_GIVE, stock_no, *gone, kinds, places, kept, *rows)
+        return coupons
+    # One statement that writes to two tables would be shared out by the coordinator, and committed in two phases.
+    if gone[0] < gone[1]:
+        await connection.execute(_FORGET_SLOTS, stock_no, *gone)
+    await connection.execute(_KEEP_BLOCKS, stock_no, kinds, places, kept)
+    await connection.execute(_ADD_COUPONS, stock_no, *rows)
     return coupons
 
 
@@ -187,13 +204,20 @@ async def _draw(turn: Turn, count: int) -> _Drawn:
     texts: dict[int, str] = {}
     while len(drawn.codes) < count:
         asked = drawn.slots.choose(count - len(drawn.codes))
-        rows = await turn.connection.fetch(_AT_SLOTS, turn.stock_no, asked)
-        drawn.slots.learn((row[0], row[1]) for row in rows)
-        for slot, position, code, displaced, carriers in rows:
-            texts[position] = code
+        are_drawn = [drawn.slots.is_chosen(slot) for slot in asked]
+        rows = await turn.connection.fetch(_AT_SLOTS, turn.stock_no, asked, are_drawn)
+        drawn.slots.learn((row[0], row[2]) for row in rows)
+        for (slot, displaced, position, code, carriers), is_drawn in zip(rows, are_drawn, strict=True):
             drawn.displaced.learn(slot, displaced)
-            drawn.carriers.learn(position, carriers)
+            if is_drawn:
+                texts[position] = code
+                drawn.carriers.learn(position, carriers)
         positions = drawn.slots.take()
+        # A slot that was drawn twice: what another one moved into it.
+        if unread := [position for position in positions if position not in texts]:
+            for position, code, carriers in await turn.connection.fetch(_CODES_AT, turn.stock_no, unread):
+                texts[position] = code
+                drawn.carriers.learn(position, carriers)
         if not positions:
             raise StoreUnavailable(f"stock {turn.stock_id} has fewer codes than it counts: restore a backup")
         gone: set[int] = set()
@@ -241,6 +265,7 @@ async def _at_once(connection: Connection, mchid: str, openid: str) -> list[Writ
         _AT_MERCHANT,
         mchid,
         openid,
+        hash_of(openid),
     )
     return [(row[1], coupon_of(row[0], row[2:])) for row in rows]
 
@@ -249,6 +274,6 @@ async def _one_by_one(connection: Connection, mchid: str, openid: str) -> list[W
     """A statement for each stock: none touches two, so each goes to the node that has it."""
     found: list[Written] = []
     for stock_id, stock_no in await connection.fetch(_OF_MERCHANT, mchid):
-        rows = await connection.fetch(_OF_USER, stock_no, openid)
+        rows = await connection.fetch(_OF_USER, stock_no, openid, hash_of(openid))
         found += [(row[0], coupon_of(stock_id, row[1:])) for row in rows]
     return found

@@ -17,6 +17,7 @@ class Slots:
     def __init__(self, free: int) -> None:
         self.free = free
         self._chosen: list[int] = []
+        self._drawn: set[int] = set()
         self._at: dict[int, int] = {}
         self._moved: set[int] = set()
 
@@ -24,8 +25,13 @@ class Slots:
         """Choose so many slots, or as many as there are, and return those that must be learned before `take`."""
         left = self.free
         self._chosen = [secrets.randbelow(left - done) for done in range(min(count, left))]
+        self._drawn = set(self._chosen)
         lasts = range(left - len(self._chosen), left)
         return [slot for slot in {*self._chosen, *lasts} if slot not in self._at]
+
+    def is_chosen(self, slot: int) -> bool:
+        """Whether it was chosen, and is not only one that moves into another."""
+        return slot in self._drawn
 
     def learn(self, held: Iterable[tuple[int, int]]) -> None:
         """What slots hold: slot and position."""

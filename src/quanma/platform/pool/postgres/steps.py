@@ -11,7 +11,7 @@ from .lanes import Asked, singly
 from .queries import query
 from .turn import Turn, check_creator, check_shared
 
-_MOVE = query("move_coupon")
+_MOVE_FIRST, _MOVE_NEXT = query("move_first"), query("move_next")
 
 
 class Stepping(NamedTuple):
@@ -42,15 +42,16 @@ async def step(turn: Turn, asked: Asked[Stepping]) -> Any:
 
 async def _move(turn: Turn, step: Step[Any, Any], read: CouponFacts, after: CouponFacts, now: int) -> None:
     """Change the one row of a step. The decision before it and this are one turn: anything else is a fault of ours."""
+    # As they are stored: EXPIRED is SENDED, and by the time, which never changes.
+    starts = [state for state in STORED_STATES if read._replace(coupon_state=state).state(now) in step.starts]
     moved = await turn.connection.execute(
-        _MOVE,
+        _MOVE_FIRST if "SENDED" in starts else _MOVE_NEXT,
         turn.stock_no,
         read.coupon_id,
-        # As they are stored: EXPIRED is SENDED, and by the time, which never changes.
-        [state for state in STORED_STATES if read._replace(coupon_state=state).state(now) in step.starts],
+        starts,
         *(getattr(after, field) for field in LATER),
     )
-    if moved != "INSERT 0 1":
+    if moved not in ("INSERT 0 1", "UPDATE 1"):
         raise AssertionError("a coupon did not stand where the decision saw it")
 
 

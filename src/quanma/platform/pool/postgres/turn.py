@@ -105,6 +105,11 @@ class Turn:
         """The epoch that this host had confirmed when the turn began."""
 
     @property
+    def many_nodes(self) -> bool:
+        """Whether the database is a Citus cluster."""
+        return self._link.many_nodes
+
+    @property
     def stock_id(self) -> str:
         return self.facts.stock_id
 
