@@ -55,7 +55,7 @@ def bucket_at(its_hash: str, coupons: str) -> str:
 
 
 class Holders:
-    """The buckets that a turn reads, and what it changes in them."""
+    """The buckets that a transaction reads, and what it changes in them."""
 
     def __init__(self, coupons: int) -> None:
         """`coupons`: how many the stock has given out."""
@@ -114,4 +114,3 @@ class Holders:
         """The buckets that are not as they were: their numbers, and what they hold now."""
         buckets = sorted(self._changed)
         return buckets, [self._buckets[bucket] for bucket in buckets]
-

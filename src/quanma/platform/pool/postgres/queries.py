@@ -1,8 +1,8 @@
 """The statements of `queries.sql`, by their names.
 
 There, `-- name: …` begins a statement, and the lines of comment below it say what it is for. What stands in braces is
-said here, once. `{stock}`, `{tally}` and `{later}` are a row's columns, in the order in which they are read; those of
-the alias s are `{s.stock}`. The others look something up, in the stock whose number is $1:
+said here, once. `{stock}`, `{stock_counters}` and `{later}` are a row's columns, in the order in which they are read;
+those of the alias s are `{s.stock}`. The others look something up, in the stock whose number is $1:
 
     {coupon}, {step}    a coupon's columns, and the join that they need, for a coupon k; {coupon of X}, {step of X}: in
                         the stock whose number is X
@@ -10,8 +10,8 @@ the alias s are `{s.stock}`. The others look something up, in the stock whose nu
     {code at X}         the code at position X
     {carrier at X}      the number of the coupon that carries the code at position X, if one does
     {number at X in Y}  the number at place X of the block Y: see blocks.py; {block}: how many a block has
-    {held by X of Y}    h.coupon_id, the coupons of the stock whose number is Y that may be a user's, whose openid has the
-                        hash X; what comes after it is joined: see holders.py
+    {held by X of Y}    h.coupon_id, the coupons of the stock whose number is Y that may be of a user whose openid has
+                        the hash X; what comes after it is joined: see holders.py
 
 `{do NAME with $N}` is another statement, whose parameters from $2 on are $N and those after it here.
 """
@@ -28,7 +28,7 @@ from .holders import ENTRY_BYTES, bucket_at
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "stock": ("stock_no", "stock_id", "mchid", "request", "created_at", "product_coupon_id", "brand_id"),
-    "tally": ("uploaded", "deleted", "free", "stale", "shift", "sent", "day", "sent_on_day"),
+    "stock_counters": ("uploaded", "deleted", "free", "stale", "shift", "sent", "day", "sent_on_day"),
     "later": LATER,
 }
 
@@ -77,7 +77,7 @@ def code_at(position: str, stock: str = "$1") -> str:
     )
 
 
-_COLUMNS_OF = re.compile(r"\{(?:(\w+)\.)?(stock|tally|later)\}")
+_COLUMNS_OF = re.compile(r"\{(?:(\w+)\.)?(stock|stock_counters|later)\}")
 
 
 def _named(found: re.Match[str]) -> str:
@@ -116,7 +116,7 @@ def _said(found: re.Match[str]) -> str:
         return number_at(of, within)
     if what == "held":
         return (
-            f"(SELECT sent FROM tally WHERE stock_no = {within} ORDER BY turn_no DESC LIMIT 1) n,"
+            f"(SELECT sent FROM stock_counters WHERE stock_no = {within} ORDER BY transaction_no DESC LIMIT 1) n,"
             f" LATERAL (SELECT numbers FROM block WHERE stock_no = {within} AND kind = 2"
             f" AND place = {bucket_at(f'{of}::bigint', 'n.sent')} OFFSET 0) b,"
             f" LATERAL (SELECT {_number('e.at + 4')} AS coupon_id"

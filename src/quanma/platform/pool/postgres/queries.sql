@@ -8,7 +8,7 @@
 -- stock is cheaper.
 --
 -- The statements of what a host acknowledged stand with it: epochs.py, seen.py, missing.py, and the beginning of a
--- turn in turn.py.
+-- transaction in stock_transaction.py.
 
 
 -- Stocks
@@ -28,8 +28,8 @@ WHERE NOT EXISTS (SELECT FROM stock WHERE stock_id = $1 OR (mchid = $2 AND out_r
 RETURNING stock_no;
 
 -- name: add_turn
--- The row by which its turn is taken.
-INSERT INTO turn (stock_no) VALUES ($1);
+-- The row by which it is locked.
+INSERT INTO stock_lock (stock_no) VALUES ($1);
 
 -- name: stock_made_under
 -- The stock that a merchant's number made, and how many others the merchant has made, up to a limit.
@@ -81,45 +81,45 @@ LIMIT 1;
 UPDATE stock SET request = $2 WHERE stock_no = $1;
 
 
--- Turns and counters
+-- Transactions and counters
 
 
--- name: take_turn
--- Wait for the stock's turn, and keep it until the transaction's end.
-SELECT 1 FROM turn WHERE stock_no = $1 FOR UPDATE;
+-- name: lock_stock
+-- Lock the stock until the transaction's end: no other one comes between.
+SELECT 1 FROM stock_lock WHERE stock_no = $1 FOR UPDATE;
 
--- name: tally
+-- name: stock_counters
 -- A stock's counters as they are.
-SELECT {tally} FROM tally WHERE stock_no = $1 ORDER BY turn_no DESC LIMIT 1;
+SELECT {stock_counters} FROM stock_counters WHERE stock_no = $1 ORDER BY transaction_no DESC LIMIT 1;
 
--- name: add_tally
--- The counters after a turn.
-INSERT INTO tally (stock_no, turn_no, {tally}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
+-- name: add_stock_counters
+-- The counters after a transaction.
+INSERT INTO stock_counters (stock_no, transaction_no, {stock_counters}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
 
--- name: forget_tallies
--- Those of turns long gone.
-DELETE FROM tally WHERE stock_no = $1 AND turn_no >= $2 AND turn_no < $3;
+-- name: forget_stock_counters
+-- Those of transactions long gone.
+DELETE FROM stock_counters WHERE stock_no = $1 AND transaction_no >= $2 AND transaction_no < $3;
 
 -- name: keep_day
 -- How many coupons were given out on a day that is not the latest row's.
-INSERT INTO day_tally (stock_no, day, sent) VALUES ($1, $2, $3)
+INSERT INTO day_counter (stock_no, day, sent) VALUES ($1, $2, $3)
 ON CONFLICT (stock_no, day) DO UPDATE SET sent = excluded.sent;
 
 -- name: sent_on
 -- How many coupons were given out on such a day.
-SELECT sent FROM day_tally WHERE stock_no = $1 AND day = $2;
+SELECT sent FROM day_counter WHERE stock_no = $1 AND day = $2;
 
 
 -- Numbers
 
 
--- name: done
+-- name: answered
 -- What was asked under a number, and the answer.
-SELECT request, answer FROM done WHERE stock_no = $1 AND operation = $2 AND number = $3;
+SELECT request, answer FROM answered WHERE stock_no = $1 AND operation = $2 AND number = $3;
 
--- name: add_done
+-- name: add_answered
 -- What was asked under a number, and answered.
-INSERT INTO done (stock_no, operation, number, request, answer, word) VALUES ($1, $2, $3, $4, $5, $6);
+INSERT INTO answered (stock_no, operation, number, request, answer, word) VALUES ($1, $2, $3, $4, $5, $6);
 
 -- name: card
 -- The same of a consumption card: under $1, which says whose it is, and its number.
@@ -149,20 +149,20 @@ SELECT o.coupon_code FROM unnest($2::text[]) AS o(coupon_code) WHERE {position o
 -- name: add_uploads
 -- What each number uploaded.
 INSERT INTO upload (stock_no, upload_request_no, first_position, code_count, others, success_at, word)
-SELECT q.stock_no, u.*, $7::bigint FROM turn q, unnest($2::text[], $3::integer[], $4::integer[], $5::text[], $6::bigint[])
+SELECT q.stock_no, u.*, $7::bigint FROM stock_lock q, unnest($2::text[], $3::integer[], $4::integer[], $5::text[], $6::bigint[])
     AS u(number, first_position, code_count, others, success_at) WHERE q.stock_no = $1;
 
 -- name: add_pieces
 -- Codes in pieces.
 INSERT INTO piece (stock_no, first_position, codes, success_at)
-SELECT q.stock_no, u.* FROM turn q, unnest($2::integer[], $3::text[], $4::bigint[]) AS u(first_position, codes, success_at)
+SELECT q.stock_no, u.* FROM stock_lock q, unnest($2::integer[], $3::text[], $4::bigint[]) AS u(first_position, codes, success_at)
 WHERE q.stock_no = $1;
 
 -- name: add_codes
 -- Where codes stand.
 INSERT INTO code (stock_no, code_hash, position)
 SELECT q.stock_no, hashtext(u.coupon_code), u.position
-FROM turn q, unnest($2::text[], $3::integer[]) AS u(coupon_code, position) WHERE q.stock_no = $1;
+FROM stock_lock q, unnest($2::text[], $3::integer[]) AS u(coupon_code, position) WHERE q.stock_no = $1;
 
 -- name: store
 -- Both at once, where there is one node.
@@ -255,9 +255,9 @@ SELECT u.bucket, (SELECT b.numbers FROM block b WHERE b.stock_no = $1 AND b.kind
 FROM unnest($2::integer[]) AS u(bucket);
 
 -- name: add_terms
--- What coupons of this turn have in common, where it is new.
+-- What coupons of this transaction have in common, where it is new.
 INSERT INTO terms (stock_no, terms_no, terms)
-SELECT q.stock_no, u.* FROM turn q, unnest($2::integer[], $3::text[]) AS u(terms_no, terms) WHERE q.stock_no = $1;
+SELECT q.stock_no, u.* FROM stock_lock q, unnest($2::integer[], $3::text[]) AS u(terms_no, terms) WHERE q.stock_no = $1;
 
 -- name: forget_slots
 -- Blocks of slots that are gone.
@@ -266,13 +266,13 @@ DELETE FROM block WHERE stock_no = $1 AND kind = 0 AND place >= $2 AND place < $
 -- name: keep_blocks
 -- What a draw changed in blocks, of all kinds.
 INSERT INTO block (stock_no, kind, place, numbers)
-SELECT q.stock_no, u.* FROM turn q, unnest($2::smallint[], $3::integer[], $4::bytea[]) AS u(kind, place, numbers)
+SELECT q.stock_no, u.* FROM stock_lock q, unnest($2::smallint[], $3::integer[], $4::bytea[]) AS u(kind, place, numbers)
 WHERE q.stock_no = $1 ON CONFLICT (stock_no, kind, place) DO UPDATE SET numbers = excluded.numbers;
 
 -- name: add_coupons
 -- Those that were drawn.
 INSERT INTO coupon (stock_no, written_at, coupon_id, position, terms_no, openid, out_request_no, request, sent_at)
-SELECT q.stock_no, $2::timestamptz, u.* FROM turn q, unnest($3::integer[], $4::integer[], $5::integer[], $6::text[],
+SELECT q.stock_no, $2::timestamptz, u.* FROM stock_lock q, unnest($3::integer[], $4::integer[], $5::integer[], $6::text[],
     $7::text[], $8::text[], $9::bigint[])
     AS u(coupon_id, position, terms_no, openid, out_request_no, request, sent_at) WHERE q.stock_no = $1;
 
@@ -368,7 +368,7 @@ SELECT mchid, notify_url FROM callback WHERE caller = mchid AND mchid = ANY($1);
 -- name: add_events
 -- Those of new coupons, due at once.
 INSERT INTO event (stock_no, mchid, id, coupon_id, created_at, due_at)
-SELECT q.stock_no, $2::text, u.*, u.due FROM turn q, unnest($3::uuid[], $4::integer[], $5::bigint[]) AS u(id, coupon_id, due)
+SELECT q.stock_no, $2::text, u.*, u.due FROM stock_lock q, unnest($3::uuid[], $4::integer[], $5::bigint[]) AS u(id, coupon_id, due)
 WHERE q.stock_no = $1;
 
 -- name: waiting
