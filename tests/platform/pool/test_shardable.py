@@ -20,7 +20,6 @@ PACKAGE = Path(schema.__file__).parent
 ACROSS = {  # Name of the statement: why it may look at more than one stock. None is on a request's path
     # where the tables are spread over nodes.
     "waiting": "the outbox looks for merchants with due events",
-    "waiting_on_nodes": "the same, where the tables are spread over nodes",
     "stocks_waiting": "the outbox looks for stocks with due events",
     "coupons_at_merchant": "a user's list; where there are many nodes, stock by stock",
     "stock_of_event": "one event; where there are many nodes, stock by stock",
@@ -133,17 +132,15 @@ def test_what_writes_to_several_tables_at_once_is_put_together_of_what_does_not(
             ["not driven by the stock's row"],
         ),
         (
-            "INSERT INTO code (stock_no, position) SELECT q.stock_no, u FROM stock_lock q, LATERAL (SELECT 1 OFFSET 0) u"
-            " WHERE q.stock_no = $1",
+            "INSERT INTO code (stock_no) SELECT q.stock_no FROM stock_lock q, (SELECT LIMIT 1) WHERE q.stock_no = $1",
             ["LIMIT or OFFSET"],
         ),
         (
-            "WITH gone AS (DELETE FROM block WHERE stock_no = $1) INSERT INTO terms (stock_no, terms_no) VALUES ($1, $2)",
+            "WITH gone AS (DELETE FROM block WHERE stock_no = $1) INSERT INTO terms (stock_no) VALUES ($1)",
             ["more than one table"],
         ),
         (
-            "INSERT INTO code (stock_no, position) SELECT q.stock_no, u FROM stock_lock q, unnest($2) u"
-            " WHERE q.stock_no = $1 ON CONFLICT (stock_no) DO UPDATE SET position = 1",
+            "INSERT INTO code (stock_no) SELECT q.stock_no FROM stock_lock q WHERE q.stock_no = $1 ON CONFLICT DO UPDATE",
             [],
         ),
         ("INSERT INTO code (stock_no, position) VALUES ($1, $2)", []),
@@ -155,8 +152,14 @@ def test_what_is_shared_out_is_found(statement: str, why: list[str]) -> None:
 
 
 def test_every_table_is_distributed_by_stock_no_or_small_reference_data() -> None:
-    assert {*schema.DISTRIBUTED, *schema.REFERENCE} == tables().keys()
-    assert not {*schema.DISTRIBUTED} & {*schema.REFERENCE}
+    assert sorted((*schema.DISTRIBUTED, *schema.REFERENCE, *schema.LOCAL)) == sorted(tables())
+
+
+def test_no_statement_reads_a_table_of_one_node_together_with_others() -> None:
+    kinds = (*schema.DISTRIBUTED, *schema.REFERENCE), schema.LOCAL
+    for sql in statements().values():
+        named = {*re.findall(r"\b(?:FROM|JOIN|INTO|UPDATE) (\w+)", sql)}
+        assert not all(named & {*kind} for kind in kinds), sql
 
 
 @every_row("table", schema.DISTRIBUTED)

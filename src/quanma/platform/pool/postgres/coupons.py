@@ -36,6 +36,7 @@ _LOCK, _CARD, _ADD_CARD = query("lock"), query("card"), query("add_card")
 
 async def send(transaction: StockTransaction, asks: Sequence[Asked[Issue]]) -> list[CouponFacts | QuanmaError]:
     """Give coupons out, or return those that these numbers got: decide one by one, then draw for all at once."""
+    outbox.check_listed(transaction)
     holders = Holders(transaction.counters.sent)
     mine = await _coupons_of(transaction, holders, {ask.request.openid for ask in asks}, len(asks))
     taken = await codes.taken_among(transaction, {ask.request.coupon_code for ask in asks if ask.request.coupon_code})

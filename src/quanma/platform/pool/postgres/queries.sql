@@ -380,9 +380,40 @@ SELECT c.mchid, c.notify_url FROM callback c CROSS JOIN LATERAL (
     (SELECT FROM event e WHERE e.mchid = c.mchid AND e.due_at > $2 ORDER BY e.due_at LIMIT 1) LIMIT 1) due
 WHERE c.caller = c.mchid;
 
--- name: waiting_on_nodes
--- The same over nodes: no look for each merchant can be sent with the merchants, so each node looks through its events.
-SELECT DISTINCT mchid FROM event WHERE due_at <= $1 OR due_at > $2;
+-- name: list_due_stock
+-- That events of a stock may be written from now on, for so many seconds. On a Citus cluster only, as the next ones.
+INSERT INTO due_stock (stock_no, stock_id, mchid, until, look_at)
+VALUES ($1, $2, $3, now() + make_interval(secs => $4::integer), 0)
+ON CONFLICT (stock_no) DO UPDATE SET stock_id = excluded.stock_id, mchid = excluded.mchid, until = excluded.until,
+    look_at = 0;
+
+-- name: listed_stocks
+-- Those of which something may be due now ($1), or later than $2; each with the node that has its events.
+SELECT d.stock_no, d.stock_id, d.mchid, d.until, d.until <= now(), p.nodename || ':' || p.nodeport AS node
+FROM due_stock d, pg_dist_shard_placement p WHERE p.shardid = get_shard_id_for_distribution_column('event', d.stock_no)
+AND (d.until > now() OR d.look_at <= $1::bigint OR d.look_at > $2::bigint);
+
+-- name: next_due
+-- The first and the last moment at which an event of a stock is due.
+SELECT (SELECT due_at FROM event WHERE stock_no = $1 AND mchid = $2 AND due_at IS NOT NULL ORDER BY due_at LIMIT 1),
+    (SELECT due_at FROM event WHERE stock_no = $1 AND mchid = $2 AND due_at IS NOT NULL ORDER BY due_at DESC LIMIT 1);
+
+-- name: unlist_due_stock
+-- Nothing of a stock waits.
+DELETE FROM due_stock WHERE stock_no = $1 AND until = $2;
+
+-- name: look_later
+-- Nothing of a stock is due before that.
+UPDATE due_stock SET look_at = $3 WHERE stock_no = $1 AND until = $2;
+
+-- name: stocks_on_nodes
+-- The stocks with events that are not delivered, as each shard tells them. What is away tells nothing.
+SELECT result FROM run_command_on_shards('event',
+    'SELECT string_agg(DISTINCT stock_no::text, '','') FROM %s WHERE due_at IS NOT NULL') WHERE success;
+
+-- name: stocks_numbered
+-- Stocks by their numbers inside.
+SELECT s.stock_no, s.stock_id, s.mchid FROM stock s WHERE s.stock_no = ANY($1::integer[]);
 
 -- name: stocks_waiting
 -- A merchant's stocks with events that are due, or due too far ahead.

@@ -34,8 +34,10 @@ DISTRIBUTED = (
     "barred",
 )
 """Tables whose every key carries stock_no, the column that they are spread by."""
-REFERENCE = ("about", "stock", "callback", "card", "nonce", "nonce_seen", "epoch", "host", "missing")
-"""Small tables that every node has."""
+REFERENCE = ("about", "stock", "callback", "epoch", "host", "missing")
+"""Small tables that every node has: to write one takes a commit in two phases."""
+LOCAL = ("card", "nonce", "nonce_seen", "due_stock")
+"""Tables that stay on the node that we are connected to. No statement reads them together with others."""
 
 _LOCK = "SELECT pg_advisory_xact_lock(7381240617)"  # One who migrates at a time.
 

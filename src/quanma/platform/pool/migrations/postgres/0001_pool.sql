@@ -56,6 +56,15 @@ CREATE TABLE card (
     PRIMARY KEY (key, number)
 );
 
+-- On a Citus cluster, on the node that workers are connected to: stocks that may have events due. See due_stocks.py.
+CREATE TABLE due_stock (
+    stock_no integer PRIMARY KEY,
+    stock_id text NOT NULL,
+    mchid    text NOT NULL,
+    until    timestamptz NOT NULL,  -- a worker may write events of it until then
+    look_at  bigint NOT NULL        -- after that: nothing is due earlier
+);
+
 -- What a host compares with the witness that it keeps outside the database: see docs/postgres.md, "What goes back".
 
 -- The history that all hosts agree on. One row.
