@@ -140,7 +140,7 @@ def test_what_writes_to_several_tables_at_once_is_put_together_of_what_does_not(
             ["more than one table"],
         ),
         (
-            "INSERT INTO code (stock_no) SELECT q.stock_no FROM stock_lock q WHERE q.stock_no = $1 ON CONFLICT DO UPDATE",
+            "INSERT INTO code (position) SELECT q.stock_no FROM stock_lock q WHERE q.stock_no = $1 ON CONFLICT",
             [],
         ),
         ("INSERT INTO code (stock_no, position) VALUES ($1, $2)", []),

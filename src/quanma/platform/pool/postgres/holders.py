@@ -60,15 +60,18 @@ class Holders:
     def __init__(self, coupons: int) -> None:
         """`coupons`: how many the stock has given out."""
         self._count = bucket_count(coupons)
+        self._hashes: dict[str, int] = {}
         self._buckets: dict[int, bytes] = {}
         self._changed: set[int] = set()
 
     def asked(self, openids: Iterable[str], coupons: int) -> list[int]:
         """The buckets to be read, to look for these users and to come to so many coupons."""
-        buckets = {bucket_of(hash_of(openid), self._count) for openid in openids}
-        for added in range(self._count, bucket_count(coupons)):
+        count = self._count
+        self._hashes = {openid: hash_of(openid) for openid in openids}
+        buckets = {bucket_of(its_hash, count) for its_hash in self._hashes.values()}
+        for added in range(count, bucket_count(coupons)):
             bucket = added
-            while bucket >= self._count:
+            while bucket >= count:
                 bucket = split_from(bucket)
             buckets.add(bucket)
         return sorted(buckets)
@@ -78,8 +81,8 @@ class Holders:
         self._buckets[bucket] = entries or b""
 
     def coupons_of(self, openid: str) -> list[int]:
-        """The numbers of coupons that may be the user's."""
-        its_hash = hash_of(openid)
+        """The numbers of coupons that may be the user's, one of those asked for."""
+        its_hash = self._hashes[openid]
         entries, key = self._buckets[bucket_of(its_hash, self._count)], its_hash.to_bytes(_HASH_BYTES, "big")
         found: list[int] = []
         at = entries.find(key)
@@ -90,14 +93,16 @@ class Holders:
         return found
 
     def add(self, given: Iterable[tuple[str, int]], coupons: int) -> None:
-        """Add coupons, each with its openid and its number; the stock has given out `coupons` with them."""
-        for bucket in range(self._count, bucket_count(coupons)):
+        """Add coupons of users asked for, each with its number; the stock has given out `coupons` with them."""
+        count = bucket_count(coupons)
+        for bucket in range(self._count, count):
             self._split(split_from(bucket), bucket)
-        self._count = bucket_count(coupons)
+        self._count = count
         for openid, coupon_id in given:
-            its_hash = hash_of(openid)
-            bucket = bucket_of(its_hash, self._count)
-            self._buckets[bucket] += entry(its_hash, coupon_id)
+            its_hash = self._hashes[openid]
+            bucket = bucket_of(its_hash, count)
+            # In front: so the rest of the row is as it was, and PostgreSQL's log has the new entry alone.
+            self._buckets[bucket] = entry(its_hash, coupon_id) + self._buckets[bucket]
             self._changed.add(bucket)
 
     def _split(self, bucket: int, added: int) -> None:
