@@ -209,13 +209,13 @@ async def _draw(transaction: StockTransaction, count: int) -> _Drawn:
     texts: dict[int, str] = {}
     while len(drawn.codes) < count:
         asked = drawn.slots.choose(count - len(drawn.codes))
-        are_drawn = [drawn.slots.is_chosen(slot) for slot in asked]
+        are_drawn = [slot in drawn.slots.chosen for slot in asked]
         rows = await transaction.connection.fetch(_AT_SLOTS, transaction.stock_no, asked, are_drawn)
-        drawn.slots.learn((row[0], row[2]) for row in rows)
-        for (slot, displaced, position, code, carriers), is_drawn in zip(rows, are_drawn, strict=True):
-            drawn.displaced.learn(slot, displaced)
+        drawn.slots.learn((row[0], row[1]) for row in rows)
+        for (slot, position, displaced, code, carriers), is_drawn in zip(rows, are_drawn, strict=True):
             if is_drawn:
                 texts[position] = code
+                drawn.displaced.learn(slot, displaced)
                 drawn.carriers.learn(position, carriers)
         positions = drawn.slots.take()
         # A slot that was drawn twice: what another one moved into it.

@@ -229,9 +229,10 @@ VALUES ($1, $2, $3, $4, $5, $6);
 
 
 -- name: codes_at_slots
--- Of each slot, its block, and the position that it holds. If it is to be drawn ($3), also the code that stands there,
--- and the block of who carries it: of others, these would be read at random places for nothing.
-SELECT slot, held, position, CASE WHEN is_drawn THEN {code at position} END, CASE WHEN is_drawn THEN (
+-- Of each slot, the position that it holds. If it is to be drawn ($3), also its block, the code that stands there, and
+-- the block of who carries it. Of one that moves into another, these would be read at random places for nothing.
+SELECT slot, position, CASE WHEN is_drawn THEN held END, CASE WHEN is_drawn THEN {code at position} END,
+    CASE WHEN is_drawn THEN (
     SELECT c.numbers FROM block c WHERE c.stock_no = $1 AND c.kind = 1 AND c.place = position - position % {block}) END
 FROM (SELECT slot, is_drawn, held, coalesce(nullif({number at slot in held}, 0) - 1, slot + (SELECT e.shift FROM extent e
         WHERE e.stock_no = $1 AND e.first_slot <= slot ORDER BY e.first_slot DESC LIMIT 1)) AS position

@@ -8,7 +8,7 @@ at first, and what was moved. So a draw of many reads twice as many slots, and w
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 
 class Slots:
@@ -29,9 +29,10 @@ class Slots:
         lasts = range(left - len(self._chosen), left)
         return [slot for slot in {*self._chosen, *lasts} if slot not in self._at]
 
-    def is_chosen(self, slot: int) -> bool:
-        """Whether it was chosen, and is not only one that moves into another."""
-        return slot in self._drawn
+    @property
+    def chosen(self) -> Set[int]:
+        """The slots that were chosen last. The others that must be learned only move into one of these."""
+        return self._drawn
 
     def learn(self, held: Iterable[tuple[int, int]]) -> None:
         """What slots hold: slot and position."""
