@@ -294,6 +294,12 @@ def test_ready_means_that_requests_are_taken(platform: InProcess, monkeypatch: p
 
     assert asked() == (200, b"ready\n")
     with monkeypatch.context() as patched:
+        patched.setattr(platform.pool, "away", lambda: ["worker-1:5432"])
+        assert asked() == (
+            200,
+            b"ready\naway: worker-1:5432: requests for the stocks there are refused until it is back\n",
+        )
+    with monkeypatch.context() as patched:
         patched.setattr(platform.pool, "check", broken)
         assert asked() == (503, b"the store can't answer; the log says why\n")
         assert platform.ask("GET", "/healthz", []).status_code == 503
