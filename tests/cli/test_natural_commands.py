@@ -30,7 +30,8 @@ def typed(line: str) -> tuple[int, str]:
 @every_row(
     ("line", "named"),
     [
-        ("doctor", "`quanma status`"),
+        ("diagnose", "`quanma doctor`"),
+        ("doctr", "`quanma doctor`"),
         ("sandbox", "`quanma demo`"),
         ("stocks", "`quanma stock list`"),
         ("--install-completion", "`quanma completion bash`"),

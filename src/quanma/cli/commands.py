@@ -57,6 +57,7 @@ SECTIONS = {
     },
     "Settings and shell": {
         "status": Command("status", "Show which settings count here, and whether the platform answers."),
+        "doctor": Command("doctor", "Find what is wrong with settings, keys, clock and network, and how to mend it."),
         "completion": Command("completion", "Print the completion for a shell."),
     },
 }

@@ -79,6 +79,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "quanma request POST /v3/refund/domestic/refunds --data @refund.json",
     ),
     "status": ("quanma status", "quanma status --config shop/quanma.toml"),
+    "doctor": (
+        "quanma doctor",
+        "quanma doctor clock keys",
+        "quanma doctor --callback https://shop.example.com/wechatpay/events",
+        "quanma doctor --bundle doctor.zip",
+    ),
     "completion": ("quanma completion bash > ~/.local/share/bash-completion/completions/quanma",),
 }
 

@@ -28,6 +28,7 @@ FALLBACK_URL = "https://api2.mch.weixin.qq.com"
 DEFAULT_FILE = "quanma.toml"
 _OF_WECHAT_PAY = ".mch.weixin.qq.com"
 _PUBLIC_KEY_ID = re.compile(rf"{signature.PUBLIC_KEY_PREFIX}[0-9A-Za-z]{{1,64}}")
+TEXT_INSTEAD = "give the key's text in QUANMA_PRIVATE_KEY"
 _HEADERS = "keep the secrets out of it and give them as QUANMA_APIV3_KEY, QUANMA_APIV2_KEY and QUANMA_PRIVATE_KEY"
 
 
@@ -308,5 +309,5 @@ def _content(value: str, setting: str, folder: Path, wanted: str, *, secret: boo
     if not os.path.exists(path):
         raise no_file(value, setting, folder, wanted)
     if secret:
-        refuse_open(path, setting, "give the key's text in QUANMA_PRIVATE_KEY")
+        refuse_open(path, setting, TEXT_INSTEAD)
     return read(path, setting)
