@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ..client.exchange import Clocks
+from ..doctor import bundle as bundles
 from ..doctor import telling
 from ..doctor.check import Status
 from ..doctor.examine import CHECKS, GROUPS, Result, examine
@@ -62,8 +63,10 @@ def doctor(
     for word in words:
         if word not in {*GROUPS, *(check.id for check in CHECKS)}:
             near = closest(word, [*GROUPS, *(check.id for check in CHECKS)])
-            raise click.UsageError(f"no check {word!r}{question(near, 'quanma doctor')}; `quanma doctor --list` lists them")
-    with telling.LastLines() as log:
+            raise click.UsageError(
+                f"no check {word!r}{question(near, 'quanma doctor')}; `quanma doctor --list` lists them"
+            )
+    with bundles.LastLines() as log:
         subject = Subject(config, CLOCKS, callback=callback)
         try:
             results = examine(subject, words)
@@ -71,7 +74,7 @@ def doctor(
             subject.close()
     told = telling.report(results, strict=strict)
     if bundle is not None:
-        telling.write_bundle(bundle, told, subject, list(log.lines))
+        bundles.write_bundle(bundle, told, subject, list(log.lines))
     redacted = telling.Redactor(subject)
     if as_json:
         click.echo(redacted(telling.as_json(told)))

@@ -107,7 +107,9 @@ def _read(reply: Reply) -> Outcome:
     if status in (404, 405):
         return failed(f"HTTP {status}: nothing takes a POST on this path", f"correct the path: {_GUIDE}")
     if "www-authenticate" in headers or (is_page and status in (401, 403)):
-        return failed(f"HTTP {status}: it wants a login", "take the login away from this path: a signature stands for it")
+        return failed(
+            f"HTTP {status}: it wants a login", "take the login away from this path: a signature stands for it"
+        )
     if status in (502, 503, 504) or is_page:
         return warned(
             f"HTTP {status}: something before the receiver answers, or its framework", f"look at its log: {_GUIDE}"
@@ -135,6 +137,6 @@ def _probe(subject: Subject) -> Request:
 
 
 CHECKS = (
-    Check("callback.address", "the callback address", _address),
+    Check("callback.address", "the callback address", _address, after=("settings.file",)),
     Check("callback.answer", "what answers there", _answer, ("callback.address",), seconds=ASK_SECONDS),
 )

@@ -65,27 +65,27 @@ def examine(subject: Subject, words: Sequence[str] = (), *, seconds: float = ALL
     Ends after `seconds` for the network, and a deadline for each check before it, whatever hangs.
     """
     wanted = chosen(words)
-    running = _with_needs(wanted)
+    running = _with(wanted, lambda check: (*check.needs, *check.after))
+    needed = {check.id for check in _with(wanted, lambda check: check.needs)}
     found: dict[str, tuple[Outcome, int]] = {}
     for check in running:
         if check.group in _OFFLINE or check.id == "apiv3.form":
             found[check.id] = _timed(check, subject, found, check.seconds)
-    together([check for check in running if check.id not in found], subject, found, time.monotonic() + seconds)
-    told = {check.id for check in wanted} | {one for one, (outcome, _) in found.items() if outcome.status == Status.FAIL}
+    _together([check for check in running if check.id not in found], subject, found, time.monotonic() + seconds)
+    told = {check.id for check in wanted} | {one for one in needed if found[one][0].status == Status.FAIL}
     return [_result(check, *found[check.id]) for check in running if check.id in told]
 
 
-def _with_needs(wanted: Iterable[Check]) -> list[Check]:
+def _with(wanted: Iterable[Check], before: Callable[[Check], Iterable[str]]) -> list[Check]:
+    """These checks, and those that come before them, in their order."""
     ids = {check.id for check in wanted}
-    for check in reversed(CHECKS):  # Needs stand before what needs them.
+    for check in reversed(CHECKS):  # What comes before stands before.
         if check.id in ids:
-            ids.update((*check.needs, *check.after))
+            ids.update(before(check))
     return [check for check in CHECKS if check.id in ids]
 
 
-def together(
-    checks: Sequence[Check], subject: Subject, found: dict[str, tuple[Outcome, int]], ends_at: float
-) -> None:
+def _together(checks: Sequence[Check], subject: Subject, found: dict[str, tuple[Outcome, int]], ends_at: float) -> None:
     """Run checks side by side, each as soon as what it needs is known."""
     done = {check.id: threading.Event() for check in checks}
 

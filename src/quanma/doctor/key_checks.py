@@ -30,7 +30,8 @@ def _private_key(subject: Subject) -> Outcome:
         return failed(str(problem), f"{_CERTIFICATES}: apiclient_key.pem")
     if key.key_size != keys.KEY_BITS:
         return failed(
-            f"private_key has {key.key_size} bits, and the platform takes {keys.KEY_BITS}", f"{_CERTIFICATES}: 申请新证书"
+            f"private_key has {key.key_size} bits, and the platform takes {keys.KEY_BITS}",
+            f"{_CERTIFICATES}: 申请新证书",
         )
     return passed(f"RSA, {key.key_size} bits")
 
@@ -39,7 +40,7 @@ def _serial_no(subject: Subject) -> Outcome:
     serial_no = subject.text("serial_no")
     if (problem := subject.problem("serial_no")) is not None:
         return failed(problem, f"openssl x509 -noout -serial -in {CERTIFICATE}")
-    if keys.same_key(serial_no) in map(keys.same_key, subject.platform_names):
+    if keys.same_key(serial_no) in map(keys.same_key, subject.platform_pems()):
         return failed(
             "serial_no is the serial of the platform's certificate, and the merchant's is wanted",
             f"openssl x509 -noout -serial -in {CERTIFICATE}",

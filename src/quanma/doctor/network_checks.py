@@ -164,7 +164,9 @@ _TO_SEND = ("settings.names", "settings.addresses", "settings.mchid", "keys.priv
 CHECKS = (
     Check("network.name", "the platform's name has an address", _name, ("settings.addresses",), seconds=NAME_SECONDS),
     Check("network.connect", "a connection can be made", _connect, ("network.name",), seconds=CONNECT_SECONDS),
-    Check("network.tls", "TLS, and who issued its certificate", _tls, ("network.connect",), seconds=2 * CONNECT_SECONDS),
+    Check(
+        "network.tls", "TLS, and who issued its certificate", _tls, ("network.connect",), seconds=2 * CONNECT_SECONDS
+    ),
     Check(
         "network.platform",
         "the platform answers, and nothing in between",

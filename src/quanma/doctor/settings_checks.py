@@ -75,6 +75,10 @@ def _names(subject: Subject) -> Outcome:
         near = difflib.get_close_matches(name.lower().replace("-", "_"), _FIELDS, n=1, cutoff=0.7)
         told = f"{name} is no setting" if known else f"a name in [merchant] is no setting: it is {shape(name)}"
         return failed(told, f"write {near[0]} = … instead" if near else "take the line out of the file")
+    for name in (*_REQUIRED, *_OWN_CHECKS):
+        value = subject.given.settings.get(name)
+        if value is not None and not isinstance(value, str):
+            return failed(f"{name} is {shape(value)}: it is to be a text", f"put {subject.where(name)} in quotes")
     for name in sorted({*_FIELDS} - {*_OWN_CHECKS}):
         if (problem := subject.problem(name)) is not None:
             return failed(_without_path(problem), f"correct {subject.where(name)}")
@@ -151,7 +155,9 @@ def _apiv3(subject: Subject) -> Outcome:
 
 
 def _apiv2(subject: Subject) -> Outcome:
-    return _api_key(subject, "apiv2_key", "商户平台 → 账户中心 → API安全 → APIv2密钥") or passed("32 letters and digits")
+    return _api_key(subject, "apiv2_key", "商户平台 → 账户中心 → API安全 → APIv2密钥") or passed(
+        "32 letters and digits"
+    )
 
 
 def _api_key(subject: Subject, setting: str, place: str) -> Outcome | None:

@@ -202,7 +202,13 @@ _KEYS = ("keys.pair", "keys.serial", "keys.owner", "keys.expiry", "clock.offset"
 CHECKS = (
     Check("clock.offset", "this machine's clock", _clock, ("network.platform",)),
     Check("sign.request", "the platform takes our signature", _request, ("network.platform", *_KEYS)),
-    Check("apiv3.opens", "the APIv3 key opens what the platform seals", _apiv3, ("apiv3.form", "sign.request"), seconds=5.0),
+    Check(
+        "apiv3.opens",
+        "the APIv3 key opens what the platform seals",
+        _apiv3,
+        ("apiv3.form", "sign.request"),
+        seconds=5.0,
+    ),
     Check(
         "sign.answer",
         "the platform's signatures hold",

@@ -1,4 +1,4 @@
-"""What is told of an examination: for programs, for an issue, and a bundle for whoever helps.
+"""What is told of an examination: for programs, and for an issue; and how secrets are kept out of it.
 
 Two walls keep secrets in. What is told is made of an allow-list: settings by their shape, and texts that repeat no
 value. And before it leaves, whatever was given as a secret is looked for in it once more, and taken out.
@@ -6,33 +6,25 @@ value. And before it leaves, whatever was given as a secret is looked for in it 
 
 from __future__ import annotations
 
-import io
-import json
-import logging
 import os
 import platform as machine
 import re
-import zipfile
-from collections import deque
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
 from ..client import config
 from ..errors import Misconfigured, masked
-from ..settings import addresses, environment, files
+from ..settings import addresses, files
 from ..settings.shape import shape
-from ..storage import private
 from ..wire import keys
 from .check import LeftOut, Status
 from .examine import Report, Result
 from .subject import Subject
 
-LOG_LINES_MAX = 50
 _PACKAGES = ("quanma", "cryptography", "pyreqwest", "msgspec", "click")
 _REMOVED = "[removed]"
 _SECRET_CHARACTERS_MIN = 6
@@ -53,7 +45,10 @@ def as_json(told: Report) -> str:
 
 def versions() -> dict[str, str]:
     """What runs here."""
-    found = {"python": machine.python_version(), "system": f"{machine.system()} {machine.release()} {machine.machine()}"}
+    found = {
+        "python": machine.python_version(),
+        "system": f"{machine.system()} {machine.release()} {machine.machine()}",
+    }
     for package in _PACKAGES:
         try:
             found[package] = version(package)
@@ -64,7 +59,9 @@ def versions() -> dict[str, str]:
 
 def shapes(subject: Subject) -> dict[str, str]:
     """Each setting that is there, by its shape. A name that is no setting is counted, and not repeated."""
-    found = {name: _shape(subject, name) for name in config.Merchant.__struct_fields__ if name in subject.given.settings}
+    found = {
+        name: _shape(subject, name) for name in config.Merchant.__struct_fields__ if name in subject.given.settings
+    }
     unknown = len(subject.given.settings.keys() - {*config.Merchant.__struct_fields__})
     return found | ({"unknown names": str(unknown)} if unknown else {})
 
@@ -129,7 +126,7 @@ def _may_be_told(subject: Subject, name: str) -> bool:
     """A setting that is no secret, and is in its right form; or the path of a key."""
     value = subject.given.settings[name]
     if name == "private_key":
-        return isinstance(value, str) and (subject.given.folders[name] / value).is_file()
+        return isinstance(value, str) and os.path.isfile(subject.given.folders[name] / value)
     if name in ("mchid", "serial_no", "deadline_seconds", "attempt_seconds", "attempts_max"):
         return subject.problem(name) is None
     return False
@@ -159,66 +156,14 @@ def as_markdown(told: Report, subject: Subject) -> str:
     lines = ["### quanma doctor", "", "| check | status | detail |", "|---|---|---|"]
     lines += [f"| {one.id} | {one.status} | {_cell(one.detail)} |" for one in told.checks]
     lines += ["", "| package | version |", "|---|---|", *(f"| {name} | {it} |" for name, it in versions().items())]
-    lines += ["", "| setting | shape |", "|---|---|", *(f"| {name} | {_cell(it)} |" for name, it in shapes(subject).items())]
+    lines += [
+        "",
+        "| setting | shape |",
+        "|---|---|",
+        *(f"| {name} | {_cell(it)} |" for name, it in shapes(subject).items()),
+    ]
     return Redactor(subject).for_others("\n".join(lines))
 
 
 def _cell(text: str) -> str:
     return text.replace("\n", " ").replace("|", "\\|")
-
-
-def write_bundle(path: Path, told: Report, subject: Subject, log_lines: Sequence[str]) -> None:
-    """Write what helps others to help, in a new private file.
-
-    Raises:
-        Misconfigured: it is there already, or can't be written.
-    """
-    redacted = Redactor(subject).for_others
-    content = {
-        "doctor.json": as_json(told),
-        "versions.json": json.dumps(versions(), indent=2),
-        "settings.json": json.dumps(shapes(subject), indent=2, ensure_ascii=False),
-        "variables.txt": "\n".join(_variables()),
-        "log.txt": "\n".join(log_lines),
-    }
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, text in content.items():
-            file.writestr(name, redacted(text) + "\n")
-    try:
-        with open(private.make(path), "wb") as made:
-            made.write(packed.getvalue())
-    except FileExistsError:
-        raise Misconfigured(f"{path} is there already: name another file") from None
-    except OSError as problem:
-        raise Misconfigured(f"{path} can't be written: {problem.strerror}") from None
-
-
-def _variables() -> list[str]:
-    """Names of variables that are set and mean something. No values, and no other names."""
-    known = [f"QUANMA_{name}" for name in (*environment.MERCHANT, *environment.OTHERS)]
-    system = ("LANG", "LC_ALL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
-    return [name for name in (*known, *system) if os.environ.get(name)]
-
-
-class LastLines(logging.Handler):
-    """Keeps the last lines of our loggers, for a bundle."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.INFO)
-        self.lines: deque[str] = deque(maxlen=LOG_LINES_MAX)
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-
-    def emit(self, record: Any) -> None:
-        self.lines.append(self.format(record))
-
-    def __enter__(self) -> LastLines:
-        self._logger = logging.getLogger("quanma")
-        self._level = self._logger.level
-        self._logger.addHandler(self)
-        self._logger.setLevel(logging.INFO)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._logger.removeHandler(self)
-        self._logger.setLevel(self._level)
