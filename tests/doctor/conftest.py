@@ -51,7 +51,7 @@ class Shop:
             lines = [one for one in self.file.read_text("utf-8").splitlines() if not one.startswith(f"{name} = ")]
             if value is not None:
                 quoted = (
-                    value if value.startswith("'''") or value.isdigit() and name == "attempts_max" else f'"{value}"'
+                    value if value.startswith("'''") or (value.isdigit() and name == "attempts_max") else f'"{value}"'
                 )
                 lines.insert(1, f"{name} = {quoted}")
             self.file.write_text("\n".join(lines), "utf-8")

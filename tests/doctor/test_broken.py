@@ -36,7 +36,7 @@ def own_key(shop: Shop) -> rsa.RSAPrivateKey:
 
 
 def key_file(content: Callable[[Shop], bytes]) -> Break:
-    return lambda shop: (shop.folder / "apiclient_key.pem").write_bytes(content(shop)) and None
+    return lambda shop: _write(shop.folder / "apiclient_key.pem", content(shop))
 
 
 def of_other(name: str) -> Callable[[Shop], bytes]:
@@ -148,11 +148,20 @@ def mode(name: str, bits: int) -> Break:
 
 
 def text(content: bytes) -> Break:
-    return lambda shop: shop.file.write_bytes(content) and None
+    return lambda shop: _write(shop.file, content)
 
 
 def replaced(old: str, new: str) -> Break:
-    return lambda shop: shop.file.write_text(re.sub(old, new, shop.file.read_text("utf-8"), count=1), "utf-8") and None
+    return lambda shop: _write(shop.file, re.sub(old, new, shop.file.read_text("utf-8"), count=1).encode())
+
+
+def _write(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+
+
+def nothing_to_verify_with(shop: Shop) -> None:
+    shop.platform_keys()
+    shop.set(apiv3_key=None)
 
 
 BOM, ZERO_WIDTH = "\ufeff", "\u200b"
@@ -231,7 +240,7 @@ BROKEN: list[tuple[str, Break, str, str]] = [
     ("an expired platform certificate", platforms_certificate(-900, -1), "platform-keys.dates", "微信支付公钥"),
     (
         "nothing to verify with",
-        lambda shop: (shop.platform_keys(), shop.set(apiv3_key=None))[0],
+        nothing_to_verify_with,
         "platform-keys.form",
         "[merchant.platform_keys]",
     ),

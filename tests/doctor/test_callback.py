@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from pathlib import Path
 from wsgiref.simple_server import WSGIRequestHandler, make_server
-
-import pytest
 
 from quanma.client.events import Receiver
 from quanma.client.receiving import WsgiReceiver
@@ -96,7 +92,7 @@ def test_nobody_there_fails(shop: Shop) -> None:
 
 def test_our_own_receiver_passes(shop: Shop) -> None:
     class Silent(WSGIRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *args: object) -> None:
             pass
 
     events: list[object] = []

@@ -92,7 +92,6 @@ def doctor(
 
 
 _SIGNS = {Status.PASS: "✓", Status.WARN: "!", Status.FAIL: "✗", Status.SKIP: "–"}
-_WORDS = {Status.PASS: "pass", Status.WARN: "warn", Status.FAIL: "fail", Status.SKIP: "skip"}
 _WORST = (Status.FAIL, Status.WARN, Status.PASS, Status.SKIP)
 
 
@@ -115,7 +114,9 @@ def _lines(results: Sequence[Result], *, verbose: bool) -> Iterator[str]:
 
 
 def _word(status: Status) -> str:
-    return said(_WORDS[status])
+    return {Status.PASS: said("pass"), Status.WARN: said("warn"), Status.FAIL: said("fail"), Status.SKIP: said("skip")}[
+        status
+    ]
 
 
 def _mend(fix: str) -> Iterator[str]:

@@ -44,8 +44,8 @@ _STEPS: dict[type[QuanmaError], str] = {
     KeyUnknown: "add the platform's key to [merchant.platform_keys]; `quanma doctor sign` says which",
     NotThePlatform: "`quanma doctor network` shows who answers",
     GatewayFailed: "`quanma doctor network` shows who answers; then the same command again, under the same number",
-    AnswerUntrusted: "`quanma doctor sign` finds out which of the platform's keys does not fit, or who changes answers; "
-    "then the same command again, under the same number",
+    AnswerUntrusted: "`quanma doctor sign` finds out which of the platform's keys does not fit, or who changes "
+    "answers; then the same command again, under the same number",
     NotSent: "`quanma doctor network` shows how far it comes: the name, a connection, TLS",
     OutcomeUnknown: "the same command again, under the same number: a new number is a new request",
 }

@@ -16,7 +16,7 @@ from ..errors import QuanmaError
 from ..settings.shape import shape
 from ..wire import signature
 from .asking import headers_of, log
-from .check import Check, LeftOut, Outcome, failed, passed, skipped, warned
+from .check import Check, LeftOut, Outcome, failed, passed, warned
 from .subject import Subject
 
 ADDRESS_CHARACTERS_MAX = 256

@@ -9,8 +9,7 @@ from pathlib import Path
 from ..errors import Misconfigured
 from ..settings import files
 from ..settings.shape import path_or_shape
-from ..storage.paths import command
-from ..wire import keys
+from ..wire import keys, signature
 from .check import Check, LeftOut, Outcome, failed, passed, skipped, warned
 from .subject import Subject
 
@@ -40,7 +39,7 @@ def _serial_no(subject: Subject) -> Outcome:
     serial_no = subject.text("serial_no")
     if (problem := subject.problem("serial_no")) is not None:
         return failed(problem, f"openssl x509 -noout -serial -in {CERTIFICATE}")
-    if keys.same_key(serial_no) in map(keys.same_key, subject.platform_pems()):
+    if signature.same_key(serial_no) in map(signature.same_key, subject.platform_pems()):
         return failed(
             "serial_no is the serial of the platform's certificate, and the merchant's is wanted",
             f"openssl x509 -noout -serial -in {CERTIFICATE}",
@@ -64,7 +63,7 @@ class _Certificate:
             raise LeftOut(f"{path_or_shape(path)} is no certificate that can be read") from None
         key = self.facts.key
         self.has_key = key is not None and key.public_numbers() == subject.private_key.public_key().public_numbers()
-        self.has_serial = keys.same_key(self.facts.serial_no) == keys.same_key(subject.good("serial_no"))
+        self.has_serial = signature.same_key(self.facts.serial_no) == signature.same_key(subject.good("serial_no"))
         if not self.has_key and not self.has_serial:
             raise LeftOut(f"{path} is another certificate than the one in use")
 
@@ -74,8 +73,8 @@ def _pair(subject: Subject) -> Outcome:
     if not certificate.has_key:
         return failed(
             f"private_key does not belong to {certificate.path}, whose serial serial_no has",
-            f"put the apiclient_key.pem that was made with this certificate in its place; if it is lost, {_CERTIFICATES}: "
-            "申请新证书",
+            "put the apiclient_key.pem that was made with this certificate in its place; if it is lost: "
+            f"{_CERTIFICATES}: 更换证书",
         )
     return passed(f"the key of {certificate.path}")
 
@@ -101,19 +100,19 @@ def _owner(subject: Subject) -> Outcome:
             f"{certificate.path} is the certificate of merchant {named[1]}, and mchid is another",
             f'mchid = "{named[1]}"',
         )
-    return passed(f"the certificate of merchant {named[1]}")
+    return passed(f"it names merchant {named[1]}")
 
 
 def _expiry(subject: Subject) -> Outcome:
     certificate = _Certificate(subject)
     now = _now(subject)
     left = certificate.facts.expire_at - now
-    until = f"{certificate.facts.expire_at:%Y-%m-%d}"
+    since, until = (str(one.date()) for one in (certificate.facts.effective_at, certificate.facts.expire_at))
     if left <= datetime.timedelta():
         return failed(f"{certificate.path} expired on {until}", f"{_CERTIFICATES}: 更换证书")
     if certificate.facts.effective_at > now:
         return failed(
-            f"{certificate.path} is valid from {certificate.facts.effective_at:%Y-%m-%d} on only",
+            f"{certificate.path} is valid from {since} on only",
             "set this machine's clock: sudo timedatectl set-ntp true",
         )
     if left < datetime.timedelta(days=EXPIRES_SOON_DAYS):
@@ -140,7 +139,7 @@ def _platform_keys(subject: Subject) -> Outcome:
             return failed(str(problem), _mend(name, str(problem)))
     for name in names:
         dated = keys.load_dated_key(name, subject.platform_pems()[name].encode())
-        if dated.expire_at is None and not name.startswith(keys.PUBLIC_KEY_PREFIX):
+        if dated.expire_at is None and not name.startswith(signature.PUBLIC_KEY_PREFIX):
             return warned(
                 f"{name} names a certificate, and what stands there is a public key: the two kinds are mixed up",
                 f"{_PUBLIC_KEY}: 公钥ID; {_PLATFORM_CERTIFICATE}",
@@ -150,10 +149,10 @@ def _platform_keys(subject: Subject) -> Outcome:
 
 def _mend(name: str, problem: str) -> str:
     if found := re.search(r"has serial ([0-9A-F]+): name it so", problem):
-        if name.startswith(keys.PUBLIC_KEY_PREFIX):
+        if name.startswith(signature.PUBLIC_KEY_PREFIX):
             return f'"{found[1]}" = …, for it is a certificate; the public key of {name}: {_PUBLIC_KEY}'
         return f'"{found[1]}" = …'
-    return _PUBLIC_KEY if name.startswith(keys.PUBLIC_KEY_PREFIX) else _PLATFORM_CERTIFICATE
+    return _PUBLIC_KEY if name.startswith(signature.PUBLIC_KEY_PREFIX) else _PLATFORM_CERTIFICATE
 
 
 def _platform_dates(subject: Subject) -> Outcome:
@@ -165,8 +164,8 @@ def _platform_dates(subject: Subject) -> Outcome:
     over = [name for name, key in dated.items() if not key.is_valid(now.timestamp())]
     if not over:
         return passed()
-    expired = dated[over[0]].expire_at
-    when = f"the platform's certificate {over[0]} is not valid now" + (f": until {expired:%Y-%m-%d}" if expired else "")
+    until = str(dated[over[0]].expire_at)[:10]
+    when = f"the platform's certificate {over[0]} is not valid now: until {until}"
     mend = f"{_PUBLIC_KEY}; or take it out, and it is fetched"
     return failed(when, mend) if len(over) == len(dated) else warned(when, mend)
 

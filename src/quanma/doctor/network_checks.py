@@ -70,7 +70,8 @@ def _name(subject: Subject) -> Outcome:
                     f"{other.host}, the second host, has no address that this machine finds",
                     f"getent hosts {other.host}",
                 )
-    return passed(f"{place.host} is {', '.join(dict.fromkeys(str(one[4][0]) for one in found[:4]))}")
+    numbers = ", ".join(dict.fromkeys(str(one[4][0]) for one in found[:4]))
+    return passed(numbers if numbers == place.host else f"{place.host} → {numbers}")
 
 
 def _connect(subject: Subject) -> Outcome:
@@ -80,7 +81,8 @@ def _connect(subject: Subject) -> Outcome:
     except TimeoutError:
         return failed(f"no connection to {place} in time: something drops it", _OPEN_THE_WAY)
     except OSError as problem:
-        return failed(f"no connection to {place}: {problem.strerror or 'it failed'}", _OPEN_THE_WAY)
+        reason = problem.strerror or type(problem).__name__
+        return failed(f"no connection to {place}: {reason}", _OPEN_THE_WAY)
     return passed(f"{place} through the proxy" if _proxy(subject) else str(place))
 
 
@@ -102,12 +104,11 @@ def _tls(subject: Subject) -> Outcome:
             f"{place.host} shows a certificate that this machine does not believe, issued by {_shown_issuer(place)}: "
             f"{problem.verify_message}",
             "if that is your company's, something between opens the encryption: have api.mch.weixin.qq.com let "
-            "through; else: sudo apt install --reinstall ca-certificates",
+            "through; else: `sudo apt install --reinstall ca-certificates`",
         )
     except (OSError, ValueError) as problem:
-        return failed(
-            f"TLS with {place} fails: {getattr(problem, 'reason', None) or type(problem).__name__}", _OPEN_THE_WAY
-        )
+        reason = getattr(problem, "reason", None) or type(problem).__name__
+        return failed(f"TLS with {place} fails: {reason}", _OPEN_THE_WAY)
 
 
 def _handshake(place: _Place, context: ssl.SSLContext) -> ssl.SSLSocket:
@@ -133,7 +134,7 @@ def _shown_issuer(place: _Place) -> str:
 
 def _issuer(der: bytes) -> str:
     try:
-        return keys.certificate_facts(der, "its certificate").issuer or "an unnamed one"
+        return keys.certificate_facts(der, "certificate.der").issuer or "an unnamed one"
     except (Misconfigured, ValueError):
         return "an unknown one"
 

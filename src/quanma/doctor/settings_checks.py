@@ -30,16 +30,16 @@ def _variables(subject: Subject) -> Outcome:
         try:
             environment.check()
         except Misconfigured as problem:
-            return failed(str(problem), f"unset {_variable(problem)}")
+            return failed(str(problem), _unset(problem))
     if caught:
-        return warned(str(caught[0].message), f"unset {_variable(caught[0].message)}")
+        return warned(str(caught[0].message), _unset(caught[0].message))
     return passed()
 
 
-def _variable(told: object) -> str:
-    """The name of the variable that a message begins with."""
+def _unset(told: object) -> str:
+    """The command that takes away the variable that a message begins with."""
     found = re.match(r"[A-Za-z0-9_]+", str(told))
-    return found[0] if found else ""
+    return f"unset {found[0] if found else ''}"
 
 
 def _file(subject: Subject) -> Outcome:
@@ -67,7 +67,7 @@ def _names(subject: Subject) -> Outcome:
     """Names and types. No unknown name is repeated as it is: a secret may stand in its place."""
     if missing := [name for name in _REQUIRED if subject.given.settings.get(name) is None]:
         return failed(
-            f"{', '.join(missing)} must be given" if len(missing) > 1 else f"{missing[0]} must be given",
+            f"{', '.join(missing)} must be given",
             _WHERE_TO_FIND[missing[0]],
         )
     for name in subject.given.settings.keys() - {*_FIELDS}:
@@ -103,16 +103,14 @@ def _modes(subject: Subject) -> Outcome:
     key_file: Path | None = None
     if isinstance(value, str) and not keys.is_key_text(value):
         key_file = subject.given.folders["private_key"] / value
-    for path, refuse in (
-        (subject.file, lambda path: config.refuse_open_table(path, subject.table)),
-        (key_file, lambda path: files.refuse_open(path, "private_key", config.TEXT_INSTEAD)),
-    ):
-        if path is None:
-            continue
-        try:
-            refuse(path)
-        except Misconfigured as problem:
-            return failed(str(problem), command(["chmod", "600", path]))
+    path = subject.file
+    try:
+        if path is not None:
+            config.refuse_open_table(path, subject.table)
+        if (path := key_file) is not None:
+            files.refuse_open(path, "private_key", config.TEXT_INSTEAD)
+    except Misconfigured as problem:
+        return failed(str(problem), command(["chmod", "600", path or ""]))
     return passed()
 
 

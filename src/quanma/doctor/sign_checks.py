@@ -11,7 +11,6 @@ from ..client.compressed import plain
 from ..client.transport import Reply
 from ..errors import ClockSkewed, KeyUnknown, PlatformError, QuanmaError, SignatureInvalid
 from ..wire import codec, signature
-from ..wire.keys import same_key
 from .asking import ECHO, LIST_CERTIFICATES, ODD_CODE, ODD_ECHO, headers_of, send
 from .check import Check, LeftOut, Outcome, failed, passed, skipped, warned
 from .subject import Subject
@@ -162,7 +161,7 @@ def _verified(subject: Subject, name: str, reply: Reply) -> Outcome | None:
             f"the answer signed with {signer} does not verify: {problem}",
             f"{place}: download it again; if it is the same, something in between rewrites answers: {between.WAY_OUT}",
         )
-    if same_key(signer) != same_key(name):
+    if signature.same_key(signer) != signature.same_key(name):
         return warned(f"the platform does not know {name}: asked for it, it signs with {signer}", place)
     return None
 

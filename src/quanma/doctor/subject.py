@@ -5,6 +5,7 @@ Each check reads what it needs by itself, so that one wrong setting hides no oth
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ from ..client.network import HttpTransport
 from ..client.transport import Reply, Transport
 from ..errors import Misconfigured
 from ..settings import addresses
-from ..wire import keys
+from ..wire import keys, signature
 from .check import LeftOut
 
 _GOOD: Mapping[str, Any] = {"mchid": "1", "serial_no": "1", "private_key": "-"}
@@ -49,7 +50,7 @@ class Subject:
         """The platform's answer to GET /v3/certificates."""
         self.sent_at = self.took = 0.0
         self._making = threading.RLock()
-        self._ring: keys.KeyRing | None = None
+        self._ring: signature.KeyRing | None = None
         self._transports: dict[str | None, Transport] = {}
 
     # What was given.
@@ -125,10 +126,8 @@ class Subject:
         wanted: dict[str, Any] = {"platform_keys": {name: self.given.settings["platform_keys"][name]}}
         try:
             config.Merchant(**_GOOD, platform_keys={name: ""})  # The name alone.
-            try:
+            with contextlib.suppress(LeftOut, Misconfigured):
                 wanted["private_key"] = self.private_pem
-            except (LeftOut, Misconfigured):
-                pass
             read = config.with_keys(wanted, {"private_key": Path(), **self.given.folders})
             return str(msgspec.convert(read["platform_keys"], dict[str, str])[name])
         except Misconfigured as problem:
@@ -142,11 +141,11 @@ class Subject:
         return [name for name in given if isinstance(name, str)] if isinstance(given, dict) else []
 
     @property
-    def ring(self) -> keys.KeyRing:
+    def ring(self) -> signature.KeyRing:
         """The platform's keys, as far as they can be read. What is fetched is added."""
         with self._making:
             if self._ring is None:
-                self._ring = keys.KeyRing.from_pem({name: pem.encode() for name, pem in self.platform_pems().items()})
+                self._ring = keys.load_ring({name: pem.encode() for name, pem in self.platform_pems().items()})
             return self._ring
 
     # The way to the platform.
@@ -155,7 +154,7 @@ class Subject:
     def hosts(self) -> tuple[str, ...]:
         """Raises LeftOut: an address can't be right."""
         chosen = {name: self.good(name) for name in ("base_url", "fallback_url") if self.given.settings.get(name)}
-        return config.Merchant(**_GOOD, **chosen).hosts
+        return msgspec.convert({**_GOOD, **chosen}, config.Merchant).hosts
 
     @property
     def is_wechat_pays(self) -> bool:

@@ -20,7 +20,7 @@ from ..client import config
 from ..errors import Misconfigured, masked
 from ..settings import addresses, files
 from ..settings.shape import shape
-from ..wire import keys
+from ..wire import keys, signature
 from .check import LeftOut, Status
 from .examine import Report, Result
 from .subject import Subject
@@ -82,7 +82,7 @@ def _shape(subject: Subject, name: str) -> str:
 
 
 def _kind(name: object) -> str:
-    return "a public key" if str(name).startswith(keys.PUBLIC_KEY_PREFIX) else f"a name, {shape(name)}"
+    return "a public key" if str(name).startswith(signature.PUBLIC_KEY_PREFIX) else f"a name, {shape(name)}"
 
 
 def _shape_of_file(path: Path) -> str:
