@@ -6,7 +6,7 @@ import datetime
 import json
 import re
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote
@@ -424,7 +424,7 @@ def test_what_stands_between_is_found(
 
 
 @contextmanager
-def intercepted(folder: Path) -> Iterator[str]:
+def intercepted(folder: Path) -> Generator[str]:
     """An address whose certificate this machine does not believe."""
     key = rsa.generate_private_key(65537, 2048)
     pem = key.private_bytes(PEM, PKCS8, NOTHING) + certificate(key, 7, (-1, 30), "api.mch.weixin.qq.com")

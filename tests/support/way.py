@@ -79,7 +79,7 @@ def answering(
 
         do_GET = do_POST = do_any
 
-        def log_message(self, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as its base has it
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -125,7 +125,7 @@ class Subject:
         """One of the platform's keys as PEM, or why it can't be used."""
         wanted: dict[str, Any] = {"platform_keys": {name: self.given.settings["platform_keys"][name]}}
         try:
-            config.Merchant(**_GOOD, platform_keys={name: ""})  # The name alone.
+            msgspec.convert({**_GOOD, "platform_keys": {name: ""}}, config.Merchant)  # The name alone.
             with contextlib.suppress(LeftOut, Misconfigured):
                 wanted["private_key"] = self.private_pem
             read = config.with_keys(wanted, {"private_key": Path(), **self.given.folders})
