@@ -53,7 +53,7 @@ class Shop:
                 quoted = (
                     value if value.startswith("'''") or (value.isdigit() and name == "attempts_max") else f'"{value}"'
                 )
-                lines.insert(1, f"{name} = {quoted}")
+                lines.insert(lines.index("[merchant]") + 1, f"{name} = {quoted}")
             self.file.write_text("\n".join(lines), "utf-8")
 
     def platform_keys(self, **keys: str) -> None:
