@@ -264,7 +264,7 @@ async def _in_order(connection: Connection, stock_id: str, stock_no: int, begin:
         positions = [position for position, _, _ in lines]
         gone = await deleted_among(connection, stock_no, positions)
         rows = await connection.fetch(_AT, stock_no, positions)
-        carriers = {row[0]: coupon_of(stock_id, row[1:]) for row in rows}
+        carriers = {row["position"]: coupon_of(stock_id, row) for row in rows}
         yield [
             (code, success_at, carriers.get(position)) for position, code, success_at in lines if position not in gone
         ]
@@ -290,7 +290,7 @@ async def show(connection: Connection, mchid: str, request: ShowCode, now: int) 
     )
     if row is None:
         raise responses.no_code(request.stock_id, request.coupon_code)
-    coupon = None if row[1] is None else coupon_of(request.stock_id, row[1:])
+    coupon = None if row["coupon_id"] is None else coupon_of(request.stock_id, row)
     return CodeDetail(
         code_information=responses.code(request.coupon_code, row[0], coupon),
         coupon_information=None if coupon is None else responses.coupon(facts, coupon, now),

@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from ....api.coupons import CardSend, SendCard, SentCard
 from ....errors import QuanmaError, StoreUnavailable
 from ...coupons import draws
@@ -118,6 +120,7 @@ async def _decide(
     return CouponFacts(
         coupon_id=counters.sent + 1,
         stock_id=transaction.stock_id,
+        position=-1,  # Of its code, which is drawn later.
         coupon_code=code,
         openid=issue.openid,
         appid=issue.appid,
@@ -128,6 +131,7 @@ async def _decide(
         sent_at=now,
         starts_at=starts_at,
         expires_at=expires_at,
+        coupon_state="SENDED",
     )
 
 
@@ -147,11 +151,14 @@ async def _give(transaction: StockTransaction, coupons: Sequence[CouponFacts], h
     drawn = await (
         _draw(transaction, len(coupons)) if transaction.facts.takes_uploads else _bring(transaction, coupons)
     )
-    coupons = [coupon._replace(coupon_code=code) for coupon, (_, code) in zip(coupons, drawn.codes, strict=True)]
-    for coupon, (position, _) in zip(coupons, drawn.codes, strict=True):
-        if drawn.carriers[position]:
+    coupons = [
+        msgspec.structs.replace(coupon, position=position, coupon_code=code)
+        for coupon, (position, code) in zip(coupons, drawn.codes, strict=True)
+    ]
+    for coupon in coupons:
+        if drawn.carriers[coupon.position]:
             raise StoreUnavailable(f"stock {transaction.stock_id} has a free code that was given out: restore a backup")
-        drawn.carriers[position] = coupon.coupon_id
+        drawn.carriers[coupon.position] = coupon.coupon_id
     for slot, position in drawn.slots.moved.items():
         drawn.displaced[slot] = position + 1
     lasts = lasts_seconds(transaction.facts.request)
@@ -272,7 +279,7 @@ async def _at_once(connection: Connection, mchid: str, openid: str) -> list[Writ
         openid,
         hash_of(openid),
     )
-    return [(row[1], coupon_of(row[0], row[2:])) for row in rows]
+    return [(row["written_at"], coupon_of(row["stock_id"], row)) for row in rows]
 
 
 async def _one_by_one(connection: Connection, mchid: str, openid: str) -> list[Written]:
@@ -280,5 +287,5 @@ async def _one_by_one(connection: Connection, mchid: str, openid: str) -> list[W
     found: list[Written] = []
     for stock_id, stock_no in await connection.fetch(_OF_MERCHANT, mchid):
         rows = await connection.fetch(_OF_USER, stock_no, openid, hash_of(openid))
-        found += [(row[0], coupon_of(stock_id, row[1:])) for row in rows]
+        found += [(row["written_at"], coupon_of(stock_id, row)) for row in rows]
     return found

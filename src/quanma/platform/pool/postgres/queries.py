@@ -90,8 +90,9 @@ def _said(found: re.Match[str]) -> str:
         return str(BLOCK)
     if what == "coupon":
         return (
-            f"k.coupon_id, {code_at('k.position', of or '$1')}, k.openid, k.out_request_no, k.request, k.sent_at,"
-            f" (SELECT t.terms FROM terms t WHERE t.stock_no = {of or '$1'} AND t.terms_no = k.terms_no),"
+            f"k.coupon_id, k.position, {code_at('k.position', of or '$1')} AS coupon_code, k.openid,"
+            f" k.out_request_no, k.request, k.sent_at,"
+            f" (SELECT t.terms FROM terms t WHERE t.stock_no = {of or '$1'} AND t.terms_no = k.terms_no) AS terms,"
             f" {columns('later', 's')}"
         )
     if what == "step":

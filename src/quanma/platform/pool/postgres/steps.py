@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from ...coupons.coupon import LATER, STORED_STATES, CouponFacts
 from ...coupons.step import OfCoupon, Seen, Step
 from . import subsidies
@@ -45,7 +47,7 @@ async def _move(
 ) -> None:
     """Change the one row of a step. The decision was made in the same transaction: a change meanwhile is our fault."""
     # As they are stored: EXPIRED is SENDED, and by the time, which never changes.
-    starts = [state for state in STORED_STATES if read._replace(coupon_state=state).state(now) in step.starts]
+    starts = [state for state in STORED_STATES if replace(read, coupon_state=state).state(now) in step.starts]
     moved = await transaction.connection.execute(
         _MOVE_FIRST if "SENDED" in starts else _MOVE_NEXT,
         transaction.stock_no,

@@ -17,7 +17,7 @@ from ....api.coupons import SendCard
 from ....api.subsidy import ReturnReceipt
 from ....errors import StoreUnavailable
 from ....wire.times import beijing_day
-from ...coupons.coupon import LATER, CouponFacts
+from ...coupons.coupon import LATER
 from ...coupons.stocks import UPLOAD_MODE, stored_stock
 from .. import reconciling
 from ..transfer import (
@@ -138,10 +138,7 @@ class PostgresTransfer:
         ):
             yield UploadRecord(**dict(row))
         async for row in connection.cursor(_COUPONS, prefetch=BATCH):
-            stock_id, position, *rest = row
-            facts = coupon_of(stock_id, rest)._asdict()
-            del facts["coupon_id"]
-            yield CouponRecord(position=position, **facts)
+            yield CouponRecord.of_coupon(coupon_of(row["stock_id"], row))
         for kind in (BarredRecord, AnsweredRecord):
             async for record in self._alike(kind):
                 yield record
@@ -299,7 +296,7 @@ class PostgresTransfer:
             # So that coupons of one second stay in their order.
             written_at += datetime.timedelta(microseconds=number % 1_000_000)
             coupon_id = len(taken.given)
-            coupon = CouponFacts(coupon_id, **{name: getattr(record, name) for name in CouponFacts._fields[1:]})
+            coupon = record.numbered(coupon_id)
             terms_no = taken.terms.number_of(terms_of(coupon, taken.lasts_seconds))
             texts = coupon.openid, coupon.out_request_no, coupon.request or ""
             rows.append((taken.stock_no, coupon_id, record.position, terms_no, *texts, coupon.sent_at, written_at))
@@ -384,9 +381,9 @@ _COUPON = (
     "sent_at",
     "written_at",
 )
-_AT_FIRST = tuple(CouponFacts._field_defaults[name] for name in LATER)
+_AT_FIRST = ("SENDED", *[None] * (len(LATER) - 1))
 _COUPONS = written_out(
-    "SELECT o.stock_id, k.position, {coupon of o.stock_no} FROM coupon k JOIN stock o USING (stock_no)"
+    "SELECT o.stock_id, {coupon of o.stock_no} FROM coupon k JOIN stock o USING (stock_no)"
     " {step of o.stock_no} ORDER BY k.written_at, o.stock_id, k.coupon_id"
 )
 _EVENTS = (
