@@ -17,7 +17,7 @@ from hypothesis.internal.conjecture import providers
 from hypothesis.internal.constants_ast import Constants
 
 from quanma.wire import keys
-from tests.support import poolers, postgres
+from tests.support import leftopen, poolers, postgres
 from tests.support.platform import InProcess, Served, build_world
 from tests.support.rounds import THOROUGH
 
@@ -90,6 +90,12 @@ def _longest_first(item: pytest.Item) -> float:
     if (limit := item.get_closest_marker("timeout")) is not None:
         return float(limit.args[0])
     return 100.0 if item.get_closest_marker("slow") or item.get_closest_marker("interop") else 0.0
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    with leftopen.closed_after_a_failure():
+        return (yield)
 
 
 def pytest_collection_finish() -> None:
