@@ -7,6 +7,7 @@ import functools
 import gc
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,9 @@ _SESSION = contextlib.ExitStack()
 
 def pytest_configure() -> None:
     _SESSION.enter_context(postgres.session())
+    # A shell that runs the tests beside other work has them ignore Ctrl-C, and what they start would ignore it too.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # A test's files need not outlive the machine, and to wait for its disk takes longer than most tests. They are gone
     # at the end; `--basetemp` keeps them.
     if postgres.memory_folder().exists():
