@@ -58,7 +58,7 @@ bench: setup  ## measure, and print the table of ratios
 beside: setup  ## measure beside an earlier build, by turns: COMMIT=… (default: the last tag, or d0caed3)
 	@$(py) -m benchmarks.beside $(COMMIT)
 
-dist: $(venv)/ready-dev  ## what a release consists of, built twice and compared
+dist: $(venv)/ready-dev  ## what a release consists of, built twice, compared, and installed with each extra
 	@$(py) -m tools.dist
 
 generate: setup  ## write the tables of docs/*/interop.md anew, from a run of the foreign clients

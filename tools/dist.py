@@ -1,4 +1,5 @@
-"""What a release consists of, in dist/: `make dist`. Built twice, byte for byte the same, looked into, and listed.
+"""What a release consists of, in dist/: `make dist`. Built twice, byte for byte the same, looked into,
+installed with each extra, and listed.
 
 The archives hold no time of their building: it is the time of the last commit (SOURCE_DATE_EPOCH).
 """
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +37,8 @@ def main() -> None:
             if one.read_bytes() != another.read_bytes():
                 raise Unfit(f"{one.name} is another one each time it is built")
     check_contents(*made)
+    for extra in ("", *extras()):
+        check_install(made[1], extra)
     sbom = FOLDER / f"{made[1].name.removesuffix('.whl')}.cdx.json"
     sbom.write_text(json.dumps(bill_of_materials(), indent=1) + "\n", "utf-8")
     for file in (*made, sbom):
@@ -86,16 +90,49 @@ def _package_files() -> Iterator[Path]:
         yield file
 
 
+def extras() -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return [*project["optional-dependencies"]]
+
+
+def check_install(wheel: Path, extra: str) -> None:
+    """Install the wheel with one extra, or none, into an empty environment, from the package index, as users do.
+
+    Raises Unfit: it can't be installed, a package lacks another, or quanma doesn't find what the extra is for.
+    """
+    name = f"quanma[{extra}]" if extra else "quanma"
+    with tempfile.TemporaryDirectory() as folder:
+        python = Path(folder) / "environment" / ("Scripts" if os.name == "nt" else "bin") / "python"
+        versions = Path(folder) / "versions.txt"
+        versions.write_text("".join(f"{package}=={version}\n" for package, version in locked()), "utf-8")
+        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet"]
+        parts = [one for one in extras() if one != "all"] if extra == "all" else [extra] * bool(extra)
+        for command in (
+            [sys.executable, "-m", "venv", str(python.parents[1])],
+            [*pip, "install", "--constraint", str(versions), f"{name} @ {wheel.as_uri()}"],
+            [*pip, "check"],
+            [str(python), "-c", f"from quanma.extras import need; need('it', *{parts}); from quanma import Wechatpay"],
+            [str(python), "-m", "quanma", "--version"],
+        ):
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise Unfit(f"{name}, in an empty environment: {' '.join(command[1:4])} failed: {done.stderr.strip()}")
+
+
+def locked() -> list[tuple[str, str]]:
+    """Every package that an install with all extras takes, and its version."""
+    return re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / "requirements.lock").read_text("utf-8"), re.MULTILINE)
+
+
 def bill_of_materials() -> dict[str, object]:
     """Every package that an install with all extras takes, in CycloneDX 1.5: as the lock file has it."""
-    locked = re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / "requirements.lock").read_text("utf-8"), re.MULTILINE)
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
         "version": 1,
         "components": [
             {"type": "library", "name": name, "version": version, "purl": f"pkg:pypi/{name}@{version}"}
-            for name, version in locked
+            for name, version in locked()
         ],
     }
 

@@ -1,4 +1,4 @@
-"""docs/images/upload.svg: a real `quanma upload`, half a million rows, as a terminal of 100 columns shows it half-way.
+"""docs/images/upload.LANGUAGE.svg: a real `quanma upload`, half a million rows, in a terminal of 100 columns, half-way.
 
     .venv/bin/python -m tools.picture
 
@@ -16,15 +16,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import rich.console
+import rich.progress
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console, RenderableType
 from rich.progress import Progress
 
-from quanma.cli import output
+from quanma.cli import language
 from quanma.cli.main import group
 from tests.support.platform import build_world, create_stock, merchant_config, served
 
-PICTURE = Path(__file__).parents[1] / "docs" / "images" / "upload.svg"
+PICTURES = Path(__file__).parents[1] / "docs" / "images"
 COLUMNS = 100
 ROWS = 500_000
 REQUESTS_PER_SECOND = 60
@@ -72,25 +74,36 @@ def main() -> None:
         settings = world / "platform.toml"
         settings.write_text(f"requests_per_second = {REQUESTS_PER_SECOND}\n{settings.read_text('utf-8')}", "utf-8")
         with served(world) as platform:
-            with platform.wechatpay() as wxpay:
-                stock_id = create_stock(wxpay, "picture", max_coupons=1_000_000)
             os.chdir(name)
             write_codes(Path("codes.csv"))
             os.environ |= {"QUANMA_CONFIG": str(merchant_config(world)), "QUANMA_BASE_URL": platform.url}
-            words = ["upload", "codes.csv", "--stock", stock_id]
-            Shot.command = f"quanma {' '.join(words)}"
-            run(words)
+            for spoken in language.LANGUAGES:
+                with platform.wechatpay() as wxpay:
+                    stock_id = create_stock(wxpay, f"picture-{spoken}", max_coupons=1_000_000)
+                language.use(spoken)
+                save(take(["upload", "codes.csv", "--stock", stock_id]), PICTURES / f"upload.{spoken}.svg")
+
+
+def take(words: list[str]) -> Console:
+    """Run a command, and return its picture."""
+    Shot.taken, Shot.command = None, f"quanma {' '.join(words)}"
+    run(words)
     assert Shot.taken is not None
+    return Shot.taken
+
+
+def save(shot: Console, file: Path) -> None:
     # Without the web font that rich names: the picture asks nobody for anything.
     template = re.sub(r"\s*(@font-face \{\{.*?\}\}|<!--.*?-->)", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
-    PICTURE.parent.mkdir(parents=True, exist_ok=True)
-    Shot.taken.save_svg(str(PICTURE), title="quanma upload", code_format=template, unique_id="upload")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    shot.save_svg(str(file), title="quanma upload", code_format=template, unique_id="upload")
 
 
 def run(words: list[str]) -> None:
-    replaced: dict[str, Any] = {"Console": _console, "Progress": Shot}
-    for name, value in replaced.items():
-        setattr(output, name, value)
+    # The command imports these where it shows progress.
+    replaced: list[tuple[Any, str, Any]] = [(rich.console, "Console", _console), (rich.progress, "Progress", Shot)]
+    for module, name, value in replaced:
+        setattr(module, name, value)
     real, sys.stderr = sys.stderr, Terminal()
     Shot.said = sys.stderr
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from quanma.serving.places import PLACES, Places
+from quanma.serving.shared import PLACES, Places
 
 A, B, NOBODY = "1900000001", "1900000002", ""
 

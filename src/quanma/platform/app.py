@@ -36,20 +36,20 @@ from ..serving.redact import trace_of
 from ..wire import codec
 from ..wire.times import rfc3339
 from . import claimpage
-from .addresses import Network
 from .config import ProductCouponStock
 from .coupons.requests import check_texts
 from .handlers import Handlers, Visit
-from .keystore import KeyStore, Merchant
+from .keys.keystore import KeyStore, Merchant
+from .keys.refusals import NotBelieved, RefusalLog
+from .keys.reload import AsOf
 from .limits import HOUR_SECONDS, RateLimit
-from .metrics import CONTENT_TYPE, Metrics
+from .notify.addresses import Network
+from .observe.metrics import CONTENT_TYPE, Metrics
+from .observe.probe import Probe
+from .observe.spans import Spans
 from .pool.contract import CodePool, HostsAsked
-from .probe import Probe
 from .productstocks import declare_stocks
-from .refusals import NotBelieved, RefusalLog
-from .reload import AsOf
 from .replays import Came, Replays, digest
-from .spans import Spans
 
 log = logging.getLogger(__name__)
 
@@ -139,8 +139,8 @@ class App:
         self._keystore = keystore
         self._clock = clock
         self._explain = explain
-        self._limit = RateLimit(requests_per_second)
-        self._stock_limit = RateLimit(stocks_per_hour, HOUR_SECONDS)
+        self._limit = None if requests_per_second is None else RateLimit(requests_per_second)
+        self._stock_limit = None if stocks_per_hour is None else RateLimit(stocks_per_hour, HOUR_SECONDS)
         self._replays = Replays(pool.nonces, refuse=refuse_replays, began_at=clock())
         self._callbacks = private_callbacks, tuple(refused_networks)
         self._product_stocks = product_stocks
@@ -208,7 +208,22 @@ class App:
     async def answer(self, request: Request) -> Outcome:
         """Verify, read and handle a request. What went wrong is an outcome too: nothing is raised."""
         try:
-            return await self._outcome(request)
+            if request.verb in _READS and (plain := await self._plain(request)) is not None:
+                return plain
+            now = self._clock()
+            try:
+                if self._spans.wanted:
+                    with self._spans.around(request):
+                        response = await self._answer(request, now)
+                else:
+                    response = await self._answer(request, now)
+                return Outcome(204 if response is None else 200, codec.encode_answer(response))
+            except PlatformError as error:
+                return _failure(error)
+            except (StoreUnavailable, Misconfigured) as problem:  # The database may not let us in any more.
+                # Not to be told to merchants: it may name files, tables, other merchants' stocks.
+                log.error("the store can't answer: %s", problem, extra={"operation": request.operation})
+                return _failure(PlatformUnavailable("服务不可用: the store can't answer, send the same request again"))
         except GeneratorExit:
             raise  # Nobody waits for an outcome any more.
         except BaseException as error:
@@ -217,24 +232,6 @@ class App:
                 raise  # It is this request that was cancelled, and not something that it waited for.
             log.error("a request failed: %s", trace_of(error), extra={"operation": request.operation})
             return _FAILED
-
-    async def _outcome(self, request: Request) -> Outcome:
-        if request.verb in _READS and (plain := await self._plain(request)) is not None:
-            return plain
-        now = self._clock()
-        try:
-            if self._spans.wanted:
-                with self._spans.around(request):
-                    response = await self._answer(request, now)
-            else:
-                response = await self._answer(request, now)
-            return Outcome(204 if response is None else 200, codec.encode_answer(response))
-        except PlatformError as error:
-            return _failure(error)
-        except (StoreUnavailable, Misconfigured) as problem:  # The database may not let us in any more.
-            # Not to be told to merchants: it may name files, tables, other merchants' stocks.
-            log.error("the store can't answer: %s", problem, extra={"operation": request.operation})
-            return _failure(PlatformUnavailable("服务不可用: the store can't answer, send the same request again"))
 
     def finish(self, request: Request, outcome: Outcome) -> Reply:
         """Sign an answer, to strangers too: a signed refusal costs and tells as much as an unsigned one would save."""
@@ -349,7 +346,8 @@ class App:
             self.metrics.count_refusal(refused.cause)
             self._refusal_log.tell(refused.cause, request.operation, now)
             raise self._sign_error(request.verb, target, signed, str(refused)) from None
-        self._limit.check(merchant.mchid, now)
+        if self._limit is not None:
+            self._limit.check(merchant.mchid, now)
         if self._replays.refuse:
             try:
                 await self._replays.check(self._came(merchant, request), now)

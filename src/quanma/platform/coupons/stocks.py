@@ -7,12 +7,12 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from ...api import answers
 from ...api.operation import Operation
 from ...api.rules import BUSIFAVOR, PRODUCT_COUPON, CodeRule
 from ...api.stockrules import BACKGROUND_COLORS, CODE_DISPLAY_MODES, USE_METHODS, CouponUseRule
 from ...api.stocks import Budget, ChangeBudget, ChangedBudget, CreateStock, ModifyStock, StockNode
 from ...errors import ParamError, RequestRefused, RuleLimit
+from ...wire import codec
 from ...wire.times import DAY_SECONDS, rfc3339, unix_seconds
 from .repeats import Numbered
 
@@ -89,7 +89,7 @@ def stock_facts(
 
 def stored_stock(text: str) -> CreateStock:
     """Read a stock's request as the pool keeps it: also one that was taken when the limits were wider."""
-    return answers.read(msgspec.json.decode(text), CreateStock)
+    return codec.read_answer(msgspec.json.decode(text), CreateStock)
 
 
 def check_new_stock(request: CreateStock) -> None:

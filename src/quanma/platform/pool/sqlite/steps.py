@@ -19,7 +19,7 @@ def step(store: Store, mchid: str, step: Step[Req, Resp], request: Req, now: int
 
     def work() -> Resp:
         found = store.coupon_of(stock, request.coupon_code)
-        coupon = found.row.facts
+        coupon = found.coupon
         payments = subsidies.payments_for(store.rows, stock_id, coupon.coupon_code) if step.of_payments else []
         decision = step.decide(Seen(stock.facts, coupon, payments, request, now))
         if decision.after != coupon:

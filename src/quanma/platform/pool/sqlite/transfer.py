@@ -160,9 +160,7 @@ def _records(db: apsw.Connection) -> Iterator[AnyRecord]:
             success_at=success_at,
         )
     for coupon in issue_batches.scan(rows):
-        values: dict[str, Any] = coupon.facts._asdict()
-        del values["coupon_id"]
-        yield CouponRecord(**values, position=coupon.position)
+        yield CouponRecord.of_coupon(coupon)
     yield from _alike(rows, BarredRecord)
     yield from _alike(rows, AnsweredRecord)
     for row in rows.scan(CARD):
@@ -172,8 +170,8 @@ def _records(db: apsw.Connection) -> Iterator[AnyRecord]:
     yield from _alike(rows, PayReceiptRecord)
     yield from _alike(rows, ReturnReceiptRecord)
     for row in rows.scan(EVENT):
-        values = dict(zip(EVENT.columns, row, strict=False))
-        told_of = issue_batches.coupon(rows, values.pop("coupon_id")).facts
+        values: dict[str, Any] = dict(zip(EVENT.columns, row, strict=False))
+        told_of = issue_batches.coupon(rows, values.pop("coupon_id"))
         del values["event_no"]
         yield EventRecord(stock_id=told_of.stock_id, coupon_code=told_of.coupon_code, **values)
 
