@@ -263,7 +263,9 @@ def load_brand(path: str | os.PathLike[str] | None = None, **arguments: Any) -> 
     missing = [name for name in ("brand_id", "serial_no", "private_key") if name not in settings]
     if missing and "missing required" in reason:
         reason = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
-    raise Misconfigured(f"brand settings{f' in {path_or_shape(file)}' if file else ''}: {reason}")
+    if file:
+        raise Misconfigured(f"brand settings in {path_or_shape(file)}: {reason}")
+    raise Misconfigured(f"brand settings: {reason}")
 
 
 def _file(path: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:

@@ -182,17 +182,21 @@ def _check(config: PlatformConfig, path: Path) -> None:
             if (key := getattr(merchant, setting)) is not None and (problem := api_key_problem(key)) is not None:
                 raise Misconfigured(f"{path}: {setting} of merchant {merchant.mchid} {problem}")
     for number, brand in enumerate(config.brands):
-        where = f"{path}: brands[{number}]"
         if not is_brand_id(brand.brand_id):
-            raise Misconfigured(f"{where}.brand_id is not 1 to 20 digits: it is {shape(brand.brand_id)}")
+            raise Misconfigured(
+                f"{path}: brands[{number}].brand_id is not 1 to 20 digits: it is {shape(brand.brand_id)}"
+            )
         if (problem := api_key_problem(brand.brand_key)) is not None:
-            raise Misconfigured(f"{where}.brand_key {problem}")
+            raise Misconfigured(f"{path}: brands[{number}].brand_key {problem}")
         if not _KEY_NAME.fullmatch(brand.public_key_id):
             raise Misconfigured(
-                f"{where}.public_key_id is not a name of letters, digits, _ and -: it is {shape(brand.public_key_id)}"
+                f"{path}: brands[{number}].public_key_id is not a name of letters, digits, _ and -: it is "
+                f"{shape(brand.public_key_id)}"
             )
         if strangers := set(brand.granted) - {merchant.mchid for merchant in config.merchants}:
-            raise Misconfigured(f"{where}.granted has {len(strangers)} that are no merchants of this file: add them")
+            raise Misconfigured(
+                f"{path}: brands[{number}].granted has {len(strangers)} that are no merchants of this file: add them"
+            )
     names = [*named.values(), *(brand.public_key_id for brand in config.brands)]
     if len({brand.brand_id for brand in config.brands}) != len(config.brands) or len(
         {name for name in names if name != "-"}
