@@ -193,10 +193,8 @@ def _check(config: PlatformConfig, path: Path) -> None:
                 f"{path}: brands[{number}].public_key_id is not a name of letters, digits, _ and -: it is "
                 f"{shape(brand.public_key_id)}"
             )
-        if strangers := set(brand.granted) - {merchant.mchid for merchant in config.merchants}:
-            raise Misconfigured(
-                f"{path}: brands[{number}].granted has {len(strangers)} that are no merchants of this file: add them"
-            )
+        if set(brand.granted) - {merchant.mchid for merchant in config.merchants}:
+            raise Misconfigured(f"{path}: brands[{number}].granted has one that is no merchant of this file: add it")
     names = [*named.values(), *(brand.public_key_id for brand in config.brands)]
     if len({brand.brand_id for brand in config.brands}) != len(config.brands) or len(
         {name for name in names if name != "-"}
