@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from types import GenericAlias
 from typing import Annotated, Any, NotRequired, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -227,7 +228,7 @@ def parts(hint: Any) -> set[Any]:
     """The types in a union, without None and without the mapping that may stand for a struct."""
     if get_origin(hint) is Sequence:
         (of,) = parts(get_args(hint)[0])
-        return {list[of]}
+        return {GenericAlias(list, (of,))}
     union = get_args(hint) if get_origin(hint) not in (list, dict, Mapping) and not is_literal(hint) else (hint,)
     return {part for part in union or (hint,) if part is not type(None) and get_origin(part) is not Mapping}
 
@@ -304,6 +305,7 @@ def test_the_chain_that_the_shell_takes_is_pythons_and_names_one_operation(
 ) -> None:
     chain = chain_of(operation)
     root, *between, _ = chain.split(".")
+    node: type[Node[Any, Any]]
     (node,) = (one for one in ROOTS if one.path == f"/{root}")
     for segment in between:
         node = children(node)[segment]

@@ -247,10 +247,6 @@ class Served:
     def wechatpay(self, mchid: str = MCHID, **settings: Any) -> Wechatpay:
         return Wechatpay.from_config(merchant_config(self.world, mchid), base_url=self.url, **settings)
 
-    def transport(self) -> Transport:
-        """For a client whose settings a test makes."""
-        return _SyncBridge(self)
-
     def async_wechatpay(self, mchid: str = MCHID, **settings: Any) -> AsyncWechatpay:
         return AsyncWechatpay.from_config(merchant_config(self.world, mchid), base_url=self.url, **settings)
 

@@ -137,7 +137,7 @@ class _Client:
             Misconfigured: the settings have no section for it.
         """
         if signature.scheme_of(target) == signature.BRAND_SCHEME:
-            return *self._brand, None
+            return self._brand.identity, self._brand.hosts, None
         return self._identity, self._hosts, self._certificates
 
     def _refuse_closed(self) -> None:
