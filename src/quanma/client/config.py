@@ -28,6 +28,7 @@ FALLBACK_URL = "https://api2.mch.weixin.qq.com"
 DEFAULT_FILE = "quanma.toml"
 _OF_WECHAT_PAY = ".mch.weixin.qq.com"
 _PUBLIC_KEY_ID = re.compile(rf"{signature.PUBLIC_KEY_PREFIX}[0-9A-Za-z]{{1,64}}")
+TEXT_INSTEAD = "give the key's text in QUANMA_PRIVATE_KEY"
 _HEADERS = "keep the secrets out of it and give them as QUANMA_APIV3_KEY, QUANMA_APIV2_KEY and QUANMA_PRIVATE_KEY"
 
 
@@ -196,15 +197,12 @@ def load(path: str | os.PathLike[str] | None = None, **arguments: Any) -> Mercha
             others can; a variable of the environment is nearly a setting.
     """
     environment.check()
-    file = _file(path)
-    table = _table(Path(file)) if file else {}
-    from_environment = _environment()
+    file = file_of(path)
+    table = _table(file) if file else {}
     given = {name: value for name, value in arguments.items() if value is not None}
-    settings = table | from_environment | given
-    beside = Path(file).parent if file else Path()
-    folders = {name: beside if name not in from_environment | given else Path() for name in settings}
+    settings, folders, from_environment = gather(file, table, given)
     try:
-        return _told(msgspec.convert(_with_keys(settings, folders), Merchant), given)
+        return _told(msgspec.convert(with_keys(settings, folders), Merchant), given)
     except msgspec.ValidationError as problem:
         reason = str(problem)
     except Misconfigured as problem:
@@ -245,17 +243,17 @@ def load_both(path: str | os.PathLike[str] | None = None, **arguments: Any) -> S
 def load_brand(path: str | os.PathLike[str] | None = None, **arguments: Any) -> Brand | None:
     """Return the brand's settings, or None if there are none at all. Raises Misconfigured as `load`."""
     environment.check()
-    file = _file(path)
-    table = _section(Path(file), "brand") if file else {}
+    file = file_of(path)
+    table = _section(file, "brand") if file else {}
     from_environment = _brand_environment()
     given = {name: value for name, value in arguments.items() if value is not None}
     settings = table | from_environment | given
     if not settings:
         return None
-    beside = Path(file).parent if file else Path()
+    beside = file.parent if file else Path()
     folders = {name: beside if name not in from_environment | given else Path() for name in settings}
     try:
-        return msgspec.convert(_with_keys(settings, folders), Brand)
+        return msgspec.convert(with_keys(settings, folders), Brand)
     except msgspec.ValidationError as problem:
         reason = str(problem)
     except Misconfigured as problem:
@@ -268,15 +266,11 @@ def load_brand(path: str | os.PathLike[str] | None = None, **arguments: Any) -> 
     raise Misconfigured(f"brand settings: {reason}")
 
 
-def _file(path: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:
-    return path or os.environ.get("QUANMA_CONFIG") or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
-
-
 def _has_merchant(path: str | os.PathLike[str] | None, arguments: Mapping[str, Any]) -> bool:
-    file = _file(path)
+    file = file_of(path)
     own = ("mchid", "serial_no", "private_key")
     return (
-        bool(file and _section(Path(file), "merchant"))
+        bool(file and _section(file, "merchant"))
         or any(arguments.get(name) is not None for name in own)
         or any(os.environ.get(f"QUANMA_{name.upper()}") for name in own)
     )
@@ -339,8 +333,43 @@ def _told(merchant: Merchant, given: Mapping[str, Any]) -> Merchant:
     return merchant
 
 
+def file_of(path: str | os.PathLike[str] | None) -> Path | None:
+    """The file of the settings: the one that is given, else `$QUANMA_CONFIG`, else `./quanma.toml` if it is there."""
+    file = path or os.environ.get("QUANMA_CONFIG") or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
+    return Path(file) if file else None
+
+
+class Gathered(NamedTuple):
+    """Settings as they were given, not checked yet."""
+
+    settings: dict[str, Any]
+    folders: dict[str, Path]
+    """What a path in each is relative to."""
+    from_environment: frozenset[str]
+
+
+def gather(file: Path | None, table: Mapping[str, Any], arguments: Mapping[str, Any]) -> Gathered:
+    """The settings of a file's table, under those of the environment, under `arguments`.
+
+    Raises:
+        Misconfigured: a variable of the environment can't be read.
+    """
+    from_environment = _environment()
+    settings = {**table, **from_environment, **arguments}
+    beside = file.parent if file else Path()
+    elsewhere = from_environment.keys() | arguments.keys()
+    folders = {name: beside if name not in elsewhere else Path() for name in settings}
+    return Gathered(settings, folders, frozenset(from_environment))
+
+
 def _table(path: Path) -> dict[str, Any]:
-    """Read a file's settings."""
+    table = read_table(path)
+    refuse_open_table(path, table)
+    return table
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Read a file's `[merchant]`. Raises Misconfigured: it is not there, can't be read, or has none."""
     try:
         document = read_toml(path)
     except FileNotFoundError:
@@ -354,10 +383,14 @@ def _table(path: Path) -> dict[str, Any]:
         if "brand" in document:
             raise Misconfigured(f"{path} has a [brand] section and no [merchant] section, and this needs one: add it")
         raise Misconfigured(f"{path} has no [merchant] table: is it a merchant's quanma.toml?")
+    return table
+
+
+def refuse_open_table(path: Path, table: Mapping[str, Any]) -> None:
+    """Raises Misconfigured: others can read a file that holds secrets."""
     private_key = table.get("private_key")
     if {"apiv3_key", "apiv2_key"} & table.keys() or (isinstance(private_key, str) and keys.is_key_text(private_key)):
         refuse_open(path, "settings", _HEADERS)
-    return table
 
 
 def _environment() -> dict[str, Any]:
@@ -384,8 +417,12 @@ def _number(kind: type[float] | type[int], text: str) -> float | int | None:
         return None
 
 
-def _with_keys(settings: dict[str, Any], folders: Mapping[str, Path]) -> dict[str, Any]:
-    """The settings with their keys read. What is of a wrong type is left to be told."""
+def with_keys(settings: Mapping[str, Any], folders: Mapping[str, Path]) -> dict[str, Any]:
+    """The settings with their keys read. What is of a wrong type is left to be told.
+
+    Raises:
+        Misconfigured: a key can't be read, or others can read the private one.
+    """
     read_in = dict(settings)
     private_key, platform_keys = settings.get("private_key"), settings.get("platform_keys")
     own: keys.PublicKey | None = None
@@ -431,5 +468,5 @@ def _content(value: str, setting: str, folder: Path, wanted: str, *, secret: boo
     if not os.path.exists(path):
         raise no_file(value, setting, folder, wanted)
     if secret:
-        refuse_open(path, setting, "give the key's text in QUANMA_PRIVATE_KEY")
+        refuse_open(path, setting, TEXT_INSTEAD)
     return read(path, setting)

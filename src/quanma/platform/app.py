@@ -294,7 +294,7 @@ class App:
             return Outcome(200 if well else 503, b"ok\n" if well else _UNWELL, _TEXT, signed=False)
         if path == b"/readyz":
             why_not = await self._why_not_ready()
-            said = f"{why_not or 'ready'}\n{self._settings_said()}"
+            said = f"{why_not or 'ready'}\n{self._away_said()}{self._settings_said()}"
             return Outcome(503 if why_not else 200, said.encode(), _TEXT, signed=False)
         if path == b"/metrics":
             store_up = await self._probe.well(kept=True)
@@ -308,6 +308,11 @@ class App:
             page = await claimpage.claim(self._pool, self._keystore, request.query, self._clock(), self._limit)
             return Outcome(page.status, page.html, _HTML + page.headers, signed=False)
         return None
+
+    def _away_said(self) -> str:
+        """A line for operators: what part of the store is away, while the rest of it answers."""
+        away = ", ".join(self._pool.away())
+        return f"away: {away}: requests for the stocks there are refused until it is back\n" if away else ""
 
     def _settings_said(self) -> str:
         """A line for operators: whether a change of theirs was taken."""

@@ -68,7 +68,8 @@ def _write(folder: Path, port: int, mchids: Sequence[str], brands: Sequence[str]
         write_private(home / "platform_cert.pem", certificate.certificate)
         write_private(
             home / "quanma.toml",
-            f"""[merchant]
+            f"""#:schema ../../schemas/quanma.json
+[merchant]
 mchid = "{mchid}"
 serial_no = "{merchant.serial_no}"
 private_key = "apiclient_key.pem"
@@ -92,7 +93,8 @@ certificates = ["merchants/{mchid}/apiclient_cert.pem"]
     # Last: a world with a platform.toml is whole.
     write_private(
         folder / "platform.toml",
-        f"""host = "127.0.0.1"
+        f"""#:schema schemas/platform.json
+host = "127.0.0.1"
 port = {port}
 database = "sqlite:///quanma.db"
 # requests_per_second = 20          # of one merchant; absent: no limit
@@ -123,7 +125,8 @@ def _make_brand(folder: Path, port: int, brand_id: str, provider: str, now: date
     write_private(home / "pub_key.pem", public_key)
     write_private(
         home / "quanma.toml",
-        f"""[brand]
+        f"""#:schema ../../schemas/quanma.json
+[brand]
 brand_id = "{brand_id}"
 serial_no = "{brand.serial_no}"
 private_key = "apiclient_key.pem"

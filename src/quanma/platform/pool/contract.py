@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from ...api.couponcodes import (
@@ -253,6 +253,10 @@ class CodePool(Protocol):
 
     async def check(self) -> None:
         """Raises StoreUnavailable: the pool can't answer."""
+        ...
+
+    def away(self) -> Sequence[str]:
+        """Return what part of the store did not answer the last `check`, while the rest of it does."""
         ...
 
     async def close(self) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -82,7 +82,8 @@ class CouponRecord(CouponFacts, Record, frozen=True, kw_only=True, tag="coupon")
 
     def numbered(self, coupon_id: int) -> CouponFacts:
         """Return the coupon as a pool has it."""
-        return CouponFacts(**{**msgspec.structs.asdict(self), "coupon_id": coupon_id})
+        fields: dict[str, Any] = msgspec.structs.asdict(self) | {"coupon_id": coupon_id}
+        return CouponFacts(**fields)
 
 
 class DeletionRecord(Record, frozen=True, kw_only=True, tag="deletion"):

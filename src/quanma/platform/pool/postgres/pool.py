@@ -9,7 +9,7 @@ before (`connections`). Why: docs/postgres.md.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -94,6 +94,9 @@ class PostgresPool:
 
     def fence(self) -> str | None:
         return self._connections.fenced
+
+    def away(self) -> Sequence[str]:
+        return self._connections.nodes_away
 
     async def check(self) -> None:
         await self._connections.check()

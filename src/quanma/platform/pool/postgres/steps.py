@@ -13,7 +13,7 @@ from .queries import query
 from .stock_queue import Asked, singly
 from .stock_transaction import StockTransaction, check_creator, check_shared
 
-_MOVE = query("move_coupon")
+_MOVE_FIRST, _MOVE_NEXT = query("move_first"), query("move_next")
 
 
 class Stepping(NamedTuple):
@@ -46,15 +46,16 @@ async def _move(
     transaction: StockTransaction, step: Step[Any, Any], read: CouponFacts, after: CouponFacts, now: int
 ) -> None:
     """Change the one row of a step. The decision was made in the same transaction: a change meanwhile is our fault."""
+    # As they are stored: EXPIRED is SENDED, and by the time, which never changes.
+    starts = [state for state in STORED_STATES if replace(read, coupon_state=state).state(now) in step.starts]
     moved = await transaction.connection.execute(
-        _MOVE,
+        _MOVE_FIRST if "SENDED" in starts else _MOVE_NEXT,
         transaction.stock_no,
         read.coupon_id,
-        # As they are stored: EXPIRED is SENDED, and by the time, which never changes.
-        [state for state in STORED_STATES if replace(read, coupon_state=state).state(now) in step.starts],
+        starts,
         *(getattr(after, field) for field in LATER),
     )
-    if moved != "INSERT 0 1":
+    if moved not in ("INSERT 0 1", "UPDATE 1"):
         raise AssertionError("a coupon did not stand where the decision saw it")
 
 

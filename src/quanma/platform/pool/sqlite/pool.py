@@ -8,7 +8,7 @@ group, and neither touches a page that depends on the code: the cost does not gr
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -87,6 +87,9 @@ class SqlitePool:
 
     async def check(self) -> None:
         self._writer.check()
+
+    def away(self) -> Sequence[str]:
+        return ()
 
     async def close(self) -> None:
         await self._writer.close()
