@@ -243,12 +243,12 @@ async def list_stocks(visit: Visit, request: ListStocks) -> ListedStocks:
         data=page_of(
             ListedStock(
                 stock_id=facts.stock_id,
-                stock_name=facts.request.stock_name,
-                stock_type=facts.request.stock_type,
-                coupon_code_mode=facts.request.coupon_code_mode,
+                stock_name=facts.busifavor.stock_name,
+                stock_type=facts.busifavor.stock_type,
+                coupon_code_mode=facts.code_mode,
                 stock_state=facts.state(visit.now),
                 create_time=rfc3339(facts.created_at),
-                available_end_time=facts.request.coupon_use_rule.coupon_available_time.available_end_time,
+                available_end_time=facts.busifavor.coupon_use_rule.coupon_available_time.available_end_time,
             )
             for facts in stocks
         )

@@ -262,7 +262,7 @@ class Notifier:
             send_time=rfc3339(coupon.sent_at),
             send_channel=coupon.send_channel,
             send_merchant=coupon.send_merchant,
-            openid=coupon.openid if event.notify_appid else None,
+            openid=coupon.openid if event.stock.notify_appid else None,
         )
         # A new nonce at each attempt, of a counter that the pool keeps: none comes twice under a key.
         nonce = sealed.nonce_from(await self._pool.take_nonce(event.mchid))

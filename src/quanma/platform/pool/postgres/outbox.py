@@ -128,10 +128,8 @@ async def _take_of(link: Link, stock_id: str, now: int, limit: int, retry_second
         rows = await connection.fetch(_NUMBERED, stock_no, [row["coupon_id"] for row in taken])
         coupons = {coupon.coupon_id: coupon for coupon in (coupon_of(stock_id, row) for row in rows)}
         notify_url = (await callback(connection, facts.mchid, facts.mchid)).notify_url
-        config = facts.request.notify_config
-        notify_appid = config.notify_appid if config else None
         return [
-            DueEvent(str(event_id), facts.mchid, created_at, attempts, notify_url, coupons[coupon_id], notify_appid)
+            DueEvent(str(event_id), facts.mchid, created_at, attempts, notify_url, coupons[coupon_id], facts)
             for event_id, created_at, attempts, coupon_id in taken
         ]
 

@@ -289,8 +289,8 @@ SELECT o.stock_id, c.* FROM (SELECT stock_id, stock_no FROM stock WHERE mchid = 
 -- name: move_coupon
 -- A step, if the coupon still is in a state that it starts from.
 INSERT INTO coupon_step (stock_no, coupon_id, {later})
-SELECT $1, k.coupon_id, $4, $5, $6, $7::bigint, $8, $9::bigint, $10, $11, $12::bigint, $13
-FROM coupon k {step} WHERE k.stock_no = $1 AND k.coupon_id = $2 AND coalesce(s.coupon_state, 'SENDED') = ANY($3::text[])
+SELECT $1, k.coupon_id, $5, $6, $7, $8::bigint, $9, $10::bigint, $11, $12, $13::bigint, $14, $15, $16::bigint, $17
+FROM coupon k {step} WHERE k.stock_no = $1 AND k.coupon_id = $2 AND coalesce(s.coupon_state, $4) = ANY($3::text[])
 ON CONFLICT (stock_no, coupon_id) DO UPDATE SET ({later}) = ROW ({excluded.later});
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ...coupons.coupon import LATER, STORED_STATES, CouponFacts
+from ...coupons.coupon import LATER, STORED_STATES, CouponFacts, first_state
 from ...coupons.step import OfCoupon, Seen, Step
 from . import subsidies
 from .lanes import Asked, singly
@@ -48,6 +48,7 @@ async def _move(turn: Turn, step: Step[Any, Any], read: CouponFacts, after: Coup
         read.coupon_id,
         # As they are stored: EXPIRED is SENDED, and by the time, which never changes.
         [state for state in STORED_STATES if read._replace(coupon_state=state).state(now) in step.starts],
+        first_state(read.send_channel),
         *(getattr(after, field) for field in LATER),
     )
     if moved != "INSERT 0 1":

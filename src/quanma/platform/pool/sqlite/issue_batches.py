@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import apsw
 import msgspec
 
-from ...coupons.coupon import LATER, CouponFacts
+from ...coupons.coupon import LATER, CouponFacts, first_state
 from .rows import COUPON, ISSUE_BATCH, CouponRow, IssueBatchRow, Rows, damaged
 
 TOGETHER_MAX = 32
@@ -60,6 +60,7 @@ def facts(coupon_id: int, stock_id: str, sent: SentCoupon, when: SentWhen) -> Co
         when.sent_at,
         when.starts_at,
         when.expires_at,
+        first_state(sent.send_channel),
     )
 
 
