@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from quanma.api.productcoupons import ProductStockNode, UploadCouponCodesNode
+
 from quanma.api.callbacks import Callbacks
 from quanma.api.certificates import Certificates
 from quanma.api.couponcodes import CouponCodeNode, CouponCodes
@@ -21,7 +23,6 @@ from quanma.api.coupons import (
 from quanma.api.deliveries import Events, Resend
 from quanma.api.media import ImageUpload
 from quanma.api.operation import Operation
-from quanma.api.productcoupons import ProductStockNode, UploadCouponCodesNode
 from quanma.api.productsends import ProductPreSend, ProductSend
 from quanma.api.security import Echo
 from quanma.api.stocklists import OwnStocks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Never, TypeVar
 
 from ..api.callbacks import Callback, Callbacks, CallbackSet, SetCallback, ShowCallback
 from ..api.certificates import CertificateList, Certificates, EncryptCertificate, ListCertificates, SealedCertificate
@@ -39,15 +39,37 @@ from ..api.deliveries import Deliveries, Delivery, Events, ListEvents, Resend, R
 from ..api.events import CHANNEL_API
 from ..api.media import IMAGE_BYTES_MAX, ImageUpload, UploadedImage, UploadImage
 from ..api.operation import Operation
-from ..api.productcoupons import (
-    CouponCodeCountInfo,
-    ProductStock,
+from ..api.productcoupon.bundles import StockBundleNode, StockBundles, UpdateBundleBudgetNode
+from ..api.productcoupon.callbacks import NotifyConfigs
+from ..api.productcoupon.codes import UploadCouponCodesAsProvider, UploadCouponCodesNode, UploadedCouponCodes
+from ..api.productcoupon.coupons import DeactivateProductCouponNode, ProductCouponNode, ProductCoupons
+from ..api.productcoupon.entities import CouponCodeCountInfo, ProductStock, ShownSendRule
+from ..api.productcoupon.images import ImageTaskNode, ImageTasks, ProductImageUpload
+from ..api.productcoupon.stocks import (
+    DeactivateStockNode,
     ProductStockNode,
-    ProductStockSendRule,
-    ShowProductStock,
-    UploadCouponCodes,
-    UploadCouponCodesNode,
-    UploadedCouponCodes,
+    ProductStocks,
+    ShowProductStockAsProvider,
+    UpdateStockBudgetNode,
+)
+from ..api.productcoupon.stores import (
+    AssociateBundleStoresNode,
+    AssociatedStores,
+    AssociateStoresNode,
+    DisassociateBundleStoresNode,
+    DisassociateStoresNode,
+)
+from ..api.productcoupon.usercoupons import (
+    ConfirmUserCouponNode,
+    DeactivateUserCouponBundleNode,
+    DeactivateUserCouponNode,
+    PreSendUserCouponBundleNode,
+    PreSendUserCouponNode,
+    ProductUserCoupons,
+    ReturnUserCouponNode,
+    UserCouponBundles,
+    UserCouponNode,
+    UseUserCouponNode,
 )
 from ..api.productsends import (
     PreSendProductCoupon,
@@ -71,7 +93,7 @@ from ..api.subsidy import (
     ShowPayReceipt,
     ShowReturnReceipt,
 )
-from ..errors import NoAuth, ParamError
+from ..errors import NoAuth, ParamError, RequestRefused
 from ..wire import sealed
 from ..wire.times import DAY_SECONDS, rfc3339, unix_seconds
 from .addresses import Network, check_address
@@ -300,7 +322,7 @@ async def echo(visit: Visit, request: SendEcho) -> Echoed:
     return Echoed(echo_message=request.echo_message, encrypted_echo_message=fields.sealed(text))
 
 
-async def show_product_stock(visit: Visit, request: ShowProductStock) -> ProductStock:
+async def show_product_stock(visit: Visit, request: ShowProductStockAsProvider) -> ProductStock:
     product = Product(request.product_coupon_id, request.brand_id)
     stock = await visit.pool.show_stock(visit.mchid, request.stock_id, visit.now, product)
     count = stock.coupon_code_count
@@ -310,14 +332,14 @@ async def show_product_stock(visit: Visit, request: ShowProductStock) -> Product
         coupon_code_mode="UPLOAD",
         state="SENDING" if stock.stock_state == "RUNNING" else "STOPPED",
         brand_id=request.brand_id,
-        stock_send_rule=ProductStockSendRule(max_count=stock.stock_send_rule.max_coupons),
+        stock_send_rule=ShownSendRule(max_count=stock.stock_send_rule.max_coupons),
         coupon_code_count_info=CouponCodeCountInfo(total_count=count.total_count, available_count=count.available_count)
         if count
         else None,
     )
 
 
-async def upload_coupon_codes(visit: Visit, request: UploadCouponCodes) -> UploadedCouponCodes:
+async def upload_coupon_codes(visit: Visit, request: UploadCouponCodesAsProvider) -> UploadedCouponCodes:
     upload = UploadCodes(
         stock_id=request.stock_id, coupon_code_list=request.code_list, upload_request_no=request.out_request_no
     )
@@ -353,7 +375,59 @@ async def _seal(visit: Visit, certificate: Certificate) -> SealedCertificate:
     )
 
 
+UNANSWERED: tuple[Operation[..., Any, Any, Any], ...] = (
+    UploadCouponCodesNode.post.as_brand(),
+    ProductStockNode.get.as_brand(),
+    ImageTasks.post,
+    ImageTaskNode.get,
+    *(
+        operation
+        for both in (
+            ProductCoupons.post,
+            ProductCouponNode.get,
+            ProductCouponNode.patch,
+            DeactivateProductCouponNode.post,
+            ProductStocks.post,
+            ProductStocks.get,
+            ProductStockNode.patch,
+            UpdateStockBudgetNode.post,
+            DeactivateStockNode.post,
+            AssociateStoresNode.post,
+            DisassociateStoresNode.post,
+            AssociatedStores.get,
+            StockBundles.post,
+            StockBundleNode.patch,
+            UpdateBundleBudgetNode.post,
+            AssociateBundleStoresNode.post,
+            DisassociateBundleStoresNode.post,
+            ProductUserCoupons.post,
+            ProductUserCoupons.get,
+            UserCouponNode.get,
+            ConfirmUserCouponNode.post,
+            UseUserCouponNode.post,
+            ReturnUserCouponNode.post,
+            DeactivateUserCouponNode.post,
+            PreSendUserCouponNode.post,
+            UserCouponBundles.post,
+            PreSendUserCouponBundleNode.post,
+            DeactivateUserCouponBundleNode.post,
+            NotifyConfigs.post,
+            NotifyConfigs.get,
+            ProductImageUpload.post,
+        )
+        for operation in (both.as_brand(), both.as_provider())
+    ),
+)
+"""What is declared, and not yet done by this platform: it says so. The list gets shorter, and then goes."""
+
+
+async def say_that_it_is_not_answered(visit: Visit, request: object) -> Never:
+    raise RequestRefused("this platform does not do this operation of 商品券 yet")
+
+
 HANDLERS = Handlers()
+for operation in UNANSWERED:
+    HANDLERS.bind(operation, say_that_it_is_not_answered)
 HANDLERS.bind(Stocks.post, create_stock)
 HANDLERS.bind(StockNode.get, show_stock)
 HANDLERS.bind(CouponCodes.post, upload_codes)
@@ -371,8 +445,8 @@ HANDLERS.bind(Callbacks.post, set_callback)
 HANDLERS.bind(Callbacks.get, show_callback)
 HANDLERS.bind(ProductSend.post, send_product_coupon)
 HANDLERS.bind(ProductPreSend.post, pre_send_product_coupon)
-HANDLERS.bind(ProductStockNode.get, show_product_stock)
-HANDLERS.bind(UploadCouponCodesNode.post, upload_coupon_codes)
+HANDLERS.bind(ProductStockNode.get.as_provider(), show_product_stock)
+HANDLERS.bind(UploadCouponCodesNode.post.as_provider(), upload_coupon_codes)
 HANDLERS.bind(Events.get, list_events)
 HANDLERS.bind(OwnStocks.get, list_stocks)
 HANDLERS.bind(Resend.post, resend_event)
