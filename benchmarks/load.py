@@ -16,7 +16,7 @@ import uvloop
 from quanma.api.operation import Operation
 from quanma.client import config
 from quanma.wire import codec, signature
-from quanma.wire.keys import KeyRing, load_private_key
+from quanma.wire.keys import load_private_key, load_ring
 
 SAMPLE_EVERY = 50
 
@@ -44,7 +44,7 @@ class Merchant:
         self._mchid = settings.mchid
         self._serial_no = settings.serial_no
         self._key = load_private_key(settings.private_key.encode(), "private_key")
-        self._ring = KeyRing.from_pem({name: pem.encode() for name, pem in settings.platform_keys.items()})
+        self._ring = load_ring({name: pem.encode() for name, pem in settings.platform_keys.items()})
         self._host = f"127.0.0.1:{port}"
 
     def signed(self, operation: Operation[..., Any, Any, Any], request: Any) -> bytes:

@@ -16,7 +16,7 @@ import uvloop
 
 from quanma.api.couponcodes import UploadedCodes
 from quanma.platform import config
-from quanma.platform.keystore import KeyStore
+from quanma.platform.keys.keystore import KeyStore
 from quanma.wire.times import rfc3339
 
 from . import work

@@ -28,7 +28,7 @@ FLOORS = {  # Package: what it may import, besides itself.
     "__main__": {"cli"},
 }
 LIBRARIES = {  # Library: the packages that may import it, or the one module, for the reason below.
-    "pyreqwest": ("client", "platform.notifier", "platform.addresses"),
+    "pyreqwest": ("client", "platform.notify.notifier", "platform.notify.addresses"),
     "cryptography": ("wire",),
     "apsw": ("platform", "upload"),
     "numpy": ("platform", "upload"),
@@ -45,8 +45,8 @@ LIBRARIES = {  # Library: the packages that may import it, or the one module, fo
     "compression": ("storage",),
 }
 ABROAD = {  # Module: why it imports a library of another floor.
-    "platform.notifier": "the platform is a client too: it posts events",
-    "platform.addresses": "an address is read by the parser of the library that will connect to it",
+    "platform.notify.notifier": "the platform is a client too: it posts events",
+    "platform.notify.addresses": "an address is read by the parser of the library that will connect to it",
 }
 LATE = {  # Module: why it may import when it runs, and not when it is loaded.
     "client.network": "the second transport is needed where the first can't run",
@@ -94,7 +94,10 @@ def test_a_module_may_import_a_library_of_another_floor_only_with_a_reason() -> 
         (
             "platform.handlers",
             "import pyreqwest",
-            "platform.handlers imports pyreqwest, which belongs in client, platform.notifier, platform.addresses",
+            (
+                "platform.handlers imports pyreqwest, which belongs in client, platform.notify.notifier, "
+                "platform.notify.addresses"
+            ),
         ),
         ("events", "from .platform import app", "events imports platform"),
         ("api.fields", "import cryptography.x509", "api.fields imports cryptography, which belongs in wire"),
@@ -115,7 +118,7 @@ def test_a_breach_is_seen(module: str, source: str, breach: str) -> None:
         ("client.client", "from ..wire import codec\nfrom . import config\nimport pyreqwest.client"),
         ("platform.pool.__init__", "from ...errors import Misconfigured\nfrom .sqlite import SqlitePool"),
         ("upload.source.query", "import asyncpg"),
-        ("platform.notifier", "from pyreqwest.client import ClientBuilder"),
+        ("platform.notify.notifier", "from pyreqwest.client import ClientBuilder"),
         ("events", "from .api.events import CouponSent\nfrom .client.events import Receiver"),
     ],
 )

@@ -30,7 +30,7 @@ from quanma import AsyncWechatpay, Wechatpay
 from quanma.platform import config
 from quanma.platform.app import App
 from quanma.platform.handlers import HANDLERS
-from quanma.platform.keystore import KeyStore
+from quanma.platform.keys.keystore import KeyStore
 from quanma.platform.pool import open_pool
 from quanma.serving.http1 import Connection
 from quanma.serving.shared import Serving

@@ -45,8 +45,8 @@ NOT_FOR_PEOPLE: Final = (
     "serving/arriving.py",  # bodies of HTTP
     "serving/http1.py",
     "serving/redact.py",
-    "platform/metrics.py",
-    "platform/spans.py",
+    "platform/observe/metrics.py",
+    "platform/observe/spans.py",
     "platform/pool/postgres/queries.py",
 )
 """Modules whose texts no person reads on the command line."""

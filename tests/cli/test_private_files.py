@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from quanma.cli.listen import _open as open_listening
 from quanma.cli.main import group
 from quanma.errors import LedgerRefused, Misconfigured, QuanmaError, StoreUnavailable
+from quanma.platform.keys.rotation import rotate_certificate
 from quanma.platform.pool import open_pool
-from quanma.platform.rotation import rotate_certificate
 from quanma.upload import report
 from quanma.upload.ledger import Inputs, Ledger
 from quanma.upload.plan import Planned

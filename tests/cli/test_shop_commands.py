@@ -21,7 +21,7 @@ from quanma.cli.main import group
 from quanma.cli.picking import pick
 from quanma.client.client import Wechatpay
 from quanma.errors import NoAnswer, QuanmaError, ResourceNotExists
-from quanma.platform import environment as world_of
+from quanma.platform.keys import environment as world_of
 from quanma.settings import files
 from tests.support.every import every_row
 from tests.support.platform import MCHID, InProcess, create_stock, merchant_config

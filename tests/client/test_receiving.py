@@ -21,7 +21,7 @@ import pytest
 
 from quanma.client.events import Event, Receiver
 from quanma.client.receiving import AsgiReceiver, WsgiReceiver
-from quanma.wire.keys import KeyRing
+from quanma.wire.signature import KeyRing
 from tests.support.deliveries import SENT, event_body, receiver, signing_headers
 from tests.support.every import every_row
 from tests.support.platform import call_asgi

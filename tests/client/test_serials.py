@@ -10,7 +10,7 @@ import pytest
 from quanma import Patience, Wechatpay
 from quanma.client.certificates import Certificates
 from quanma.client.transport import Reply
-from quanma.wire import keys, sealed
+from quanma.wire import sealed, signature
 from tests.client.test_client import MERCHANT, Unplugged
 from tests.support.every import every_row
 from tests.wire.test_keys import NOW, answer
@@ -30,7 +30,7 @@ def listed(name: str) -> bytes:
 @every_row("signed_as", SPELT)
 @every_row("name", SPELT)
 def test_a_fetched_certificate_is_known_by_its_number(name: str, signed_as: str) -> None:
-    ring = keys.KeyRing({})
+    ring = signature.KeyRing({})
     body = listed(name)
     certificates = Certificates(ring, APIV3_KEY, lambda: 0.0)
     assert certificates.learn(Reply(200, answer(signed_as, body), body), NOW) is None

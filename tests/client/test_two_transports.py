@@ -15,7 +15,7 @@ import pytest
 
 from quanma import AsyncWechatpay, Wechatpay
 from quanma.client import config
-from quanma.client.pyreqwest_transport import AsyncPyreqwestTransport, PyreqwestTransport
+from quanma.client.network import AsyncPyreqwestTransport, PyreqwestTransport
 from quanma.client.stdlib_transport import AsyncStdlibTransport, StdlibTransport
 from quanma.errors import RequestInvalid, ResourceNotExists
 from tests.support.platform import APPID, Served, merchant_config, new_stock

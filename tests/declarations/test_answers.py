@@ -11,7 +11,6 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from quanma.api import answers
 from quanma.api.couponcodes import CouponCodes
 from quanma.api.coupons import Send, UserCoupons
 from quanma.api.operation import Operation
@@ -138,7 +137,7 @@ def test_a_fixed_choice_is_open_in_an_answer() -> None:
         state: Literal["ON", "OFF"]
         steps: dict[str, list[Literal[1, 2]]]
 
-    assert answers.read({"state": "OF_TOMORROW", "steps": {"a": [3]}}, Told) == Told("OF_TOMORROW", {"a": [3]})  # type: ignore[arg-type, list-item]
+    assert codec.read_answer({"state": "OF_TOMORROW", "steps": {"a": [3]}}, Told) == Told("OF_TOMORROW", {"a": [3]})  # type: ignore[arg-type, list-item]
 
 
 @every_row(

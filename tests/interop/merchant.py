@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
-from quanma.wire.keys import PUBLIC_KEY_PREFIX
+from quanma.wire.signature import PUBLIC_KEY_PREFIX
 from tests.support.platform import MCHID, merchant_config
 
 CODES = ("ABC9588200", "A 1", "B/2", "C\\3", "D|4", "E=5", "F-6", "G_7", "/", " ", "a//b", "x /\\|=y")

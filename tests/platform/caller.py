@@ -11,7 +11,7 @@ from typing import Any
 from quanma.client import config
 from quanma.client.transport import Reply
 from quanma.wire import signature
-from quanma.wire.keys import KeyRing, load_private_key
+from quanma.wire.keys import load_private_key, load_ring
 from quanma.wire.signature import Authorization
 from tests.contract.driver import NOW
 from tests.support.platform import MCHID, merchant_config
@@ -26,7 +26,7 @@ class Caller:
     def __init__(self, world: Path, mchid: str = MCHID) -> None:
         self.merchant = config.load(merchant_config(world, mchid))
         self._key = load_private_key(self.merchant.private_key.encode(), "private_key")
-        self.ring = KeyRing.from_pem({name: pem.encode() for name, pem in self.merchant.platform_keys.items()})
+        self.ring = load_ring({name: pem.encode() for name, pem in self.merchant.platform_keys.items()})
 
     def authorization(self, method: str, target: str, body: bytes = b"", *, now: int = NOW, **fields: str) -> str:
         """The header's value. `fields` replace what is signed and sent; `signature` replaces the signature itself."""

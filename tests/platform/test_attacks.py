@@ -270,7 +270,7 @@ def test_a_foreign_stock_is_answered_as_an_absent_one_byte_for_byte(
 ) -> None:
     foreign, absent = stock_of(still, OTHER_MCHID), "1234567890123456"
     put(still, other, "POST", couponcodes(foreign), upload_body(["A1"], "u1"))
-    send = {"stock_id": foreign, "openid": "oAnna", "appid": APPID, "out_request_no": "s1"}
+    send = {"stock_id": foreign, "openid": "oOthersUser", "appid": APPID, "out_request_no": "s1"}
     status, _ = put(still, other, "POST", f"{BUSIFAVOR}/coupons/send", json.dumps(send).encode())
     assert status == 200
     use = {"stock_id": foreign, "coupon_code": "A1", "appid": APPID, "use_request_no": "k1"}
@@ -295,7 +295,7 @@ def test_a_foreign_stock_is_answered_as_an_absent_one_byte_for_byte(
             answers.append((reply.status_code, reply.body.replace(stock_id.encode(), b"ID"), headers))
         assert answers[0] == answers[1]
         assert answers[0][0] == 404
-    mine = f"{BUSIFAVOR}/users/oAnna/coupons/A1/appids/{APPID}"
+    mine = f"{BUSIFAVOR}/users/oOthersUser/coupons/A1/appids/{APPID}"
     nobody = f"{BUSIFAVOR}/users/oNobody/coupons/A1/appids/{APPID}"
     assert put(still, caller, "GET", mine) == put(still, caller, "GET", nobody)
     assert counts(still, foreign, OTHER_MCHID) == (1, 0)

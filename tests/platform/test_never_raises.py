@@ -12,7 +12,7 @@ from typing import Any
 from quanma import errors
 from quanma.platform import claimpage
 from quanma.platform.app import App
-from quanma.platform.probe import Probe
+from quanma.platform.observe.probe import Probe
 from quanma.serving import messages
 from quanma.serving.messages import Outcome
 from tests.platform.caller import BUSIFAVOR, Caller

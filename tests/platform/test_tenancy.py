@@ -29,8 +29,8 @@ from quanma.platform.coupons.states import USE
 from quanma.platform.coupons.stocks import Product
 from quanma.platform.coupons.subsidies import PAY, TAKE_BACK
 from quanma.platform.pool.contract import Issue
-from quanma.platform.pool.postgres import PostgresPool
-from quanma.platform.pool.postgres.link import Link
+from quanma.platform.pool.postgres.connections import Connections
+from quanma.platform.pool.postgres.pool import PostgresPool
 from quanma.wire import codec
 from tests.contract.driver import NOW, USE_RULE, list_coupons, show_coupon
 from tests.platform.caller import Caller
@@ -86,7 +86,7 @@ def theirs(back_end: str, shared_world: Path, request: pytest.FixtureRequest) ->
     databases: Databases | None = request.getfixturevalue("databases") if back_end != "sqlite" else None
     url = databases.fresh() if databases else f"sqlite:///{uuid.uuid4().hex}.db"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Link, "_connect", _noting(Link._connect))
+        patch.setattr(Connections, "_connect", _noting(Connections._connect))
         platform = InProcess(shared_world, url, clock=lambda: NOW)
         yield made(platform)
         platform.close()
@@ -155,7 +155,7 @@ def test_another_merchants_and_nobodys_have_the_same_answer_and_cost_the_same(
         told_of_absent, work_of_absent = asked(theirs.platform, other, operation, absent)
         assert told == told_of_absent
         if foreign.get("stock_id") != theirs.stock_of_mine:
-            assert not any("FROM turn" in statement for statement in work.statements)
+            assert not any("FROM stock_lock" in statement for statement in work.statements)
         assert work.statements == work_of_absent.statements
         if back_end == "sqlite":  # In PostgreSQL's, calls depend on how its answers come, in one piece or in two.
             assert abs(work.calls - work_of_absent.calls) <= 0.05 * work_of_absent.calls, (work, work_of_absent)
@@ -299,7 +299,7 @@ async def counted(
 async def rows_read(platform: InProcess) -> int:
     """How many rows and index entries all connections of the pool have read, but those of the hosts' epochs."""
     assert isinstance(platform.pool, PostgresPool)
-    pool = platform.pool._link._pool
+    pool = platform.pool._connections._pool
     # One at the least: the only one may be in use by a beat.
     connections = [await pool.acquire() for _ in range(max(1, pool.get_idle_size()))]
     for connection in connections:

@@ -18,7 +18,8 @@ import pytest
 
 from quanma.errors import QuanmaError, StoreUnavailable
 from quanma.platform.pool import open_pool
-from quanma.platform.pool.postgres import between, link, session
+from quanma.platform.pool.postgres import between, session
+from quanma.platform.pool.postgres import connections as postgres_connections
 from tests.contract.driver import DrivenPool
 from tests.support import postgres
 from tests.support.cable import Cable
@@ -143,7 +144,7 @@ def test_the_server_restarts_under_load(server: Server, url: str, pools: Callabl
 def test_a_server_that_is_away_for_longer_is_told_as_such_and_found_again(
     server: Server, url: str, pools: Callable[[str], DrivenPool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "KEEP_TRYING_SECONDS", 0.3)
+    monkeypatch.setattr(postgres_connections, "KEEP_TRYING_SECONDS", 0.3)
     accounts = Accounts(pools(url))
 
     def away() -> None:
@@ -294,7 +295,7 @@ def test_the_server_takes_no_more_connections(server: Server, url: str, pools: C
 
 def test_more_stocks_than_connections_are_asked_at_once(url: str, pools: Callable[[str], DrivenPool]) -> None:
     pool = pools(url)
-    stock_ids = [pool.create() for _ in range(8 * link.CONNECTIONS_MAX)]
+    stock_ids = [pool.create() for _ in range(8 * postgres_connections.CONNECTIONS_MAX)]
     for stock_id in stock_ids:
         pool.upload(stock_id, ["A"])
     assert pool.together(*(pool.sending(stock_id) for stock_id in stock_ids)) == ["A"] * len(stock_ids)
@@ -302,7 +303,7 @@ def test_more_stocks_than_connections_are_asked_at_once(url: str, pools: Callabl
         url,
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'quanma' AND datname = current_database()",
     )
-    assert connections[0] <= link.CONNECTIONS_MAX
+    assert connections[0] <= postgres_connections.CONNECTIONS_MAX
 
 
 def test_a_worker_that_is_paused_in_its_turn_holds_the_others_up_for_a_moment_and_harms_nothing(
@@ -341,13 +342,13 @@ def test_nothing_comes_through_and_nothing_is_refused_either(
     url: str, pools: Callable[[str], DrivenPool], cable: Cable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(between, "OTHERS", 0)  # The cable is something in between.
-    monkeypatch.setattr(link, "WAIT_SECONDS", 4)  # A connection keeps what was set when it was made.
+    monkeypatch.setattr(postgres_connections, "WAIT_SECONDS", 4)  # A connection keeps what was set when it was made.
     pool = pools(over(cable, url))
     stock_id = pool.create()
     pool.upload(stock_id, [f"C{number}" for number in range(10)])
     with monkeypatch.context() as short:
         short.setattr(session, "CONNECT_SECONDS", 0.5)
-        short.setattr(link, "KEEP_TRYING_SECONDS", 0.5)
+        short.setattr(postgres_connections, "KEEP_TRYING_SECONDS", 0.5)
         cable.hold()
         began = time.monotonic()
         outcomes = pool.together(*(pool.sending(stock_id, "oUser", f"n{number}") for number in range(5)))

@@ -120,7 +120,7 @@ def test_a_host_whose_question_is_cut_short_knows_no_more_when_it_asks_again(
     if first == "starts":
         asking.start()
         asking.worker._looking.result(20)  # type: ignore[union-attr]
-    epochs = asking.worker.pool._link.epochs  # type: ignore[attr-defined]
+    epochs = asking.worker.pool._connections.epochs  # type: ignore[attr-defined]
     confirm, cut_short = epochs._confirm, iter([True])
 
     async def confirm_and_lose_the_connection(*about: Any, **more: Any) -> None:
@@ -216,7 +216,7 @@ def test_no_worker_of_a_host_that_joins_gives_anything_out_before_the_host_is_no
 
 def stop_beats(host: Host) -> None:
     """As on a machine that is too busy for it."""
-    beats = host.worker.pool._link.epochs._loop_task  # type: ignore[attr-defined]
+    beats = host.worker.pool._connections.epochs._loop_task  # type: ignore[attr-defined]
 
     async def stop() -> None:
         beats.cancel()
@@ -238,7 +238,7 @@ def test_what_a_host_misses_that_nobody_knows_of_is_waited_for_by_reconcile(post
     stop_beats(judge.hosts[1])  # The next one comes only after a while.
     one.start()
     assert isinstance(patiently(lambda: judge.draw(1, one)), PoolFenced)
-    judge.hosts[1].worker.spawn(judge.hosts[1].worker.pool._link.epochs._run())  # type: ignore[attr-defined]
+    judge.hosts[1].worker.spawn(judge.hosts[1].worker.pool._connections.epochs._run())  # type: ignore[attr-defined]
     decision = maintenance.reconcile(postgres_url, one.folder, None, NOW, accept_short=None, dry_run=False)
     assert len(decision.take_out) == 7, decision
     judge.reconciled(postgres_url)
@@ -467,7 +467,7 @@ def test_what_was_committed_and_told_only_when_it_was_asked_again_is_missed_too(
 def unacknowledged_draw(judge: Judge) -> str:
     """A draw that is committed, of a host that died before it could say so."""
     number = judge.fresh("lost")
-    witness = judge.pool.pool._link.witness  # type: ignore[attr-defined]
+    witness = judge.pool.pool._connections.witness  # type: ignore[attr-defined]
     note, witness.note = witness.note, died
     try:
         with pytest.raises(StoreUnavailable):

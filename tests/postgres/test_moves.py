@@ -98,8 +98,8 @@ def impatience(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
     def begins() -> None:
         for module, patience in (
-            ("link", "WAIT_SECONDS"),
-            ("link", "KEEP_TRYING_SECONDS"),
+            ("connections", "WAIT_SECONDS"),
+            ("connections", "KEEP_TRYING_SECONDS"),
             ("session", "COMMIT_SECONDS"),
             ("epochs", "COMMIT_OVERDUE_SECONDS"),
         ):
@@ -365,8 +365,8 @@ def restored_in_place(server: Member, database: str, dump: Path) -> None:
     server.load(dump, server.databases.url_of(database), "--clean", "--if-exists", "-1")
 
 
-# First what each turn locks first: else the load and the restore wait for each other.
-_ALONE = "BEGIN; LOCK TABLE turn IN ACCESS EXCLUSIVE MODE"
+# First what each transaction locks first: else the load and the restore wait for each other.
+_ALONE = "BEGIN; LOCK TABLE stock_lock IN ACCESS EXCLUSIVE MODE"
 
 
 def restored_without_its_schema(server: Member, database: str, dump: Path) -> None:

@@ -83,7 +83,7 @@ async def _renumber(url: str, stays: int, gone: int) -> None:
     """A stock is gone, another one has its number, and a new history begins."""
     connection = await asyncpg.connect(url)
     await connection.execute("SET session_replication_role = replica")  # Foreign keys are not looked at.
-    for table in ("stock", "turn", "tally", "upload", "piece", "code", "extent"):
+    for table in ("stock", "stock_lock", "stock_counters", "upload", "piece", "code", "extent"):
         await connection.execute(f"DELETE FROM {table} WHERE stock_no = $1", gone)
         await connection.execute(f"UPDATE {table} SET stock_no = $1 WHERE stock_no = $2", gone, stays)
     await schema.lift_fence(connection)

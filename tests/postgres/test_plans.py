@@ -7,6 +7,7 @@ group of draws: 20 ms at 100 thousand of them, and more with each.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,8 +24,9 @@ from tests.support.postgres import query
 CODES = 12_000
 STEPS = 300
 """Coupons that have taken one, before anything is counted."""
-READ_A_REQUEST_MAX = 20
-"""Rows and entries of indexes: it takes 10. Those of the whole stock were 50, and would be more the larger it is."""
+READ_A_REQUEST_MAX = 60
+"""Rows and entries of indexes: a draw takes 27, all else less. To read the stock or its coupons once for each group is
+190 and more: groups are small here."""
 
 
 async def _execute(url: str, *statements: str) -> None:
@@ -46,49 +48,62 @@ async def _read(url: str) -> int:
 
 @pytest.mark.parametrize("known", ["nothing", "empty tables", "everything"])
 def test_no_request_reads_its_whole_stock(postgres_url: str, tmp_path: Path, known: str) -> None:
-    pool = DrivenPool(lambda: open_pool(postgres_url, tmp_path))
-    pool.run(pool.pool.set_callback(MCHID, MCHID, "http://127.0.0.1:9/", NOW))
-    stock_id = pool.create(max_coupons_per_user=100)
-    tables = "code", "piece", "carrier", "upload", "terms", "coupon", "coupon_step", "displaced", "deletion", "event"
-    asyncio.run(_execute(postgres_url, *(f"ALTER TABLE {table} SET (autovacuum_enabled = off)" for table in tables)))
-    if known == "empty tables":
-        asyncio.run(_execute(postgres_url, "ANALYZE"))
-    for first in range(0, CODES, 2000):
-        pool.upload(stock_id, [f"C{number:06}" for number in range(first, first + 2000)])
-    for first in range(0, CODES // 2, 500):
-        pool.together(*(pool.sending(stock_id, f"o{number}", f"s{number}") for number in range(first, first + 500)))
-    if known == "everything":
-        asyncio.run(_execute(postgres_url, "ANALYZE"))
+    with contextlib.closing(DrivenPool(lambda: open_pool(postgres_url, tmp_path))) as pool:
+        pool.run(pool.pool.set_callback(MCHID, MCHID, "http://127.0.0.1:9/", NOW))
+        stock_id = pool.create(max_coupons_per_user=100)
+        tables = (
+            "code",
+            "piece",
+            "carrier",
+            "upload",
+            "terms",
+            "coupon",
+            "coupon_step",
+            "displaced",
+            "deletion",
+            "event",
+        )
+        asyncio.run(
+            _execute(postgres_url, *(f"ALTER TABLE {table} SET (autovacuum_enabled = off)" for table in tables))
+        )
+        if known == "empty tables":
+            asyncio.run(_execute(postgres_url, "ANALYZE"))
+        for first in range(0, CODES, 2000):
+            pool.upload(stock_id, [f"C{number:06}" for number in range(first, first + 2000)])
+        for first in range(0, CODES // 2, 500):
+            pool.together(*(pool.sending(stock_id, f"o{number}", f"s{number}") for number in range(first, first + 500)))
+        if known == "everything":
+            asyncio.run(_execute(postgres_url, "ANALYZE"))
 
-    def cost(requests: int, work: Callable[[], object]) -> float:
-        pool.reopen()  # A connection tells what it read when it ends.
-        until_nobody_is_connected(postgres_url)
-        asyncio.run(_execute(postgres_url, "SELECT pg_stat_reset()"))
-        work()
-        pool.reopen()
-        until_nobody_is_connected(postgres_url)
-        return asyncio.run(_read(postgres_url)) / requests
+        def cost(requests: int, work: Callable[[], object]) -> float:
+            pool.reopen()  # A connection tells what it read when it ends.
+            until_nobody_is_connected(postgres_url)
+            asyncio.run(_execute(postgres_url, "SELECT pg_stat_reset()"))
+            work()
+            pool.reopen()
+            until_nobody_is_connected(postgres_url)
+            return asyncio.run(_read(postgres_url)) / requests
 
-    codes = pool.codes(stock_id, status="DISPATCHED", limit=30)
-    users = [f"o{number}" for number in range(30)]
-    used = pool.codes(stock_id, status="DISPATCHED", offset=30, limit=STEPS)
-    assert {type(one) for one in pool.together(*(pool.using(stock_id, code) for code in used))} == {UsedCoupon}
-    costs = {
-        "draws": cost(256, lambda: pool.together(*(pool.sending(stock_id, f"new{number}") for number in range(256)))),
-        "draws again": cost(
-            256, lambda: pool.together(*(pool.sending(stock_id, f"o{number}", f"s{number}") for number in range(256)))
-        ),
-        "uploads": cost(200, lambda: pool.upload(stock_id, [f"D{number}" for number in range(200)])),
-        "uses": cost(30, lambda: [pool.use(stock_id, code) for code in codes]) / 2,
-        "looks at a code": cost(30, lambda: [pool.show(stock_id, code) for code in codes]),
-        "lists of a user": cost(30, lambda: [listed(pool, user) for user in users]),
-        "pages of codes": cost(10, lambda: [pool.page(stock_id, offset=9000, limit=1000) for _ in range(10)]) / 1000,
-        "who waits": cost(30, lambda: [pool.run(pool.pool.merchants_waiting(NOW + 60)) for _ in range(30)]),
-        "events": cost(16, lambda: pool.run(pool.pool.take_due_events(NOW + 60, 16))),
-        "lists of events": cost(200, lambda: [pool.run(pool.pool.list_events(MCHID, 0, 20)) for _ in range(10)]),
-    }
-    assert max(costs.values()) < READ_A_REQUEST_MAX, costs
-    pool.close()
+        codes = pool.codes(stock_id, status="DISPATCHED", limit=30)
+        users = [f"o{number}" for number in range(30)]
+        used = pool.codes(stock_id, status="DISPATCHED", offset=30, limit=STEPS)
+        assert {type(one) for one in pool.together(*(pool.using(stock_id, code) for code in used))} == {UsedCoupon}
+        costs = {
+            "draws": cost(32, lambda: pool.together(*(pool.sending(stock_id, f"new{number}") for number in range(32)))),
+            "draws again": cost(
+                32, lambda: pool.together(*(pool.sending(stock_id, f"o{number}", f"s{number}") for number in range(32)))
+            ),
+            "uploads": cost(20, lambda: pool.upload(stock_id, [f"D{number}" for number in range(20)])),
+            "uses": cost(30, lambda: [pool.use(stock_id, code) for code in codes]) / 2,
+            "looks at a code": cost(30, lambda: [pool.show(stock_id, code) for code in codes]),
+            "lists of a user": cost(30, lambda: [listed(pool, user) for user in users]),
+            "pages of codes": cost(10, lambda: [pool.page(stock_id, offset=9000, limit=1000) for _ in range(10)])
+            / 1000,
+            "who waits": cost(30, lambda: [pool.run(pool.pool.merchants_waiting(NOW + 60)) for _ in range(30)]),
+            "events": cost(16, lambda: pool.run(pool.pool.take_due_events(NOW + 60, 16))),
+            "lists of events": cost(200, lambda: [pool.run(pool.pool.list_events(MCHID, 0, 20)) for _ in range(10)]),
+        }
+        assert max(costs.values()) < READ_A_REQUEST_MAX, costs
 
 
 def until_nobody_is_connected(url: str) -> None:

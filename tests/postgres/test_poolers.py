@@ -135,7 +135,7 @@ def test_in_session_mode_every_setting_holds_and_a_silent_turn_is_ended(
             held = {name: str(await connection.fetchval(f"SHOW {name}")) for name in SETTINGS}
             assert held == {**SETTINGS, "tcp_user_timeout": "10000"}  # In ms.
             await connection.execute("BEGIN")
-            await connection.execute("SELECT FROM turn FOR UPDATE")
+            await connection.execute("SELECT FROM stock_lock FOR UPDATE")
             return connection
 
         silent = pool.run(stop_within_a_turn())
@@ -152,7 +152,7 @@ def test_in_session_mode_every_setting_holds_and_a_silent_turn_is_ended(
 def test_a_worker_that_is_stopped_within_a_turn_holds_its_stock_no_longer_than_directly(
     world: Path, postgres_url: str
 ) -> None:
-    """SIGSTOP, until PostgreSQL sees the turn stand idle."""
+    """SIGSTOP, until PostgreSQL sees the transaction stand idle."""
     with (
         pgbouncer(postgres_url, {"ignore_startup_parameters": IGNORED}) as pooler,
         served(world, "--database", pooler.url, "--workers", "2") as platform,

@@ -10,7 +10,7 @@ import pytest
 
 from quanma.errors import QuanmaError
 from quanma.platform.pool import maintenance
-from quanma.platform.pool.postgres import link
+from quanma.platform.pool.postgres import connections
 from quanma.platform.pool.postgres.address import shown
 from tests.support.every import every_row
 
@@ -29,7 +29,7 @@ CASES = [  # Address, how it is named, what is wrong. Port 9 is nobody's: who se
 
 def serving(url: str, folder: Path) -> None:
     async def look() -> None:
-        opened = link.Link(url, folder)
+        opened = connections.Connections(url, folder)
         try:
             await opened.check()
         finally:
@@ -52,7 +52,7 @@ def test_it_is_named_with_what_is_wrong_and_what_to_do(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(link, "KEEP_TRYING_SECONDS", 0.0)
+    monkeypatch.setattr(connections, "KEEP_TRYING_SECONDS", 0.0)
     with pytest.raises(QuanmaError) as told:
         asked(url, tmp_path)
     said = str(told.value)

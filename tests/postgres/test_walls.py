@@ -1,4 +1,4 @@
-"""Whose a stock is, is asked before its turn: and still no stock that this host knows of is called absent."""
+"""Whose a stock is, is asked before it is locked: and still no stock that this host knows of is called absent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def _lose(url: str, stock_id: str) -> None:
     """As a database that went back to before the stock was made."""
     connection = await asyncpg.connect(url)
     stock_no = await connection.fetchval("SELECT stock_no FROM stock WHERE stock_id = $1", stock_id)
-    for table in ("upload", "piece", "code", "extent", "tally", "turn", "stock"):
+    for table in ("upload", "piece", "code", "extent", "stock_counters", "stock_lock", "stock"):
         await connection.execute(f"DELETE FROM {table} WHERE stock_no = $1", stock_no)
     await connection.close()
 

@@ -44,7 +44,7 @@ def test_a_mark_is_read_as_it_was_written_also_by_another_worker_and_after_a_res
     opened: Callable[..., Witness], tmp_path: Path
 ) -> None:
     one, other = opened(), opened()
-    mark = Mark("coupon", "ABC9588200", 7, 1_790_000_000_123_456, turn_no=12)
+    mark = Mark("coupon", "ABC9588200", 7, 1_790_000_000_123_456, transaction_no=12)
     note(one, "98065001", mark)
     assert one.mark_of("98065001", HISTORY) == mark
     assert other.mark_of("98065001", HISTORY) == mark
@@ -55,16 +55,16 @@ def test_a_mark_is_read_as_it_was_written_also_by_another_worker_and_after_a_res
 
 def test_of_several_workers_marks_the_latest_turns_counts(opened: Callable[..., Witness]) -> None:
     one, other = opened(), opened()
-    note(one, "98065001", Mark("upload", "u1", 0, 1, turn_no=5))
-    note(other, "98065001", Mark("done", "UseCoupon\nn1", 0, 2, turn_no=6))
-    note(one, "98065002", Mark("upload", "u2", 0, 3, turn_no=9))
-    assert one.mark_of("98065001", HISTORY) == Mark("done", "UseCoupon\nn1", 0, 2, turn_no=6)
-    assert other.mark_of("98065002", HISTORY) == Mark("upload", "u2", 0, 3, turn_no=9)
+    note(one, "98065001", Mark("upload", "u1", 0, 1, transaction_no=5))
+    note(other, "98065001", Mark("answered", "UseCoupon\nn1", 0, 2, transaction_no=6))
+    note(one, "98065002", Mark("upload", "u2", 0, 3, transaction_no=9))
+    assert one.mark_of("98065001", HISTORY) == Mark("answered", "UseCoupon\nn1", 0, 2, transaction_no=6)
+    assert other.mark_of("98065002", HISTORY) == Mark("upload", "u2", 0, 3, transaction_no=9)
 
 
 def test_marks_of_another_history_do_not_count(opened: Callable[..., Witness]) -> None:
     witness = opened()
-    note(witness, "98065001", Mark("upload", "u1", 0, 1, turn_no=5))
+    note(witness, "98065001", Mark("upload", "u1", 0, 1, transaction_no=5))
     assert witness.mark_of("98065001", "2.h") is None
 
 
@@ -72,11 +72,11 @@ def test_nothing_is_acknowledged_of_an_epoch_that_has_passed_and_the_mark_stays(
     opened: Callable[..., Witness],
 ) -> None:
     witness, other = opened(), opened()
-    before = Mark("upload", "u1", 0, 1, turn_no=5)
+    before = Mark("upload", "u1", 0, 1, transaction_no=5)
     note(witness, "98065001", before)
     other.change_host(epoch="2.b")
     with pytest.raises(EpochPassed):
-        note(witness, "98065001", Mark("coupon", "A1", 1, 2, turn_no=6), IssuedCoupon("98065001", 1, "A1", "n1"))
+        note(witness, "98065001", Mark("coupon", "A1", 1, 2, transaction_no=6), IssuedCoupon("98065001", 1, "A1", "n1"))
     assert witness.mark_of("98065001", HISTORY) == before
     assert witness.issued(HISTORY) == []
 
@@ -93,8 +93,8 @@ def test_the_last_thousand_coupons_are_known_by_name(opened: Callable[..., Witne
 
 def test_a_torn_mark_is_none_and_its_place_is_used_again(opened: Callable[..., Witness], tmp_path: Path) -> None:
     witness = opened()
-    note(witness, "98065001", Mark("upload", "u1", 0, 1, turn_no=5))
-    note(witness, "98065002", Mark("upload", "u2", 0, 2, turn_no=5))
+    note(witness, "98065001", Mark("upload", "u1", 0, 1, transaction_no=5))
+    note(witness, "98065002", Mark("upload", "u2", 0, 2, transaction_no=5))
     file = next((tmp_path / "witness" / "pool").glob("worker-*"))
     content = file.read_bytes()
     at = content.index(b"u1")
@@ -102,23 +102,23 @@ def test_a_torn_mark_is_none_and_its_place_is_used_again(opened: Callable[..., W
         torn.seek(at)
         torn.write(b"XX")
     assert witness.mark_of("98065001", HISTORY) is None
-    assert witness.mark_of("98065002", HISTORY) == Mark("upload", "u2", 0, 2, turn_no=5)
-    note(witness, "98065001", Mark("upload", "u3", 0, 3, turn_no=6))
-    assert witness.mark_of("98065001", HISTORY) == Mark("upload", "u3", 0, 3, turn_no=6)
+    assert witness.mark_of("98065002", HISTORY) == Mark("upload", "u2", 0, 2, transaction_no=5)
+    note(witness, "98065001", Mark("upload", "u3", 0, 3, transaction_no=6))
+    assert witness.mark_of("98065001", HISTORY) == Mark("upload", "u3", 0, 3, transaction_no=6)
 
 
 def test_a_number_that_is_too_long_to_be_kept_leaves_the_older_mark(opened: Callable[..., Witness]) -> None:
     witness = opened()
-    note(witness, "98065001", Mark("upload", "u1", 0, 1, turn_no=5))
-    note(witness, "98065001", Mark("upload", "券" * 128, 0, 2, turn_no=6))
-    assert witness.mark_of("98065001", HISTORY) == Mark("upload", "u1", 0, 1, turn_no=5)
+    note(witness, "98065001", Mark("upload", "u1", 0, 1, transaction_no=5))
+    note(witness, "98065001", Mark("upload", "券" * 128, 0, 2, transaction_no=6))
+    assert witness.mark_of("98065001", HISTORY) == Mark("upload", "u1", 0, 1, transaction_no=5)
 
 
 def test_a_copied_folder_is_a_host_of_its_own_with_the_marks_of_the_other(
     opened: Callable[..., Witness], tmp_path: Path
 ) -> None:
     witness = opened()
-    mark = Mark("upload", "u1", 0, 1, turn_no=5)
+    mark = Mark("upload", "u1", 0, 1, transaction_no=5)
     note(witness, "98065001", mark)
     witness.change_host(beat=7)
     shutil.copytree(tmp_path / "witness", tmp_path / "elsewhere" / "witness")
@@ -154,7 +154,7 @@ def test_a_full_disk_is_met_before_anything_is_done(
     opened: Callable[..., Witness], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     witness = opened()
-    note(witness, "98065001", Mark("upload", "u1", 0, 1, turn_no=5))
+    note(witness, "98065001", Mark("upload", "u1", 0, 1, transaction_no=5))
     for number in range(63):
         witness.reserve(f"{number}")
 
@@ -165,8 +165,8 @@ def test_a_full_disk_is_met_before_anything_is_done(
     with pytest.raises(StoreUnavailable, match=r"no room for another stock.*free the disk"):
         witness.reserve("98065002")
     # There is room for the marks of known stocks.
-    note(witness, "98065001", Mark("upload", "u2", 0, 2, turn_no=6))
-    assert witness.mark_of("98065001", HISTORY) == Mark("upload", "u2", 0, 2, turn_no=6)
+    note(witness, "98065001", Mark("upload", "u2", 0, 2, transaction_no=6))
+    assert witness.mark_of("98065001", HISTORY) == Mark("upload", "u2", 0, 2, transaction_no=6)
 
 
 def test_a_doubt_of_one_worker_is_known_to_all_until_it_is_cleared(opened: Callable[..., Witness]) -> None:
@@ -188,10 +188,10 @@ def test_whether_others_serve_is_known(opened: Callable[..., Witness]) -> None:
 def test_twenty_thousand_stocks_stay_small(opened: Callable[..., Witness], tmp_path: Path) -> None:
     witness = opened()
     for number in range(20_000):
-        note(witness, f"{98_000_000 + number}", Mark("coupon", f"CODE{number:08}", 1, number, turn_no=3))
+        note(witness, f"{98_000_000 + number}", Mark("coupon", f"CODE{number:08}", 1, number, transaction_no=3))
     tracemalloc.start()
     again = Witness(tmp_path, "pool", "db/quanma")
-    assert again.mark_of("98019999", HISTORY) == Mark("coupon", "CODE00019999", 1, 19_999, turn_no=3)
+    assert again.mark_of("98019999", HISTORY) == Mark("coupon", "CODE00019999", 1, 19_999, transaction_no=3)
     assert tracemalloc.get_traced_memory()[1] < 30e6
     tracemalloc.stop()
     assert sum(file.stat().st_blocks * 512 for file in (tmp_path / "witness").rglob("worker-*")) < 30e6
@@ -201,7 +201,7 @@ def test_twenty_thousand_stocks_stay_small(opened: Callable[..., Witness], tmp_p
 def test_two_long_ids_of_products_stocks_are_two(opened: Callable[..., Witness]) -> None:
     """A product's stock has an id of up to 40 characters."""
     one, other = opened(), opened()
-    marks = {f"{'9' * 39}{last}": Mark("upload", f"u{last}", 0, last, turn_no=1) for last in (1, 2)}
+    marks = {f"{'9' * 39}{last}": Mark("upload", f"u{last}", 0, last, transaction_no=1) for last in (1, 2)}
     for stock_id, mark in marks.items():
         note(one, stock_id, mark)
     assert {stock_id: other.mark_of(stock_id, HISTORY) for stock_id in marks} == marks

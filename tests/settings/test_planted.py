@@ -19,7 +19,7 @@ from quanma.client import config
 from quanma.client.events import Receiver
 from quanma.errors import Misconfigured, SourceUnreadable
 from quanma.platform import config as platform_config
-from quanma.platform.keystore import KeyStore
+from quanma.platform.keys.keystore import KeyStore
 from quanma.platform.pool import open_pool
 from quanma.upload.source import open_query
 from tests.settings import planted

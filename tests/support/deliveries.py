@@ -32,7 +32,7 @@ SENT: dict[str, Any] = {
 
 
 def receiver(*, apiv3_key: str = APIV3_KEY, now: float = NOW) -> Receiver:
-    return Receiver(keys.KeyRing({SERIAL: KEY.public_key()}), apiv3_key, lambda: now)
+    return Receiver(signature.KeyRing({SERIAL: KEY.public_key()}), apiv3_key, lambda: now)
 
 
 def event_body(content: bytes | dict[str, Any] = SENT, apiv3_key: str = APIV3_KEY, **changes: Any) -> bytes:

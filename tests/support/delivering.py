@@ -16,10 +16,10 @@ from quanma.client import config
 from quanma.client.events import Event, Receiver
 from quanma.platform import config as platform_config
 from quanma.platform.coupons.coupon import CouponFacts
-from quanma.platform.keystore import KeyStore
-from quanma.platform.notifier import Notifier
+from quanma.platform.keys.keystore import KeyStore
+from quanma.platform.notify.notifier import Notifier
 from quanma.platform.pool.contract import EventState, Issue
-from quanma.wire.keys import KeyRing
+from quanma.wire.keys import load_ring
 from tests.contract.driver import NOW, USE_RULE
 from tests.support.platform import APPID, MCHID, InProcess, merchant_config, new_stock
 
@@ -118,7 +118,7 @@ class Delivering:
 
     def receiver(self, now: int) -> Receiver:
         merchant = config.load(merchant_config(self.world))
-        ring = KeyRing.from_pem({name: pem.encode() for name, pem in merchant.platform_keys.items()})
+        ring = load_ring({name: pem.encode() for name, pem in merchant.platform_keys.items()})
         return Receiver(ring, merchant.apiv3_key or "", lambda: now)
 
     def event(self, number: int = 0) -> Event:

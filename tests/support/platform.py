@@ -22,9 +22,9 @@ from quanma.client import config
 from quanma.client.transport import Reply, Request
 from quanma.platform import config as platform_config
 from quanma.platform.app import App
-from quanma.platform.environment import MCHID_DEFAULT, make_environment
 from quanma.platform.handlers import HANDLERS
-from quanma.platform.keystore import KeyStore
+from quanma.platform.keys.environment import MCHID_DEFAULT, make_environment
+from quanma.platform.keys.keystore import KeyStore
 from quanma.platform.pool import CodePool, open_pool
 from quanma.serving import messages
 

@@ -20,7 +20,7 @@ from quanma.errors import RequestRefused, ResourceAlreadyExists
 from quanma.platform import config
 from quanma.platform.app import App
 from quanma.platform.handlers import HANDLERS, Handlers, Visit
-from quanma.platform.keystore import KeyStore
+from quanma.platform.keys.keystore import KeyStore
 from quanma.platform.pool import open_pool
 from quanma.serving import server
 

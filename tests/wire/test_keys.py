@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from quanma.errors import ClockSkewed, Misconfigured, SignatureInvalid
 from quanma.wire import keys, signature
-from quanma.wire.keys import KeyRing
+from quanma.wire.signature import KeyRing
 from tests.support.every import every_row
 
 PUBLISHED: dict[str, Any] = json.loads((Path(__file__).parent / "vectors.json").read_text("utf-8"))[
@@ -35,7 +35,7 @@ KEY = keys.load_private_key(PRIVATE_PEM, "the published key")
 PUBLIC_PEM = keys.public_pem(KEY)
 SERIAL = "F5765756002FDD77"
 PUBLIC_KEY_ID = "PUB_KEY_ID_0119000000012026112400000000000000"
-RING = KeyRing.from_pem({SERIAL: CERTIFICATE_PEM, PUBLIC_KEY_ID: PUBLIC_PEM})
+RING = keys.load_ring({SERIAL: CERTIFICATE_PEM, PUBLIC_KEY_ID: PUBLIC_PEM})
 NOW = 1554208460.0
 BODY = b'{"stock_id":"98065001"}'
 
@@ -153,7 +153,7 @@ EC_KEY = ec.generate_private_key(ec.SECP256R1())
 )
 def test_a_verification_key_that_is_none_is_refused_by_name(name: str, pem: bytes, reason: str) -> None:
     with pytest.raises(Misconfigured, match=re.escape(reason)):
-        KeyRing.from_pem({name: pem})
+        keys.load_ring({name: pem})
 
 
 @every_row(

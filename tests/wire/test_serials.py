@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from quanma.errors import Misconfigured
-from quanma.platform.keystore import KeyStore, Merchant
+from quanma.platform.keys.keystore import KeyStore, Merchant
 from quanma.wire import keys, signature
-from quanma.wire.keys import KeyRing, VerificationKey
+from quanma.wire.signature import KeyRing, VerificationKey
 from tests.support.every import every_row
 from tests.wire.test_keys import BODY, KEY, NOW, answer
 
@@ -35,7 +35,7 @@ def certificate(serial: str, begins: int = -100, ends: int = 1700) -> bytes:
 @every_row("on_the_wire", SPELT)
 @every_row("given", SPELT)
 def test_a_serial_is_equal_as_its_number_is(given: str, on_the_wire: str) -> None:
-    ring = KeyRing.from_pem({given: certificate(ZERO)})
+    ring = keys.load_ring({given: certificate(ZERO)})
     ring.verify(answer(on_the_wire), BODY, NOW)
     assert (ring.names, ring.preferred(NOW), ring.knows(on_the_wire)) == ([given], given, True)
     assert ring.key(on_the_wire) == KEY.public_key()
@@ -44,7 +44,7 @@ def test_a_serial_is_equal_as_its_number_is(given: str, on_the_wire: str) -> Non
 @every_row("name", [ZERO[:-1], f"{ZERO}0", f"1{ZERO}", ":".join([ZERO[:2], ZERO[2:]]), str(int(ZERO, 16))])
 def test_another_number_is_another_serial(name: str) -> None:
     with pytest.raises(Misconfigured, match=f"has serial {ZERO}: name it so"):
-        KeyRing.from_pem({name: certificate(ZERO)})
+        keys.load_ring({name: certificate(ZERO)})
 
 
 @every_row("name", ["pub_key_id_01", "PUB_KEY_ID_001", "PUB_KEY_ID_0A"])
@@ -53,7 +53,7 @@ def test_a_public_keys_name_is_compared_to_the_letter(name: str) -> None:
 
 
 def test_a_key_that_is_learned_under_another_spelling_is_the_same_key_and_keeps_its_first_name() -> None:
-    ring = KeyRing.from_pem({ZERO[1:]: certificate(ZERO)})
+    ring = keys.load_ring({ZERO[1:]: certificate(ZERO)})
     ring.add({ZERO: KEY.public_key()})
     assert ring.names == [ZERO[1:]]
     more = ring.with_more({ZERO.lower(): KEY.public_key(), "AB": KEY.public_key()})
@@ -68,7 +68,7 @@ def test_a_certificate_is_named_as_openssl_names_it(number: str, named: str) -> 
 
 @every_row("spelt", SPELT)
 def test_the_platform_believes_a_merchant_however_its_serial_is_spelt(spelt: str) -> None:
-    merchant = Merchant("1900000001", "k" * 32, {keys.same_key(ZERO): KEY.public_key()})
+    merchant = Merchant("1900000001", "k" * 32, {signature.same_key(ZERO): KEY.public_key()})
     keystore = KeyStore({}, [], [], {"1900000001": merchant})
     message = signature.request_message("GET", "/v3/x", "1554208460", "N" * 32, b"")
     fields = signature.Authorization("1900000001", spelt, "N" * 32, "1554208460", signature.sign(KEY, message))
@@ -99,7 +99,7 @@ A, B, C = "A1", "B2", "C3"
 def test_the_latest_certificate_that_is_valid_is_asked_for(
     certificates: dict[str, tuple[int, int]], preferred: str
 ) -> None:
-    ring = KeyRing.from_pem({name: certificate(name, *dates) for name, dates in certificates.items()})
+    ring = keys.load_ring({name: certificate(name, *dates) for name, dates in certificates.items()})
     assert ring.preferred(NOW) == preferred
 
 
@@ -111,7 +111,7 @@ def test_a_public_key_comes_before_any_certificate_and_the_first_of_several_befo
 
 
 def test_an_expired_certificate_still_verifies_what_it_signed() -> None:
-    KeyRing.from_pem({A: certificate(A, -2000, -100)}).verify(answer(A), BODY, NOW)
+    keys.load_ring({A: certificate(A, -2000, -100)}).verify(answer(A), BODY, NOW)
 
 
 @every_row("what", ["public key", "certificate"])
@@ -129,7 +129,7 @@ def test_a_key_of_the_platform_is_read_in_every_form_that_is_plain(what: str) ->
         f"x\n{pem}",
     ):
         assert keys.load_verification_key(name, form.encode()) == KEY.public_key()
-        assert KeyRing.from_pem({name: keys.verification_pem(name, form.encode()).encode()}).names == [name]
+        assert keys.load_ring({name: keys.verification_pem(name, form.encode()).encode()}).names == [name]
 
 
 def test_a_world_is_made_with_names_that_openssl_prints(made_world: Path) -> None:

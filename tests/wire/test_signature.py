@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quanma.errors import ClockSkewed, SignatureInvalid
-from quanma.platform.keystore import KeyStore, Merchant
+from quanma.platform.keys.keystore import KeyStore, Merchant
 from quanma.wire import keys, signature
 from quanma.wire.signature import Authorization
 from tests.support.every import every_row
@@ -224,7 +224,7 @@ def test_a_serial_is_a_number_however_it_is_written(serial_no: str) -> None:
     ],
 )
 def test_only_a_serial_is_compared_as_a_number(name: str, key: str) -> None:
-    assert keys.same_key(name) == key
+    assert signature.same_key(name) == key
 
 
 def test_a_signature_has_one_spelling_in_base64() -> None:

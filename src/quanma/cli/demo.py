@@ -20,7 +20,7 @@ from ..api.stocks import Stock
 from ..client import config as settings
 from ..client.client import AsyncWechatpay
 from ..errors import StoreUnavailable
-from ..platform import environment
+from ..platform.keys import environment
 from ..upload import run
 from ..upload.ledger import Totals
 from ..upload.prepare import Limits

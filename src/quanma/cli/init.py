@@ -43,7 +43,7 @@ def init(folder: Path, port: int | None, mchids: tuple[str, ...], is_live: bool)
         tell(f"  then:  export QUANMA_CONFIG={command([file.resolve()])}; quanma status", err=True)
         return
     need("quanma init", "platform")
-    environment = importlib.import_module("..platform.environment", __package__)
+    environment = importlib.import_module("..platform.keys.environment", __package__)
     wanted = mchids or (MCHID_DEFAULT,)
     chosen, remark = _port(port)
     environment.make_environment(folder, port=chosen, mchids=wanted, now=datetime.datetime.now(datetime.UTC))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ..platform import rotation
+from ..platform.keys import rotation
 from .nearby import NearGroup
 from .speaking import tell
 

@@ -17,11 +17,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import NamedTuple
 
-from ..api import answers
 from ..api.certificates import CertificateList, SealedCertificate
 from ..errors import AnswerUntrusted, KeyUnknown, Misconfigured, QuanmaError, SignatureInvalid
 from ..wire import codec, sealed
-from ..wire.keys import KeyRing, VerificationKey, load_dated_key
+from ..wire.keys import load_dated_key
+from ..wire.signature import KeyRing, VerificationKey
 from .compressed import plain
 from .process import PerProcess
 from .transport import Reply
@@ -164,7 +164,7 @@ class Certificates:
         assert self._apiv3_key is not None  # Else there was no turn.
         try:
             reply = plain(reply)
-            listed = answers.read(codec.json_value(reply.body), CertificateList)
+            listed = codec.read_answer(codec.json_value(reply.body), CertificateList)
             newest_first = sorted(listed.data, key=lambda one: one.effective_time, reverse=True)
             found = {one.serial_no: _opened(self._apiv3_key, one) for one in newest_first}
         except (ValueError, RecursionError, Misconfigured, SignatureInvalid, AnswerUntrusted) as problem:

@@ -15,7 +15,7 @@ from ..api.operation import Answer, Async, Operation, Sync, Whole
 from ..api.tree import V3
 from ..errors import ClientClosed, Misconfigured, QuanmaError, RequestInvalid, SettingsAbsent
 from ..wire import codec, sensitive
-from ..wire.keys import KeyRing, load_private_key
+from ..wire.keys import load_private_key, load_ring
 from . import config, paysign
 from .attempts import Watch
 from .certificates import Certificates
@@ -63,7 +63,7 @@ class _Client:
 
     def _settle(self, merchant: config.Merchant) -> None:
         """Make what a call needs of the settings."""
-        ring = KeyRing.from_pem({name: pem.encode() for name, pem in merchant.platform_keys.items()})
+        ring = load_ring({name: pem.encode() for name, pem in merchant.platform_keys.items()})
         self._patience = self._given_patience or _patience_of(merchant)
         self._certificates = Certificates(ring, merchant.apiv3_key, self._clocks.steady)
         self._hosts = merchant.hosts

@@ -20,14 +20,14 @@ from ..settings import addresses, environment
 from ..settings.files import no_file, read, read_toml, refuse_open
 from ..settings.keys import api_key_problem, is_mchid, is_serial
 from ..settings.shape import path_or_shape, shape
-from ..wire import keys
+from ..wire import keys, signature
 from .claims import H5_PAGE
 
 BASE_URL = "https://api.mch.weixin.qq.com"
 FALLBACK_URL = "https://api2.mch.weixin.qq.com"
 DEFAULT_FILE = "quanma.toml"
 _OF_WECHAT_PAY = ".mch.weixin.qq.com"
-_PUBLIC_KEY_ID = re.compile(rf"{keys.PUBLIC_KEY_PREFIX}[0-9A-Za-z]{{1,64}}")
+_PUBLIC_KEY_ID = re.compile(rf"{signature.PUBLIC_KEY_PREFIX}[0-9A-Za-z]{{1,64}}")
 _HEADERS = "keep the secrets out of it and give them as QUANMA_APIV3_KEY, QUANMA_APIV2_KEY and QUANMA_PRIVATE_KEY"
 
 

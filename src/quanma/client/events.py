@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 from ..api.events import COUPON_SEND, ORIGINAL_TYPE, CouponSent
 from ..errors import Misconfigured, NotAsReceived, SettingsAbsent, SignatureInvalid
 from ..wire import eventbody, sealed
-from ..wire.keys import KeyRing
+from ..wire.keys import load_ring
+from ..wire.signature import KeyRing
 from . import config
 
 BODY_BYTES_MAX = 1024 * 1024
@@ -112,7 +113,7 @@ def _keys(path: str | os.PathLike[str] | None, settings: dict[str, Any]) -> tupl
     merchant = config.load(path, **settings)
     if merchant.apiv3_key is None:
         raise Misconfigured("events are sealed with apiv3_key, and the settings have none: add it to quanma.toml")
-    ring = KeyRing.from_pem({name: pem.encode() for name, pem in merchant.platform_keys.items()})
+    ring = load_ring({name: pem.encode() for name, pem in merchant.platform_keys.items()})
     return ring, merchant.apiv3_key
 
 

@@ -38,7 +38,8 @@ from ..errors import (
     TryAgain,
 )
 from ..wire import codec, signature
-from ..wire.keys import KeyRing, PrivateKey
+from ..wire.keys import PrivateKey
+from ..wire.signature import KeyRing
 from . import between
 from .attempts import Attempt, Watch, log, shown_path, tell
 from .certificates import Certificates, Fetch, ListUnreadable, NotBefore, Theirs

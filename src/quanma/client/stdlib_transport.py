@@ -21,8 +21,17 @@ from typing import Any, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from ..errors import Misconfigured, NoAnswer, NotSent
-from .transport import CONNECT_SECONDS, HEADER_CANT_BE_SENT, IDLE_SECONDS, Reply, Request, grow, too_late
-from .worker_threads import interruptibly, submit
+from .process import interruptibly, submit
+from .transport import (
+    ANSWER_BYTES_MAX,
+    CONNECT_SECONDS,
+    HEADER_CANT_BE_SENT,
+    IDLE_SECONDS,
+    Reply,
+    Request,
+    too_late,
+    too_long,
+)
 
 READ_BYTES = 65536
 IDLE_MAX = 16
@@ -163,7 +172,9 @@ class _Line:
                 raise http.client.IncompleteRead(b"")
             body = bytearray()
             while chunk := answer.read(READ_BYTES):
-                grow(body, chunk)
+                body += chunk
+                if len(body) > ANSWER_BYTES_MAX:
+                    raise too_long()
             if answer.length:  # And a body that was.
                 raise http.client.IncompleteRead(b"", answer.length)
         except TimeoutError as cause:

@@ -59,8 +59,5 @@ def too_late(timeout_seconds: float) -> NoAnswer:
     return NoAnswer(f"no complete answer within {timeout_seconds:.1f} s")
 
 
-def grow(body: bytearray, chunk: bytes | memoryview) -> None:
-    """Raises NoAnswer: the answer is too long."""
-    if len(body) + len(chunk) > ANSWER_BYTES_MAX:
-        raise NoAnswer(f"the answer is longer than {ANSWER_BYTES_MAX} bytes and was dropped")
-    body += chunk
+def too_long() -> NoAnswer:
+    return NoAnswer(f"the answer is longer than {ANSWER_BYTES_MAX} bytes and was dropped")

@@ -36,20 +36,20 @@ from ..serving.redact import trace_of
 from ..wire import codec
 from ..wire.times import rfc3339
 from . import claimpage
-from .addresses import Network
 from .config import ProductCouponStock
 from .coupons.requests import check_texts
 from .handlers import Handlers, Visit
-from .keystore import KeyStore, Merchant
+from .keys.keystore import KeyStore, Merchant
+from .keys.refusals import NotBelieved, RefusalLog
+from .keys.reload import AsOf
 from .limits import HOUR_SECONDS, RateLimit
-from .metrics import CONTENT_TYPE, Metrics
+from .notify.addresses import Network
+from .observe.metrics import CONTENT_TYPE, Metrics
+from .observe.probe import Probe
+from .observe.spans import Spans
 from .pool.contract import CodePool, HostsAsked
-from .probe import Probe
 from .productstocks import declare_stocks
-from .refusals import NotBelieved, RefusalLog
-from .reload import AsOf
 from .replays import Came, Replays, digest
-from .spans import Spans
 
 log = logging.getLogger(__name__)
 

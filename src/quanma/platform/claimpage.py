@@ -22,7 +22,7 @@ from ..serving.redact import trace_of
 from ..wire import v2sign
 from .coupons.draws import issue_of
 from .coupons.requests import check_time
-from .keystore import KeyStore
+from .keys.keystore import KeyStore
 from .limits import RateLimit
 from .pool.contract import CodePool
 

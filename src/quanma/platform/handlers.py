@@ -96,7 +96,6 @@ from ..api.subsidy import (
 from ..errors import NoAuth, ParamError, RequestRefused
 from ..wire import sealed
 from ..wire.times import DAY_SECONDS, rfc3339, unix_seconds
-from .addresses import Network, check_address
 from .coupons.draws import Issue, issue_of
 from .coupons.requests import check_time
 from .coupons.responses import coupon_page, latest_coupon, page_of
@@ -104,8 +103,9 @@ from .coupons.states import STEPS
 from .coupons.step import OfCoupon, Step
 from .coupons.stocks import CHANGES, Change, OfStock, Product
 from .coupons.subsidies import listed
-from .keystore import Certificate, Merchant, SensitiveFields
+from .keys.keystore import Certificate, Merchant, SensitiveFields
 from .limits import RateLimit
+from .notify.addresses import Network, check_address
 from .pool.contract import CodePool
 
 OfCouponT = TypeVar("OfCouponT", bound=OfCoupon)

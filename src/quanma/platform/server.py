@@ -18,12 +18,12 @@ from ..serving.supervisor import CAN_FORK, run_workers
 from . import config
 from .app import App
 from .handlers import HANDLERS
-from .keystore import KeyStore
-from .metrics import Figures, Metrics
-from .notifier import Notifier
+from .keys.keystore import KeyStore
+from .keys.reload import Reload, tell_warnings
+from .notify.notifier import Notifier
+from .observe.metrics import Figures, Metrics
 from .pool import open_pool
 from .pool.contract import Retries
-from .reload import Reload, tell_warnings
 
 WAY_OUT = "name another with --host and --port, and as base_url in each merchant's quanma.toml"
 """Who calls the platform must follow it, or asks whoever has taken its place."""

@@ -139,8 +139,9 @@ class Ledger:
                     f"{path} is there already: --resume goes on with it, --restart begins anew "
                     "(what was sent stays sent)"
                 )
-            ledgerfile.make_durable(path, db)
-            ledgerfile.start(path, db, target, mchid, stock_id)
+            with _telling(path):
+                ledgerfile.make_durable(db)
+                ledgerfile.start(db, target, mchid, stock_id)
         except BaseException:
             held.close()
             raise
@@ -162,17 +163,18 @@ class Ledger:
         try:
             db = ledgerfile.connect(path)
             begun = ledgerfile.is_begun(path, db)
-            ledgerfile.make_durable(path, db)
-            if not begun:
-                ledgerfile.start(path, db, target, mchid, stock_id)
-                return cls(path, db, held)
+            with _telling(path):
+                ledgerfile.make_durable(db)
+                if not begun:
+                    ledgerfile.start(db, target, mchid, stock_id)
+                    return cls(path, db, held)
             (found,) = _rows(db, "SELECT target, mchid, stock_id FROM upload")
             if found != (target, mchid, stock_id):
                 raise LedgerRefused(
                     f"{path} belongs to {found[0]} stock {found[2]} of merchant {found[1]}, "
                     f"not to {target} stock {stock_id} of merchant {mchid}: name another with --ledger"
                 )
-            with ledgerfile.telling(path), db:
+            with _telling(path), db:
                 db.execute(f"UPDATE batch SET {_UNKNOWN} WHERE state = 'sending'")
         except BaseException:
             held.close()
@@ -227,7 +229,7 @@ class Ledger:
 
     def begin_plan(self) -> None:
         """Forget a plan that was not finished: nothing of it was sent. All of the next one is one transaction."""
-        with ledgerfile.telling(self.path):
+        with _telling(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             ledgerfile.bring_up_to_date(self._db)
             for table in ("batch", "duplicate", "rejected"):
@@ -246,12 +248,12 @@ class Ledger:
         self._insert("INSERT INTO rejected VALUES (?, ?, ?, ?)", rows)
 
     def _insert(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        with ledgerfile.telling(self.path):
+        with _telling(self.path):
             self._db.executemany(statement, rows)
 
     def end_plan(self, planned: Planned, inputs: Inputs) -> None:
         """planning → planned: from here on batches are sent."""
-        with ledgerfile.telling(self.path):
+        with _telling(self.path):
             self._db.execute(
                 "UPDATE upload SET state = 'planned', inputs = ?, row_count = ?, duplicate_count = ?,"
                 " rejected_count = ?, open_batches = (SELECT count(*) FROM batch) WHERE state = 'planning'",
@@ -370,8 +372,8 @@ class Ledger:
         try:
             with self._db:
                 yield
-        except ledgerfile.FAULTS as problem:
-            unavailable = ledgerfile.unavailable(self.path, problem)
+        except _FAULTS as problem:
+            unavailable = _unavailable(self.path, problem)
             self._failed = str(unavailable)
             raise unavailable from problem
 
@@ -383,7 +385,7 @@ class Ledger:
     # Reading
 
     def totals(self) -> Totals:
-        with ledgerfile.telling(self.path):
+        with _telling(self.path):
             (row,) = _rows(
                 self._db,
                 "SELECT row_count, stored_count, existed_count, duplicate_count, rejected_count,"
@@ -424,3 +426,22 @@ class Ledger:
 def _rows(db: apsw.Connection, statement: str, values: Sequence[object] = ()) -> list[Any]:
     """Untyped: what a statement's columns hold, only the statement says."""
     return db.execute(statement, tuple(values)).fetchall()
+
+
+_FAULTS = (apsw.Error, OSError)
+"""What SQLite and the disk say."""
+
+
+@contextlib.contextmanager
+def _telling(path: Path) -> Generator[None, None, None]:
+    try:
+        yield
+    except _FAULTS as problem:
+        raise _unavailable(path, problem) from problem
+
+
+def _unavailable(path: Path, problem: BaseException) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"the ledger {path} can't be written or read ({type(problem).__name__}: {problem}): "
+        "free the disk or correct what is wrong, then --resume"
+    )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
-from collections.abc import Generator
 from importlib.resources import files
 from pathlib import Path
 from typing import IO
@@ -13,7 +11,7 @@ from urllib.parse import quote
 
 import apsw
 
-from ..errors import LedgerBusy, LedgerRefused, StoreUnavailable
+from ..errors import LedgerBusy, LedgerRefused
 from ..storage import locks, private
 
 APPLICATION_ID = 0x716D6C67  # "qmlg"
@@ -47,26 +45,6 @@ def lock(path: Path, *, create: bool) -> IO[bytes]:
     return held
 
 
-@contextlib.contextmanager
-def telling(path: Path) -> Generator[None, None, None]:
-    """Make what SQLite or the disk says a StoreUnavailable that names the file and the way out."""
-    try:
-        yield
-    except FAULTS as problem:
-        raise unavailable(path, problem) from problem
-
-
-FAULTS = (apsw.Error, OSError)
-"""What SQLite and the disk say."""
-
-
-def unavailable(path: Path, problem: BaseException) -> StoreUnavailable:
-    return StoreUnavailable(
-        f"the ledger {path} can't be written or read ({type(problem).__name__}: {problem}): "
-        "free the disk or correct what is wrong, then --resume"
-    )
-
-
 def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
     """Open the file, whatever it holds, and change nothing. Raises LedgerRefused: it can't be opened."""
     if tuple(map(int, apsw.sqlite_lib_version().split("."))) < SAFE_SQLITE:
@@ -82,12 +60,11 @@ def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
         raise LedgerRefused(f"{path} can't be opened ({type(problem).__name__}: {problem}): name another") from None
 
 
-def make_durable(path: Path, db: apsw.Connection) -> None:
+def make_durable(db: apsw.Connection) -> None:
     """After `is_begun`: it changes the file."""
-    with telling(path):
-        db.execute("PRAGMA journal_mode = wal").fetchall()
-        db.execute("PRAGMA synchronous = full")
-        db.execute("PRAGMA fullfsync = on").fetchall()
+    db.execute("PRAGMA journal_mode = wal").fetchall()
+    db.execute("PRAGMA synchronous = full")
+    db.execute("PRAGMA fullfsync = on").fetchall()
 
 
 def is_begun(path: Path, db: apsw.Connection) -> bool:
@@ -117,9 +94,9 @@ def bring_up_to_date(db: apsw.Connection) -> None:
         db.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def start(path: Path, db: apsw.Connection, target: str, mchid: str, stock_id: str) -> None:
+def start(db: apsw.Connection, target: str, mchid: str, stock_id: str) -> None:
     """Begin a ledger, in place of one that may be there."""
-    with telling(path), db:
+    with db:
         for table in ("upload", "batch", "duplicate", "rejected"):
             db.execute(f"DROP TABLE IF EXISTS {table}")
         db.execute(files("quanma.upload").joinpath("ledger.sql").read_text("utf-8"))

@@ -1,14 +1,13 @@
-"""Keys: reading PEM, making new ones, and a ring of verification keys of both kinds.
+"""Keys: reading them, of both kinds, and making new ones.
 
 A platform signs with a certificate's key or with a public key (微信支付公钥). Either is named by one text,
-a certificate serial or `PUB_KEY_ID_…`, and they are looked up alike.
+a certificate serial or `PUB_KEY_ID_…`; `signature.KeyRing` looks both up alike.
 """
 
 from __future__ import annotations
 
 import datetime
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,10 +25,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from ..errors import KeyUnknown, Misconfigured
+from ..errors import Misconfigured
 from ..settings.shape import shape
-from . import signature
 from .keytext import Block, blocks
+from .signature import KeyRing, VerificationKey, same_key
 
 if TYPE_CHECKING:
     # Loaded where it is used: it takes longer than all else here, and few read certificates.
@@ -38,111 +37,6 @@ if TYPE_CHECKING:
 PrivateKey = RSAPrivateKey
 PublicKey = RSAPublicKey
 KEY_BITS = 2048
-PUBLIC_KEY_PREFIX = "PUB_KEY_ID_"
-_SERIAL = re.compile(r"[0-9A-Fa-f]+")
-
-
-class VerificationKey(NamedTuple):
-    """A key to verify with. A certificate's has dates, a public key's has none."""
-
-    key: PublicKey
-    effective_at: datetime.datetime | None = None
-    expire_at: datetime.datetime | None = None
-
-    def is_valid(self, now: float) -> bool:
-        return (self.effective_at is None or self.effective_at.timestamp() <= now) and (
-            self.expire_at is None or now < self.expire_at.timestamp()
-        )
-
-
-class KeyRing:
-    """Verification keys by name, any number of both kinds at once.
-
-    A certificate's serial is looked up as the number that it is: leading zeros and case make no other key. The name is
-    kept as it was given, for that is what goes on the wire.
-    """
-
-    def __init__(self, keys: Mapping[str, PublicKey | VerificationKey]) -> None:
-        self._keys: dict[str, tuple[str, VerificationKey]] = {}
-        self.has_certificates = False
-        self.add(keys)
-
-    @classmethod
-    def from_pem(cls, pems: Mapping[str, bytes]) -> KeyRing:
-        """Raises Misconfigured: a PEM can't be read, or a certificate has another serial than its name."""
-        return cls({name: load_dated_key(name, pem) for name, pem in pems.items()})
-
-    def __bool__(self) -> bool:
-        """Whether it has any key."""
-        return bool(self._keys)
-
-    @property
-    def names(self) -> list[str]:
-        return [name for name, _ in self._keys.values()]
-
-    def knows(self, name: str) -> bool:
-        return same_key(name) in self._keys
-
-    def key(self, name: str) -> PublicKey:
-        return self._keys[same_key(name)][1].key
-
-    def add(self, keys: Mapping[str, PublicKey | VerificationKey]) -> None:
-        """Add keys. Those that are there stay."""
-        new: dict[str, tuple[str, VerificationKey]] = {}
-        for name, key in keys.items():
-            new.setdefault(same_key(name), (name, key if isinstance(key, VerificationKey) else VerificationKey(key)))
-        self._keys = {**new, **self._keys}
-        self.has_certificates = any(not name.startswith(PUBLIC_KEY_PREFIX) for name in self.names)
-
-    def with_more(self, keys: Mapping[str, PublicKey | VerificationKey]) -> KeyRing:
-        """Return a ring with these keys too."""
-        both = KeyRing(keys)
-        both._keys = {**both._keys, **self._keys}
-        both.has_certificates |= self.has_certificates
-        return both
-
-    def preferred(self, now: float | None = None) -> str | None:
-        """The key to ask the platform for, and to encrypt with.
-
-        A public key, which does not expire, before a certificate; of certificates the latest that is valid `now` (Unix
-        seconds; not given: their dates don't count). Only where none is valid, the one that expires last.
-        """
-        for name, _ in self._keys.values():
-            if name.startswith(PUBLIC_KEY_PREFIX):
-                return name
-        dated = list(self._keys.values())
-        valid = [one for one in dated if now is None or one[1].is_valid(now)]
-        if valid:
-            return max(valid, key=lambda one: _unix(one[1].effective_at))[0]
-        return max(dated, key=lambda one: _unix(one[1].expire_at), default=(None,))[0]
-
-    def verify(self, headers: Iterable[tuple[str, str]], body: bytes, now: float) -> None:
-        """Check an answer or a callback over the raw bytes received.
-
-        Raises:
-            SignatureInvalid: it does not hold; the message says which check failed.
-        """
-        signed = signature.parse_answer(headers)
-        signature.check_form(signed.timestamp, signed.nonce)
-        held = self._keys.get(same_key(signed.serial))
-        if held is None:
-            names = ", ".join(self.names) or "none"
-            raise KeyUnknown(
-                f"it is signed with key {signed.serial[:64]!r}, which is not in platform_keys; they hold {names}"
-            )
-        message = signature.answer_message(signed.timestamp, signed.nonce, body)
-        signature.check_signature(held[1].key, signed.signature, message)
-        # Last: only a signer that is believed can tell that a clock is wrong.
-        signature.check_clock(signed.timestamp, now)
-
-
-def _unix(moment: datetime.datetime | None) -> float:
-    return moment.timestamp() if moment is not None else float("-inf")
-
-
-def same_key(name: str) -> str:
-    """What two names of one key have in common: a serial's number, in hexadecimal; a public key's name as it is."""
-    return name.lstrip("0").upper() or "0" if _SERIAL.fullmatch(name) else name
 
 
 def private_pem(content: bytes, name: str) -> str:
@@ -230,7 +124,7 @@ def _is_encrypted(block: Block) -> bool:
 
 
 def verification_pem(name: str, content: bytes) -> str:
-    """Return a public key or certificate as PEM: the text itself, or one that says the same. Raises as `from_pem`."""
+    """Return a public key or certificate as PEM: the text itself, or one that says the same. Raises as `load_ring`."""
     key = load_dated_key(name, content)
     text = content.decode("utf-8", "replace")
     if text.lstrip().startswith("-----BEGIN") and "�" not in text and "\n" not in text:
@@ -241,13 +135,18 @@ def verification_pem(name: str, content: bytes) -> str:
     return key.key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
+def load_ring(pems: Mapping[str, bytes]) -> KeyRing:
+    """Raises Misconfigured: a PEM can't be read, or a certificate has another serial than its name."""
+    return KeyRing({name: load_dated_key(name, pem) for name, pem in pems.items()})
+
+
 def load_verification_key(name: str, content: bytes) -> RSAPublicKey:
-    """Read a public key or a certificate. Raises Misconfigured as `KeyRing.from_pem`."""
+    """Read a public key or a certificate. Raises Misconfigured as `load_ring`."""
     return load_dated_key(name, content).key
 
 
 def load_dated_key(name: str, content: bytes) -> VerificationKey:
-    """Read a public key, or a certificate with its dates, in any form of `keytext`. Raises as `KeyRing.from_pem`."""
+    """Read a public key, or a certificate with its dates, in any form of `keytext`. Raises as `load_ring`."""
     certificate = _certificate(content)
     if certificate is not None:
         serial = serial_of(certificate)

@@ -1,4 +1,4 @@
-"""APIv3 signatures: what is signed, how it is written in a header, and one reason for each way it can fail.
+"""APIv3 signatures: what is signed, how headers write it, which keys are believed, and one reason for each failure.
 
 WECHATPAY2-SHA256-RSA2048 is RSA PKCS#1 v1.5 with SHA-256 over lines that each end in LF, the last one too.
 The clock is an argument. Source: documented, but for the ±300 s and the forms of the fields, which are our choice.
@@ -8,8 +8,9 @@ No length of a nonce is documented: most SDKs send 32 letters and digits, others
 from __future__ import annotations
 
 import binascii
+import datetime
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
@@ -17,12 +18,14 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from ..errors import ClockSkewed, SignatureInvalid
+from ..errors import ClockSkewed, KeyUnknown, SignatureInvalid
 
 SCHEME = "WECHATPAY2-SHA256-RSA2048"
 WINDOW_SECONDS = 300
 PROBE = "WECHATPAY/SIGNTEST/"
+PUBLIC_KEY_PREFIX = "PUB_KEY_ID_"
 
+_SERIAL = re.compile(r"[0-9A-Fa-f]+")
 _TIMESTAMP = re.compile(r"[0-9]{10}")
 _NONCE = re.compile(r"[!#-~]{1,128}")
 _STRICT_NONCE = re.compile(r"[0-9A-Za-z]{16,32}")
@@ -161,3 +164,101 @@ def check_signature(key: RSAPublicKey, signature: str, message: bytes) -> None:
             "the signature does not fit: the target, a header or the body was changed after signing, "
             "or another key signed it"
         ) from cause
+
+
+class VerificationKey(NamedTuple):
+    """A key to verify with. A certificate's has dates, a public key's has none."""
+
+    key: RSAPublicKey
+    effective_at: datetime.datetime | None = None
+    expire_at: datetime.datetime | None = None
+
+    def is_valid(self, now: float) -> bool:
+        return (self.effective_at is None or self.effective_at.timestamp() <= now) and (
+            self.expire_at is None or now < self.expire_at.timestamp()
+        )
+
+
+class KeyRing:
+    """Verification keys by name, any number of both kinds at once.
+
+    A certificate's serial is looked up as the number that it is: leading zeros and case make no other key. The name is
+    kept as it was given, for that is what goes on the wire.
+    """
+
+    def __init__(self, keys: Mapping[str, RSAPublicKey | VerificationKey]) -> None:
+        self._keys: dict[str, tuple[str, VerificationKey]] = {}
+        self.has_certificates = False
+        self.add(keys)
+
+    def __bool__(self) -> bool:
+        """Whether it has any key."""
+        return bool(self._keys)
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self._keys.values()]
+
+    def knows(self, name: str) -> bool:
+        return same_key(name) in self._keys
+
+    def key(self, name: str) -> RSAPublicKey:
+        return self._keys[same_key(name)][1].key
+
+    def add(self, keys: Mapping[str, RSAPublicKey | VerificationKey]) -> None:
+        """Add keys. Those that are there stay."""
+        new: dict[str, tuple[str, VerificationKey]] = {}
+        for name, key in keys.items():
+            new.setdefault(same_key(name), (name, key if isinstance(key, VerificationKey) else VerificationKey(key)))
+        self._keys = {**new, **self._keys}
+        self.has_certificates = any(not name.startswith(PUBLIC_KEY_PREFIX) for name in self.names)
+
+    def with_more(self, keys: Mapping[str, RSAPublicKey | VerificationKey]) -> KeyRing:
+        """Return a ring with these keys too."""
+        both = KeyRing(keys)
+        both._keys = {**both._keys, **self._keys}
+        both.has_certificates |= self.has_certificates
+        return both
+
+    def preferred(self, now: float | None = None) -> str | None:
+        """The key to ask the platform for, and to encrypt with.
+
+        A public key, which does not expire, before a certificate; of certificates the latest that is valid `now` (Unix
+        seconds; not given: their dates don't count). Only where none is valid, the one that expires last.
+        """
+        for name, _ in self._keys.values():
+            if name.startswith(PUBLIC_KEY_PREFIX):
+                return name
+        dated = list(self._keys.values())
+        valid = [one for one in dated if now is None or one[1].is_valid(now)]
+        if valid:
+            return max(valid, key=lambda one: _unix(one[1].effective_at))[0]
+        return max(dated, key=lambda one: _unix(one[1].expire_at), default=(None,))[0]
+
+    def verify(self, headers: Iterable[tuple[str, str]], body: bytes, now: float) -> None:
+        """Check an answer or a callback over the raw bytes received.
+
+        Raises:
+            SignatureInvalid: it does not hold; the message says which check failed.
+        """
+        signed = parse_answer(headers)
+        check_form(signed.timestamp, signed.nonce)
+        held = self._keys.get(same_key(signed.serial))
+        if held is None:
+            names = ", ".join(self.names) or "none"
+            raise KeyUnknown(
+                f"it is signed with key {signed.serial[:64]!r}, which is not in platform_keys; they hold {names}"
+            )
+        message = answer_message(signed.timestamp, signed.nonce, body)
+        check_signature(held[1].key, signed.signature, message)
+        # Last: only a signer that is believed can tell that a clock is wrong.
+        check_clock(signed.timestamp, now)
+
+
+def _unix(moment: datetime.datetime | None) -> float:
+    return moment.timestamp() if moment is not None else float("-inf")
+
+
+def same_key(name: str) -> str:
+    """What two names of one key have in common: a serial's number, in hexadecimal; a public key's name as it is."""
+    return name.lstrip("0").upper() or "0" if _SERIAL.fullmatch(name) else name

@@ -29,8 +29,8 @@ ACROSS = {  # Name of the statement: why it may look at more than one stock. Non
 QUERIES = read((PACKAGE / "queries.sql").read_text("utf-8"))
 MODULES = {  # Module: why its statements are not a request's.
     "schema.py": "it makes the tables",
-    "care.py": "what is done beside serving",
-    "house.py": "a whole pool is moved",
+    "reconcile.py": "what is done beside serving",
+    "transfer.py": "a whole pool is moved",
 }
 VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 
@@ -126,8 +126,8 @@ def test_every_statement_is_used_once_loaded_and_has_a_sentence() -> None:
         ("SELECT position FROM code WHERE coupon_code = $1", ["FROM code"]),
         ("SELECT 1 FROM code c JOIN coupon k ON k.position = c.position WHERE c.stock_no = $1", ["JOIN coupon"]),
         ("UPDATE coupon SET coupon_state = 'USED' WHERE coupon_code = $1", ["UPDATE coupon"]),
-        ("INSERT INTO done (operation, stock_no) VALUES ($1, $2)", ["INTO done"]),
-        ("DELETE FROM tally WHERE stock_no = ANY($1)", ["FROM tally"]),
+        ("INSERT INTO answered (operation, stock_no) VALUES ($1, $2)", ["INTO answered"]),
+        ("DELETE FROM stock_counters WHERE stock_no = ANY($1)", ["FROM stock_counters"]),
         ("SELECT request FROM stock WHERE mchid = $1", []),
         ("UPDATE coupon SET coupon_state = 'USED' WHERE stock_no = $1 AND coupon_code = $2", []),
     ],

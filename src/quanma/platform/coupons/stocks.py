@@ -7,13 +7,13 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from ...api import answers
 from ...api.operation import Operation
 from ...api.rules import BUSIFAVOR, PRODUCT_COUPON, CodeRule
 from ...api.stockrules import BACKGROUND_COLORS, CODE_DISPLAY_MODES, USE_METHODS, CouponUseRule
 from ...api.stocks import Budget, ChangeBudget, ChangedBudget, CreateStock, ModifyStock, StockNode
 from ...errors import ParamError, RequestRefused, RuleLimit
 from ...reasons import Reason
+from ...wire import codec
 from ...wire.times import DAY_SECONDS, rfc3339, unix_seconds
 from .product.terms import ProductTerms, lenient_seconds
 from .repeats import Numbered
@@ -126,7 +126,7 @@ def stock_facts(
 def stored_stock(text: str) -> CreateStock | ProductTerms:
     """Read a stock's request as the pool keeps it: also one that was taken when the limits were wider."""
     stored = msgspec.json.decode(text)
-    return answers.read(stored, ProductTerms if "stock" in stored else CreateStock)
+    return codec.read_answer(stored, ProductTerms if "stock" in stored else CreateStock)
 
 
 def owner_of(request: CreateStock | ProductTerms, mchid: str) -> str:

@@ -36,7 +36,7 @@ def open_pool(
     if (path := file_of(url, folder)) is not None:
         return SqlitePool(path, warmup_seconds=warmup_seconds, retries=retries, stocks_per_merchant=stocks_per_merchant)
     if is_postgres(url):
-        from .postgres import PostgresPool
+        from .postgres.pool import PostgresPool
 
         return PostgresPool(
             url,

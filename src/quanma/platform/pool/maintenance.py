@@ -51,7 +51,7 @@ def status(url: str, folder: Path) -> PoolStatus:
     if (path := file_of(url, folder)) is not None:
         with sqlite_reconcile.stopped(path) as pool:
             return pool.status()
-    found: PoolStatus = asyncio.run(_postgres(url).standing(url, folder))
+    found: PoolStatus = asyncio.run(_postgres(url).status(url, folder))
     return found
 
 
@@ -154,7 +154,7 @@ def _private(path: Path) -> Generator[IO[bytes], None, None]:
 @contextlib.asynccontextmanager
 async def _transfer(url: str, folder: Path) -> AsyncGenerator[Transfer, None]:
     path = file_of(url, folder)
-    pool: Transfer = _postgres(url, "house").PostgresHouse(url) if path is None else SqliteTransfer(path)
+    pool: Transfer = _postgres(url, "transfer").PostgresTransfer(url) if path is None else SqliteTransfer(path)
     try:
         await pool.open()
         yield pool
@@ -162,9 +162,9 @@ async def _transfer(url: str, folder: Path) -> AsyncGenerator[Transfer, None]:
         await pool.close()
 
 
-def _postgres(url: str, module: str = "care") -> ModuleType:
+def _postgres(url: str, module: str = "reconcile") -> ModuleType:
     if not is_postgres(url):
         raise Misconfigured("the database is not sqlite:///relative.db, sqlite:////absolute.db or postgresql://…")
-    from .postgres import care, house
+    from .postgres import reconcile, transfer
 
-    return {"care": care, "house": house}[module]
+    return {"reconcile": reconcile, "transfer": transfer}[module]

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ....api import answers
 from ....api.productcoupon import checks
 from ....api.productcoupon.bundles import (
     AddStockBundle,
@@ -53,6 +52,7 @@ from ....api.productcoupon.stocks import (
 )
 from ....errors import AlreadyExists, ParamError, RequestRefused, ResourceNotExists
 from ....reasons import Reason
+from ....wire import codec
 from ....wire.times import rfc3339
 from ..responses import Counts, new_stock_id
 from ..stocks import StockFacts, stock_facts
@@ -82,7 +82,7 @@ def kept_product(body: str | None, product_coupon_id: str) -> KeptProduct:
     """Read a document. Raises ResourceNotExists: there is none."""
     if body is None:
         raise no_product(product_coupon_id)
-    return answers.read(msgspec.json.decode(body), KeptProduct)
+    return codec.read_answer(msgspec.json.decode(body), KeptProduct)
 
 
 def no_product(product_coupon_id: str) -> ResourceNotExists:

@@ -25,11 +25,11 @@ from ...coupons.responses import Others
 from ...coupons.stocks import Product
 from ...coupons.uploads import SortedCodes
 from .blocks import BLOCK, NUMBER_BYTES, NUMBER_MAX, first_of
-from .lanes import Asked, singly
-from .link import Connection
+from .connections import Connection
 from .queries import query
 from .rows import coupon_of
-from .turn import TALLY, Tally, Turn, check_creator, stock_of
+from .stock_queue import Asked, singly
+from .stock_transaction import COUNTERS, StockCounters, StockTransaction, check_creator, stock_of
 
 _UPLOADS, _ADD_UPLOADS = query("uploads_under"), query("add_uploads")
 _TAKEN, _ADD_CODES = query("taken_codes"), query("add_codes")
@@ -49,24 +49,24 @@ class Upload(NamedTuple):
     warmup_seconds: int
 
 
-async def upload(turn: Turn, asks: Sequence[Asked[Upload]]) -> list[UploadedCodes | QuanmaError]:
+async def upload(transaction: StockTransaction, asks: Sequence[Asked[Upload]]) -> list[UploadedCodes | QuanmaError]:
     """Take in the codes of many requests: those of one that come in another's too are the first one's."""
-    sorted_codes = [uploads.sort_codes(ask.request.request, turn.facts.code_rule) for ask in asks]
-    known = await _first_answers(turn, [ask.request.request.upload_request_no for ask in asks])
-    there = await taken_among(turn, {code for one in sorted_codes for code in one.acceptable})
+    sorted_codes = [uploads.sort_codes(ask.request.request, transaction.facts.code_rule) for ask in asks]
+    known = await _first_answers(transaction, [ask.request.request.upload_request_no for ask in asks])
+    there = await taken_among(transaction, {code for one in sorted_codes for code in one.acceptable})
     added: list[tuple[int, str]] = []
     rows: list[tuple[str, int, list[str], str | None, int]] = []
     outcomes: list[UploadedCodes | QuanmaError] = []
-    position = turn.tally.uploaded
+    position = transaction.counters.uploaded
     for ask, codes in zip(asks, sorted_codes, strict=True):
         try:
             number = ask.request.request.upload_request_no
-            check_creator(turn.facts, ask.mchid, ask.request.product)
+            check_creator(transaction.facts, ask.mchid, ask.request.product)
             if (first := known.get(number)) is not None:
                 uploads.check_same_upload(first, codes)
                 outcomes.append(first)
                 continue
-            fresh, others = _sort_out(turn, ask, codes, there, len(added))
+            fresh, others = _sort_out(transaction, ask, codes, there, len(added))
         except QuanmaError as refusal:
             outcomes.append(refusal)
             continue
@@ -75,23 +75,23 @@ async def upload(turn: Turn, asks: Sequence[Asked[Upload]]) -> list[UploadedCode
         told = msgspec.json.encode(others).decode() if others != Others() else None
         rows.append((number, position, fresh, told, ask.now))
         position += len(fresh)
-        known[number] = responses.uploaded(turn.stock_id, fresh, others, ask.now)
+        known[number] = responses.uploaded(transaction.stock_id, fresh, others, ask.now)
         outcomes.append(known[number])
     if rows:
-        await _write(turn, added, rows)
+        await _write(transaction, added, rows)
     return outcomes
 
 
-async def _first_answers(turn: Turn, numbers: Sequence[str]) -> dict[str, UploadedCodes]:
+async def _first_answers(transaction: StockTransaction, numbers: Sequence[str]) -> dict[str, UploadedCodes]:
     """The answers that these numbers were given, as they were given."""
-    rows = await turn.connection.fetch(
+    rows = await transaction.connection.fetch(
         _UPLOADS,
-        turn.stock_no,
+        transaction.stock_no,
         numbers,
     )
     return {
         number: responses.uploaded(
-            turn.stock_id,
+            transaction.stock_id,
             codes.split("\n") if codes else [],
             msgspec.json.decode(others, type=Others) if others else Others(),
             success_at,
@@ -100,52 +100,54 @@ async def _first_answers(turn: Turn, numbers: Sequence[str]) -> dict[str, Upload
     }
 
 
-async def taken_among(turn: Turn, codes: set[str]) -> set[str]:
+async def taken_among(transaction: StockTransaction, codes: set[str]) -> set[str]:
     """Which of these codes the stock has, or gave out in a history that was lost."""
     if not codes:
         return set()
-    rows = await turn.connection.fetch(
+    rows = await transaction.connection.fetch(
         _TAKEN,
-        turn.stock_no,
+        transaction.stock_no,
         list(codes),
     )
     return {code for (code,) in rows}
 
 
 def _sort_out(
-    turn: Turn, ask: Asked[Upload], codes: SortedCodes, there: set[str], others_added: int
+    transaction: StockTransaction, ask: Asked[Upload], codes: SortedCodes, there: set[str], others_added: int
 ) -> tuple[list[str], Others]:
     """Divide a request's codes. Raises RequestRefused: the stock takes none, or not so many."""
-    uploads.check_takes_uploads(turn.facts, ask.now, ask.request.warmup_seconds)
+    uploads.check_takes_uploads(transaction.facts, ask.now, ask.request.warmup_seconds)
     fresh = [code for code in codes.acceptable if code not in there]
-    check_positions(turn.stock_id, turn.tally.uploaded + others_added + len(fresh))
-    uploads.check_room(turn.facts, turn.tally.total + others_added, len(fresh))
+    check_positions(transaction.stock_id, transaction.counters.uploaded + others_added + len(fresh))
+    uploads.check_room(transaction.facts, transaction.counters.total + others_added, len(fresh))
     exist = [code for code in codes.acceptable if code in there]
     return fresh, Others(fail_codes=codes.failed, exist_codes=exist, duplicate_codes=codes.duplicates)
 
 
 async def _write(
-    turn: Turn, added: Sequence[tuple[int, str]], rows: Sequence[tuple[str, int, list[str], str | None, int]]
+    transaction: StockTransaction,
+    added: Sequence[tuple[int, str]],
+    rows: Sequence[tuple[str, int, list[str], str | None, int]],
 ) -> None:
     if added:
-        await _add_slots(turn, len(added))
-        await add_codes(turn, added, [(first, fresh, now) for _, first, fresh, _, now in rows if fresh])
-    await turn.connection.execute(
+        await _add_slots(transaction, len(added))
+        await add_codes(transaction, added, [(first, fresh, now) for _, first, fresh, _, now in rows if fresh])
+    await transaction.connection.execute(
         _ADD_UPLOADS,
-        turn.stock_no,
+        transaction.stock_no,
         *columns([(number, first, len(fresh), told, now) for number, first, fresh, told, now in rows], 5),
-        turn.word,
+        transaction.word,
     )
-    turn.wrote("upload", rows[-1][0])
+    transaction.wrote("upload", rows[-1][0])
 
 
 async def add_codes(
-    turn: Turn, added: Sequence[tuple[int, str]], runs: Sequence[tuple[int, list[str], int | None]]
+    transaction: StockTransaction, added: Sequence[tuple[int, str]], runs: Sequence[tuple[int, list[str], int | None]]
 ) -> None:
     """Write codes, each with its position, and the same codes in runs: where one begins, its codes, their time."""
-    await turn.connection.execute(
+    await transaction.connection.execute(
         _ADD_CODES,
-        turn.stock_no,
+        transaction.stock_no,
         *columns([piece for first, codes, at in runs for piece in cut(first, codes, at)], 3),
         [code for _, code in added],
         [position for position, _ in added],
@@ -170,19 +172,19 @@ def check_positions(stock_id: str, uploaded: int) -> None:
         )
 
 
-async def _add_slots(turn: Turn, count: int) -> None:
+async def _add_slots(transaction: StockTransaction, count: int) -> None:
     """Put the next positions behind the last slot: in the last extent, if nothing was drawn since it was begun."""
-    tally = turn.tally
-    shift = tally.uploaded - tally.free
-    if shift != tally.shift:
-        await turn.connection.execute(_FORGET_EXTENTS, turn.stock_no, tally.free)
-        await turn.connection.execute(_ADD_EXTENT, turn.stock_no, tally.free, shift)
-        if kept := tally.free % BLOCK:  # What was moved into slots behind, before they were gone.
-            first = first_of(tally.free)
-            await turn.connection.execute(_CLEAR_SLOTS, turn.stock_no, first, kept * NUMBER_BYTES)
-        tally.shift = shift
-    tally.uploaded += count
-    tally.free += count
+    counters = transaction.counters
+    shift = counters.uploaded - counters.free
+    if shift != counters.shift:
+        await transaction.connection.execute(_FORGET_EXTENTS, transaction.stock_no, counters.free)
+        await transaction.connection.execute(_ADD_EXTENT, transaction.stock_no, counters.free, shift)
+        if kept := counters.free % BLOCK:  # What was moved into slots behind, before they were gone.
+            first = first_of(counters.free)
+            await transaction.connection.execute(_CLEAR_SLOTS, transaction.stock_no, first, kept * NUMBER_BYTES)
+        counters.shift = shift
+    counters.uploaded += count
+    counters.free += count
 
 
 def columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
@@ -193,15 +195,15 @@ def columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
 async def list_page(connection: Connection, mchid: str, request: ListCodes) -> CodePage:
     stock_no, facts = await stock_of(connection, request.stock_id)
     check_creator(facts, mchid)
-    tally = Tally(*await connection.fetchrow(TALLY, stock_no))
+    counters = StockCounters(*await connection.fetchrow(COUNTERS, stock_no))
     if request.status is None:
-        found = await _page(connection, stock_no, request, tally.uploaded)
+        found = await _page(connection, stock_no, request, counters.uploaded)
     else:
         found = await _page_by_status(connection, stock_no, request)
     data = responses.page_of(responses.code(*one) for one in found)
     return CodePage(
         stock_id=request.stock_id,
-        total_count=tally.total,
+        total_count=counters.total,
         offset=request.offset,
         limit=len(data),
         data=data,
@@ -294,43 +296,43 @@ async def show(connection: Connection, mchid: str, request: ShowCode, now: int) 
     )
 
 
-async def delete(turn: Turn, asked: Asked[DeleteCode]) -> DeletedCode:
+async def delete(transaction: StockTransaction, asked: Asked[DeleteCode]) -> DeletedCode:
     mchid, request, now = asked
-    check_creator(turn.facts, mchid)
-    known = await turn.connection.fetchrow(
+    check_creator(transaction.facts, mchid)
+    known = await transaction.connection.fetchrow(
         _DELETION,
-        turn.stock_no,
+        transaction.stock_no,
         request.delete_request_no,
     )
     if known is not None:
         coupon_code, deleted_at = known
         if coupon_code != request.coupon_code:
             raise RequestRefused("same delete_request_no, different code: nothing was deleted, use a new number")
-        return DeletedCode(stock_id=turn.stock_id, delete_time=rfc3339(deleted_at))
-    found = await turn.connection.fetchrow(
+        return DeletedCode(stock_id=transaction.stock_id, delete_time=rfc3339(deleted_at))
+    found = await transaction.connection.fetchrow(
         _TO_DELETE,
-        turn.stock_no,
+        transaction.stock_no,
         request.coupon_code,
     )
     if found is None:
-        raise responses.no_code(turn.stock_id, request.coupon_code)
+        raise responses.no_code(transaction.stock_id, request.coupon_code)
     position, given = found
     if given:
         raise responses.code_is_given(request.coupon_code)
-    await turn.connection.execute(
+    await transaction.connection.execute(
         _DELETE,
-        turn.stock_no,
+        transaction.stock_no,
         request.delete_request_no,
         position,
         request.coupon_code,
         now,
-        turn.word,
+        transaction.word,
     )
-    turn.wrote("deletion", request.delete_request_no)
+    transaction.wrote("deletion", request.delete_request_no)
     # Its slot stays among the free ones: the draw that meets it throws it out, and draws again.
-    turn.tally.deleted += 1
-    turn.tally.stale += 1
-    return DeletedCode(stock_id=turn.stock_id, delete_time=rfc3339(now))
+    transaction.counters.deleted += 1
+    transaction.counters.stale += 1
+    return DeletedCode(stock_id=transaction.stock_id, delete_time=rfc3339(now))
 
 
 DELETE = singly(delete)

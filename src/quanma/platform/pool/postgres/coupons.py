@@ -16,13 +16,13 @@ from ...coupons.repeats import Numbered
 from ...coupons.responses import Owned
 from . import codes, outbox
 from .blocks import Blocks, first_from, first_of
-from .lanes import Asked
-from .link import Connection, Link
+from .connections import Connection, Connections
 from .missing import moment
 from .queries import query
 from .rows import coupon_of, lasts_seconds, terms_of
 from .slots import Slots
-from .turn import Turn, check_creator, facts_of
+from .stock_queue import Asked
+from .stock_transaction import StockTransaction, check_creator, facts_of
 
 _GIVE, _AT_SLOTS, _OF_USERS = query("give"), query("codes_at_slots"), query("coupons_of_users")
 _OF_USER, _AT_MERCHANT = query("coupons_of_user"), query("coupons_at_merchant")
@@ -31,74 +31,74 @@ _CARRIERS, _ADD_TERMS = query("carriers"), query("add_terms")
 _LOCK, _CARD, _ADD_CARD = query("lock"), query("card"), query("add_card")
 
 
-async def send(turn: Turn, asks: Sequence[Asked[Issue]]) -> list[CouponFacts | QuanmaError]:
-    """Give coupons out, or return those that these numbers got: decide on each in turn, then draw for all at once."""
-    mine = await _coupons_of(turn, {ask.request.openid for ask in asks})
-    taken = await codes.taken_among(turn, {ask.request.coupon_code for ask in asks if ask.request.coupon_code})
+async def send(transaction: StockTransaction, asks: Sequence[Asked[Issue]]) -> list[CouponFacts | QuanmaError]:
+    """Give coupons out, or return those that these numbers got: decide one by one, then draw for all at once."""
+    mine = await _coupons_of(transaction, {ask.request.openid for ask in asks})
+    taken = await codes.taken_among(transaction, {ask.request.coupon_code for ask in asks if ask.request.coupon_code})
     outcomes: list[CouponFacts | QuanmaError] = []
     given: list[CouponFacts] = []
     for ask in asks:
         try:
-            coupon = await _decide(turn, ask, mine[ask.request.openid], taken, len(given))
+            coupon = await _decide(transaction, ask, mine[ask.request.openid], taken, len(given))
         except QuanmaError as refusal:
             outcomes.append(refusal)
             continue
-        if coupon.coupon_id > turn.tally.sent:  # A new one: its code is drawn with the others.
-            turn.tally.sent += 1
-            turn.tally.sent_on_day += 1
+        if coupon.coupon_id > transaction.counters.sent:  # A new one: its code is drawn with the others.
+            transaction.counters.sent += 1
+            transaction.counters.sent_on_day += 1
             mine[ask.request.openid].append(coupon)
             given.append(coupon)
         outcomes.append(coupon)
     if given:
-        coupons = await _give(turn, given)
+        coupons = await _give(transaction, given)
         by_id = {coupon.coupon_id: coupon for coupon in coupons}
-        # Repeats in one turn: what they got is what the first of them got.
+        # Repeats in one transaction: what they got is what the first of them got.
         outcomes = [
             by_id.get(outcome.coupon_id, outcome) if isinstance(outcome, CouponFacts) else outcome
             for outcome in outcomes
         ]
-        turn.gave(coupons)
-        if turn.notifies:
-            await outbox.add(turn, coupons)
+        transaction.gave(coupons)
+        if transaction.notifies:
+            await outbox.add(transaction, coupons)
     elif repeated := [outcome for outcome in outcomes if isinstance(outcome, CouponFacts)]:
-        await turn.gave_before(max(repeated, key=lambda coupon: coupon.coupon_id))
+        await transaction.gave_before(max(repeated, key=lambda coupon: coupon.coupon_id))
     return outcomes
 
 
-async def _coupons_of(turn: Turn, openids: set[str]) -> dict[str, list[CouponFacts]]:
-    rows = await turn.connection.fetch(
+async def _coupons_of(transaction: StockTransaction, openids: set[str]) -> dict[str, list[CouponFacts]]:
+    rows = await transaction.connection.fetch(
         _OF_USERS,
-        turn.stock_no,
+        transaction.stock_no,
         list(openids),
     )
     mine: dict[str, list[CouponFacts]] = defaultdict(list)
     for row in rows:
-        coupon = coupon_of(turn.stock_id, row)
+        coupon = coupon_of(transaction.stock_id, row)
         mine[coupon.openid].append(coupon)
     return mine
 
 
 async def _decide(
-    turn: Turn, ask: Asked[Issue], mine: Sequence[CouponFacts], taken: set[str], others: int
+    transaction: StockTransaction, ask: Asked[Issue], mine: Sequence[CouponFacts], taken: set[str], others: int
 ) -> CouponFacts:
-    """Return the coupon that this number got, or a new one, after `others` of this turn; its code may not be known yet.
+    """Return the coupon that this number got, or a new one after `others`; its code may not be known yet.
 
     Raises: what `CodePool.send_coupon` says.
     """
     mchid, issue, now = ask
-    facts, tally = turn.facts, turn.tally
+    facts, counters = transaction.facts, transaction.counters
     check_creator(facts, mchid)
     for coupon in mine:
         if coupon.out_request_no == issue.out_request_no:
             draws.check_same_issue(coupon, issue)
             return coupon
-    await turn.check_fence()
+    await transaction.check_fence()
     draws.check_sends(facts, issue.coupon_code, now)
-    await turn.enter_day(now)
-    draws.check_limits(facts, SentFacts(tally.sent, tally.sent_on_day, len(mine)))
+    await transaction.enter_day(now)
+    draws.check_limits(facts, SentFacts(counters.sent, counters.sent_on_day, len(mine)))
     code = ""
     if facts.takes_uploads:
-        if tally.available <= others:
+        if counters.available <= others:
             raise draws.pool_empty(facts)
     else:
         code = issue.coupon_code or draws.new_code()
@@ -107,8 +107,8 @@ async def _decide(
         taken.add(code)
     starts_at, expires_at = draws.validity(facts, now)
     return CouponFacts(
-        coupon_id=tally.sent + 1,
-        stock_id=turn.stock_id,
+        coupon_id=counters.sent + 1,
+        stock_id=transaction.stock_id,
         coupon_code=code,
         openid=issue.openid,
         appid=issue.appid,
@@ -132,25 +132,27 @@ class _Drawn:
     carriers: Blocks
 
 
-async def _give(turn: Turn, coupons: Sequence[CouponFacts]) -> list[CouponFacts]:
+async def _give(transaction: StockTransaction, coupons: Sequence[CouponFacts]) -> list[CouponFacts]:
     """Write coupons, and return them with the codes that they carry."""
-    free = turn.tally.free
-    drawn = await (_draw(turn, len(coupons)) if turn.facts.takes_uploads else _bring(turn, coupons))
+    free = transaction.counters.free
+    drawn = await (
+        _draw(transaction, len(coupons)) if transaction.facts.takes_uploads else _bring(transaction, coupons)
+    )
     coupons = [coupon._replace(coupon_code=code) for coupon, (_, code) in zip(coupons, drawn.codes, strict=True)]
     for coupon, (position, _) in zip(coupons, drawn.codes, strict=True):
         if drawn.carriers[position]:
-            raise StoreUnavailable(f"stock {turn.stock_id} has a free code that was given out: restore a backup")
+            raise StoreUnavailable(f"stock {transaction.stock_id} has a free code that was given out: restore a backup")
         drawn.carriers[position] = coupon.coupon_id
     for slot, position in drawn.slots.moved.items():
         drawn.displaced[slot] = position + 1
-    lasts = lasts_seconds(turn.facts.request)
-    terms = [turn.terms.number_of(terms_of(coupon, lasts)) for coupon in coupons]
-    numbers, added = turn.terms.take_added()
+    lasts = lasts_seconds(transaction.facts.request)
+    terms = [transaction.terms.number_of(terms_of(coupon, lasts)) for coupon in coupons]
+    numbers, added = transaction.terms.take_added()
     if added:
-        await turn.connection.execute(_ADD_TERMS, turn.stock_no, numbers, added)
-    await turn.connection.execute(
+        await transaction.connection.execute(_ADD_TERMS, transaction.stock_no, numbers, added)
+    await transaction.connection.execute(
         _GIVE,
-        turn.stock_no,
+        transaction.stock_no,
         first_from(drawn.slots.free),
         free,
         *drawn.displaced.changed(),
@@ -162,32 +164,32 @@ async def _give(turn: Turn, coupons: Sequence[CouponFacts]) -> list[CouponFacts]
         [coupon.out_request_no for coupon in coupons],
         [coupon.request or "" for coupon in coupons],
         [coupon.sent_at for coupon in coupons],
-        moment(turn.now_us),
+        moment(transaction.now_us),
     )
     return coupons
 
 
-async def _bring(turn: Turn, coupons: Sequence[CouponFacts]) -> _Drawn:
+async def _bring(transaction: StockTransaction, coupons: Sequence[CouponFacts]) -> _Drawn:
     """Codes that come with their coupons: each is new, and gets the next position."""
-    first = turn.tally.uploaded
-    turn.tally.uploaded += len(coupons)
-    codes.check_positions(turn.stock_id, turn.tally.uploaded)
+    first = transaction.counters.uploaded
+    transaction.counters.uploaded += len(coupons)
+    codes.check_positions(transaction.stock_id, transaction.counters.uploaded)
     brought = [(position, coupon.coupon_code) for position, coupon in enumerate(coupons, first)]
-    await codes.add_codes(turn, brought, [(first, [code for _, code in brought], None)])
+    await codes.add_codes(transaction, brought, [(first, [code for _, code in brought], None)])
     carriers = Blocks()
-    carriers.learn(first, await turn.connection.fetchval(_CARRIERS, turn.stock_no, first_of(first)))
+    carriers.learn(first, await transaction.connection.fetchval(_CARRIERS, transaction.stock_no, first_of(first)))
     for position, _ in brought:
         carriers.learn(position, None)
-    return _Drawn(brought, Slots(turn.tally.free), Blocks(), carriers)
+    return _Drawn(brought, Slots(transaction.counters.free), Blocks(), carriers)
 
 
-async def _draw(turn: Turn, count: int) -> _Drawn:
+async def _draw(transaction: StockTransaction, count: int) -> _Drawn:
     """Take so many free codes at random."""
-    drawn = _Drawn([], Slots(turn.tally.free), Blocks(), Blocks())
+    drawn = _Drawn([], Slots(transaction.counters.free), Blocks(), Blocks())
     texts: dict[int, str] = {}
     while len(drawn.codes) < count:
         asked = drawn.slots.choose(count - len(drawn.codes))
-        rows = await turn.connection.fetch(_AT_SLOTS, turn.stock_no, asked)
+        rows = await transaction.connection.fetch(_AT_SLOTS, transaction.stock_no, asked)
         drawn.slots.learn((row[0], row[1]) for row in rows)
         for slot, position, code, displaced, carriers in rows:
             texts[position] = code
@@ -195,18 +197,18 @@ async def _draw(turn: Turn, count: int) -> _Drawn:
             drawn.carriers.learn(position, carriers)
         positions = drawn.slots.take()
         if not positions:
-            raise StoreUnavailable(f"stock {turn.stock_id} has fewer codes than it counts: restore a backup")
+            raise StoreUnavailable(f"stock {transaction.stock_id} has fewer codes than it counts: restore a backup")
         gone: set[int] = set()
-        if turn.tally.stale:
+        if transaction.counters.stale:
             # Codes that were deleted. Their slots are gone now, and others are drawn.
-            gone = await codes.deleted_among(turn.connection, turn.stock_no, positions)
-            turn.tally.stale -= len(gone)
+            gone = await codes.deleted_among(transaction.connection, transaction.stock_no, positions)
+            transaction.counters.stale -= len(gone)
         drawn.codes += [(position, texts[position]) for position in positions if position not in gone]
-    turn.tally.free = drawn.slots.free
+    transaction.counters.free = drawn.slots.free
     return drawn
 
 
-async def send_card(connection: Connection, link: Link, mchid: str, request: SendCard) -> SentCard:
+async def send_card(connection: Connection, connections: Connections, mchid: str, request: SendCard) -> SentCard:
     """A consumption card: numbers of the platform's own, kept only to answer a repeat."""
 
     # Source: the number is unique together with its send_time (documented).
@@ -217,7 +219,7 @@ async def send_card(connection: Connection, link: Link, mchid: str, request: Sen
     known = await connection.fetchrow(_CARD, key, asked.number)
     if known is not None:
         return asked.again(*known)
-    await link.look_at_fence(connection)
+    await connections.look_at_fence(connection)
     card = SentCard(card_code=draws.new_code())
     await connection.execute(_ADD_CARD, key, asked.number, asked.request, asked.kept(card))
     return card
@@ -227,9 +229,9 @@ Written = tuple[datetime.datetime, CouponFacts]
 """A coupon, and when it was written."""
 
 
-async def of_user(connection: Connection, link: Link, mchid: str, openid: str) -> list[Owned]:
+async def of_user(connection: Connection, connections: Connections, mchid: str, openid: str) -> list[Owned]:
     """Return a user's coupons of the merchant's stocks, the latest first. Nobody else's are read."""
-    found = await (_one_by_one if link.many_nodes else _at_once)(connection, mchid, openid)
+    found = await (_one_by_one if connections.many_nodes else _at_once)(connection, mchid, openid)
     stocks = await connection.fetch(_STOCKS, list({coupon.stock_id for _, coupon in found})) if found else []
     facts = {stock.stock_id: stock for stock in map(facts_of, stocks)}
     found.sort(key=lambda one: (one[1].sent_at, one[0], one[1].coupon_id), reverse=True)

@@ -18,7 +18,7 @@ import logging
 import socket
 import time
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 from ....errors import StoreUnavailable
@@ -53,6 +53,7 @@ from .seen import (
     lineage,
     went_back,
 )
+from .sure_reads import NOTHING_COMMITTED, SureReads, started, within
 from .witness import Witness
 
 Connection = Any
@@ -83,14 +84,12 @@ class Epochs:
         self._transaction = transaction
         self._many_nodes = many_nodes
         self.fence = Fence(witness, transaction, many_nodes=many_nodes)
+        self.sure_reads = SureReads(connections, transaction)
         self._has_begun = False
         self._joins = False
         """No worker of this host served before, and the others do not know of it yet."""
         self._went_back_in: str | None = None
         self._nodes: dict[int, str] = {}
-        self._waits = False
-        self._proving: asyncio.Task[None] | None = None
-        self._proving_next: asyncio.Task[None] | None = None
         self._settling: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
         self._loop_task: asyncio.Task[None] | None = None
@@ -101,7 +100,7 @@ class Epochs:
 
     def check(self, seen: Seen, server: str, host: Host) -> None:
         """Raises Unconfirmed: nothing may be done. `host`: what this host remembered before `seen` was read."""
-        self._waits = seen.waits
+        self.sure_reads.waits = seen.waits
         if not seen.is_settled or seen.server != server or seen.epoch != host.confirmed:
             raise Unconfirmed
         if (seen.beat or 0) < host.beat:
@@ -109,7 +108,7 @@ class Epochs:
             raise Unconfirmed(seen.key if self._has_begun or seen.beat is not None else None)
 
     async def enter(self, connection: Connection) -> Seen:
-        """As a turn does, for what is no stock's turn. Raises Unconfirmed."""
+        """As a transaction of a stock does, for what is none. Raises Unconfirmed."""
         host = self._witness.host
         seen = await self._look(connection)
         if not seen.is_fenced:
@@ -128,15 +127,15 @@ class Epochs:
         """
         self._went_back_in = went_back_in or self._went_back_in
         if self._settling is None or self._settling.done():
-            self._settling = _started(self._settle())
-        await _within(self._settling, seconds, HostsAsked())
+            self._settling = started(self._settle())
+        await within(self._settling, seconds, HostsAsked())
 
     async def beat(self, seconds: float = COMMIT_OVERDUE_SECONDS) -> None:
         """Renew this host's lease, which takes a COMMIT. Raises StoreUnavailable: it takes longer; HostsAsked."""
         if self._beating is None or self._beating.done():
-            self._beating = _started(self._beat())
+            self._beating = started(self._beat())
         try:
-            await _within(self._beating, seconds, StoreUnavailable(_NOTHING_COMMITTED))
+            await within(self._beating, seconds, StoreUnavailable(NOTHING_COMMITTED))
         except StoreUnavailable:
             if self._settling is not None and not self._settling.done():
                 raise HostsAsked from None
@@ -150,7 +149,7 @@ class Epochs:
 
     async def close(self) -> None:
         """Say good-bye if no other worker of this host is left: nobody waits for it then."""
-        own = (self._loop_task, self._settling, self._beating, self._proving, self._proving_next)
+        own = (self._loop_task, self._settling, self._beating, *self.sure_reads.tasks)
         tasks = [task for task in own if task and not task.done()]
         if self._loop_task is not None:
             self._loop_task.cancel()
@@ -232,36 +231,6 @@ class Epochs:
         self._nodes.update(nodes)
         return is_anew
 
-    async def prove(self, connection: Connection) -> None:
-        """Commit something. What was committed before it is sure then, on every node."""
-        async with self._transaction(connection):
-            await connection.execute(
-                "INSERT INTO about VALUES ('proof', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                uuid.uuid4().hex,
-            )
-
-    async def prove_what_was_read(self, seconds: float) -> None:
-        """Where a COMMIT waits for a standby, nothing that was read is told before a later COMMIT was sure.
-
-        A wait that somebody cancelled, or that ended with its session, shows to all what no standby has. One COMMIT
-        does for all that have read before it began.
-
-        Raises:
-            StoreUnavailable: it takes longer.
-        """
-        if not self._waits:
-            return
-        if self._proving_next is None:
-            self._proving_next = _started(self._prove_next(self._proving))
-        await _within(self._proving_next, seconds, StoreUnavailable(_NOTHING_COMMITTED))
-
-    async def _prove_next(self, before: asyncio.Task[None] | None) -> None:
-        if before is not None and not before.done():
-            await asyncio.wait({before})
-        self._proving, self._proving_next = self._proving_next, None
-        async with self._connections() as connection:
-            await self.prove(connection)
-
     async def _look(self, connection: Connection) -> Seen:
         return (await self._look_around(connection))[0]
 
@@ -276,7 +245,7 @@ class Epochs:
         if not self._many_nodes:
             check_where(connection, *row[around_until:])
         seen = Seen(*row[:SEEN_FIELDS])
-        self._waits = seen.waits
+        self.sure_reads.waits = seen.waits
         return seen, Around(*row[SEEN_FIELDS:around_until])
 
     async def _settle(self) -> None:
@@ -429,7 +398,7 @@ class Epochs:
         return [(str(name), bool(is_late)) for name, is_late in rows]
 
     async def fence_missing(self) -> None:
-        """A turn did not find a mark: look at all of them, and fence the pool."""
+        """A transaction did not find a mark: look at all of them, and fence the pool."""
         async with self._connections() as connection:
             seen, host = await self._look(connection), self._witness.host
             if seen.is_fenced:
@@ -438,25 +407,9 @@ class Epochs:
                 await self.fence.begin(connection, told(missing), missing)
 
 
-_NOTHING_COMMITTED = "nothing can be committed: does PostgreSQL wait for a standby?: try again later"
 _UNRECONCILED = (
     "this database is a copy of before the last `quanma reconcile`: what was taken out then would be given out again"
 )
 _WRITTEN_UNDER_FENCE = (
     "this database was put in the place of a fenced one, and lacks what was acknowledged there meanwhile"
 )
-
-
-def _started(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """A task that goes on by itself: its error is told to whoever waits for it, and to nobody where none does."""
-    task = asyncio.create_task(work)
-    task.add_done_callback(lambda done: done.cancelled() or done.exception())
-    return task
-
-
-async def _within(task: asyncio.Task[None], seconds: float, otherwise: StoreUnavailable) -> None:
-    """Wait for a task that goes on by itself. Raises `otherwise`, or what the task raised."""
-    done, _ = await asyncio.wait({task}, timeout=seconds)
-    if not done or task.cancelled():
-        raise otherwise
-    task.result()

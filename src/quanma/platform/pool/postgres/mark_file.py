@@ -17,7 +17,7 @@ from ....storage.descriptors import make_room, read_at, write_at
 
 ISSUED_KEPT = 1024
 """Coupons that a worker can name."""
-KINDS = ("stock", "coupon", "upload", "deletion", "done")
+KINDS = ("stock", "coupon", "upload", "deletion", "answered")
 
 _GROW = 64
 """Marks for which room is made at a time: a full disk is met then, and not when an answer is due."""
@@ -36,7 +36,7 @@ _MARKS_AT = _HEAD_BYTES + ISSUED_KEPT * _ISSUED_BYTES
 
 
 class Mark(NamedTuple):
-    """The row that proves the last turn of a stock that was acknowledged."""
+    """The row that proves the last transaction of a stock that was acknowledged."""
 
     kind: str
     """One of KINDS: the row's table."""
@@ -46,7 +46,7 @@ class Mark(NamedTuple):
     """Of a coupon, its number in the stock; else that of the last coupon before."""
     word: int
     """Random, or the microsecond of writing: a row that was written again in another history has another one."""
-    turn_no: int = 0
+    transaction_no: int = 0
     """Which of two marks is the later one."""
 
 
@@ -201,7 +201,7 @@ def _packed(stock_id: str, history: str, mark: Mark) -> bytes | None:
     fields = _MARK.pack(
         stock_id.encode(),
         digest(history),
-        mark.turn_no,
+        mark.transaction_no,
         KINDS.index(mark.kind),
         mark.number,
         mark.word,
@@ -218,8 +218,8 @@ def _mark_in(content: bytes) -> tuple[str, bytes, Mark] | None:
     fields, checksum = content[: -_CHECKSUM.size], content[-_CHECKSUM.size :]
     if len(content) != _MARK_BYTES or not fields[0] or checksum != _CHECKSUM.pack(zlib.crc32(fields)):
         return None
-    stock_id, history, turn_no, kind, number, word, length, key = _MARK.unpack_from(fields)
-    mark = Mark(KINDS[kind], key[:length].decode(), number, word, turn_no)
+    stock_id, history, transaction_no, kind, number, word, length, key = _MARK.unpack_from(fields)
+    mark = Mark(KINDS[kind], key[:length].decode(), number, word, transaction_no)
     return stock_id.rstrip(b"\0").decode(), history, mark
 
 

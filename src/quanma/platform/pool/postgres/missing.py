@@ -36,8 +36,8 @@ PROOFS = {
     "coupon": Proof("coupon", "coupon_id = {number} AND {code} = {key} AND written_at = {word}", "timestamptz"),
     "upload": Proof("upload", "upload_request_no = {key} AND word = {word}"),
     "deletion": Proof("deletion", "delete_request_no = {key} AND word = {word}"),
-    "done": Proof(
-        "done",
+    "answered": Proof(
+        "answered",
         "operation = split_part({key}, E'\\n', 1) AND number = split_part({key}, E'\\n', 2) AND word = {word}",
     ),
     "stock": Proof("stock", "created_at = {word}"),
@@ -66,7 +66,7 @@ async def missing_marks(
     latest: dict[str, Mark] = {}
     of = digest(history).hex()
     for stock_id, its_history, mark in witness.marks():
-        if its_history == of and (stock_id not in latest or mark.turn_no >= latest[stock_id].turn_no):
+        if its_history == of and (stock_id not in latest or mark.transaction_no >= latest[stock_id].transaction_no):
             latest[stock_id] = mark
     by_kind: defaultdict[str, list[tuple[str, Mark]]] = defaultdict(list)
     for stock_id, mark in latest.items():
@@ -108,7 +108,7 @@ async def lacking(connection: Connection) -> Lacking:
     for stock_id, what, coupon_id, coupon_code, out_request_no in rows:
         if what in ("coupon", "issued"):
             sent = await connection.fetchval(
-                "SELECT sent FROM tally WHERE stock_no = $1 ORDER BY turn_no DESC LIMIT 1",
+                "SELECT sent FROM stock_counters WHERE stock_no = $1 ORDER BY transaction_no DESC LIMIT 1",
                 numbers.get(stock_id),
             )
             counts[stock_id] = max(counts[stock_id], coupon_id - (sent or 0))
@@ -170,7 +170,7 @@ async def _found(connection: Connection, kind: str, marks: Sequence[tuple[str, M
 
 def told(missing: Sequence[tuple[str, Mark]]) -> str:
     """What is missing, in words for whoever looks after the pool."""
-    stock_id, mark = max(missing, key=lambda one: (one[1].kind == "coupon", one[1].turn_no))
+    stock_id, mark = max(missing, key=lambda one: (one[1].kind == "coupon", one[1].transaction_no))
     what = (
         f"coupon {mark.number} of stock {stock_id} with code {masked(mark.key)}"
         if mark.kind == "coupon"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from ..nonces import NONCE_SECONDS, Noted
-from .link import Connection, Link
+from .connections import Connection, Connections
 from .queries import query
 
 _CLEAN_SECONDS = 60
@@ -17,24 +17,24 @@ _FORGET, _FORGET_OLD = query("forget_nonce"), query("forget_old_nonces")
 class TableNonces:
     durable = True
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
         self._cleaned_at = 0
 
     async def note(self, mchid: str, nonce: str, what: bytes, now: int) -> Noted | None:
         # Of this call alone: it is repeated where its connection broke, and must know what it wrote itself.
         token = secrets.token_bytes(8)
-        noted = await self._link.call(lambda open_: _note(open_, mchid, nonce, what, token, now), writes=True)
+        noted = await self._connections.call(lambda open_: _note(open_, mchid, nonce, what, token, now), writes=True)
         if now - self._cleaned_at >= _CLEAN_SECONDS:
             self._cleaned_at = now
-            await self._link.call(lambda open_: _clean(open_, now), writes=True)
+            await self._connections.call(lambda open_: _clean(open_, now), writes=True)
         return noted
 
     async def answered(self, mchid: str, nonce: str, answer: bytes) -> None:
-        await self._link.call(lambda open_: _answered(open_, mchid, nonce, answer), writes=True)
+        await self._connections.call(lambda open_: _answered(open_, mchid, nonce, answer), writes=True)
 
     async def forget(self, mchid: str, nonce: str) -> None:
-        await self._link.call(lambda open_: _forget(open_, mchid, nonce), writes=True)
+        await self._connections.call(lambda open_: _forget(open_, mchid, nonce), writes=True)
 
 
 async def _note(connection: Connection, mchid: str, nonce: str, what: bytes, token: bytes, now: int) -> Noted | None:

@@ -12,10 +12,10 @@ from typing import Any
 from ....errors import ResourceNotExists
 from ...coupons.coupon import CouponFacts
 from ..contract import CallbackAddress, DueEvent, EventState, Waiting
-from .link import Connection, Link
+from .connections import Connection, Connections
 from .queries import query
 from .rows import coupon_of
-from .turn import Turn, stock_of
+from .stock_transaction import StockTransaction, stock_of
 
 ERROR_CHARACTERS = 200
 _IS_ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}").fullmatch
@@ -49,13 +49,13 @@ async def callback(connection: Connection, caller: str, mchid: str) -> CallbackA
     return CallbackAddress(*row)
 
 
-async def add(turn: Turn, coupons: Sequence[CouponFacts]) -> None:
-    """Write the events of new coupons: in the same turn as the coupons."""
-    await turn.connection.execute(
+async def add(transaction: StockTransaction, coupons: Sequence[CouponFacts]) -> None:
+    """Write the events of new coupons: in the same transaction as the coupons."""
+    await transaction.connection.execute(
         _ADD_EVENTS,
-        turn.stock_no,
-        turn.facts.mchid,
-        [_new_id(turn.now_us // 1000) for _ in coupons],
+        transaction.stock_no,
+        transaction.facts.mchid,
+        [_new_id(transaction.now_us // 1000) for _ in coupons],
         [coupon.coupon_id for coupon in coupons],
         [coupon.sent_at for coupon in coupons],
     )
@@ -67,19 +67,19 @@ def _new_id(now_ms: int) -> uuid.UUID:
     return uuid.UUID(int=now_ms << 80 | 7 << 76 | random >> 62 << 64 | 2 << 62 | random & (1 << 62) - 1)
 
 
-async def waiting(link: Link, now: int, retry_seconds: int) -> list[Waiting]:
+async def waiting(connections: Connections, now: int, retry_seconds: int) -> list[Waiting]:
     """Return the merchants that have events due. No request waits for it."""
     ahead = _too_far_ahead(now, retry_seconds)
 
     async def look(connection: Connection) -> list[Waiting]:
-        if link.many_nodes:
+        if connections.many_nodes:
             due = [mchid for (mchid,) in await connection.fetch(_WAITING_ON_NODES, now, ahead)]
             rows = await connection.fetch(_CALLBACKS, due)
         else:
             rows = await connection.fetch(_WAITING, now, ahead)
         return [Waiting(*row) for row in rows]
 
-    return await link.call(look)
+    return await connections.call(look)
 
 
 def _too_far_ahead(now: int, retry_seconds: int) -> int:
@@ -89,31 +89,33 @@ def _too_far_ahead(now: int, retry_seconds: int) -> int:
 
 
 async def take_due(
-    link: Link, now: int, limit: int, shares: Mapping[str, int] | None, retry_seconds: int
+    connections: Connections, now: int, limit: int, shares: Mapping[str, int] | None, retry_seconds: int
 ) -> list[DueEvent]:
     """Take events to be delivered now. Each is due again later, whatever becomes of this attempt or this process."""
     if shares is None:
-        shares = {one.mchid: limit for one in await waiting(link, now, retry_seconds)}
+        shares = {one.mchid: limit for one in await waiting(connections, now, retry_seconds)}
     due: list[DueEvent] = []
     for mchid, share in shares.items():
-        due += await _take_of_merchant(link, mchid, now, min(share, limit - len(due)), retry_seconds)
+        due += await _take_of_merchant(connections, mchid, now, min(share, limit - len(due)), retry_seconds)
     return due
 
 
-async def _take_of_merchant(link: Link, mchid: str, now: int, limit: int, retry_seconds: int) -> list[DueEvent]:
+async def _take_of_merchant(
+    connections: Connections, mchid: str, now: int, limit: int, retry_seconds: int
+) -> list[DueEvent]:
     async def look(connection: Connection) -> list[str]:
         rows = await connection.fetch(_STOCKS_WAITING, mchid, now, _too_far_ahead(now, retry_seconds), limit)
         return [stock_id for (stock_id,) in rows]
 
     due: list[DueEvent] = []
-    for stock_id in await link.call(look) if limit else []:
+    for stock_id in await connections.call(look) if limit else []:
         if len(due) >= limit:
             break
-        due += await _take_of(link, stock_id, now, limit - len(due), retry_seconds)
+        due += await _take_of(connections, stock_id, now, limit - len(due), retry_seconds)
     return due
 
 
-async def _take_of(link: Link, stock_id: str, now: int, limit: int, retry_seconds: int) -> list[DueEvent]:
+async def _take_of(connections: Connections, stock_id: str, now: int, limit: int, retry_seconds: int) -> list[DueEvent]:
     """Of one stock. What another host takes at this moment is passed over."""
 
     async def take(connection: Connection) -> list[DueEvent]:
@@ -133,44 +135,48 @@ async def _take_of(link: Link, stock_id: str, now: int, limit: int, retry_second
             for event_id, created_at, attempts, coupon_id in taken
         ]
 
-    return await link.transaction(take)
+    return await connections.transaction(take)
 
 
-async def delivered(connection: Connection, link: Link, event: DueEvent, now: int) -> None:
+async def delivered(connection: Connection, connections: Connections, event: DueEvent, now: int) -> None:
     await connection.execute(
         _DELIVERED,
-        *await _key(connection, link, event),
+        *await _key(connection, connections, event),
         now,
     )
 
 
-async def not_tried(connection: Connection, link: Link, event: DueEvent, now: int) -> None:
+async def not_tried(connection: Connection, connections: Connections, event: DueEvent, now: int) -> None:
     await connection.execute(
         _NOT_TRIED,
-        *await _key(connection, link, event),
+        *await _key(connection, connections, event),
         now,
     )
 
 
-async def failed(connection: Connection, link: Link, event: DueEvent, error: str, attempts_max: int) -> None:
+async def failed(
+    connection: Connection, connections: Connections, event: DueEvent, error: str, attempts_max: int
+) -> None:
     """Note a failed attempt. The last one gives the event up."""
     await connection.execute(
         _FAILED,
-        *await _key(connection, link, event),
+        *await _key(connection, connections, event),
         error[:ERROR_CHARACTERS],
         attempts_max,
     )
 
 
-async def _key(connection: Connection, link: Link, event: DueEvent) -> tuple[int | None, int, str]:
+async def _key(connection: Connection, connections: Connections, event: DueEvent) -> tuple[int | None, int, str]:
     """Where an event stands, and its id: should the stock's number be another's now, no event there has that id."""
-    return await link.numbers.of(connection, event.coupon.stock_id), event.coupon.coupon_id, event.id
+    return await connections.numbers.of(connection, event.coupon.stock_id), event.coupon.coupon_id, event.id
 
 
-async def list_events(connection: Connection, link: Link, mchid: str, offset: int, limit: int) -> list[EventState]:
+async def list_events(
+    connection: Connection, connections: Connections, mchid: str, offset: int, limit: int
+) -> list[EventState]:
     """The latest first."""
     until = min(offset + limit, EVENTS_MAX)
-    if not link.many_nodes:
+    if not connections.many_nodes:
         rows = await connection.fetch(
             _OF_MERCHANT,
             mchid,
@@ -191,12 +197,12 @@ def _state(row: Any) -> EventState:
     return EventState(str(row["id"]), *row[2:])
 
 
-async def resend(connection: Connection, link: Link, mchid: str, event_id: str, now: int) -> None:
+async def resend(connection: Connection, connections: Connections, mchid: str, event_id: str, now: int) -> None:
     """Make an event due again, under its old id, with all its attempts before it."""
     absent = ResourceNotExists(f"there is no event {event_id[:40]}")
     if not _IS_ID(event_id):
         raise absent
-    if not link.many_nodes:
+    if not connections.many_nodes:
         found = await connection.fetch(
             _STOCK_OF_EVENT,
             mchid,

@@ -1,8 +1,8 @@
 """The statements of `queries.sql`, by their names.
 
 There, `-- name: …` begins a statement, and the lines of comment below it say what it is for. What stands in braces is
-said here, once. `{stock}`, `{tally}` and `{later}` are a row's columns, in the order in which they are read; those of
-the alias s are `{s.stock}`. The others look something up, in the stock whose number is $1:
+said here, once. `{stock}`, `{stock_counters}` and `{later}` are a row's columns, in the order in which they are read;
+those of the alias s are `{s.stock}`. The others look something up, in the stock whose number is $1:
 
     {coupon}, {step}    a coupon's columns, and the join that they need, for a coupon k; {coupon of X}, {step of X}: in
                         the stock whose number is X
@@ -22,7 +22,7 @@ from .blocks import BLOCK, number_at
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "stock": ("stock_no", "stock_id", "mchid", "request", "created_at", "product_coupon_id", "brand_id"),
-    "tally": ("uploaded", "deleted", "free", "stale", "shift", "sent", "day", "sent_on_day"),
+    "stock_counters": ("uploaded", "deleted", "free", "stale", "shift", "sent", "day", "sent_on_day"),
     "later": LATER,
 }
 
@@ -62,7 +62,7 @@ def code_at(position: str, stock: str = "$1") -> str:
     )
 
 
-_COLUMNS_OF = re.compile(r"\{(?:(\w+)\.)?(stock|tally|later)\}")
+_COLUMNS_OF = re.compile(r"\{(?:(\w+)\.)?(stock|stock_counters|later)\}")
 
 
 def _named(found: re.Match[str]) -> str:

@@ -8,7 +8,7 @@
 -- stock is cheaper.
 --
 -- The statements of what a host acknowledged stand with it: epochs.py, seen.py, missing.py, and the beginning of a
--- turn in turn.py.
+-- transaction in stock_transaction.py.
 
 
 -- Stocks
@@ -28,8 +28,8 @@ WHERE NOT EXISTS (SELECT FROM stock WHERE stock_id = $1 OR (mchid = $2 AND out_r
 RETURNING stock_no;
 
 -- name: add_turn
--- The row by which its turn is taken.
-INSERT INTO turn (stock_no) VALUES ($1);
+-- The row by which it is locked.
+INSERT INTO stock_lock (stock_no) VALUES ($1);
 
 -- name: stock_made_under
 -- The stock that a merchant's number made, and how many others the merchant has made, up to a limit.
@@ -81,45 +81,45 @@ LIMIT 1;
 UPDATE stock SET request = $2 WHERE stock_no = $1;
 
 
--- Turns and counters
+-- Transactions and counters
 
 
--- name: take_turn
--- Wait for the stock's turn, and keep it until the transaction's end.
-SELECT 1 FROM turn WHERE stock_no = $1 FOR UPDATE;
+-- name: lock_stock
+-- Lock the stock until the transaction's end: no other one comes between.
+SELECT 1 FROM stock_lock WHERE stock_no = $1 FOR UPDATE;
 
--- name: tally
+-- name: stock_counters
 -- A stock's counters as they are.
-SELECT {tally} FROM tally WHERE stock_no = $1 ORDER BY turn_no DESC LIMIT 1;
+SELECT {stock_counters} FROM stock_counters WHERE stock_no = $1 ORDER BY transaction_no DESC LIMIT 1;
 
--- name: add_tally
--- The counters after a turn.
-INSERT INTO tally (stock_no, turn_no, {tally}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
+-- name: add_stock_counters
+-- The counters after a transaction.
+INSERT INTO stock_counters (stock_no, transaction_no, {stock_counters}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
 
--- name: forget_tallies
--- Those of turns long gone.
-DELETE FROM tally WHERE stock_no = $1 AND turn_no >= $2 AND turn_no < $3;
+-- name: forget_stock_counters
+-- Those of transactions long gone.
+DELETE FROM stock_counters WHERE stock_no = $1 AND transaction_no >= $2 AND transaction_no < $3;
 
 -- name: keep_day
 -- How many coupons were given out on a day that is not the latest row's.
-INSERT INTO day_tally (stock_no, day, sent) VALUES ($1, $2, $3)
+INSERT INTO day_counter (stock_no, day, sent) VALUES ($1, $2, $3)
 ON CONFLICT (stock_no, day) DO UPDATE SET sent = excluded.sent;
 
 -- name: sent_on
 -- How many coupons were given out on such a day.
-SELECT sent FROM day_tally WHERE stock_no = $1 AND day = $2;
+SELECT sent FROM day_counter WHERE stock_no = $1 AND day = $2;
 
 
 -- Numbers
 
 
--- name: done
+-- name: answered
 -- What was asked under a number, and the answer.
-SELECT request, answer FROM done WHERE stock_no = $1 AND operation = $2 AND number = $3;
+SELECT request, answer FROM answered WHERE stock_no = $1 AND operation = $2 AND number = $3;
 
--- name: add_done
+-- name: add_answered
 -- What was asked under a number, and answered.
-INSERT INTO done (stock_no, operation, number, request, answer, word) VALUES ($1, $2, $3, $4, $5, $6);
+INSERT INTO answered (stock_no, operation, number, request, answer, word) VALUES ($1, $2, $3, $4, $5, $6);
 
 -- name: card
 -- The same of a consumption card: under $1, which says whose it is, and its number.
@@ -233,7 +233,7 @@ FROM (SELECT slot, held, coalesce(nullif({number at slot in held}, 0) - 1, slot 
 SELECT numbers FROM carrier WHERE stock_no = $1 AND first = $2;
 
 -- name: add_terms
--- What coupons of this turn have in common, where it is new.
+-- What coupons of this transaction have in common, where it is new.
 INSERT INTO terms (stock_no, terms_no, terms) SELECT $1, * FROM unnest($2::integer[], $3::text[]);
 
 -- name: give

@@ -15,9 +15,9 @@ BACK_END = "postgres"
 TABLES = "2"
 """Which form the tables have, as they note it: the first step was changed while nothing was published."""
 DISTRIBUTED = (
-    "turn",
-    "tally",
-    "day_tally",
+    "stock_lock",
+    "stock_counters",
+    "day_counter",
     "code",
     "piece",
     "carrier",
@@ -28,7 +28,7 @@ DISTRIBUTED = (
     "coupon",
     "coupon_step",
     "deletion",
-    "done",
+    "answered",
     "pay_receipt",
     "return_receipt",
     "event",

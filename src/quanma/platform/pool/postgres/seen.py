@@ -1,4 +1,4 @@
-"""What a turn reads of the epoch, with its own stock: whether anything may be given out."""
+"""What a transaction reads of the epoch, with its own stock: whether anything may be given out."""
 
 from __future__ import annotations
 

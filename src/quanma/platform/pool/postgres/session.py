@@ -27,7 +27,7 @@ SETTINGS = {
     "default_transaction_read_only": "off",
     "statement_timeout": "10s",
     "lock_timeout": "8s",
-    # A worker that is paused, or whose host is gone, must not keep a stock's turn.
+    # A worker that is paused, or whose host is gone, must not keep a stock's lock.
     "idle_in_transaction_session_timeout": "5s",
     "tcp_user_timeout": "10s",
     # Each statement here is written so that one index is all that it can go by, however little the planner knows of the

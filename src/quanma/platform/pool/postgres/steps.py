@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 from ...coupons.coupon import LATER, STORED_STATES, CouponFacts, first_state
 from ...coupons.step import OfCoupon, Seen, Step
 from . import subsidies
-from .lanes import Asked, singly
 from .queries import query
-from .turn import Turn, check_creator, check_shared
+from .stock_queue import Asked, singly
+from .stock_transaction import StockTransaction, check_creator, check_shared
 
 _MOVE = query("move_coupon")
 
@@ -21,30 +21,32 @@ class Stepping(NamedTuple):
     request: OfCoupon
 
 
-async def step(turn: Turn, asked: Asked[Stepping]) -> Any:
+async def step(transaction: StockTransaction, asked: Asked[Stepping]) -> Any:
     mchid, (step, request), now = asked
     if (product := step.product(request)) is None:
-        check_shared(turn.facts, mchid)
+        check_shared(transaction.facts, mchid)
     else:
-        check_creator(turn.facts, mchid, product)
+        check_creator(transaction.facts, mchid, product)
 
     async def work() -> Any:
-        coupon = await turn.coupon_of(request.coupon_code)
-        payments = await subsidies.payments_for(turn, coupon.coupon_code) if step.of_payments else []
-        decision = step.decide(Seen(turn.facts, coupon, payments, request, now))
+        coupon = await transaction.coupon_of(request.coupon_code)
+        payments = await subsidies.payments_for(transaction, coupon.coupon_code) if step.of_payments else []
+        decision = step.decide(Seen(transaction.facts, coupon, payments, request, now))
         if decision.after != coupon:
-            await _move(turn, step, coupon, decision.after, now)
-        await subsidies.write(turn, decision.receipts)
+            await _move(transaction, step, coupon, decision.after, now)
+        await subsidies.write(transaction, decision.receipts)
         return decision.answer
 
-    return await turn.once(step.numbered(request), work)
+    return await transaction.once(step.numbered(request), work)
 
 
-async def _move(turn: Turn, step: Step[Any, Any], read: CouponFacts, after: CouponFacts, now: int) -> None:
-    """Change the one row of a step. The decision before it and this are one turn: anything else is a fault of ours."""
-    moved = await turn.connection.execute(
+async def _move(
+    transaction: StockTransaction, step: Step[Any, Any], read: CouponFacts, after: CouponFacts, now: int
+) -> None:
+    """Change the one row of a step. The decision was made in the same transaction: a change meanwhile is our fault."""
+    moved = await transaction.connection.execute(
         _MOVE,
-        turn.stock_no,
+        transaction.stock_no,
         read.coupon_id,
         # As they are stored: EXPIRED is SENDED, and by the time, which never changes.
         [state for state in STORED_STATES if read._replace(coupon_state=state).state(now) in step.starts],

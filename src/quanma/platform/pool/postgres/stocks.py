@@ -11,10 +11,20 @@ from ....api.stocks import CreatedStock, CreateStock, Stock
 from ....wire.times import beijing_day, rfc3339
 from ...coupons import responses, stocks
 from ...coupons.stocks import Change, OfStock, Product, StockFacts
-from .lanes import Asked, singly
-from .link import Connection
+from .connections import Connection
 from .queries import query
-from .turn import ADD_TALLY, NEW, TALLY, Tally, Turn, check_creator, facts_of, sent_on, stock_of
+from .stock_queue import Asked, singly
+from .stock_transaction import (
+    ADD_COUNTERS,
+    COUNTERS,
+    NEW,
+    StockCounters,
+    StockTransaction,
+    check_creator,
+    facts_of,
+    sent_on,
+    stock_of,
+)
 
 _LOCK = query("lock")
 _ADD_STOCK, _ADD_TURN = query("add_stock"), query("add_turn")
@@ -72,7 +82,7 @@ async def _add(
     if added is None:
         return
     await connection.execute(_ADD_TURN, added)
-    await connection.execute(ADD_TALLY, added, 0, *astuple(replace(NEW, day=beijing_day(now))))
+    await connection.execute(ADD_COUNTERS, added, 0, *astuple(replace(NEW, day=beijing_day(now))))
 
 
 async def list_own(connection: Connection, mchid: str, offset: int, limit: int) -> list[StockFacts]:
@@ -84,10 +94,10 @@ async def list_own(connection: Connection, mchid: str, offset: int, limit: int) 
 async def show(connection: Connection, mchid: str, stock_id: str, now: int, product: Product | None) -> Stock:
     stock_no, facts = await stock_of(connection, stock_id)
     check_creator(facts, mchid, product)
-    tally = Tally(*await connection.fetchrow(TALLY, stock_no))
+    counters = StockCounters(*await connection.fetchrow(COUNTERS, stock_no))
     day = beijing_day(now)
-    today = tally.sent_on_day if day == tally.day else await sent_on(connection, stock_no, day)
-    return responses.stock(facts, responses.Counts(tally.total, tally.available, tally.sent, today), now)
+    today = counters.sent_on_day if day == counters.day else await sent_on(connection, stock_no, day)
+    return responses.stock(facts, responses.Counts(counters.total, counters.available, counters.sent, today), now)
 
 
 class Changing(NamedTuple):
@@ -97,18 +107,18 @@ class Changing(NamedTuple):
     request: OfStock
 
 
-async def change(turn: Turn, asked: Asked[Changing]) -> Any:
+async def change(transaction: StockTransaction, asked: Asked[Changing]) -> Any:
     mchid, (change, request), now = asked
-    check_creator(turn.facts, mchid)
+    check_creator(transaction.facts, mchid)
 
     async def work() -> Any:
-        facts, answer = change.decide(turn.facts, request, turn.tally.sent, now)
+        facts, answer = change.decide(transaction.facts, request, transaction.counters.sent, now)
         text = msgspec.json.encode(facts.request).decode()
-        await turn.connection.execute(_CHANGE, turn.stock_no, text)
-        turn.facts = facts
+        await transaction.connection.execute(_CHANGE, transaction.stock_no, text)
+        transaction.facts = facts
         return answer
 
-    return await turn.once(change.numbered(request), work)
+    return await transaction.once(change.numbered(request), work)
 
 
 CHANGE = singly(change)

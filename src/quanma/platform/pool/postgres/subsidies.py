@@ -9,9 +9,9 @@ import msgspec
 from ....api.subsidy import PayReceipt, ReturnReceipt
 from ...coupons.step import Payment, Receipts
 from ...coupons.subsidies import no_receipt, stock_of_receipt
-from .link import Connection
+from .connections import Connection
 from .queries import query
-from .turn import Turn, check_shared, stock_of
+from .stock_transaction import StockTransaction, check_shared, stock_of
 
 Receipt = TypeVar("Receipt", PayReceipt, ReturnReceipt)
 
@@ -28,22 +28,22 @@ async def payments(connection: Connection, mchid: str, stock_id: str, coupon_cod
     return _payments(await connection.fetch(_PAYMENTS, stock_no, coupon_code))
 
 
-async def payments_for(turn: Turn, coupon_code: str) -> list[Payment]:
+async def payments_for(transaction: StockTransaction, coupon_code: str) -> list[Payment]:
     """Return the payments for a coupon, by their ids."""
-    return _payments(await turn.connection.fetch(_PAYMENTS, turn.stock_no, coupon_code))
+    return _payments(await transaction.connection.fetch(_PAYMENTS, transaction.stock_no, coupon_code))
 
 
 def _payments(rows: list[Any]) -> list[Payment]:
     return [Payment(msgspec.json.decode(receipt, type=PayReceipt), returned) for receipt, returned in rows]
 
 
-async def write(turn: Turn, receipts: Receipts) -> None:
+async def write(transaction: StockTransaction, receipts: Receipts) -> None:
     """Write what a step recorded."""
     if receipts.payment is not None:
         receipt, returned_amount = receipts.payment
-        await turn.connection.execute(
+        await transaction.connection.execute(
             _WRITE_PAYMENT,
-            turn.stock_no,
+            transaction.stock_no,
             receipt.subsidy_receipt_id,
             receipt.coupon_code,
             receipt.transaction_id,
@@ -53,9 +53,9 @@ async def write(turn: Turn, receipts: Receipts) -> None:
         )
     if receipts.returned is not None:
         returned = receipts.returned
-        await turn.connection.execute(
+        await transaction.connection.execute(
             _ADD_RETURN,
-            turn.stock_no,
+            transaction.stock_no,
             returned.subsidy_return_receipt_id,
             returned.subsidy_receipt_id,
             msgspec.json.encode(returned).decode(),

@@ -1,7 +1,7 @@
 """Whose a stock is, before anything of it is touched: another merchant's is refused as one that is not there.
 
-Both cost the same: the same statements, the same number of rows, and no turn. So neither the answer nor its time tells
-a merchant which stocks others have, and nobody can keep a stock's turn from its own merchants. The merchants of a
+Both cost the same: the same statements, the same number of rows, and no lock. So neither the answer nor its time tells
+a merchant which stocks others have, and nobody can keep a stock from its own merchants. The merchants of a
 stock never change: what was read once is kept.
 """
 
@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from ...coupons.responses import no_stock
 from ...coupons.stocks import Product
-from .link import Connection, Link
+from .connections import Connection, Connections
 from .queries import query
-from .turn import refuse
+from .stock_transaction import refuse
 
 KEPT_MAX = 50_000
 """Stocks whose merchants are kept in memory, the latest ones; each is about 300 bytes."""
@@ -43,8 +43,8 @@ class Entry(NamedTuple):
 
 
 class Walls:
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
         self._kept: dict[str, Merchants] = {}
 
     def keep(self, stock_id: str, merchants: Merchants) -> None:
@@ -53,14 +53,16 @@ class Walls:
             del self._kept[next(iter(self._kept))]
         self._kept[stock_id] = merchants
 
-    async def before_turn(self, entry: Entry) -> None:
-        """Let nobody but a stock's merchants wait for its turn. Raises ResourceNotExists."""
+    async def before_transaction(self, entry: Entry) -> None:
+        """Let nobody but a stock's merchants wait for its lock. Raises ResourceNotExists."""
         if not self._is_known(entry):
-            # What this reads is not told to anyone: the turn reads it again, or the refusal is what it would be anyway.
-            await self._link.call(lambda connection: self._look_as_a_turn_does(connection, entry), writes=True)
+            # What this reads is not told to anyone: the transaction reads it again, or the refusal is the same anyway.
+            await self._connections.call(
+                lambda connection: self._look_as_a_transaction_does(connection, entry), writes=True
+            )
 
     async def check(self, connection: Connection, entry: Entry) -> None:
-        """As `before_turn`, for what takes no turn."""
+        """As `before_transaction`, for what locks no stock."""
         if not self._is_known(entry):
             await self._find(connection, entry)
             if not self._is_known(entry):
@@ -71,12 +73,12 @@ class Walls:
         kept = self._kept.get(entry.stock_id)
         return kept is not None and entry.is_open(kept)
 
-    async def _look_as_a_turn_does(self, connection: Connection, entry: Entry) -> None:
-        """Refuse in the order in which a turn does. A stock that this host has a mark of is not absent, but missing."""
+    async def _look_as_a_transaction_does(self, connection: Connection, entry: Entry) -> None:
+        """Refuse in the order in which a transaction does. A stock of which this host has a mark is missing."""
         is_there = await self._find(connection, entry)
         if self._is_known(entry):
             return
-        await refuse(connection, self._link, entry.stock_id, is_there=is_there)
+        await refuse(connection, self._connections, entry.stock_id, is_there=is_there)
 
     async def _find(self, connection: Connection, entry: Entry) -> bool:
         """Read a stock's merchants, and keep them if it is open to who asks. Return whether the stock is there."""
@@ -88,7 +90,7 @@ class Walls:
         stock = Merchants(creator, owner, product)
         if entry.is_open(stock):
             self.keep(entry.stock_id, stock)
-            self._link.numbers.keep(entry.stock_id, stock_no)
+            self._connections.numbers.keep(entry.stock_id, stock_no)
         return True
 
 

@@ -3,7 +3,7 @@
 A folder beside platform.toml holds, for each pool, a file `host` and a file for each worker of this machine.
 
 A worker writes down, after each COMMIT and before the answers leave, which row proves what it acknowledged last of the
-stock: its *mark*. Turns of a stock are serial, and a database goes back to a prefix of what was committed. So a mark
+stock: its *mark*. A stock's transactions are serial, and a database goes back to a prefix of what was committed. A mark
 that is found in the database proves all before it, of every worker and host. One that is not found: something that was
 acknowledged is missing. The last thousand coupons are kept by number and code, to name what is missing.
 
@@ -31,7 +31,7 @@ WORKERS_MAX = 64
 
 
 class EpochPassed(Exception):
-    """The host has confirmed another epoch since the turn began: what was committed may not be in the database."""
+    """The host knows of another epoch since the transaction began: what was committed may not be in the database."""
 
 
 class Witness:
@@ -74,7 +74,7 @@ class Witness:
     def mark_of(self, stock_id: str, history: str) -> Mark | None:
         """The latest mark of a stock in a history, of all workers of this host."""
         found = [mark for file in self._all() if (mark := file.read(stock_id, history)) is not None]
-        return max(found, key=lambda mark: mark.turn_no) if found else None
+        return max(found, key=lambda mark: mark.transaction_no) if found else None
 
     def marks(self) -> Iterator[tuple[str, str, Mark]]:
         """Every mark of every worker: the stock, the history's digest as text, the mark."""
@@ -105,7 +105,7 @@ class Witness:
     def note_under_fence(self, epoch: str, history: str) -> None:
         """As `note`, while the pool is fenced: the marks stay as they are, for they know what is missing.
 
-        `epoch`: what this host had confirmed when the turn began.
+        `epoch`: what this host had confirmed when the transaction began.
         """
         later = max(history, self.host.history, key=lineage)
         if self.host.wrote_under_fence != later:
@@ -148,7 +148,7 @@ class Witness:
 
     def _found(self) -> list[MarkFile]:
         """The files of the other workers, those that came meanwhile too."""
-        # Looked for in each turn: text and one call of the system, where a Path would cost more than the rest.
+        # Looked for in each transaction: text and one call of the system, where a Path would cost more than the rest.
         while os.path.exists(path := f"{self._prefix}{self._next_place:02}"):
             if path != str(self._own.path):
                 self._others.append(MarkFile(Path(path), owned=False))

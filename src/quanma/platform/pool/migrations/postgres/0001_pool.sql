@@ -92,29 +92,29 @@ CREATE TABLE missing (
     PRIMARY KEY (stock_id, host_id, what, coupon_id, out_request_no)
 );
 
--- Whose turn it is: the row of a stock is locked by the one transaction that changes it. It never changes itself, so
+-- The row of a stock is locked by the one transaction that changes the stock. It never changes itself, so
 -- it has no old versions to be gone through.
-CREATE TABLE turn (stock_no integer PRIMARY KEY REFERENCES stock (stock_no));
+CREATE TABLE stock_lock (stock_no integer PRIMARY KEY REFERENCES stock (stock_no));
 
--- A stock's counters after each turn that changed them. The latest row counts; old ones are removed from the other
--- end. A row that is updated would leave all its old versions in the way while some snapshot is held open.
-CREATE TABLE tally (
-    stock_no    integer NOT NULL,
-    turn_no     bigint NOT NULL,
-    uploaded    bigint NOT NULL,     -- codes ever uploaded: the next code's position
-    deleted     bigint NOT NULL,     -- codes deleted
-    free        bigint NOT NULL,     -- slots to draw from, 0 to free - 1
-    stale       bigint NOT NULL,     -- of these, slots whose code was deleted
-    shift       bigint NOT NULL,     -- of the last extent
-    sent        bigint NOT NULL,     -- coupons ever given out
-    day         bigint NOT NULL,     -- in Beijing
-    sent_on_day bigint NOT NULL,
-    PRIMARY KEY (stock_no, turn_no)
+-- A stock's counters after each transaction that changed them. The latest row counts; old ones are removed from the
+-- other end. A row that is updated would leave all its old versions in the way while some snapshot is held open.
+CREATE TABLE stock_counters (
+    stock_no       integer NOT NULL,
+    transaction_no bigint NOT NULL,
+    uploaded       bigint NOT NULL,     -- codes ever uploaded: the next code's position
+    deleted        bigint NOT NULL,     -- codes deleted
+    free           bigint NOT NULL,     -- slots to draw from, 0 to free - 1
+    stale          bigint NOT NULL,     -- of these, slots whose code was deleted
+    shift          bigint NOT NULL,     -- of the last extent
+    sent           bigint NOT NULL,     -- coupons ever given out
+    day            bigint NOT NULL,     -- in Beijing
+    sent_on_day    bigint NOT NULL,
+    PRIMARY KEY (stock_no, transaction_no)
 );
 
 -- Coupons given out on days that are not the latest row's: a clock that goes back over midnight must not open that
 -- day's limit anew.
-CREATE TABLE day_tally (
+CREATE TABLE day_counter (
     stock_no integer NOT NULL,
     day      bigint NOT NULL,
     sent     bigint NOT NULL,
@@ -174,8 +174,8 @@ CREATE TABLE displaced (
     PRIMARY KEY (stock_no, first)
 ) WITH (fillfactor = 90);
 
--- A random word stands in each row that proves a turn, here and below: the same request, done again in another history,
--- has another word. A coupon has one already, the microsecond in which it was written.
+-- A random word stands in each row that proves a transaction, here and below: the same request, done again in another
+-- history, has another word. A coupon has one already, the microsecond in which it was written.
 CREATE TABLE upload (
     stock_no          integer NOT NULL,
     upload_request_no text COLLATE "C" NOT NULL,
@@ -246,7 +246,7 @@ CREATE TABLE deletion (
 CREATE UNIQUE INDEX deletion_number ON deletion (delete_request_no, stock_no);
 
 -- What a number of the other calls did: the request to know a repeat by, and the answer to repeat.
-CREATE TABLE done (
+CREATE TABLE answered (
     stock_no  integer NOT NULL,
     operation text COLLATE "C" NOT NULL,
     number    text COLLATE "C" NOT NULL,
@@ -295,7 +295,7 @@ CREATE UNIQUE INDEX event_id ON event (id, stock_no);
 CREATE INDEX event_due ON event (mchid, due_at, stock_no) WHERE due_at IS NOT NULL;
 
 -- Codes that were given out by a later history of this pool, which was lost when an older copy was restored: see
--- care.py. They are never given out again, nor taken as new when they are uploaded again.
+-- reconcile.py. They are never given out again, nor taken as new when they are uploaded again.
 CREATE TABLE barred (
     stock_no    integer NOT NULL,
     coupon_code text COLLATE "C" NOT NULL,

@@ -1,0 +1,1 @@
+"""The keys of the platform and of its merchants: kept, made, reloaded, replaced."""

@@ -1,0 +1,1 @@
+"""Events out of the pool's outbox, to where merchants want them."""
