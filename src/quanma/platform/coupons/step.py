@@ -139,9 +139,9 @@ class Step(Generic[Req, Resp]):
             raise ParamError("stock_id is required: a merchant's own codes are unique within their stock only")
         return request.stock_id
 
-    def code_among(self, request: Req, coupons: Sequence[CouponFacts]) -> str | None:
-        """Return the code of the coupon that a request means, of the user's of this stock. None: it names the code."""
-        return None
+    def code_of(self, request: Req, coupons_of: Callable[[str], Sequence[CouponFacts]]) -> str:
+        """Return the code of the coupon that a request means. `coupons_of`: a user's of the step's stock."""
+        return request.coupon_code
 
     def numbered(self, request: Req) -> Numbered[Resp]:
         return Numbered(self.operation, request)

@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import msgspec
 
 from ....api.operation import Operation
-from ....api.productcoupon.callers import AsBrand, OfBoth
+from ....api.productcoupon.callers import OfBoth
 from ....errors import RequestRefused
 from ....reasons import Reason
 from ..repeats import same_request
@@ -125,7 +125,7 @@ class ProductChange(Generic[Req, Resp]):
 
     @property
     def called(self) -> Operation[..., Any, Req, Resp]:
-        return self.operation.called(AsBrand)
+        return self.operation.as_brand()
 
     def number(self, request: Req) -> tuple[str, str] | None:
         """The document that a number is kept in: kind and id. None: the operation has no number."""

@@ -207,7 +207,7 @@ class ProductStep(Step[Any, Resp]):
         changes: Callable[[Seen[Any]], Changes],
     ) -> None:
         super().__init__(
-            operation.brand,
+            operation.as_brand(),
             starts=starts,
             ends=ends,
             check_request=check_request,
@@ -235,8 +235,8 @@ class BundleStep(ProductStep[UserCouponBundle]):
             raise no_bundle(request.stock_bundle_id)
         return members[0]
 
-    def code_among(self, request: Any, coupons: Sequence[CouponFacts]) -> str:
-        for coupon in coupons:
+    def code_of(self, request: Any, coupons_of: Callable[[str], Sequence[CouponFacts]]) -> str:
+        for coupon in coupons_of(request.openid):
             known = user_bundle_id(request.stock_bundle_id, request.openid, coupon.out_request_no)
             if known == request.user_coupon_bundle_id:
                 return coupon.coupon_code
