@@ -38,7 +38,7 @@ from ..wire.times import rfc3339
 from . import claimpage
 from .config import ProductCouponStock
 from .coupons.requests import check_texts
-from .handlers import Handlers, Visit
+from .visit import Handlers, Visit
 from .keys.keystore import KeyStore, Merchant
 from .keys.refusals import NotBelieved, RefusalLog
 from .keys.reload import AsOf

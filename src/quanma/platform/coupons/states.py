@@ -50,7 +50,7 @@ def check_usable(seen: Seen[UseCoupon]) -> None:
     ResourceAlreadyExists: it was used under another number. RequestRefused: it is another user's, or deactivated.
     RuleLimit: it has expired, has not begun, or this is not its weekday, hour or span.
     """
-    stock, coupon, _, request, now = seen
+    stock, coupon, _, request, now, _ = seen
     if request.openid not in (None, coupon.openid):
         raise RequestRefused(f"coupon {masked(coupon.coupon_code)} is another user's")
     state = coupon.state(now)

@@ -8,6 +8,8 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from ...api.operation import Operation
+from ...api.productcoupon.benefits import CouponAvailablePeriod, SingleUsageRule
+from ...api.productcoupon.entities import ProductStock, ShownSendRule
 from ...api.rules import BUSIFAVOR, PRODUCT_COUPON, CodeRule
 from ...api.stockrules import BACKGROUND_COLORS, CODE_DISPLAY_MODES, USE_METHODS, CouponUseRule
 from ...api.stocks import Budget, ChangeBudget, ChangedBudget, CreateStock, ModifyStock, StockNode
@@ -82,6 +84,11 @@ class StockFacts(NamedTuple):
         return self.mchid, owner_of(self.request, self.mchid)
 
     @property
+    def notified(self) -> str:
+        """Whose callback address gets its events: see `notified_as`."""
+        return self.mchid if self.product is None else notified_as(self.mchid)
+
+    @property
     def code_rule(self) -> CodeRule:
         return PRODUCT_COUPON if self.product else BUSIFAVOR
 
@@ -95,7 +102,9 @@ class StockFacts(NamedTuple):
 
     @property
     def notify_appid(self) -> str | None:
-        config = self.request.stock.notify_config if isinstance(self.request, ProductTerms) else self.request.notify_config
+        config = (
+            self.request.stock.notify_config if isinstance(self.request, ProductTerms) else self.request.notify_config
+        )
         return config.notify_appid if config else None
 
     @property
@@ -118,15 +127,50 @@ class StockFacts(NamedTuple):
 def stock_facts(
     stock_id: str, mchid: str, request: CreateStock | ProductTerms, created_at: int, product: Product | None
 ) -> StockFacts:
+    if product is not None and isinstance(request, CreateStock):
+        request = declared_terms(stock_id, product, request)
     times = request.period if isinstance(request, ProductTerms) else request.coupon_use_rule.coupon_available_time
     begins_at, ends_at = lenient_seconds(times.available_begin_time), lenient_seconds(times.available_end_time)
     return StockFacts(stock_id, mchid, request, created_at, begins_at, ends_at, product)
 
 
+def declared_terms(stock_id: str, product: Product, request: CreateStock) -> ProductTerms:
+    """The terms of a 商品券 stock that platform.toml declares: it is stored by the fields of 商家券."""
+    times = request.coupon_use_rule.coupon_available_time
+    period = CouponAvailablePeriod(
+        available_begin_time=times.available_begin_time, available_end_time=times.available_end_time
+    )
+    rule = request.stock_send_rule
+    return ProductTerms(
+        stock=ProductStock(
+            product_coupon_id=product.product_coupon_id,
+            stock_id=stock_id,
+            coupon_code_mode="UPLOAD",
+            state="SENDING",
+            stock_send_rule=ShownSendRule(
+                max_count=rule.max_coupons, max_count_per_user=rule.max_coupons_per_user
+            ),
+            single_usage_rule=SingleUsageRule(coupon_available_period=period),
+            store_scope="NONE",
+            brand_id=product.brand_id,
+        )
+    )
+
+
 def stored_stock(text: str) -> CreateStock | ProductTerms:
     """Read a stock's request as the pool keeps it: also one that was taken when the limits were wider."""
     stored = msgspec.json.decode(text)
-    return codec.read_answer(stored, ProductTerms if "stock" in stored else CreateStock)
+    if "stock" in stored:
+        return codec.read_answer(stored, ProductTerms)
+    return codec.read_answer(stored, CreateStock)
+
+
+def notified_as(mchid: str) -> str:
+    """The name under which a provider, or a brand, gets events of 商品券: another address than for 商家券."""
+    return f"{PRODUCT_EVENTS}{mchid}"
+
+
+PRODUCT_EVENTS = "product-coupon/"
 
 
 def owner_of(request: CreateStock | ProductTerms, mchid: str) -> str:
@@ -319,9 +363,7 @@ MODIFY = Change(
 CHANGE_BUDGET = Change(
     Budget.patch,
     changed=budgeted,
-    answer=lambda stock: ChangedBudget(
-        max_coupons=stock.max_coupons, max_coupons_by_day=stock.limits.by_day
-    ),
+    answer=lambda stock: ChangedBudget(max_coupons=stock.max_coupons, max_coupons_by_day=stock.limits.by_day),
 )
 CHANGES: tuple[Change[Any, Any], ...] = (MODIFY, CHANGE_BUDGET)
 """Every way, each bound to its operation."""

@@ -37,7 +37,7 @@ def check_payable(seen: Seen[PaySubsidy]) -> None:
 
     Source of the maximum: none. The list of payments has no pages, so this bounds its answer: our choice.
     """
-    stock, coupon, payments, request, now = seen
+    stock, coupon, payments, request, now, _ = seen
     fixed = stock.busifavor.coupon_use_rule.fixed_normal_coupon
     if stock.busifavor.stock_type == "EXCHANGE":
         raise RequestRefused("补差不支持换购券: an EXCHANGE stock takes no subsidy")

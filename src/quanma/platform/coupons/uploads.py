@@ -63,7 +63,9 @@ def check_room(stock: StockFacts, total: int, added: int) -> None:
 
     Source: 商品券 keeps what is more than its budget, for a later, higher one (documented).
     """
-    if stock.product is None and added and total + added > stock.max_coupons:  # The budget may be below what is there already.
+    if (
+        stock.product is None and added and total + added > stock.max_coupons
+    ):  # The budget may be below what is there already.
         raise RequestRefused(
             f"上传的自定义code已达上限: stock {stock.stock_id} holds {total} codes and takes {stock.max_coupons}, "
             f"this request brings {added} more"

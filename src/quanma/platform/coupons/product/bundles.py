@@ -42,5 +42,5 @@ def beside(stock_id: str) -> tuple[str, ...]:
 
 def user_bundle_id(stock_bundle_id: str, openid: str, send_request_no: str) -> str:
     """Return the id of what a user got of a bundle under a number. It follows from these: nothing keeps it."""
-    digest = hashlib.sha256("\n".join((stock_bundle_id, openid, send_request_no)).encode()).digest()
+    digest = hashlib.sha256(f"{stock_bundle_id}\n{openid}\n{send_request_no}".encode()).digest()
     return f"{int.from_bytes(digest) % 10**30:030}"

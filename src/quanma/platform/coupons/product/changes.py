@@ -105,7 +105,7 @@ class ProductChange(Generic[Req, Resp]):
 
     def __init__(
         self,
-        operation: OfBoth[..., Any, Req, ..., Any, Any, Resp],
+        operation: OfBoth[..., Any, Req, ..., Any, Any, Resp] | Operation[..., Any, Req, Resp],
         decide: Callable[[Known, Req], Changed[Resp]],
         *,
         documents: Callable[[Req], Sequence[tuple[str, str]]] = _none,
@@ -113,7 +113,13 @@ class ProductChange(Generic[Req, Resp]):
         all_stocks_of: Callable[[Req], str | None] = lambda request: None,
         reused: type[RequestRefused] = RequestRefused,
     ) -> None:
-        self.operation = operation
+        self.called: Operation[..., Any, Any, Resp] = (
+            operation if isinstance(operation, Operation) else operation.as_brand()
+        )
+        self.bound = (
+            (operation,) if isinstance(operation, Operation) else (operation.as_brand(), operation.as_provider())
+        )
+        """The operations that it is bound to."""
         self.decide = decide
         self.documents = documents
         """Those that it sees: kind and id."""
@@ -123,18 +129,10 @@ class ProductChange(Generic[Req, Resp]):
         """The product coupon of which it sees all stocks."""
         self._reused = reused
 
-    @property
-    def called(self) -> Operation[..., Any, Req, Resp]:
-        return self.operation.as_brand()
-
     def number(self, request: Req) -> tuple[str, str] | None:
         """The document that a number is kept in: kind and id. None: the operation has no number."""
         field = self.called.number
-        return None if field is None else (f"number of {self.operation_name}", getattr(request, field))
-
-    @property
-    def operation_name(self) -> str:
-        return f"{self.called.verb} {self.called.path}"
+        return None if field is None else (f"number of {type(request).__name__}", getattr(request, field))
 
     def kept(self, request: Req, answer: Resp) -> str:
         return msgspec.json.encode((_text(request), _text(answer))).decode()

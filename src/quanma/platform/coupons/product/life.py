@@ -42,7 +42,7 @@ from ....api.productcoupon.usercoupons import (
 )
 from ....errors import PlatformError, RequestRefused, ResourceNotExists, masked
 from ....reasons import Reason
-from ....wire.times import DAY_SECONDS, beijing_day, rfc3339
+from ....wire.times import beijing_day, rfc3339
 from ..coupon import CouponFacts
 from ..requests import check_time
 from ..step import Changes, Decision, Receipts, Seen, Step
@@ -93,17 +93,19 @@ class Group(NamedTuple):
     @property
     def bundle_id(self) -> str | None:
         """Of the user's bundle, if it is one."""
-        one = self.held[0]
-        stock_bundle_id = bundle_of(one.coupon.stock_id)
-        if stock_bundle_id is None:
-            return None
-        return user_bundle_id(stock_bundle_id, one.coupon.openid, one.coupon.out_request_no)
+        return bundle_id_of(self.held[0].coupon)
 
     def after(self, changed: Sequence[CouponFacts]) -> Group:
         """The same with other coupons in the place of some."""
         by_stock = {coupon.stock_id: coupon for coupon in changed}
         held = [one._replace(coupon=by_stock.get(one.coupon.stock_id, one.coupon)) for one in self.held]
         return self._replace(held=held)
+
+
+def bundle_id_of(coupon: CouponFacts) -> str | None:
+    """The id of the user's bundle that a coupon is in, if it is in one."""
+    stock_bundle_id = bundle_of(coupon.stock_id)
+    return stock_bundle_id and user_bundle_id(stock_bundle_id, coupon.openid, coupon.out_request_no)
 
 
 def user_coupon(group: Group, coupon: CouponFacts, now: int) -> UserCoupon:
@@ -216,13 +218,14 @@ class ProductStep(Step[Any, Resp]):
             answer=_unasked,
         )
         self.both = operation
+        self.end = ends
 
     def decide(self, seen: Seen[Any]) -> Decision[Any]:
         group = _group(seen)
         _check_user(seen)
         self.check(seen)
         check_state(seen.coupon, self.starts, seen.now)
-        after = seen.coupon._replace(coupon_state=self.ends, **self.changes(seen))
+        after = seen.coupon._replace(coupon_state=self.end, **self.changes(seen))
         answer = user_coupon(group.after([after]), after, seen.now)
         return Decision(after, answer, Receipts())
 
@@ -246,7 +249,7 @@ class BundleStep(ProductStep[UserCouponBundle]):
         group = _group(seen)
         coupons = [one.coupon for one in group.held]
         moved = [
-            one._replace(coupon_state=self.ends, **self.changes(seen._replace(coupon=one)))
+            one._replace(coupon_state=self.end, **self.changes(seen._replace(coupon=one)))
             for one in coupons
             if one.state(seen.now) in self.starts
         ]
@@ -330,7 +333,9 @@ def check_used_last(seen: Seen[Any]) -> None:
     coupons = [one.coupon for one in _group(seen).held]
     later = coupons[_index(coupons, seen.coupon) + 1 :]
     if any(one.coupon_state == "USED" for one in later):
-        raise RequestRefused("only the coupon of a bundle that was used last can be returned", reason=Reason.COUPON_STATE)
+        raise RequestRefused(
+            "only the coupon of a bundle that was used last can be returned", reason=Reason.COUPON_STATE
+        )
 
 
 def _used(seen: Seen[UseUserCoupon]) -> Changes:

@@ -9,12 +9,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from ....api.productcoupon import checks
+from ....api.productcoupon.benefits import ProductNormalCoupon, SingleUsageInfo
 from ....api.productcoupon.bundles import (
     AddStockBundle,
-    ModifyStockBundle,
     StockBundleNode,
     StockBundles,
-    UpdateBundleBudget,
     UpdateBundleBudgetNode,
 )
 from ....api.productcoupon.coupons import (
@@ -26,6 +25,7 @@ from ....api.productcoupon.coupons import (
     ProductCouponNode,
     ProductCoupons,
 )
+from ....api.productcoupon.display import ProductDisplay
 from ....api.productcoupon.entities import (
     CouponCodeCountInfo,
     ProductCoupon,
@@ -43,11 +43,9 @@ from ....api.productcoupon.stocks import (
     BudgetChange,
     DeactivateStock,
     DeactivateStockNode,
-    ModifyProductStock,
     ProductStockNode,
     ProductStocks,
     StockChanges,
-    UpdateStockBudget,
     UpdateStockBudgetNode,
 )
 from ....errors import AlreadyExists, ParamError, RequestRefused, ResourceNotExists
@@ -61,7 +59,7 @@ from .changes import PRODUCT, Caller, Changed, Document, Known, KnownStock, Prod
 from .terms import ProductTerms
 
 LIVE_STOCKS_MAX = 200
-_LIVE = ("AUDITING", "SENDING", "PAUSED")
+LIVE = ("AUDITING", "SENDING", "PAUSED")
 _NOTHING_SENT = Counts(0, 0, 0, 0)
 T = TypeVar("T")
 
@@ -83,6 +81,26 @@ def kept_product(body: str | None, product_coupon_id: str) -> KeptProduct:
     if body is None:
         raise no_product(product_coupon_id)
     return codec.read_answer(msgspec.json.decode(body), KeptProduct)
+
+
+def declared(known: Known, product_coupon_id: str) -> Changed[None]:
+    """The product coupon of stocks that platform.toml declares, if it is not there."""
+    if (PRODUCT, product_coupon_id) in known.documents:
+        return Changed(None)
+    coupon = ProductCoupon(
+        product_coupon_id=product_coupon_id,
+        scope="ALL",
+        type="NORMAL",
+        usage_mode="SINGLE",
+        display_info=ProductDisplay(name="商品券", image_url=_NO_IMAGE, background_url=_NO_IMAGE),
+        state="EFFECTIVE",
+        single_usage_info=SingleUsageInfo(normal_coupon=ProductNormalCoupon(threshold=1, discount_amount=1)),
+        brand_id=known.caller.shown_brand_id,
+    )
+    return Changed(None, [_document(KeptProduct(coupon=coupon))])
+
+
+_NO_IMAGE = "https://quanma.invalid/images/none"
 
 
 def no_product(product_coupon_id: str) -> ResourceNotExists:
@@ -170,7 +188,7 @@ def _members(known: Known, coupon: ProductCoupon, new: NewStockBundle) -> list[S
             f"round {worse} (from 0) is less generous than the one before it", reason=Reason.ROUND_LESS_GENEROUS
         )
     rounds = rule.normal_coupon_list or rule.discount_coupon_list or rule.exchange_coupon_list or []
-    name = checks.BENEFITS[coupon.type]
+    name: Any = checks.BENEFITS[coupon.type]
     bundle_id = new_bundle_id(len(rounds))
     return [
         _facts(
@@ -178,7 +196,7 @@ def _members(known: Known, coupon: ProductCoupon, new: NewStockBundle) -> list[S
             msgspec.structs.replace(
                 _shown(coupon, stock_id, new),
                 progressive_bundle_usage_rule=RoundUsageRule(
-                    coupon_available_period=rule.coupon_available_period, **{name: benefit}
+                    coupon_available_period=rule.coupon_available_period, **_only(name, benefit)
                 ),
                 stock_bundle_info=StockBundleInfo(stock_bundle_id=bundle_id, stock_bundle_index=index),
             ),
@@ -186,6 +204,10 @@ def _members(known: Known, coupon: ProductCoupon, new: NewStockBundle) -> list[S
         )
         for index, (stock_id, benefit) in enumerate(zip(members_of(bundle_id), rounds, strict=True))
     ]
+
+
+def _only(name: str, benefit: Any) -> dict[str, Any]:
+    return {name: benefit}
 
 
 def _shown(coupon: ProductCoupon, stock_id: str, new: NewStock | NewStockBundle) -> ProductStock:
@@ -230,7 +252,7 @@ def _effective(known: Known, product_coupon_id: str) -> KeptProduct:
 
 def _check_count(known: Known, added: Sequence[StockFacts]) -> None:
     """Source: at most 200 stocks that are neither past their end nor deactivated (documented)."""
-    live = sum(one.facts.state(known.now) in _LIVE for one in known.stocks)
+    live = sum(one.facts.state(known.now) in LIVE for one in known.stocks)
     if live + len(added) > LIVE_STOCKS_MAX:
         raise RequestRefused(
             f"商品券批次数已达上限: the coupon has {live} live stocks, and at most {LIVE_STOCKS_MAX} are taken: "
@@ -244,9 +266,7 @@ def _check_count(known: Known, added: Sequence[StockFacts]) -> None:
 def modify_coupon(known: Known, request: ModifyProductCoupon) -> Changed[ProductCoupon]:
     kept = _effective(known, request.product_coupon_id)
     _check(checks.of_display(kept.coupon.scope, request.display_info))
-    kept = msgspec.structs.replace(
-        kept, coupon=msgspec.structs.replace(kept.coupon, display_info=request.display_info)
-    )
+    kept = msgspec.structs.replace(kept, coupon=msgspec.structs.replace(kept.coupon, display_info=request.display_info))
     return Changed(kept.shown(known.now), [_document(kept)])
 
 
@@ -265,7 +285,7 @@ def change_budget(known: Known, request: BudgetChange) -> list[KnownStock]:
     said, target = getattr(request, f"current_{field}"), getattr(request, f"target_{field}")
     changed: list[KnownStock] = []
     for one in known.stocks:
-        rule = one.facts.terms.stock.stock_send_rule
+        rule = _given(one.facts.terms.stock.stock_send_rule)
         real = getattr(rule, field)
         if said != real:
             which = "每日发放次数上限" if field == "max_count_per_day" else "发放总次数上限"
@@ -275,7 +295,7 @@ def change_budget(known: Known, request: BudgetChange) -> list[KnownStock]:
         if target < sent:
             raise RequestRefused(f"预算不能小于已发放数量: {sent} coupons were given out, more than {target}")
         rule = msgspec.structs.replace(rule, **{field: target})
-        changed.append(_with(one, known, _LIVE, stock_send_rule=rule))
+        changed.append(_with(one, known, LIVE, stock_send_rule=rule))
     return changed
 
 
@@ -288,8 +308,8 @@ def deactivate_coupon(known: Known, request: DeactivateProductCoupon) -> Changed
     kept = _effective(known, request.product_coupon_id)
     coupon = msgspec.structs.replace(kept.coupon, state="DEACTIVATED", **_ending(known, request))
     kept = msgspec.structs.replace(kept, coupon=coupon)
-    live = [one for one in known.stocks if one.facts.state(known.now) in _LIVE]
-    ended = [_ended(one, known, request, _LIVE).facts for one in live]
+    live = [one for one in known.stocks if one.facts.state(known.now) in LIVE]
+    ended = [_ended(one, known, request, LIVE).facts for one in live]
     return Changed(kept.shown(known.now), [_document(kept)], changed=ended)
 
 
@@ -375,16 +395,15 @@ def _of_bundle(change: Callable[[Known, Any], list[KnownStock]]) -> Callable[[Kn
     return decide
 
 
+DECLARE: ProductChange[Any, Any] = ProductChange(
+    ProductCouponNode.get.as_brand(), declared, documents=lambda product_coupon_id: [(PRODUCT, product_coupon_id)]
+)
 CHANGES: tuple[ProductChange[Any, Any], ...] = (
     ProductChange(ProductCoupons.post, create, reused=AlreadyExists),
     ProductChange(ProductCouponNode.patch, modify_coupon, documents=_product_of),
     ProductChange(DeactivateProductCouponNode.post, deactivate_coupon, documents=_product_of, all_stocks_of=_all_of),
-    ProductChange(
-        ProductStocks.post, add_stock, documents=_product_of, all_stocks_of=_all_of, reused=AlreadyExists
-    ),
-    ProductChange(
-        StockBundles.post, add_bundle, documents=_product_of, all_stocks_of=_all_of, reused=AlreadyExists
-    ),
+    ProductChange(ProductStocks.post, add_stock, documents=_product_of, all_stocks_of=_all_of, reused=AlreadyExists),
+    ProductChange(StockBundles.post, add_bundle, documents=_product_of, all_stocks_of=_all_of, reused=AlreadyExists),
     ProductChange(ProductStockNode.patch, _of_stock(modify_stocks), stocks=single_stock),
     ProductChange(UpdateStockBudgetNode.post, _of_stock(change_budget), stocks=single_stock),
     # Source: of this call the pages do not say that it takes no member of a bundle, and a bundle has none of its own.

@@ -27,14 +27,16 @@ class ProductTerms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     @property
     def period(self) -> CouponAvailablePeriod:
         rule = self.stock.single_usage_rule or self.stock.progressive_bundle_usage_rule
-        assert rule is not None and rule.coupon_available_period is not None
+        assert rule is not None
+        assert rule.coupon_available_period is not None
         return rule.coupon_available_period
 
     @property
     def limits(self) -> tuple[int, int | None, int]:
         """How many coupons in all, on a day, and to one user."""
         rule = self.stock.stock_send_rule
-        assert rule is not None and rule.max_count is not None
+        assert rule is not None
+        assert rule.max_count is not None
         return rule.max_count, rule.max_count_per_day, rule.max_count_per_user or PER_USER_DEFAULT
 
     def state(self, now: int, ends_at: int) -> str:

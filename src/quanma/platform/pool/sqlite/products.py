@@ -116,9 +116,7 @@ def known_stocks(store: Store, caller: Caller, stock_ids: Sequence[str], now: in
 
 
 def _known(stock: StockIndex, now: int) -> KnownStock:
-    return KnownStock(
-        stock.facts, Counts(stock.codes.total, stock.codes.available, stock.sent, stock.sent_today(now))
-    )
+    return KnownStock(stock.facts, Counts(stock.codes.total, stock.codes.available, stock.sent, stock.sent_today(now)))
 
 
 # Coupons
@@ -164,11 +162,8 @@ def _surely_new(store: Store, stocks: Sequence[StockIndex], requests: Sequence[S
         users.append(issues[0].openid)
     for stock in stocks:
         room = 0 if store.fenced else draws.room(stock.facts, stock.sent, stock.sent_today(now), now)
-        if stock.facts.takes_uploads:
-            room = min(room, stock.codes.available)
-        else:
-            # Codes of the platform's own making are given out one by one.
-            room = min(room, 1)
+        # Codes of the platform's own making are given out one by one.
+        room = min(room, stock.codes.available if stock.facts.takes_uploads else 1)
         users = users[: max(room, 0)]
         may_have = stock.users.may_have(users)
         users = users[: may_have.index(True)] if True in may_have else users
@@ -212,9 +207,7 @@ def group_of(store: Store, caller: Caller, stocks: Sequence[StockIndex], coupon:
     return _group(store, caller, stocks, found, now)
 
 
-def _group(
-    store: Store, caller: Caller, stocks: Sequence[StockIndex], given: Sequence[CouponFacts], now: int
-) -> Group:
+def _group(store: Store, caller: Caller, stocks: Sequence[StockIndex], given: Sequence[CouponFacts], now: int) -> Group:
     product = stocks[0].facts.product
     assert product is not None
     document = _document(store, caller, PRODUCT, product.product_coupon_id)

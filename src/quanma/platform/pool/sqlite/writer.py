@@ -36,6 +36,7 @@ GROUP_MAX = 256
 CHECKPOINT_PAGES = 4000
 LOOK_AGAIN_SECONDS = 1.0
 
+
 class HalfDone(Exception):
     """What one piece of work left in memory can't be undone: the whole group is, and memory is made anew."""
 
