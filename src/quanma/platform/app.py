@@ -38,7 +38,6 @@ from ..wire.times import rfc3339
 from . import claimpage
 from .config import ProductCouponStock
 from .coupons.requests import check_texts
-from .visit import Handlers, Visit
 from .keys.keystore import KeyStore, Merchant
 from .keys.refusals import NotBelieved, RefusalLog
 from .keys.reload import AsOf
@@ -50,6 +49,7 @@ from .observe.spans import Spans
 from .pool.contract import CodePool, HostsAsked
 from .productstocks import declare_stocks
 from .replays import Came, Replays, digest
+from .visit import Handlers, Visit
 
 log = logging.getLogger(__name__)
 

@@ -139,8 +139,12 @@ class Step(Generic[Req, Resp]):
             raise ParamError("stock_id is required: a merchant's own codes are unique within their stock only")
         return request.stock_id
 
-    def code_of(self, request: Req, coupons_of: Callable[[str], Sequence[CouponFacts]]) -> str:
-        """Return the code of the coupon that a request means. `coupons_of`: a user's of the step's stock."""
+    def user_of(self, request: Req) -> str | None:
+        """Return the user whose coupons `code_of` must see. None: the request names its coupon."""
+        return None
+
+    def code_of(self, request: Req, mine: Sequence[CouponFacts]) -> str:
+        """Return the code of the coupon that a request means. `mine`: the user's of the step's stock."""
         return request.coupon_code
 
     def numbered(self, request: Req) -> Numbered[Resp]:

@@ -147,9 +147,7 @@ def declared_terms(stock_id: str, product: Product, request: CreateStock) -> Pro
             stock_id=stock_id,
             coupon_code_mode="UPLOAD",
             state="SENDING",
-            stock_send_rule=ShownSendRule(
-                max_count=rule.max_coupons, max_count_per_user=rule.max_coupons_per_user
-            ),
+            stock_send_rule=ShownSendRule(max_count=rule.max_coupons, max_count_per_user=rule.max_coupons_per_user),
             single_usage_rule=SingleUsageRule(coupon_available_period=period),
             store_scope="NONE",
             brand_id=product.brand_id,

@@ -238,8 +238,12 @@ class BundleStep(ProductStep[UserCouponBundle]):
             raise no_bundle(request.stock_bundle_id)
         return members[0]
 
-    def code_of(self, request: Any, coupons_of: Callable[[str], Sequence[CouponFacts]]) -> str:
-        for coupon in coupons_of(request.openid):
+    def user_of(self, request: Any) -> str | None:
+        openid: str = request.openid
+        return openid
+
+    def code_of(self, request: Any, mine: Sequence[CouponFacts]) -> str:
+        for coupon in mine:
             known = user_bundle_id(request.stock_bundle_id, request.openid, coupon.out_request_no)
             if known == request.user_coupon_bundle_id:
                 return coupon.coupon_code

@@ -418,6 +418,41 @@ SELECT e.* FROM (SELECT stock_no FROM stock WHERE mchid = $1) s, LATERAL (
 ORDER BY e.created_at DESC, e.written_at DESC LIMIT $3 OFFSET $4;
 
 
+-- 商品券
+
+
+-- name: document
+-- One, as it is.
+SELECT body FROM document WHERE owner = $1 AND kind = $2 AND id = $3;
+
+-- name: documents
+-- Those of these ids.
+SELECT o.id, d.body FROM unnest($3::text[]) AS o(id), LATERAL (
+    SELECT body FROM document WHERE owner = $1 AND kind = $2 AND id = o.id OFFSET 0) d;
+
+-- name: documents_after
+-- Those that follow an id, in order.
+SELECT id, body FROM document WHERE owner = $1 AND kind = $2 AND id > $3 ORDER BY id LIMIT $4;
+
+-- name: count_documents
+-- How many of a kind there are.
+SELECT count(*) FROM document WHERE owner = $1 AND kind = $2;
+
+-- name: keep_document
+-- New, or in the place of the one before it.
+INSERT INTO document (owner, kind, id, body) VALUES ($1, $2, $3, $4)
+ON CONFLICT (owner, kind, id) DO UPDATE SET body = excluded.body;
+
+-- name: remove_document
+-- It is gone.
+DELETE FROM document WHERE owner = $1 AND kind = $2 AND id = $3;
+
+-- name: stocks_of_product
+-- A product coupon's stocks, in the order in which they were made.
+SELECT {s.stock} FROM stock s WHERE s.mchid = $1 AND s.product_coupon_id = $2 AND s.brand_id = $3
+    ORDER BY s.created_at, s.stock_id;
+
+
 -- Nonces
 
 

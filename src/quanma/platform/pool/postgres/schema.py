@@ -35,7 +35,7 @@ DISTRIBUTED = (
     "barred",
 )
 """Tables whose every key carries stock_no, the column that they are spread by."""
-REFERENCE = ("about", "stock", "callback", "card", "nonce", "nonce_seen", "epoch", "host", "missing")
+REFERENCE = ("about", "stock", "callback", "card", "document", "nonce", "nonce_seen", "epoch", "host", "missing")
 """Small tables that every node has."""
 
 _LOCK = "SELECT pg_advisory_xact_lock(7381240617)"  # One who migrates at a time.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ...coupons.coupon import LATER, STORED_STATES, CouponFacts, first_state
-from ...coupons.step import OfCoupon, Seen, Step
-from . import subsidies
+from ...coupons.product.changes import Caller
+from ...coupons.step import Seen, Step
+from ...coupons.stocks import Product
+from . import coupons, products, subsidies
 from .queries import query
 from .stock_queue import Asked, singly
 from .stock_transaction import StockTransaction, check_creator, check_shared
@@ -15,25 +18,38 @@ _MOVE = query("move_coupon")
 
 
 class Stepping(NamedTuple):
-    """A request, and the step that it asks for."""
+    """A request, and the step that it asks for. `caller` and `product`: of 商品券."""
 
     step: Step[Any, Any]
-    request: OfCoupon
+    request: Any
+    caller: Caller | None = None
+    product: Product | None = None
 
 
-async def step(transaction: StockTransaction, asked: Asked[Stepping]) -> Any:
-    mchid, (step, request), now = asked
-    if (product := step.product(request)) is None:
-        check_shared(transaction.facts, mchid)
-    else:
-        check_creator(transaction.facts, mchid, product)
+async def step(transactions: StockTransaction | Sequence[StockTransaction], asked: Asked[Stepping]) -> Any:
+    mchid, (step, request, caller, product), now = asked
+    each = [transactions] if isinstance(transactions, StockTransaction) else transactions
+    for one in each:
+        if product is None:
+            check_shared(one.facts, mchid)
+        else:
+            check_creator(one.facts, mchid, product)
+    stock_id = step.stock_of(request)
+    transaction = next(one for one in each if one.stock_id == stock_id)
 
     async def work() -> Any:
-        coupon = await transaction.coupon_of(request.coupon_code)
+        mine: Sequence[CouponFacts] = ()
+        if (openid := step.user_of(request)) is not None:
+            mine = (await coupons.coupons_of(transaction, {openid}))[openid]
+        coupon = await transaction.coupon_of(step.code_of(request, mine))
         payments = await subsidies.payments_for(transaction, coupon.coupon_code) if step.of_payments else []
-        decision = step.decide(Seen(transaction.facts, coupon, payments, request, now))
-        if decision.after != coupon:
-            await _move(transaction, step, coupon, decision.after, now)
+        group = None if caller is None else await products.group_of(caller, each, coupon, now)
+        decision = step.decide(Seen(transaction.facts, coupon, payments, request, now, group))
+        before = {coupon.stock_id: coupon} | {one.coupon.stock_id: one.coupon for one in (group.held if group else ())}
+        for after in (decision.after, *decision.beside):
+            if after != before[after.stock_id]:
+                its = next(one for one in each if one.stock_id == after.stock_id)
+                await _move(its, step, before[after.stock_id], after, now)
         await subsidies.write(transaction, decision.receipts)
         return decision.answer
 

@@ -26,7 +26,8 @@ def step(
     stock = next(one for one in stocks if one.facts.stock_id == stock_id)
 
     def work() -> Resp:
-        code = step.code_of(request, lambda openid: store.coupons_of(stock, openid))
+        openid = step.user_of(request)
+        code = step.code_of(request, store.coupons_of(stock, openid) if openid else ())
         found = store.coupon_of(stock, code)
         coupon = found.row.facts
         payments = subsidies.payments_for(store.rows, stock_id, coupon.coupon_code) if step.of_payments else []
