@@ -7,11 +7,14 @@ import functools
 import gc
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 from quanma.wire import keys
 from tests.support import poolers, postgres
@@ -24,6 +27,9 @@ _SESSION = contextlib.ExitStack()
 
 def pytest_configure() -> None:
     _SESSION.enter_context(postgres.session())
+    # A shell that runs the tests beside other work has them ignore Ctrl-C, and what they start would ignore it too.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # A test's files need not outlive the machine, and to wait for its disk takes longer than most tests. They are gone
     # at the end; `--basetemp` keeps them.
     if postgres.memory_folder().exists():
@@ -44,6 +50,9 @@ def pytest_configure() -> None:
     settings.register_profile("tests", deadline=None, derandomize=True, database=None)
     settings.register_profile("thorough", deadline=None)
     settings.load_profile("thorough" if THOROUGH else "tests")
+    if not THOROUGH:
+        # It would take numbers and texts out of all modules that are loaded: others in another order of tests.
+        patched.setattr(providers, "_get_local_constants", Constants)
 
 
 def pytest_unconfigure() -> None:
@@ -149,6 +158,14 @@ def world(made_world: Path, tmp_path: Path) -> Path:
 def platform(world: Path, database: str) -> Iterator[InProcess]:
     """The platform in this process, with a new pool."""
     running = InProcess(world, database)
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="session")
+def served(made_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """`quanma serve`, for all tests of a process that need no platform of their own: each makes a stock of its own."""
+    running = Served(Path(shutil.copytree(made_world, tmp_path_factory.mktemp("served") / "world")))
     yield running
     running.close()
 

@@ -1,8 +1,8 @@
 """The house, measured: `python -m tools.house [--without-tests] [--without-postgres]` prints each figure and its goal.
 
 Rooms are files of src/quanma. One request runs several times, with a profiler on every thread that answers it; a file
-counts if it was entered each time, so that what happens beside it by chance does not. The depth is how many of our
-functions stood on each other.
+counts if it was entered each time, so that what happens beside it by chance does not. A passage is a room from which
+another one is entered. The depth is how many of our functions stood on each other.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from benchmarks.table import Table
 from quanma import AsyncWechatpay, Wechatpay
 from quanma.platform import config
 from quanma.platform.app import App
+from quanma.platform.coupons.coupon import CouponFacts
 from quanma.platform.handlers import HANDLERS
 from quanma.platform.keys.keystore import KeyStore
 from quanma.platform.pool import open_pool
@@ -42,7 +43,8 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "quanma"
 REPEATS = 5
 STARTS = 21
-COUPON_FIELDS_AT_LEAST = 10
+FIELDS = frozenset(CouponFacts.__struct_fields__)
+COUPON_FIELDS_AT_LEAST = 8
 """What has so many of a coupon's fields holds a coupon."""
 MOVES, STORES = "disassociate", "subsid"
 """An operation that moves a coupon, with no fields of its own in it, and one that stores something new: how often they
@@ -51,6 +53,9 @@ are named shows the price."""
 
 class Rooms(NamedTuple):
     files: frozenset[str]
+    passages: frozenset[str]
+    """Of these, the files that went on into another one: whoever follows the request has to hold them in mind. The
+    others answer on the spot: how a time is written, which codes are taken."""
     depth: int
 
 
@@ -59,6 +64,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self._files = set[str]()
+        self._passages = set[str]()
         self._depth = 0
         self._on = False
         self._left_out = set[int]()
@@ -72,18 +78,23 @@ class Recorder:
         if not (file := _ours(frame)):
             return
         self._files.add(file)
-        depth, above = 0, frame
+        above: FrameType | None = frame
+        depth, called_from = 0, ""
         while above is not None:
             depth += bool(_ours(above)) and not above.f_code.co_name.startswith("<")
-            above = above.f_back  # type: ignore[assignment]
+            above = above.f_back
+            if above is not None and not called_from:
+                called_from = _ours(above)
+        if called_from not in ("", file):
+            self._passages.add(called_from)
         self._depth = max(self._depth, depth)
 
     def begin(self) -> None:
-        self._files, self._depth, self._on = set(), 0, True
+        self._files, self._passages, self._depth, self._on = set(), set(), 0, True
 
     def end(self) -> Rooms:
         self._on = False
-        return Rooms(frozenset(self._files), self._depth)
+        return Rooms(frozenset(self._files), frozenset(self._passages), self._depth)
 
 
 def _ours(frame: FrameType) -> str:
@@ -105,7 +116,11 @@ def recording() -> Generator[Recorder]:
 
 
 def in_all(seen: list[Rooms]) -> Rooms:
-    return Rooms(frozenset.intersection(*(one.files for one in seen)), min(one.depth for one in seen))
+    return Rooms(
+        frozenset.intersection(*(one.files for one in seen)),
+        frozenset.intersection(*(one.passages for one in seen)),
+        min(one.depth for one in seen),
+    )
 
 
 async def platform_rooms(world: Path, database: str) -> dict[str, Rooms]:
@@ -196,36 +211,50 @@ def files_that_name(word: str) -> list[str]:
 
 
 def places_of_a_coupon() -> list[str]:
-    """Classes, tuples and statements that hold most of a coupon's fields."""
-    fields = columns_of_a_coupon()
-    found = []
+    """Classes, tables, statements, tuples and calls that name most of a coupon's fields, by name or by position.
+
+    A call may make a coupon of what it is decided on, and tables and statements are counted by their columns.
+    """
+    found: list[str] = []
     for file in sorted(SOURCE.rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            if isinstance(node, ast.ClassDef):
-                names = {ast.unparse(one.target) for one in node.body if isinstance(one, ast.AnnAssign)}
-            elif isinstance(node, ast.Tuple | ast.Constant):
-                names = {*re.findall(r"\w+", ast.unparse(node))} if _long(node) else set()
-            else:
-                continue
-            if len(names & fields) >= COUPON_FIELDS_AT_LEAST:
-                found.append(f"{file.relative_to(SOURCE)}:{node.lineno}")
+        if file.is_relative_to(SOURCE / "api"):
+            continue  # What is said on the wire is another thing.
+        nodes = ast.walk(ast.parse(file.read_text("utf-8")))
+        found += [f"{file.relative_to(SOURCE)} {held}" for node in nodes if (held := _kind_of_place(node))]
     for file in sorted(SOURCE.rglob("*.sql")):
-        statements = [{*re.findall(r"\w+", statement)} for statement in file.read_text("utf-8").split(";")]
-        held = sum(len(words & fields) >= COUPON_FIELDS_AT_LEAST for words in statements)
-        found += [str(file.relative_to(SOURCE))] * held
+        bare = re.sub(r"--[^\n]*", "", file.read_text("utf-8"))
+        statements = [" ".join(statement.split()) for statement in bare.split(";")]
+        found += [
+            f"{file.relative_to(SOURCE)} {statement[:40]}"
+            for statement in statements
+            if len({*re.findall(r"\w+", statement)} & FIELDS) >= COUPON_FIELDS_AT_LEAST
+        ]
     return found
 
 
-def columns_of_a_coupon() -> set[str]:
-    """As the pool stores them."""
-    for file in sorted(SOURCE.rglob("*.sql")):
-        if table := re.search(r"CREATE TABLE coupon \((.*?)\n\)", file.read_text("utf-8"), re.DOTALL):
-            return {*re.findall(r"^ +([a-z_]+) ", table[1], re.MULTILINE)}
-    raise AssertionError("no statement creates the table of coupons")
+def _kind_of_place(node: ast.AST) -> str:
+    """What holds a coupon's fields here, or nothing."""
+    if isinstance(node, ast.ClassDef):
+        names = {ast.unparse(one.target) for one in node.body if isinstance(one, ast.AnnAssign)}
+        kind = f"class {node.name}"
+    elif isinstance(node, ast.Call):
+        names = {one.arg for one in node.keywords if one.arg} | {*map(_last_name, node.args)}
+        kind = f"call of {ast.unparse(node.func)}"
+    elif isinstance(node, ast.Tuple | ast.List):
+        names, kind = {*map(_last_name, node.elts)}, "tuple"
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "SELECT" in node.value:
+        names, kind = {*re.findall(r"\w+", node.value)}, "statement"
+    else:
+        return ""
+    return kind if len(names & FIELDS) >= COUPON_FIELDS_AT_LEAST else ""
 
 
-def _long(node: ast.Tuple | ast.Constant) -> bool:
-    return len(node.elts) >= COUPON_FIELDS_AT_LEAST if isinstance(node, ast.Tuple) else isinstance(node.value, str)
+def _last_name(node: ast.AST) -> str:
+    """`sent_at` of `when.sent_at`, of `*sent_at`, and of the text."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    words = re.findall(r"\w+", ast.unparse(node))
+    return words[-1] if words else ""
 
 
 def start_seconds(*commands: list[str]) -> list[float]:
@@ -280,8 +309,8 @@ def main(arguments: list[str]) -> None:
     details: list[tuple[str, list[str]]] = []
 
     def tell(name: str, rooms: Rooms, goal: str) -> None:
-        table.add(f"rooms: {name}", str(len(rooms.files)), goal)
-        details.append((name, sorted(rooms.files)))
+        table.add(f"rooms: {name}", f"{len(rooms.files)}, {len(rooms.passages)} of them passages", goal)
+        details.append((name, [f"{file}{', a passage' * (file in rooms.passages)}" for file in sorted(rooms.files)]))
 
     with tempfile.TemporaryDirectory(prefix="quanma-house-") as name, postgres.session():
         folder = Path(name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -46,14 +45,6 @@ def run(world: Path) -> Run:
         return done.return_value or 0, done.output
 
     return run
-
-
-@pytest.fixture(scope="session")
-def served(made_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """`quanma serve`, for all commands that call a platform: each test makes a stock of its own."""
-    running = Served(Path(shutil.copytree(made_world, tmp_path_factory.mktemp("served") / "world")))
-    yield running
-    running.close()
 
 
 @pytest.fixture(scope="session")

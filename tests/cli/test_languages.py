@@ -279,7 +279,11 @@ def _columns(line: str) -> int:
 
 REFUSALS = [
     ["uplaod"],
-    ["doctor"],
+    ["diagnose"],
+    ["doctor", "clok"],
+    ["doctor", "--json", "--report"],
+    ["doctor", "--config", "absent.toml"],
+    ["doctor", "--callback", "http://127.0.0.1:1/", "callback"],
     ["stock", "creat"],
     ["upload"],
     ["upload", "codes.txt"],

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
 
 from quanma import AsyncWechatpay, Wechatpay
 from quanma.api.couponcodes import CouponCodes, UploadCodes
@@ -25,13 +24,13 @@ from quanma.client.exchange import Patience
 from quanma.client.transport import Reply, Request
 from quanma.errors import NotSent, RequestInvalid, ResourceNotExists
 from quanma.wire import signature
-from quanma.wire.keys import load_private_key, public_pem
+from quanma.wire.keys import load_private_key, private_pem, public_pem
 from tests.support.every import every_row
 from tests.support.platform import InProcess, create_stock, new_stock
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "wire" / "vectors.json").read_text("utf-8"))
 DER = base64.b64decode(VECTORS["sha256_rsa2048_sign"]["private_key_pkcs8_der_base64"])
-PEM = load_der_private_key(DER, None).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+PEM = private_pem(DER, "the published key")
 STOCK = "/v3/marketing/busifavor/stocks/98065001"
 
 

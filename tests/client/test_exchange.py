@@ -9,8 +9,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
-
 from quanma.api.couponcodes import CouponCodeNode, CouponCodes, ShowCode, UploadCodes
 from quanma.api.operation import Operation
 from quanma.client.attempts import Watch
@@ -35,7 +33,7 @@ from tests.support.every import every_row
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "wire" / "vectors.json").read_text("utf-8"))
 DER = base64.b64decode(VECTORS["sha256_rsa2048_sign"]["private_key_pkcs8_der_base64"])
-PEM = load_der_private_key(DER, None).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+PEM = keys.private_pem(DER, "the published key").encode()
 KEY = keys.load_private_key(PEM, "the published key")
 RING = signature.KeyRing({"F5765756002FDD77": KEY.public_key(), "PUB_KEY_ID_01": KEY.public_key()})
 IDENTITY = Identity("1900000001", "ABCDEF", KEY, RING)

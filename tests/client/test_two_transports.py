@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import secrets
-import shutil
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -29,13 +28,6 @@ TRANSPORTS: dict[str, Callable[[], Any]] = {
     "async, stdlib": lambda: AsyncStdlibTransport(None),
 }
 PICTURE = bytes(range(256)) * 40
-
-
-@pytest.fixture(scope="module")
-def served(made_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    running = Served(Path(shutil.copytree(made_world, tmp_path_factory.mktemp("transports") / "world")))
-    yield running
-    running.close()
 
 
 class Calling:

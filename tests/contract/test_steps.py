@@ -78,7 +78,9 @@ class Blind(Step[Any, Any]):
         vars(self).update(vars(step) | {"check": lambda seen: None})
 
     def decide(self, seen: Seen[Any]) -> Decision[Any]:
-        was = seen.coupon._replace(coupon_state=self.starts[0], expires_at=seen.now + 1, associate_out_trade_no=None)
+        was = msgspec.structs.replace(
+            seen.coupon, coupon_state=self.starts[0], expires_at=seen.now + 1, associate_out_trade_no=None
+        )
         return super().decide(seen._replace(coupon=was))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
@@ -35,6 +36,7 @@ ITS_OWN = {"up"}
 pytestmark = pytest.mark.xdist_group("metrics")  # Two platforms are enough.
 
 
+@functools.cache
 def rules() -> list[dict[str, Any]]:
     (group,) = yaml.safe_load(RULES.read_text("utf-8"))["groups"]
     found: list[dict[str, Any]] = group["rules"]
@@ -208,6 +210,7 @@ def test_prometheus_takes_every_expression_of_the_board(tmp_path: Path) -> None:
 
 
 @promtool
+@pytest.mark.slow
 def test_alerts_fire_when_they_should_and_not_before() -> None:
     checked("test", "rules", STORIES)
 

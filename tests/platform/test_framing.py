@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from quanma.api.couponcodes import CouponCodes, UploadCodes
 from quanma.serving import http1
 from tests.platform.caller import Caller, couponcodes, upload_body
 from tests.support.every import every_row
-from tests.support.platform import Served, create_stock, served
+from tests.support.platform import Served, create_stock
 
 CLOSED_WITHIN_SECONDS = 10
 """By our clock. A test that shares the machine with others sees it later."""
@@ -27,9 +26,8 @@ MEBIBYTE = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
-def running(shared_world: Path) -> Iterator[Served]:
-    with served(shared_world, "--database", "sqlite:///served.db") as platform:
-        yield platform
+def running(served: Served) -> Served:
+    return served
 
 
 @pytest.fixture(scope="module")
@@ -419,8 +417,8 @@ def _resident_bytes(running: Served) -> int:
     return int(found[1]) * 1024
 
 
-def test_after_all_that_the_log_holds_no_traceback_and_no_content(running: Served, shared_world: Path) -> None:
-    log = (shared_world / "serve.log").read_text()
+def test_after_all_that_the_log_holds_no_traceback_and_no_content(running: Served) -> None:
+    log = (running.world / "serve.log").read_text()
     assert "Traceback" not in log
     assert "WECHATPAY2-SHA256" not in log
     with running.wechatpay() as wxpay:

@@ -10,8 +10,7 @@ import pytest
 from quanma.serving import http1
 from quanma.serving.http1 import Connection
 from quanma.serving.messages import Outcome, Reply, Request
-from quanma.serving.places import PLACES
-from quanma.serving.shared import Serving
+from quanma.serving.shared import PLACES, Serving
 from tests.support.every import every_row
 
 HEAD = "\r\nHost: x\r\n\r\n"

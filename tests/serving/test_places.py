@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from quanma.serving.places import PLACES, Places
+from quanma.serving.shared import PLACES, Places
 
 A, B, NOBODY = "1900000001", "1900000002", ""
 
@@ -56,7 +56,7 @@ def test_however_many_take_all_they_can_there_is_a_place_for_the_next_one() -> N
     merchants = [f"19000001{number:02}" for number in range(6)]
     for _ in range(100):  # Each ends some requests and asks for as many as it can get.
         for merchant in merchants:
-            asked.take(merchant, 500)
+            asked.take(merchant, PLACES)
             asked.end(merchant, 5)
     assert asked.take("1900000200", 1) == 1
     assert len(asked.places) <= PLACES

@@ -7,14 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
-
 from quanma.client.events import Receiver
 from quanma.wire import keys, sealed, signature
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "wire" / "vectors.json").read_text("utf-8"))
 DER = base64.b64decode(VECTORS["sha256_rsa2048_sign"]["private_key_pkcs8_der_base64"])
-PEM = load_der_private_key(DER, None).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+PEM = keys.private_pem(DER, "the published key").encode()
 KEY = keys.load_private_key(PEM, "the published key")
 SERIAL = "PUB_KEY_ID_0119000000012026112400000000000000"
 APIV3_KEY: str = VECTORS["aead_aes_gcm"][0]["key"]

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from quanma.api.couponcodes import DeleteCode, ListCodes, ShowCode, UploadCodes
 from quanma.api.coupons import (
     AssociateOrder,
@@ -143,7 +145,7 @@ async def _outcome(awaited: Awaitable[Any]) -> Any:
     try:
         answer = await asyncio.wait_for(awaited, 60)
         # A back end's own number, and no answer's.
-        return answer._replace(coupon_id=0) if isinstance(answer, CouponFacts) else answer
+        return msgspec.structs.replace(answer, coupon_id=0) if isinstance(answer, CouponFacts) else answer
     except StoreUnavailable as problem:
         return problem
     except QuanmaError as refusal:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import quanma
+from tools.messages import children, tree_of
 
 ROOT = Path(quanma.__file__).parent
 
@@ -28,5 +29,13 @@ def sources() -> dict[str, Source]:
 
 
 def parsed(text: str) -> Source:
-    tree = ast.parse(text)
-    return Source(tree, list(ast.walk(tree)))
+    tree = tree_of(text)
+    return Source(tree, _nodes(tree))
+
+
+def _nodes(tree: ast.Module) -> list[ast.AST]:
+    """As `ast.walk` has them."""
+    found: list[ast.AST] = [tree]
+    for node in found:  # It grows on the way.
+        found += children(node)
+    return found

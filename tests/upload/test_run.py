@@ -18,14 +18,9 @@ from quanma.upload.plan import Planned
 from quanma.upload.prepare import Objection
 from quanma.upload.target import StockFacts
 from tests.support.platform import MCHID, Served, create_stock, merchant_config
-from tests.support.platform import served as serve
 
-
-@pytest.fixture(scope="module")
-def served(made_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    world = Path(shutil.copytree(made_world, tmp_path_factory.mktemp("runs") / "world"))
-    with serve(world) as platform:
-        yield platform
+FAST = 100.0
+"""Requests a second from the beginning: what is not about the pace need not wait for it."""
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +78,7 @@ class Told(Events):
 
 
 def test_a_file_is_uploaded_and_every_row_accounted_for(codes: Path, stock_id: str, merchant: config.Merchant) -> None:
-    uploaded = upload_sync([str(codes)], Options(stock_id), merchant)
+    uploaded = upload_sync([str(codes)], Options(stock_id, first_rate=FAST), merchant)
     assert (uploaded.ending, uploaded.reason) == (Ending.FINISHED, "")
     assert uploaded.totals[:6] == (405, 405, 0, 0, 0, 0)
     assert uploaded.ledger == codes.with_name(f"codes.txt.{stock_id}.quanma")
@@ -91,7 +86,7 @@ def test_a_file_is_uploaded_and_every_row_accounted_for(codes: Path, stock_id: s
 
 def test_what_happens_is_told_in_its_order(codes: Path, stock_id: str, merchant: config.Merchant) -> None:
     told = Told()
-    upload_sync([str(codes)], Options(stock_id), merchant, told)
+    upload_sync([str(codes)], Options(stock_id, first_rate=FAST), merchant, told)
     assert told.said == [
         "stock MERCHANT_UPLOAD",
         "read 405",
@@ -102,14 +97,11 @@ def test_what_happens_is_told_in_its_order(codes: Path, stock_id: str, merchant:
     ]
 
 
-def test_the_settings_may_be_named_by_their_file(codes: Path, stock_id: str, served: Served) -> None:
-    file = merchant_config(served.world)
-    text = file.read_text("utf-8")
-    file.write_text(text.replace("http://127.0.0.1:8460", served.url), "utf-8")
-    try:
-        assert upload_sync([str(codes)], Options(stock_id), file).totals.stored == 405
-    finally:
-        file.write_text(text, "utf-8")
+def test_the_settings_may_be_named_by_their_file(codes: Path, stock_id: str, served: Served, tmp_path: Path) -> None:
+    shutil.copytree(merchant_config(served.world).parent, tmp_path / "merchant")
+    file = tmp_path / "merchant" / merchant_config(served.world).name
+    file.write_text(file.read_text("utf-8").replace("http://127.0.0.1:8460", served.url), "utf-8")
+    assert upload_sync([str(codes)], Options(stock_id, first_rate=FAST), file).totals.stored == 405
 
 
 def test_a_platform_that_is_known_is_asked_as_fast_from_the_beginning(
@@ -123,7 +115,7 @@ def test_a_platform_that_is_known_is_asked_as_fast_from_the_beginning(
             self.rates.append(progress.rate)
 
     rates = Rates()
-    upload_sync([str(codes)], Options(stock_id, first_rate=100.0), merchant, rates)
+    upload_sync([str(codes)], Options(stock_id, first_rate=FAST), merchant, rates)
     assert min(rates.rates) >= 97
 
 
@@ -133,7 +125,7 @@ class TestRefused:
     ) -> None:
         (tmp_path / "codes.txt").write_text("A1\n券\n", "utf-8")
         with pytest.raises(PlanRefused, match=r"1 of 2 rows \(50 %\) are rejected, more than 1 %"):
-            upload_sync([str(tmp_path / "codes.txt")], Options(stock_id), merchant)
+            upload_sync([str(tmp_path / "codes.txt")], Options(stock_id, first_rate=FAST), merchant)
         assert [file.name for file in tmp_path.glob("codes*")] == ["codes.txt"]
 
     def test_somebody_may_allow_them(self, tmp_path: Path, stock_id: str, merchant: config.Merchant) -> None:
@@ -142,7 +134,7 @@ class TestRefused:
                 return planned.rejected == 1
 
         (tmp_path / "codes.txt").write_text("A1\n券\n", "utf-8")
-        uploaded = upload_sync([str(tmp_path / "codes.txt")], Options(stock_id), merchant, Allows())
+        uploaded = upload_sync([str(tmp_path / "codes.txt")], Options(stock_id, first_rate=FAST), merchant, Allows())
         assert uploaded.totals[:6] == (2, 1, 0, 0, 1, 0)
 
     def test_an_error_of_who_listens_ends_it_and_leaves_no_ledger(
@@ -153,21 +145,21 @@ class TestRefused:
                 raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
-            upload_sync([str(codes)], Options(stock_id), merchant, Fails())
+            upload_sync([str(codes)], Options(stock_id, first_rate=FAST), merchant, Fails())
         assert [file.name for file in codes.parent.glob("codes*")] == ["codes.txt"]
 
     def test_a_ledger_that_is_there_is_not_taken_over_unasked(
         self, codes: Path, stock_id: str, merchant: config.Merchant
     ) -> None:
-        upload_sync([str(codes)], Options(stock_id), merchant)
+        upload_sync([str(codes)], Options(stock_id, first_rate=FAST), merchant)
         with pytest.raises(LedgerRefused, match="is there already"):
-            upload_sync([str(codes)], Options(stock_id), merchant)
-        again = upload_sync([str(codes)], Options(stock_id, restart=True), merchant)
+            upload_sync([str(codes)], Options(stock_id, first_rate=FAST), merchant)
+        again = upload_sync([str(codes)], Options(stock_id, first_rate=FAST, restart=True), merchant)
         assert again.totals.existed == 405
 
     def test_nothing_to_upload(self, stock_id: str, merchant: config.Merchant) -> None:
         with pytest.raises(RequestInvalid, match="name a file"):
-            upload_sync([], Options(stock_id), merchant)
+            upload_sync([], Options(stock_id, first_rate=FAST), merchant)
 
     def test_a_stock_that_is_not_there(self, codes: Path, merchant: config.Merchant) -> None:
         with pytest.raises(ResourceNotExists):
@@ -199,7 +191,7 @@ class TestStopping:
                 self.firsts = [sending.stop(), sending.stop()]
 
         events = StopsTwice()
-        stopped = upload_sync([str(codes)], Options(stock_id), merchant, events)
+        stopped = upload_sync([str(codes)], Options(stock_id, first_rate=FAST), merchant, events)
         assert events.firsts == [True, False]
         assert (stopped.ending, stopped.totals.pending) == (Ending.STOPPED, 405)
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
 from cryptography.hazmat.primitives.hashes import SHA1
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +20,7 @@ from tests.support.every import every_row
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "vectors.json").read_text("utf-8"))
 DER = base64.b64decode(VECTORS["sha256_rsa2048_sign"]["private_key_pkcs8_der_base64"])
-PEM = load_der_private_key(DER, None).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+PEM = keys.private_pem(DER, "the published key").encode()
 KEY = keys.load_private_key(PEM, "the published key")
 OTHER = keys.load_private_key(keys.make_private_key(), "another key")
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,12 +20,8 @@ from tests.support.every import every_row
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "vectors.json").read_text("utf-8"))
 PUBLISHED = VECTORS["sha256_rsa2048_sign"]
-KEY = keys.load_private_key(
-    load_der_private_key(base64.b64decode(PUBLISHED["private_key_pkcs8_der_base64"]), None).private_bytes(
-        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-    ),
-    "the published key",
-)
+PEM = keys.private_pem(base64.b64decode(PUBLISHED["private_key_pkcs8_der_base64"]), "the published key").encode()
+KEY = keys.load_private_key(PEM, "the published key")
 NOW = 1554208460.0
 SERIAL = "F5765756002FDD77"
 NONCE = "593BEC0C930BF1AFEB40B4A08C8FB242"

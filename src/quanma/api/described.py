@@ -36,7 +36,7 @@ def fields_of(struct: type[msgspec.Struct]) -> list[Field]:
     """The fields of a request's struct, in their order, required ones first."""
     shape = shapes.type_info(struct)
     assert isinstance(shape, shapes.StructType)
-    about = _meanings(struct)
+    about = meanings(struct)
     found = [_field(one, about.get(one.name, "")) for one in shape.fields]
     return [*(one for one in found if one.required), *(one for one in found if not one.required)]
 
@@ -124,7 +124,7 @@ def _between(least: int | None, most: int | None, unit: str = "") -> str:
 
 
 @cache
-def _meanings(struct: type[msgspec.Struct]) -> dict[str, str]:
+def meanings(struct: type[msgspec.Struct]) -> dict[str, str]:
     """The text below each field in its declaration, and in those that it adds to."""
     return {
         name: text

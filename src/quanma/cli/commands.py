@@ -41,6 +41,8 @@ SECTIONS = {
     "Any call": {
         "api": Command("api", "Call any declared operation."),
         "request": Command("api", "Send any signed request."),
+        "sign": Command("api", "Print the headers that sign a request, and a curl line with them."),
+        "openapi": Command("api", "Print the OpenAPI document of all operations."),
     },
     "Serve a platform": {
         "init": Command("init", "Make a whole local world, keys included; or a template of real settings."),
@@ -57,6 +59,7 @@ SECTIONS = {
     },
     "Settings and shell": {
         "status": Command("status", "Show which settings count here, and whether the platform answers."),
+        "doctor": Command("doctor", "Find what is wrong with settings, keys, clock and network, and how to mend it."),
         "completion": Command("completion", "Print the completion for a shell."),
     },
 }

@@ -78,7 +78,18 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "quanma request GET /v3/certificates",
         "quanma request POST /v3/refund/domestic/refunds --data @refund.json",
     ),
+    "sign": (
+        "quanma sign GET /v3/certificates",
+        "quanma sign POST /v3/security/echo --data @echo.json --curl",
+    ),
+    "openapi": ("quanma openapi > openapi.json", "quanma openapi --server http://127.0.0.1:8460"),
     "status": ("quanma status", "quanma status --config shop/quanma.toml"),
+    "doctor": (
+        "quanma doctor",
+        "quanma doctor clock keys",
+        "quanma doctor --callback https://shop.example.com/wechatpay/events",
+        "quanma doctor --bundle doctor.zip",
+    ),
     "completion": ("quanma completion bash > ~/.local/share/bash-completion/completions/quanma",),
 }
 

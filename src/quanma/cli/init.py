@@ -11,7 +11,7 @@ import click
 from ..errors import Misconfigured
 from ..extras import need
 from ..storage.paths import command
-from . import live
+from . import live, schemas
 from .speaking import tell
 
 MCHID_DEFAULT = "1900000001"
@@ -39,8 +39,9 @@ def init(folder: Path, port: int | None, mchids: tuple[str, ...], is_live: bool)
     """
     if is_live:
         file = live.write(folder, mchids[0] if mchids else None)
+        schemas.write({folder / live.SCHEMA: schemas.of_quanma_toml()})
         tell(f"made {file}: fill it in, and put apiclient_key.pem and pub_key.pem beside it", err=True)
-        tell(f"  then:  export QUANMA_CONFIG={command([file.resolve()])}; quanma status", err=True)
+        tell(f"  then:  export QUANMA_CONFIG={command([file.resolve()])}; quanma doctor", err=True)
         return
     need("quanma init", "platform")
     environment = importlib.import_module("..platform.keys.environment", __package__)
@@ -48,6 +49,13 @@ def init(folder: Path, port: int | None, mchids: tuple[str, ...], is_live: bool)
     chosen, remark = _port(port)
     environment.make_environment(folder, port=chosen, mchids=wanted, now=datetime.datetime.now(datetime.UTC))
     live.ignore_all(folder)
+    settings_of_platform = importlib.import_module("..platform.config", __package__).PlatformConfig
+    schemas.write(
+        {
+            folder / "schemas/quanma.json": schemas.of_quanma_toml(),
+            folder / "schemas/platform.json": schemas.of_file("platform.toml", settings_of_platform),
+        }
+    )
     tell(f"made {folder}", err=True)
     if remark:
         tell(f"  {remark}", err=True)

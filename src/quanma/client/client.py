@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 import threading
 import time
@@ -21,13 +22,15 @@ from .attempts import Watch
 from .certificates import Certificates
 from .chain import Chain
 from .claims import Claims
-from .exchange import Clocks, Failed, Identity, Join, Patience, Send, Talk, exchange
+from .exchange import Clocks, Failed, Identity, Join, Patience, Send, Talk, exchange, signed_request
 from .network import AsyncHttpTransport, HttpTransport
 from .paysign import Channel
 from .sensitivefields import encrypted
 from .transport import AsyncTransport, Reply, Transport
 
 Resp = TypeVar("Resp")
+_TARGET = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?|\\-]*")
+"""What is sent as it stands, by curl too."""
 
 
 Later = Callable[[], config.Merchant]
@@ -120,6 +123,22 @@ class _Client:
     def _refuse_closed(self) -> None:
         if self._closed:
             raise ClientClosed(f"{self!r} is closed, so nothing was sent: make a new client, or close this one later")
+
+    def signed_headers(self, method: str, target: str, body: bytes = b"") -> dict[str, str]:
+        """Return the headers that sign a request which something else sends, as curl does. They hold for 300 s.
+
+        `target`: path and query as they go on the wire; `body`: its bytes as they are sent. Nothing is sent here.
+
+        Raises:
+            RequestInvalid: it is no target that goes on the wire as it stands.
+        """
+        if not _TARGET.fullmatch(target):
+            raise RequestInvalid(
+                "the path begins with /, and what is no letter, digit or sign of a URL in it is written as %E5%88%B8"
+            )
+        now = self._clocks.wall()
+        parts = codec.Parts(method.upper(), target, body)
+        return signed_request(self._identity, self._hosts[0], parts, now, self._identity.ring.preferred(now)).headers
 
     def pay_sign(self, *, appid: str, prepay_id: str, channel: Channel = "jsapi") -> dict[str, str]:
         """调起支付. Return what opens WeChat Pay for an order: for JSAPI and mini-programs, or an app.

@@ -10,7 +10,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -28,6 +28,7 @@ FALLBACK_URL = "https://api2.mch.weixin.qq.com"
 DEFAULT_FILE = "quanma.toml"
 _OF_WECHAT_PAY = ".mch.weixin.qq.com"
 _PUBLIC_KEY_ID = re.compile(rf"{signature.PUBLIC_KEY_PREFIX}[0-9A-Za-z]{{1,64}}")
+TEXT_INSTEAD = "give the key's text in QUANMA_PRIVATE_KEY"
 _HEADERS = "keep the secrets out of it and give them as QUANMA_APIV3_KEY, QUANMA_APIV2_KEY and QUANMA_PRIVATE_KEY"
 
 
@@ -129,15 +130,12 @@ def load(path: str | os.PathLike[str] | None = None, **arguments: Any) -> Mercha
             others can; a variable of the environment is nearly a setting.
     """
     environment.check()
-    file = path or os.environ.get("QUANMA_CONFIG") or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
-    table = _table(Path(file)) if file else {}
-    from_environment = _environment()
+    file = file_of(path)
+    table = _table(file) if file else {}
     given = {name: value for name, value in arguments.items() if value is not None}
-    settings = table | from_environment | given
-    beside = Path(file).parent if file else Path()
-    folders = {name: beside if name not in from_environment | given else Path() for name in settings}
+    settings, folders, from_environment = gather(file, table, given)
     try:
-        return _told(msgspec.convert(_with_keys(settings, folders), Merchant), given)
+        return _told(msgspec.convert(with_keys(settings, folders), Merchant), given)
     except msgspec.ValidationError as problem:
         reason = str(problem)
     except Misconfigured as problem:
@@ -175,8 +173,43 @@ def _told(merchant: Merchant, given: Mapping[str, Any]) -> Merchant:
     return merchant
 
 
+def file_of(path: str | os.PathLike[str] | None) -> Path | None:
+    """The file of the settings: the one that is given, else `$QUANMA_CONFIG`, else `./quanma.toml` if it is there."""
+    file = path or os.environ.get("QUANMA_CONFIG") or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
+    return Path(file) if file else None
+
+
+class Gathered(NamedTuple):
+    """Settings as they were given, not checked yet."""
+
+    settings: dict[str, Any]
+    folders: dict[str, Path]
+    """What a path in each is relative to."""
+    from_environment: frozenset[str]
+
+
+def gather(file: Path | None, table: Mapping[str, Any], arguments: Mapping[str, Any]) -> Gathered:
+    """The settings of a file's table, under those of the environment, under `arguments`.
+
+    Raises:
+        Misconfigured: a variable of the environment can't be read.
+    """
+    from_environment = _environment()
+    settings = {**table, **from_environment, **arguments}
+    beside = file.parent if file else Path()
+    elsewhere = from_environment.keys() | arguments.keys()
+    folders = {name: beside if name not in elsewhere else Path() for name in settings}
+    return Gathered(settings, folders, frozenset(from_environment))
+
+
 def _table(path: Path) -> dict[str, Any]:
-    """Read a file's settings."""
+    table = read_table(path)
+    refuse_open_table(path, table)
+    return table
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Read a file's `[merchant]`. Raises Misconfigured: it is not there, can't be read, or has none."""
     try:
         document = read_toml(path)
     except FileNotFoundError:
@@ -188,10 +221,14 @@ def _table(path: Path) -> dict[str, Any]:
     table = document.get("merchant")
     if not isinstance(table, dict):
         raise Misconfigured(f"{path} has no [merchant] table: is it a merchant's quanma.toml?")
+    return table
+
+
+def refuse_open_table(path: Path, table: Mapping[str, Any]) -> None:
+    """Raises Misconfigured: others can read a file that holds secrets."""
     private_key = table.get("private_key")
     if {"apiv3_key", "apiv2_key"} & table.keys() or (isinstance(private_key, str) and keys.is_key_text(private_key)):
         refuse_open(path, "settings", _HEADERS)
-    return table
 
 
 def _environment() -> dict[str, Any]:
@@ -221,8 +258,12 @@ def _number(kind: type[float] | type[int], text: str) -> float | int | None:
         return None
 
 
-def _with_keys(settings: dict[str, Any], folders: Mapping[str, Path]) -> dict[str, Any]:
-    """The settings with their keys read. What is of a wrong type is left to be told."""
+def with_keys(settings: Mapping[str, Any], folders: Mapping[str, Path]) -> dict[str, Any]:
+    """The settings with their keys read. What is of a wrong type is left to be told.
+
+    Raises:
+        Misconfigured: a key can't be read, or others can read the private one.
+    """
     read_in = dict(settings)
     private_key, platform_keys = settings.get("private_key"), settings.get("platform_keys")
     own: keys.PublicKey | None = None
@@ -268,5 +309,5 @@ def _content(value: str, setting: str, folder: Path, wanted: str, *, secret: boo
     if not os.path.exists(path):
         raise no_file(value, setting, folder, wanted)
     if secret:
-        refuse_open(path, setting, "give the key's text in QUANMA_PRIVATE_KEY")
+        refuse_open(path, setting, TEXT_INSTEAD)
     return read(path, setting)

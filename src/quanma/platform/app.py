@@ -139,8 +139,8 @@ class App:
         self._keystore = keystore
         self._clock = clock
         self._explain = explain
-        self._limit = RateLimit(requests_per_second)
-        self._stock_limit = RateLimit(stocks_per_hour, HOUR_SECONDS)
+        self._limit = None if requests_per_second is None else RateLimit(requests_per_second)
+        self._stock_limit = None if stocks_per_hour is None else RateLimit(stocks_per_hour, HOUR_SECONDS)
         self._replays = Replays(pool.nonces, refuse=refuse_replays, began_at=clock())
         self._callbacks = private_callbacks, tuple(refused_networks)
         self._product_stocks = product_stocks
@@ -208,7 +208,22 @@ class App:
     async def answer(self, request: Request) -> Outcome:
         """Verify, read and handle a request. What went wrong is an outcome too: nothing is raised."""
         try:
-            return await self._outcome(request)
+            if request.verb in _READS and (plain := await self._plain(request)) is not None:
+                return plain
+            now = self._clock()
+            try:
+                if self._spans.wanted:
+                    with self._spans.around(request):
+                        response = await self._answer(request, now)
+                else:
+                    response = await self._answer(request, now)
+                return Outcome(204 if response is None else 200, codec.encode_answer(response))
+            except PlatformError as error:
+                return _failure(error)
+            except (StoreUnavailable, Misconfigured) as problem:  # The database may not let us in any more.
+                # Not to be told to merchants: it may name files, tables, other merchants' stocks.
+                log.error("the store can't answer: %s", problem, extra={"operation": request.operation})
+                return _failure(PlatformUnavailable("服务不可用: the store can't answer, send the same request again"))
         except GeneratorExit:
             raise  # Nobody waits for an outcome any more.
         except BaseException as error:
@@ -217,24 +232,6 @@ class App:
                 raise  # It is this request that was cancelled, and not something that it waited for.
             log.error("a request failed: %s", trace_of(error), extra={"operation": request.operation})
             return _FAILED
-
-    async def _outcome(self, request: Request) -> Outcome:
-        if request.verb in _READS and (plain := await self._plain(request)) is not None:
-            return plain
-        now = self._clock()
-        try:
-            if self._spans.wanted:
-                with self._spans.around(request):
-                    response = await self._answer(request, now)
-            else:
-                response = await self._answer(request, now)
-            return Outcome(204 if response is None else 200, codec.encode_answer(response))
-        except PlatformError as error:
-            return _failure(error)
-        except (StoreUnavailable, Misconfigured) as problem:  # The database may not let us in any more.
-            # Not to be told to merchants: it may name files, tables, other merchants' stocks.
-            log.error("the store can't answer: %s", problem, extra={"operation": request.operation})
-            return _failure(PlatformUnavailable("服务不可用: the store can't answer, send the same request again"))
 
     def finish(self, request: Request, outcome: Outcome) -> Reply:
         """Sign an answer, to strangers too: a signed refusal costs and tells as much as an unsigned one would save."""
@@ -291,7 +288,7 @@ class App:
             return Outcome(200 if well else 503, b"ok\n" if well else _UNWELL, _TEXT, signed=False)
         if path == b"/readyz":
             why_not = await self._why_not_ready()
-            said = f"{why_not or 'ready'}\n{self._settings_said()}"
+            said = f"{why_not or 'ready'}\n{self._away_said()}{self._settings_said()}"
             return Outcome(503 if why_not else 200, said.encode(), _TEXT, signed=False)
         if path == b"/metrics":
             store_up = await self._probe.well(kept=True)
@@ -305,6 +302,11 @@ class App:
             page = await claimpage.claim(self._pool, self._keystore, request.query, self._clock(), self._limit)
             return Outcome(page.status, page.html, _HTML + page.headers, signed=False)
         return None
+
+    def _away_said(self) -> str:
+        """A line for operators: what part of the store is away, while the rest of it answers."""
+        away = ", ".join(self._pool.away())
+        return f"away: {away}: requests for the stocks there are refused until it is back\n" if away else ""
 
     def _settings_said(self) -> str:
         """A line for operators: whether a change of theirs was taken."""
@@ -349,7 +351,8 @@ class App:
             self.metrics.count_refusal(refused.cause)
             self._refusal_log.tell(refused.cause, request.operation, now)
             raise self._sign_error(request.verb, target, signed, str(refused)) from None
-        self._limit.check(merchant.mchid, now)
+        if self._limit is not None:
+            self._limit.check(merchant.mchid, now)
         if self._replays.refuse:
             try:
                 await self._replays.check(self._came(merchant, request), now)

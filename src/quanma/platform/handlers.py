@@ -99,7 +99,8 @@ def changed_by(change: Change[OfStockT, Resp]) -> Handler[OfStockT, Resp]:
 
 
 async def create_stock(visit: Visit, request: CreateStock) -> CreatedStock:
-    visit.stock_limit.check(visit.mchid, visit.now)
+    if visit.stock_limit is not None:
+        visit.stock_limit.check(visit.mchid, visit.now)
     return await visit.pool.create_stock(visit.mchid, request, visit.now)
 
 

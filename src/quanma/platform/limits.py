@@ -1,4 +1,4 @@
-"""How many requests a merchant may make, and how many stocks, in a time. Ours are settings, off by default.
+"""How many requests a merchant may make, and how many stocks, in a time. Settings of ours; by default, no limit.
 
 Source: of requests the platform publishes nothing; of new stocks, 1000 a minute.
 """
@@ -15,7 +15,7 @@ HOUR_SECONDS = 3600
 class RateLimit:
     """A bucket for each merchant, full at first, that holds so many requests and fills in so many seconds."""
 
-    def __init__(self, requests: float | None, seconds: float = 1.0) -> None:
+    def __init__(self, requests: float, seconds: float = 1.0) -> None:
         self._requests = requests
         self._seconds = seconds
         self._buckets: dict[str, tuple[float, float]] = {}
@@ -26,8 +26,6 @@ class RateLimit:
         Raises:
             RateLimited: there were too many; it says when to come again.
         """
-        if self._requests is None:
-            return
         room, rate = max(1.0, self._requests), self._requests / self._seconds
         left, at = self._buckets.get(mchid, (room, now))
         left = min(room, left + max(0.0, now - at) * rate)

@@ -23,7 +23,7 @@ class Visit(NamedTuple):
     now: int
     pool: CodePool
     certificates: tuple[Certificate, ...]
-    stock_limit: RateLimit
+    stock_limit: RateLimit | None
     """How many stocks a merchant may create in a time."""
     sensitive: Callable[[], SensitiveFields]
     """What opens and seals single fields of this request and its answer."""

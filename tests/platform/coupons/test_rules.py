@@ -271,8 +271,21 @@ def subsidy(**changes: Any) -> PaySubsidy:
 def paying(of: StockFacts, state: str, request: PaySubsidy) -> Seen[PaySubsidy]:
     now = of.ends_at if state == "EXPIRED" else of.begins_at
     stored = "SENDED" if state == "EXPIRED" else state
-    sent = of.begins_at, of.begins_at, of.ends_at
-    coupon = CouponFacts(1, of.stock_id, "A1", "oUser", "wx1", "s1", None, MCHID, "API", *sent, coupon_state=stored)
+    coupon = CouponFacts(
+        coupon_id=1,
+        stock_id=of.stock_id,
+        position=0,
+        coupon_code="A1",
+        openid="oUser",
+        appid="wx1",
+        out_request_no="s1",
+        send_merchant=MCHID,
+        send_channel="API",
+        sent_at=of.begins_at,
+        starts_at=of.begins_at,
+        expires_at=of.ends_at,
+        coupon_state=stored,
+    )
     return Seen(of, coupon, [], request, now)
 
 

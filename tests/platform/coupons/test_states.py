@@ -45,9 +45,10 @@ def stock(begin: str = BEGIN, end: str = END, **times: Any) -> StockFacts:
 def coupon(facts: StockFacts, received_at: int, **changes: Any) -> CouponFacts:
     starts_at, expires_at = draws.validity(facts, received_at)
     fields: dict[str, Any] = {
-        **dict.fromkeys(CouponFacts._fields),
+        **dict.fromkeys(CouponFacts.__struct_fields__),
         "coupon_id": 1,
         "stock_id": "98065001",
+        "position": 0,
         "coupon_code": "ABC9588200",
         "openid": "oUser",
         "appid": APPID,
@@ -313,7 +314,7 @@ def test_only_the_order_that_a_coupon_is_tied_to_can_be_untied() -> None:
     assert DISASSOCIATE.decide(seen(held, request, RECEIVED)).after.associate_out_trade_no is None
     for other in ("order-2", "", None):
         with pytest.raises(RequestRefused, match="is not associated with this order"):
-            DISASSOCIATE.decide(seen(held._replace(associate_out_trade_no=other), request, RECEIVED))
+            DISASSOCIATE.decide(seen(msgspec.structs.replace(held, associate_out_trade_no=other), request, RECEIVED))
 
 
 def test_the_stock_of_these_tests_is_one_that_can_be_created() -> None:

@@ -5,16 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict, replace
 
 from quanma.platform.coupons.coupon import LATER, CouponFacts
 from quanma.platform.pool.postgres.rows import KnownTerms, coupon_of, terms_of
 
-COUPON = CouponFacts(7, "98065001", "ABC9588200", "oUser", "wx1", "n1", None, "1900000001", "API", 1000, 1000, 5000)
+COUPON = CouponFacts(
+    coupon_id=7,
+    stock_id="98065001",
+    position=4,
+    coupon_code="ABC9588200",
+    openid="oUser",
+    appid="wx1",
+    out_request_no="n1",
+    send_merchant="1900000001",
+    send_channel="API",
+    sent_at=1000,
+    starts_at=1000,
+    expires_at=5000,
+    coupon_state="SENDED",
+)
 
 
 def read(coupon: CouponFacts, terms: str) -> CouponFacts:
-    row: list[Any] = [coupon.coupon_id, coupon.coupon_code, coupon.openid, coupon.out_request_no, coupon.request or ""]
-    return coupon_of("98065001", [*row, coupon.sent_at, terms, *[None] * len(LATER)])
+    row: dict[str, Any] = asdict(coupon) | dict.fromkeys(LATER) | {"request": coupon.request or "", "terms": terms}
+    return coupon_of("98065001", row)
 
 
 @pytest.mark.parametrize(
@@ -24,18 +39,18 @@ def read(coupon: CouponFacts, terms: str) -> CouponFacts:
 )
 @pytest.mark.parametrize("lasts_seconds", [None, 4000])
 def test_a_coupon_is_read_as_it_was_given_out(changes: dict[str, Any], lasts_seconds: int | None) -> None:
-    coupon = COUPON._replace(**changes)
+    coupon = replace(COUPON, **changes)
     assert read(coupon, terms_of(coupon, lasts_seconds)) == coupon
 
 
 def test_coupons_that_last_as_long_as_each_other_have_the_same_terms() -> None:
-    later = COUPON._replace(sent_at=2000, starts_at=2000, expires_at=6000)
+    later = replace(COUPON, sent_at=2000, starts_at=2000, expires_at=6000)
     assert terms_of(COUPON, 4000) == terms_of(later, 4000)
     assert read(later, terms_of(COUPON, 4000)) == later
 
 
 def test_coupons_that_end_together_have_the_same_terms() -> None:
-    later = COUPON._replace(sent_at=2000, starts_at=2000)
+    later = replace(COUPON, sent_at=2000, starts_at=2000)
     assert terms_of(COUPON, None) == terms_of(later, None)
     assert read(later, terms_of(COUPON, None)) == later
 

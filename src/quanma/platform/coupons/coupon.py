@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 
-class CouponFacts(NamedTuple):
-    """A coupon. Times are Unix seconds; `use_time` is the merchant's own text."""
+class CouponFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A coupon. Times are Unix seconds; `use_time` is the merchant's own text.
 
-    coupon_id: int
+    The one place that lists its fields: both back ends read a row into it, and a transfer's record has the same.
+    """
+
+    coupon_id: int = 0
+    """Its number in its pool, or its stock. 0: it has none, for it is on its way from one pool to another."""
     stock_id: str
+    position: int
+    """The place of its code in its stock, in upload order."""
     coupon_code: str
     openid: str
     appid: str
     out_request_no: str
-    request: str | None
+    request: str | None = None
     """Other fields of the request that got it, to know a repeat by."""
     send_merchant: str
     send_channel: str
     sent_at: int
     starts_at: int
     expires_at: int
-    coupon_state: str = "SENDED"
+    coupon_state: str
     use_request_no: str | None = None
     use_time: str | None = None
     used_at: int | None = None
@@ -57,5 +63,5 @@ def first_state(send_channel: str) -> str:
     return "CONFIRMING" if send_channel in PRODUCT_CHANNELS else "SENDED"
 
 
-LATER = CouponFacts._fields[CouponFacts._fields.index("coupon_state") :]
+LATER = CouponFacts.__struct_fields__[CouponFacts.__struct_fields__.index("coupon_state") :]
 """The fields that the steps after the sending change."""

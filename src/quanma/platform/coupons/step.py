@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypedDict, TypeVar
 
+import msgspec
+
 from ...api.operation import Operation
 from ...api.subsidy import PayReceipt, ReturnReceipt
 from ...errors import ParamError, RequestRefused, masked
@@ -159,7 +161,9 @@ class Step(Generic[Req, Resp]):
         """
         self.check(seen)
         self._check_state(seen.coupon, seen.now)
-        after = seen.coupon._replace(coupon_state=self.ends or seen.coupon.coupon_state, **self.changes(seen))
+        after = msgspec.structs.replace(
+            seen.coupon, coupon_state=self.ends or seen.coupon.coupon_state, **self.changes(seen)
+        )
         answer = self.answer(seen)
         return Decision(after, answer, self.receipts(seen, answer))
 

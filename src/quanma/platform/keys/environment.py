@@ -60,7 +60,8 @@ def _write(folder: Path, port: int, mchids: Sequence[str], now: datetime.datetim
         write_private(home / "platform_cert.pem", certificate.certificate)
         write_private(
             home / "quanma.toml",
-            f"""[merchant]
+            f"""#:schema ../../schemas/quanma.json
+[merchant]
 mchid = "{mchid}"
 serial_no = "{merchant.serial_no}"
 private_key = "apiclient_key.pem"
@@ -83,7 +84,8 @@ certificates = ["merchants/{mchid}/apiclient_cert.pem"]
     # Last: a world with a platform.toml is whole.
     write_private(
         folder / "platform.toml",
-        f"""host = "127.0.0.1"
+        f"""#:schema schemas/platform.json
+host = "127.0.0.1"
 port = {port}
 database = "sqlite:///quanma.db"
 # requests_per_second = 20          # of one merchant; absent: no limit

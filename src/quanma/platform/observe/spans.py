@@ -27,10 +27,7 @@ class Spans:
         self._tracer: Any = None
         if trace is not None and not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
             self._tracer = trace.get_tracer("quanma")
-
-    @property
-    def wanted(self) -> bool:
-        return self._tracer is not None
+        self.wanted = self._tracer is not None
 
     @contextlib.contextmanager
     def around(self, request: Request) -> Generator[None]:

@@ -303,6 +303,10 @@ class CodePool(Protocol):
         """Raises StoreUnavailable: the pool can't answer."""
         ...
 
+    def away(self) -> Sequence[str]:
+        """Return what part of the store did not answer the last `check`, while the rest of it does."""
+        ...
+
     async def close(self) -> None:
         """Finish what was asked, then let the store go."""
         ...

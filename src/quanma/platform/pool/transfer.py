@@ -10,12 +10,13 @@ import hashlib
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 import msgspec
 
 from ...errors import SourceUnreadable
 from ...storage.zstd import CompressionParameter, DecompressionParameter, ZstdError, ZstdFile
+from ..coupons.coupon import CouponFacts
 
 VERSION = 1
 LINE_BYTES_MAX = 16 * 1024 * 1024
@@ -59,6 +60,15 @@ class NonceRecord(Record, frozen=True, kw_only=True, tag="nonce"):
     next: int
 
 
+class DocumentRecord(Record, frozen=True, kw_only=True, tag="document"):
+    """Of 商品券: see coupons/product/changes.py."""
+
+    owner: str
+    kind: str
+    id: str
+    body: str
+
+
 class UploadRecord(Record, frozen=True, kw_only=True, tag="upload"):
     """Of one stock, in the order of their positions."""
 
@@ -72,31 +82,17 @@ class UploadRecord(Record, frozen=True, kw_only=True, tag="upload"):
     success_at: int
 
 
-class CouponRecord(Record, frozen=True, kw_only=True, tag="coupon"):
-    """In the order in which they were given out."""
+class CouponRecord(CouponFacts, Record, frozen=True, kw_only=True, tag="coupon"):
+    """In the order in which they were given out. It has no number: each pool numbers its own."""
 
-    stock_id: str
-    position: int
-    coupon_code: str
-    openid: str
-    appid: str
-    out_request_no: str
-    request: str | None = None
-    send_merchant: str
-    send_channel: str
-    sent_at: int
-    starts_at: int
-    expires_at: int
-    coupon_state: str
-    use_request_no: str | None = None
-    use_time: str | None = None
-    used_at: int | None = None
-    return_request_no: str | None = None
-    returned_at: int | None = None
-    deactivate_request_no: str | None = None
-    deactivate_reason: str | None = None
-    deactivated_at: int | None = None
-    associate_out_trade_no: str | None = None
+    @classmethod
+    def of_coupon(cls, coupon: CouponFacts) -> CouponRecord:
+        return cls(**msgspec.structs.asdict(msgspec.structs.replace(coupon, coupon_id=0)))
+
+    def numbered(self, coupon_id: int) -> CouponFacts:
+        """Return the coupon as a pool has it."""
+        fields: dict[str, Any] = msgspec.structs.asdict(self) | {"coupon_id": coupon_id}
+        return CouponFacts(**fields)
 
 
 class DeletionRecord(Record, frozen=True, kw_only=True, tag="deletion"):
@@ -180,6 +176,7 @@ AnyRecord = (
     StockRecord
     | CallbackRecord
     | NonceRecord
+    | DocumentRecord
     | DeletionRecord
     | UploadRecord
     | CouponRecord

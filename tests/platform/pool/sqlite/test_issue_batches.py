@@ -8,12 +8,14 @@ from typing import Any
 
 import apsw
 import pytest
+from msgspec.structs import replace
 
 from quanma.errors import StoreUnavailable
+from quanma.platform.coupons.coupon import CouponFacts
 from quanma.platform.pool import open_pool
 from quanma.platform.pool.sqlite import issue_batches, pool_file
 from quanma.platform.pool.sqlite.issue_batches import TOGETHER_MAX, SentCoupon, SentWhen
-from quanma.platform.pool.sqlite.rows import COUPON, ISSUE_BATCH, STOCK, CouponRow, Rows, StockRow
+from quanma.platform.pool.sqlite.rows import COUPON, ISSUE_BATCH, STOCK, Rows, StockRow
 from tests.contract.driver import DrivenPool
 
 STOCK_ID = "98065001"
@@ -36,18 +38,18 @@ def sent(number: int) -> SentCoupon:
     )
 
 
-def row(coupon_id: int, number: int) -> CouponRow:
-    return CouponRow(issue_batches.facts(coupon_id, STOCK_ID, sent(number), WHEN), number)
+def row(coupon_id: int, number: int) -> CouponFacts:
+    return issue_batches.as_coupon(coupon_id, STOCK_ID, sent(number), WHEN)
 
 
-def changed(row: CouponRow, **changes: Any) -> CouponRow:
-    return row._replace(facts=row.facts._replace(**changes))
+def changed(row: CouponFacts, **changes: Any) -> CouponFacts:
+    return replace(row, **changes)
 
 
 def move(rows: Rows, coupon_id: int, **changes: Any) -> None:
     """Any step that starts from SENDED or USED."""
     found = issue_batches.find(rows, coupon_id)
-    issue_batches.move(rows, ("SENDED", "USED"), found, found.row.facts._replace(**changes), WHEN[0])
+    issue_batches.move(rows, ("SENDED", "USED"), found, replace(found.coupon, **changes), WHEN[0])
 
 
 def test_each_of_many_is_read_as_it_was_given_out(rows: Rows) -> None:
@@ -56,7 +58,7 @@ def test_each_of_many_is_read_as_it_was_given_out(rows: Rows) -> None:
     issue_batches.add(rows, count + 1, STOCK_ID, [sent(count)], WHEN)
     assert [one.coupon_count for one in rows.read(ISSUE_BATCH, "1")] == [TOGETHER_MAX, TOGETHER_MAX, 3, 1]
     wanted = [row(number + 1, number) for number in range(count + 1)]
-    assert [issue_batches.coupon(rows, one.facts.coupon_id) for one in wanted] == wanted
+    assert [issue_batches.coupon(rows, one.coupon_id) for one in wanted] == wanted
     assert list(issue_batches.scan(rows)) == wanted
     for absent in (0, count + 2):
         with pytest.raises(StoreUnavailable, match=f"coupon {absent} is not there"):
@@ -83,7 +85,7 @@ def test_a_step_of_a_coupon_that_moved_since_it_was_found_is_a_fault(rows: Rows)
         before = issue_batches.find(rows, 1)
         move(rows, 1, coupon_state=state)
         with pytest.raises(AssertionError, match="did not stand"):
-            issue_batches.move(rows, ("SENDED", "USED"), before, before.row.facts._replace(used_at=7), WHEN[0])
+            issue_batches.move(rows, ("SENDED", "USED"), before, replace(before.coupon, used_at=7), WHEN[0])
         assert issue_batches.coupon(rows, 1) == changed(row(1, 0), coupon_state=state)
 
 
@@ -92,7 +94,7 @@ def test_a_step_that_does_not_start_from_where_its_coupon_stands_is_a_fault(rows
     for starts, now in [(("USED",), WHEN[0]), (("SENDED",), WHEN[2])]:
         found = issue_batches.find(rows, 1)
         with pytest.raises(AssertionError, match="did not stand"):
-            issue_batches.move(rows, starts, found, found.row.facts._replace(used_at=7), now)
+            issue_batches.move(rows, starts, found, replace(found.coupon, used_at=7), now)
     assert rows.read(COUPON, "1") == []
 
 
@@ -106,7 +108,7 @@ def test_coupons_that_were_imported_stand_alone_beside_later_ones(rows: Rows) ->
     wanted[1] = changed(wanted[1], associate_out_trade_no="t1")
     wanted[4] = changed(wanted[4], associate_out_trade_no="t2")
     assert list(issue_batches.scan(rows)) == wanted
-    assert [issue_batches.coupon(rows, one.facts.coupon_id) for one in wanted] == wanted
+    assert [issue_batches.coupon(rows, one.coupon_id) for one in wanted] == wanted
 
 
 def test_a_pool_whose_coupons_stand_alone_goes_on(tmp_path: Path) -> None:

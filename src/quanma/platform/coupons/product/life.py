@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from ....api.productcoupon.callers import OfBoth
 from ....api.productcoupon.entities import (
@@ -225,7 +226,7 @@ class ProductStep(Step[Any, Resp]):
         _check_user(seen)
         self.check(seen)
         check_state(seen.coupon, self.starts, seen.now)
-        after = seen.coupon._replace(coupon_state=self.end, **self.changes(seen))
+        after = replace(seen.coupon, coupon_state=self.end, **self.changes(seen))
         answer = user_coupon(group.after([after]), after, seen.now)
         return Decision(after, answer, Receipts())
 
@@ -253,7 +254,7 @@ class BundleStep(ProductStep[UserCouponBundle]):
         group = _group(seen)
         coupons = [one.coupon for one in group.held]
         moved = [
-            one._replace(coupon_state=self.end, **self.changes(seen._replace(coupon=one)))
+            replace(one, coupon_state=self.end, **self.changes(seen._replace(coupon=one)))
             for one in coupons
             if one.state(seen.now) in self.starts
         ]

@@ -32,7 +32,8 @@ from .stock_queue import Asked, singly
 from .stock_transaction import COUNTERS, StockCounters, StockTransaction, check_creator, stock_of
 
 _UPLOADS, _ADD_UPLOADS = query("uploads_under"), query("add_uploads")
-_TAKEN, _ADD_CODES = query("taken_codes"), query("add_codes")
+_TAKEN, _STORE = query("taken_codes"), query("store")
+_ADD_PIECES, _ADD_CODES = query("add_pieces"), query("add_codes")
 _FORGET_EXTENTS, _ADD_EXTENT = query("forget_extents"), query("add_extent")
 _CLEAR_SLOTS = query("clear_slots")
 _DELETED_BEFORE, _DELETED_AMONG = query("deleted_before"), query("deleted_among")
@@ -145,13 +146,13 @@ async def add_codes(
     transaction: StockTransaction, added: Sequence[tuple[int, str]], runs: Sequence[tuple[int, list[str], int | None]]
 ) -> None:
     """Write codes, each with its position, and the same codes in runs: where one begins, its codes, their time."""
-    await transaction.connection.execute(
-        _ADD_CODES,
-        transaction.stock_no,
-        *columns([piece for first, codes, at in runs for piece in cut(first, codes, at)], 3),
-        [code for _, code in added],
-        [position for position, _ in added],
-    )
+    pieces = columns([piece for first, codes, at in runs for piece in cut(first, codes, at)], 3)
+    where = [code for _, code in added], [position for position, _ in added]
+    if transaction.many_nodes:  # As where coupons are written.
+        await transaction.connection.execute(_ADD_PIECES, transaction.stock_no, *pieces)
+        await transaction.connection.execute(_ADD_CODES, transaction.stock_no, *where)
+    else:
+        await transaction.connection.execute(_STORE, transaction.stock_no, *pieces, *where)
 
 
 PIECE = 64
@@ -263,7 +264,7 @@ async def _in_order(connection: Connection, stock_id: str, stock_no: int, begin:
         positions = [position for position, _, _ in lines]
         gone = await deleted_among(connection, stock_no, positions)
         rows = await connection.fetch(_AT, stock_no, positions)
-        carriers = {row[0]: coupon_of(stock_id, row[1:]) for row in rows}
+        carriers = {row["position"]: coupon_of(stock_id, row) for row in rows}
         yield [
             (code, success_at, carriers.get(position)) for position, code, success_at in lines if position not in gone
         ]
@@ -289,7 +290,7 @@ async def show(connection: Connection, mchid: str, request: ShowCode, now: int) 
     )
     if row is None:
         raise responses.no_code(request.stock_id, request.coupon_code)
-    coupon = None if row[1] is None else coupon_of(request.stock_id, row[1:])
+    coupon = None if row["coupon_id"] is None else coupon_of(request.stock_id, row)
     return CodeDetail(
         code_information=responses.code(request.coupon_code, row[0], coupon),
         coupon_information=None if coupon is None else responses.coupon(facts, coupon, now),

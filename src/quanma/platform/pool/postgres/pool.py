@@ -99,6 +99,9 @@ class PostgresPool:
     def fence(self) -> str | None:
         return self._connections.fenced
 
+    def away(self) -> Sequence[str]:
+        return self._connections.nodes_away
+
     async def check(self) -> None:
         await self._connections.check()
 

@@ -232,7 +232,7 @@ async def group_of(caller: Caller, transactions: Sequence[StockTransaction], cou
         if one.stock_id == coupon.stock_id:
             found.append(coupon)
             continue
-        mine = (await coupons.coupons_of(one, {coupon.openid}))[coupon.openid]
+        mine = await coupons.coupons_of(one, coupon.openid)
         found.append(next(it for it in mine if it.out_request_no == coupon.out_request_no))
     return await _group(caller, transactions, found, now)
 

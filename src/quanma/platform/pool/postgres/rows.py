@@ -6,14 +6,14 @@ coupon names it by its number.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from ....api.stocks import CreateStock
-from ...coupons.coupon import CouponFacts, first_state
+from ...coupons.coupon import LATER, CouponFacts, first_state
 from ...coupons.product.terms import ProductTerms
 
 
@@ -30,25 +30,24 @@ class Terms(msgspec.Struct, frozen=True, array_like=True):
     expires_in: int | None
 
 
-def coupon_of(stock_id: str, row: Sequence[Any]) -> CouponFacts:
-    """Read `{coupon}`: see queries.py."""
-    coupon_id, coupon_code, openid, out_request_no, request, sent_at, terms, state, *later = row
-    its = _read(terms)
+def coupon_of(stock_id: str, row: Mapping[str, Any]) -> CouponFacts:
+    """Read `{coupon}`, by the names of its columns: see queries.py."""
+    its, sent_at = _read(row["terms"]), row["sent_at"]
     return CouponFacts(
-        coupon_id,
-        stock_id,
-        coupon_code,
-        openid,
-        its.appid,
-        out_request_no,
-        request or None,
-        its.send_merchant,
-        its.send_channel,
-        sent_at,
-        sent_at if its.starts_at is None else its.starts_at,
-        sent_at + (its.expires_in or 0) if its.expires_at is None else its.expires_at,
-        state or first_state(its.send_channel),
-        *later,
+        coupon_id=row["coupon_id"],
+        stock_id=stock_id,
+        position=row["position"],
+        coupon_code=row["coupon_code"],
+        openid=row["openid"],
+        appid=its.appid,
+        out_request_no=row["out_request_no"],
+        request=row["request"] or None,
+        send_merchant=its.send_merchant,
+        send_channel=its.send_channel,
+        sent_at=sent_at,
+        starts_at=sent_at if its.starts_at is None else its.starts_at,
+        expires_at=sent_at + (its.expires_in or 0) if its.expires_at is None else its.expires_at,
+        **{field: row[field] for field in LATER} if row["coupon_state"] else _at_first(its.send_channel),
     )
 
 
@@ -72,6 +71,11 @@ def lasts_seconds(stock: CreateStock | ProductTerms) -> int | None:
     if isinstance(stock, ProductTerms):
         return stock.period.available_seconds
     return stock.coupon_use_rule.coupon_available_time.available_second_after_receive
+
+
+def _at_first(send_channel: str) -> dict[str, Any]:
+    """What a coupon without a step has."""
+    return {"coupon_state": first_state(send_channel)}
 
 
 @lru_cache(4096)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from ...coupons.coupon import LATER, STORED_STATES, CouponFacts, first_state
 from ...coupons.product.changes import Caller
 from ...coupons.step import Seen, Step
@@ -14,7 +16,7 @@ from .queries import query
 from .stock_queue import Asked, singly
 from .stock_transaction import StockTransaction, check_creator, check_shared
 
-_MOVE = query("move_coupon")
+_MOVE_FIRST, _MOVE_NEXT = query("move_first"), query("move_next")
 
 
 class Stepping(NamedTuple):
@@ -40,7 +42,7 @@ async def step(transactions: StockTransaction | Sequence[StockTransaction], aske
     async def work() -> Any:
         mine: Sequence[CouponFacts] = ()
         if (openid := step.user_of(request)) is not None:
-            mine = (await coupons.coupons_of(transaction, {openid}))[openid]
+            mine = await coupons.coupons_of(transaction, openid)
         coupon = await transaction.coupon_of(step.code_of(request, mine))
         payments = await subsidies.payments_for(transaction, coupon.coupon_code) if step.of_payments else []
         group = None if caller is None else await products.group_of(caller, each, coupon, now)
@@ -60,16 +62,16 @@ async def _move(
     transaction: StockTransaction, step: Step[Any, Any], read: CouponFacts, after: CouponFacts, now: int
 ) -> None:
     """Change the one row of a step. The decision was made in the same transaction: a change meanwhile is our fault."""
+    # As they are stored: EXPIRED is SENDED, and by the time, which never changes.
+    starts = [state for state in STORED_STATES if replace(read, coupon_state=state).state(now) in step.starts]
     moved = await transaction.connection.execute(
-        _MOVE,
+        _MOVE_FIRST if first_state(read.send_channel) in starts else _MOVE_NEXT,
         transaction.stock_no,
         read.coupon_id,
-        # As they are stored: EXPIRED is SENDED, and by the time, which never changes.
-        [state for state in STORED_STATES if read._replace(coupon_state=state).state(now) in step.starts],
-        first_state(read.send_channel),
+        starts,
         *(getattr(after, field) for field in LATER),
     )
-    if moved != "INSERT 0 1":
+    if moved not in ("INSERT 0 1", "UPDATE 1"):
         raise AssertionError("a coupon did not stand where the decision saw it")
 
 

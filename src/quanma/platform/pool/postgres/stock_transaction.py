@@ -21,6 +21,7 @@ from ...coupons.repeats import Numbered
 from ...coupons.stocks import Product, StockFacts
 from .between import SHARED_OUT, Astray
 from .connections import Connection, Connections
+from .due_stocks import DueStocks
 from .mark_file import IssuedCoupon, Mark
 from .missing import PROOFS, microseconds, word_of
 from .numbers import Numbers
@@ -106,6 +107,16 @@ class StockTransaction:
         self._known = known
         self._epoch = epoch
         """`Host.epoch` when the transaction began: the latest that this host knew, confirmed or not."""
+
+    @property
+    def due_stocks(self) -> DueStocks | None:
+        """Where it is a Citus cluster."""
+        return self._connections.listing
+
+    @property
+    def many_nodes(self) -> bool:
+        """Whether the database is a Citus cluster."""
+        return self._connections.many_nodes
 
     @property
     def stock_id(self) -> str:

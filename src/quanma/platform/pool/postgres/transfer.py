@@ -17,7 +17,7 @@ from ....api.coupons import SendCard
 from ....api.subsidy import ReturnReceipt
 from ....errors import StoreUnavailable
 from ....wire.times import beijing_day
-from ...coupons.coupon import LATER, CouponFacts
+from ...coupons.coupon import LATER
 from ...coupons.stocks import UPLOAD_MODES, mode_of, owner_of, stored_stock
 from .. import reconciling
 from ..transfer import (
@@ -27,6 +27,7 @@ from ..transfer import (
     CallbackRecord,
     CouponRecord,
     DeletionRecord,
+    DocumentRecord,
     EventRecord,
     NonceRecord,
     PayReceiptRecord,
@@ -35,9 +36,10 @@ from ..transfer import (
     UploadRecord,
 )
 from . import reconcile, schema
-from .blocks import BLOCK
+from .blocks import BLOCK, CARRIERS, HOLDERS, SLOTS
 from .codes import cut
 from .connections import Connection
+from .holders import bucket_count, bucket_of, entry, hash_of
 from .queries import code_at, written_out
 from .rows import KnownTerms, coupon_of, lasts_seconds, terms_of
 
@@ -47,6 +49,7 @@ _CARD = "card\n"
 _ALIKE: dict[type[Any], str] = {
     CallbackRecord: "callback",
     NonceRecord: "nonce",
+    DocumentRecord: "document",
     DeletionRecord: "deletion",
     BarredRecord: "barred",
     AnsweredRecord: "answered",
@@ -69,6 +72,8 @@ class _Taken:
         self.uploaded = 0
         self.deleted: set[int] = set()
         self.given = array("Q")
+        self.hashes = array("I")
+        """Of the openids, in the coupons' order."""
         self.sent_on: Counter[int] = Counter()
 
 
@@ -117,7 +122,7 @@ class PostgresTransfer:
         for row in stocks:
             yield StockRecord(**dict(row))
         kind: type[Any]
-        for kind in (CallbackRecord, NonceRecord):
+        for kind in (CallbackRecord, NonceRecord, DocumentRecord):
             async for record in self._alike(kind):
                 yield record
         async for row in self._rows(DeletionRecord):
@@ -135,10 +140,7 @@ class PostgresTransfer:
         ):
             yield UploadRecord(**dict(row))
         async for row in connection.cursor(_COUPONS, prefetch=BATCH):
-            stock_id, position, *rest = row
-            facts = coupon_of(stock_id, rest)._asdict()
-            del facts["coupon_id"]
-            yield CouponRecord(position=position, **facts)
+            yield CouponRecord.of_coupon(coupon_of(row["stock_id"], row))
         for kind in (BarredRecord, AnsweredRecord):
             async for record in self._alike(kind):
                 yield record
@@ -287,6 +289,7 @@ class PostgresTransfer:
         for number, record in enumerate(batch, before):
             taken = stocks[record.stock_id]
             taken.given.append(record.position)
+            taken.hashes.append(hash_of(record.openid))
             taken.sent_on[beijing_day(record.sent_at)] += 1
             if not taken.takes_uploads:
                 codes.append((taken.stock_no, record.coupon_code, record.position))
@@ -295,7 +298,7 @@ class PostgresTransfer:
             # So that coupons of one second stay in their order.
             written_at += datetime.timedelta(microseconds=number % 1_000_000)
             coupon_id = len(taken.given)
-            coupon = CouponFacts(coupon_id, **{name: getattr(record, name) for name in CouponFacts._fields[1:]})
+            coupon = record.numbered(coupon_id)
             terms_no = taken.terms.number_of(terms_of(coupon, taken.lasts_seconds))
             texts = coupon.openid, coupon.out_request_no, coupon.request or ""
             rows.append((taken.stock_no, coupon_id, record.position, terms_no, *texts, coupon.sent_at, written_at))
@@ -332,7 +335,8 @@ class PostgresTransfer:
                 raise StoreUnavailable("a coupon carries a code that is not there: nothing was imported")
             numbers = np.zeros(taken.uploaded, np.int32)
             numbers[given] = np.arange(1, given.size + 1)
-            await self._copy("carrier", _BLOCK, _blocks(taken.stock_no, numbers))
+            await self._copy("block", _BLOCK, _blocks(taken.stock_no, CARRIERS, numbers))
+            await self._copy("block", _BLOCK, _buckets(taken.stock_no, taken.hashes))
 
     async def _count(self, taken: _Taken) -> None:
         """Write a stock's counters, and which code stands at which free slot: see slots.py."""
@@ -347,7 +351,7 @@ class PostgresTransfer:
             positions = np.zeros(free, np.int32)
             positions[holes] = spare + 1
             await self._copy("extent", ("stock_no", "first_slot", "shift"), [(taken.stock_no, 0, 0)])
-            await self._copy("displaced", _BLOCK, _blocks(taken.stock_no, positions))
+            await self._copy("block", _BLOCK, _blocks(taken.stock_no, SLOTS, positions))
         day = max(taken.sent_on, default=beijing_day(taken.made_at))
         days = [(taken.stock_no, other, sent) for other, sent in taken.sent_on.items() if other != day]
         await self._copy("day_counter", ("stock_no", "day", "sent"), days)
@@ -367,7 +371,7 @@ class PostgresTransfer:
 
 
 _PIECE = ("stock_no", "first_position", "codes", "success_at")
-_BLOCK = ("stock_no", "first", "numbers")
+_BLOCK = ("stock_no", "kind", "place", "numbers")
 _COUPON = (
     "stock_no",
     "coupon_id",
@@ -379,9 +383,9 @@ _COUPON = (
     "sent_at",
     "written_at",
 )
-_AT_FIRST = tuple(CouponFacts._field_defaults[name] for name in LATER)
+_AT_FIRST = ("SENDED", *[None] * (len(LATER) - 1))
 _COUPONS = written_out(
-    "SELECT o.stock_id, k.position, {coupon of o.stock_no} FROM coupon k JOIN stock o USING (stock_no)"
+    "SELECT o.stock_id, {coupon of o.stock_no} FROM coupon k JOIN stock o USING (stock_no)"
     " {step of o.stock_no} ORDER BY k.written_at, o.stock_id, k.coupon_id"
 )
 _EVENTS = (
@@ -400,11 +404,22 @@ _ADD_EVENTS = written_out(
 )
 
 
-def _blocks(stock_no: int, numbers: np.ndarray[Any, np.dtype[np.int32]]) -> list[tuple[int, int, bytes]]:
+def _blocks(
+    stock_no: int, kind: int, numbers: np.ndarray[Any, np.dtype[np.int32]]
+) -> list[tuple[int, int, int, bytes]]:
     """Rows of blocks that hold these numbers: see blocks.py. None holds zeros only."""
     whole = np.zeros((-(-numbers.size // BLOCK), BLOCK), ">i4")
     whole.reshape(-1)[: numbers.size] = numbers
-    return [(stock_no, int(row) * BLOCK, whole[row].tobytes()) for row in np.flatnonzero(whole.any(axis=1))]
+    return [(stock_no, kind, int(row) * BLOCK, whole[row].tobytes()) for row in np.flatnonzero(whole.any(axis=1))]
+
+
+def _buckets(stock_no: int, hashes: array[int]) -> list[tuple[int, int, int, bytes]]:
+    """Rows of buckets that hold these hashes, each with its place from 1 on as the coupon's number: see holders.py."""
+    count = bucket_count(len(hashes))
+    buckets: dict[int, bytearray] = {}
+    for coupon_id, its_hash in enumerate(hashes, 1):
+        buckets.setdefault(bucket_of(its_hash, count), bytearray()).extend(entry(its_hash, coupon_id))
+    return [(stock_no, HOLDERS, bucket, bytes(entries)) for bucket, entries in buckets.items()]
 
 
 def _values(records: list[Any]) -> list[tuple[Any, ...]]:

@@ -131,7 +131,7 @@ def _write(
     when = SentWhen(now, *draws.validity(stock.facts, now))
     issue_batches.add(store.rows, first, stock_id, sent, when)
     outbox.add(store, stock.facts.notified, range(first, first + len(sent)), now)
-    return [issue_batches.facts(coupon_id, stock_id, one, when) for coupon_id, one in enumerate(sent, first)]
+    return [issue_batches.as_coupon(coupon_id, stock_id, one, when) for coupon_id, one in enumerate(sent, first)]
 
 
 def _remember(

@@ -110,8 +110,8 @@ def _coupon_is_there(store: Store, mark: Generation) -> bool:
         return False
     if not mark.coupons or mark.coupon_digest is None:  # There was none, or the pool was imported, and none since.
         return True
-    row = issue_batches.coupon(store.rows, mark.coupons)
-    return _is(Seen(mark.coupons, mark.coupon_digest), coupon_seen(row.facts))
+    coupon = issue_batches.coupon(store.rows, mark.coupons)
+    return _is(Seen(mark.coupons, mark.coupon_digest), coupon_seen(coupon))
 
 
 def _is(known: Seen, row: tuple[object, ...]) -> bool:

@@ -14,7 +14,7 @@ import apsw
 import msgspec
 
 from ...coupons.coupon import LATER, CouponFacts, first_state
-from .rows import COUPON, ISSUE_BATCH, CouponRow, IssueBatchRow, Rows, damaged
+from .rows import COUPON, ISSUE_BATCH, IssueBatchRow, Rows, damaged
 
 TOGETHER_MAX = 32
 """So many in a row: with more, reading one of them costs more than the rows that are saved."""
@@ -45,22 +45,23 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[SentCoupon]).decode
 
 
-def facts(coupon_id: int, stock_id: str, sent: SentCoupon, when: SentWhen) -> CouponFacts:
+def as_coupon(coupon_id: int, stock_id: str, sent: SentCoupon, when: SentWhen) -> CouponFacts:
     """Return a coupon as it was given out."""
     return CouponFacts(
-        coupon_id,
-        stock_id,
-        sent.coupon_code,
-        sent.openid,
-        sent.appid,
-        sent.out_request_no,
-        sent.request,
-        sent.send_merchant,
-        sent.send_channel,
-        when.sent_at,
-        when.starts_at,
-        when.expires_at,
-        first_state(sent.send_channel),
+        coupon_id=coupon_id,
+        stock_id=stock_id,
+        position=sent.position,
+        coupon_code=sent.coupon_code,
+        openid=sent.openid,
+        appid=sent.appid,
+        out_request_no=sent.out_request_no,
+        request=sent.request,
+        send_merchant=sent.send_merchant,
+        send_channel=sent.send_channel,
+        sent_at=when.sent_at,
+        starts_at=when.starts_at,
+        expires_at=when.expires_at,
+        coupon_state=first_state(sent.send_channel),
     )
 
 
@@ -72,7 +73,7 @@ def add(rows: Rows, first_coupon_id: int, stock_id: str, sent: Sequence[SentCoup
         rows.add(ISSUE_BATCH, row)
 
 
-def as_sent(rows: Rows, coupon_id: int) -> CouponRow:
+def as_sent(rows: Rows, coupon_id: int) -> CouponFacts:
     """Return a coupon as it was given out. Raises StoreUnavailable: it is not there, or not as it was written."""
     for batch in rows.read(ISSUE_BATCH, "first_coupon_id <= ? ORDER BY first_coupon_id DESC LIMIT 1", coupon_id):
         which = coupon_id - batch.first_coupon_id
@@ -84,7 +85,7 @@ def as_sent(rows: Rows, coupon_id: int) -> CouponRow:
 class Found(NamedTuple):
     """A coupon as it is, and whether it has a row of its own."""
 
-    row: CouponRow
+    coupon: CouponFacts
     alone: bool
 
 
@@ -93,9 +94,9 @@ def find(rows: Rows, coupon_id: int) -> Found:
     return Found(alone[0], True) if alone else Found(as_sent(rows, coupon_id), False)
 
 
-def coupon(rows: Rows, coupon_id: int) -> CouponRow:
+def coupon(rows: Rows, coupon_id: int) -> CouponFacts:
     """Return a coupon as it is."""
-    return find(rows, coupon_id).row
+    return find(rows, coupon_id).coupon
 
 
 def move(rows: Rows, starts: Sequence[str], found: Found, after: CouponFacts, now: int) -> None:
@@ -103,18 +104,18 @@ def move(rows: Rows, starts: Sequence[str], found: Found, after: CouponFacts, no
 
     The decision and this are one turn: a coupon that stands elsewhere is a fault of ours, and raised as one.
     """
-    if found.row.facts.state(now) in starts:
+    if found.coupon.state(now) in starts:
         if found.alone:
             # Only where its state still is the one that was read.
-            rows.change(COUPON, found.row, **{name: getattr(after, name) for name in LATER})
+            rows.change(COUPON, found.coupon, **{name: getattr(after, name) for name in LATER})
             return
         with contextlib.suppress(apsw.ConstraintError):  # It has a row of its own by now.
-            rows.add(COUPON, CouponRow(after, found.row.position))
+            rows.add(COUPON, after)
             return
     raise AssertionError("a coupon did not stand where the decision saw it")
 
 
-def scan(rows: Rows) -> Iterator[CouponRow]:
+def scan(rows: Rows) -> Iterator[CouponFacts]:
     """Yield every coupon as it is, in the order of their ids: there may be many."""
     alone: Iterator[tuple[Any, ...]] = rows.scan(COUPON)
     following = next(alone, None)
@@ -127,15 +128,15 @@ def scan(rows: Rows) -> Iterator[CouponRow]:
         end = batch.first_coupon_id + len(coupons)
         for coupon_id, sent in enumerate(coupons, batch.first_coupon_id):
             while following is not None and following[0] < coupon_id:
-                yield CouponRow.of(*following[:-2])
+                yield COUPON.row(*following[:-2])
                 following = next(alone, None)
             if following is None or following[0] != coupon_id:
                 yield _row(batch, coupon_id, sent)
     while following is not None:
-        yield CouponRow.of(*following[:-2])
+        yield COUPON.row(*following[:-2])
         following = next(alone, None)
 
 
-def _row(batch: IssueBatchRow, coupon_id: int, sent: SentCoupon) -> CouponRow:
+def _row(batch: IssueBatchRow, coupon_id: int, sent: SentCoupon) -> CouponFacts:
     when = SentWhen(batch.sent_at, batch.starts_at, batch.expires_at)
-    return CouponRow(facts(coupon_id, batch.stock_id, sent, when), sent.position)
+    return as_coupon(coupon_id, batch.stock_id, sent, when)

@@ -92,6 +92,9 @@ class SqlitePool:
     async def check(self) -> None:
         self._writer.check()
 
+    def away(self) -> Sequence[str]:
+        return ()
+
     async def close(self) -> None:
         await self._writer.close()
         self._opened.close()

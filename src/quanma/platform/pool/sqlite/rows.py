@@ -20,7 +20,7 @@ from ....errors import StoreUnavailable
 from ...coupons.coupon import CouponFacts
 from .generation import CommitCounter
 
-R = TypeVar("R", bound=tuple[Any, ...])
+R = TypeVar("R")
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -47,7 +47,7 @@ class Table(Generic[R]):
         columns: tuple[str, ...],
         key: int = 1,
         *,
-        flat: Callable[[R], tuple[Any, ...]] = lambda row: row,
+        flat: Callable[[Any], tuple[Any, ...]] = lambda row: row,
         stands: tuple[str, ...] = (),
     ) -> None:
         """`row` makes a row of its columns, and `flat` the columns of a row."""
@@ -192,22 +192,6 @@ class UploadRow(NamedTuple):
     success_at: int
 
 
-class CouponRow(NamedTuple):
-    """A coupon, and the position of its code."""
-
-    facts: CouponFacts
-    position: int
-
-    @classmethod
-    def of(cls, *columns: Any) -> CouponRow:
-        """Read the columns of `coupon`: the fields of `CouponFacts`, and the position."""
-        return cls(CouponFacts._make(columns[:-1]), columns[-1])
-
-    @property
-    def columns(self) -> tuple[Any, ...]:
-        return (*self.facts, self.position)
-
-
 class IssueBatchRow(NamedTuple):
     first_coupon_id: int
     stock_id: str
@@ -302,9 +286,9 @@ STOCK = Table("stock", StockRow, StockRow._fields)
 UPLOAD = Table("upload", UploadRow, UploadRow._fields)
 COUPON = Table(
     "coupon",
-    CouponRow.of,
-    (*CouponFacts._fields, "position"),
-    flat=lambda row: row.columns,
+    lambda *columns: CouponFacts(**dict(zip(CouponFacts.__struct_fields__, columns, strict=True))),
+    CouponFacts.__struct_fields__,
+    flat=msgspec.structs.astuple,
     stands=("coupon_state",),
 )
 ISSUE_BATCH = Table("issue_batch", IssueBatchRow, IssueBatchRow._fields)

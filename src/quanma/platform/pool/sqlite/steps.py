@@ -29,13 +29,13 @@ def step(
         openid = step.user_of(request)
         code = step.code_of(request, store.coupons_of(stock, openid) if openid else ())
         found = store.coupon_of(stock, code)
-        coupon = found.row.facts
+        coupon = found.coupon
         payments = subsidies.payments_for(store.rows, stock_id, coupon.coupon_code) if step.of_payments else []
         group = None if caller is None else products.group_of(store, caller, stocks, coupon, now)
         decision = step.decide(Seen(stock.facts, coupon, payments, request, now, group))
         for after in (decision.after, *decision.beside):
             before = issue_batches.find(store.rows, after.coupon_id)
-            if after != before.row.facts:
+            if after != before.coupon:
                 issue_batches.move(store.rows, step.starts, before, after, now)
         subsidies.write(store.rows, decision.receipts)
         return decision.answer

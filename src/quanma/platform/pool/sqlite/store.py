@@ -43,7 +43,6 @@ from .rows import (
     UPLOAD,
     AboutRow,
     AnsweredRow,
-    CouponRow,
     DeletionRow,
     Rows,
     UploadRow,
@@ -129,7 +128,7 @@ class Store:
         return position
 
     def coupon(self, coupon_id: int) -> CouponFacts:
-        return issue_batches.coupon(self.rows, coupon_id).facts
+        return issue_batches.coupon(self.rows, coupon_id)
 
     def coupons_of(self, stock: StockIndex, openid: str) -> list[CouponFacts]:
         """Return a user's coupons of one stock, the earliest first."""
@@ -208,22 +207,21 @@ class Store:
         coupon_ids: dict[str, array[int]] = defaultdict(lambda: array("I"))
         last = 0
         for piece in _pieces(issue_batches.scan(self.rows)):
-            by_stock: dict[str, list[CouponRow]] = defaultdict(list)
-            for row in piece:
-                by_stock[row.facts.stock_id].append(row)
-            for stock_id, rows in by_stock.items():
+            by_stock: dict[str, list[CouponFacts]] = defaultdict(list)
+            for coupon in piece:
+                by_stock[coupon.stock_id].append(coupon)
+            for stock_id, coupons in by_stock.items():
                 stock = self.stocks[stock_id]
-                coupons = [row.facts for row in rows]
                 ids = [coupon.coupon_id for coupon in coupons]
                 stock.restore([coupon.openid for coupon in coupons], ids, [coupon.sent_at for coupon in coupons])
                 if isinstance(stock.codes, UploadedCodeIndex):
-                    positions[stock_id].extend([row.position for row in rows])
+                    positions[stock_id].extend([coupon.position for coupon in coupons])
                     coupon_ids[stock_id].extend(ids)
                 else:
                     for coupon in coupons:
                         stock.codes.add(coupon.coupon_id, coupon.coupon_code)
-            last = piece[-1].facts.coupon_id
-            self.gave(piece[-1].facts)
+            last = piece[-1].coupon_id
+            self.gave(piece[-1])
         self.next_coupon_id = last + 1
         gone: dict[str, list[int]] = defaultdict(list)
         deletion: tuple[Any, ...] = ()
@@ -280,7 +278,7 @@ class Store:
             self.took_in(UploadRow(*row[:-2]), sum(ends.values()))
 
 
-def _pieces(rows: Iterable[CouponRow]) -> Iterator[list[CouponRow]]:
+def _pieces(rows: Iterable[CouponFacts]) -> Iterator[list[CouponFacts]]:
     iterator = iter(rows)
     while piece := list(islice(iterator, _REBUILD_ROWS)):
         yield piece

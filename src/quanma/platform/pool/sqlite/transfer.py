@@ -23,6 +23,7 @@ from ..transfer import (
     CardKey,
     CouponRecord,
     DeletionRecord,
+    DocumentRecord,
     EventRecord,
     NonceRecord,
     PayReceiptRecord,
@@ -39,6 +40,7 @@ from .rows import (
     CARD,
     COUPON,
     DELETION,
+    DOCUMENT,
     EVENT,
     NONCE,
     PAY_RECEIPT,
@@ -59,6 +61,7 @@ _ALIKE: dict[type[AnyRecord], Table[Any]] = {
     StockRecord: STOCK,
     CallbackRecord: CALLBACK,
     NonceRecord: NONCE,
+    DocumentRecord: DOCUMENT,
     BarredRecord: BARRED,
     AnsweredRecord: ANSWERED,
     PayReceiptRecord: PAY_RECEIPT,
@@ -147,6 +150,7 @@ def _records(db: apsw.Connection) -> Iterator[AnyRecord]:
     yield from _alike(rows, StockRecord)
     yield from _alike(rows, CallbackRecord)
     yield from _alike(rows, NonceRecord)
+    yield from _alike(rows, DocumentRecord)
     for row in rows.scan(DELETION):
         yield DeletionRecord(**dict(zip(DELETION.columns[1:], row[1:-2], strict=True)))
     for row in rows.scan(UPLOAD):
@@ -160,9 +164,7 @@ def _records(db: apsw.Connection) -> Iterator[AnyRecord]:
             success_at=success_at,
         )
     for coupon in issue_batches.scan(rows):
-        values: dict[str, Any] = coupon.facts._asdict()
-        del values["coupon_id"]
-        yield CouponRecord(**values, position=coupon.position)
+        yield CouponRecord.of_coupon(coupon)
     yield from _alike(rows, BarredRecord)
     yield from _alike(rows, AnsweredRecord)
     for row in rows.scan(CARD):
@@ -172,8 +174,8 @@ def _records(db: apsw.Connection) -> Iterator[AnyRecord]:
     yield from _alike(rows, PayReceiptRecord)
     yield from _alike(rows, ReturnReceiptRecord)
     for row in rows.scan(EVENT):
-        values = dict(zip(EVENT.columns, row, strict=False))
-        told_of = issue_batches.coupon(rows, values.pop("coupon_id")).facts
+        values: dict[str, Any] = dict(zip(EVENT.columns, row, strict=False))
+        told_of = issue_batches.coupon(rows, values.pop("coupon_id"))
         del values["event_no"]
         yield EventRecord(stock_id=told_of.stock_id, coupon_code=told_of.coupon_code, **values)
 

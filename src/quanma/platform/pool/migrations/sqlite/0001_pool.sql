@@ -63,6 +63,7 @@ CREATE TABLE issue_batch (
 CREATE TABLE coupon (
     coupon_id              INTEGER PRIMARY KEY,
     stock_id               TEXT NOT NULL REFERENCES stock,
+    position               INTEGER NOT NULL,
     coupon_code            TEXT NOT NULL,
     openid                 TEXT NOT NULL,
     appid                  TEXT NOT NULL,
@@ -83,7 +84,6 @@ CREATE TABLE coupon (
     deactivate_reason      TEXT,
     deactivated_at         INTEGER,
     associate_out_trade_no TEXT,
-    position               INTEGER NOT NULL,
     commit_no              INTEGER NOT NULL DEFAULT 0,
     checksum               INTEGER NOT NULL DEFAULT -1
 );

@@ -4,14 +4,14 @@ ALTER TABLE coupon ADD COLUMN confirm_request_no TEXT;
 ALTER TABLE coupon ADD COLUMN confirmed_at INTEGER;
 ALTER TABLE coupon ADD COLUMN used_for TEXT;      -- the order that it was used for, as JSON
 -- Only where the old checksum holds: a row that is damaged stays so.
-UPDATE coupon SET checksum = checksum('coupon', coupon_id, stock_id, coupon_code, openid, appid, out_request_no, request,
+UPDATE coupon SET checksum = checksum('coupon', coupon_id, stock_id, position, coupon_code, openid, appid, out_request_no, request,
     send_merchant, send_channel, sent_at, starts_at, expires_at, coupon_state, use_request_no, use_time, used_at,
     return_request_no, returned_at, deactivate_request_no, deactivate_reason, deactivated_at, associate_out_trade_no,
-    confirm_request_no, confirmed_at, used_for, position, commit_no)
-WHERE checksum = checksum('coupon', coupon_id, stock_id, coupon_code, openid, appid, out_request_no, request,
+    confirm_request_no, confirmed_at, used_for, commit_no)
+WHERE checksum = checksum('coupon', coupon_id, stock_id, position, coupon_code, openid, appid, out_request_no, request,
     send_merchant, send_channel, sent_at, starts_at, expires_at, coupon_state, use_request_no, use_time, used_at,
     return_request_no, returned_at, deactivate_request_no, deactivate_reason, deactivated_at, associate_out_trade_no,
-    position, commit_no);
+    commit_no);
 
 -- Whole objects, by the name of their kind and by their id: product coupons, stores of a stock, and what a request
 -- number that belongs to no single stock did. See coupons/product/documents.py.

@@ -64,7 +64,7 @@ class Texts:
 
     def read_sent(self, coupon_id: int) -> str:
         """Return the code of a coupon. Raises StoreUnavailable: the coupon is not there."""
-        return issue_batches.coupon(self._rows, coupon_id).facts.coupon_code
+        return issue_batches.coupon(self._rows, coupon_id).coupon_code
 
     def read_many(self, upload_ids: NDArray[np.int64], lines: NDArray[np.int64], width: int | None) -> list[str]:
         """As `read`, for places with one width."""
