@@ -37,6 +37,7 @@ from ..wire import codec
 from ..wire.times import rfc3339
 from . import claimpage
 from .config import ProductCouponStock
+from .coupons.product.refusals import PREFIXES, as_refused
 from .coupons.requests import check_texts
 from .keys.keystore import KeyStore, Merchant
 from .keys.refusals import NotBelieved, RefusalLog
@@ -219,7 +220,7 @@ class App:
                     response = await self._answer(request, now)
                 return Outcome(204 if response is None else 200, codec.encode_answer(response))
             except PlatformError as error:
-                return _failure(error)
+                return _failure(as_refused(error) if request.path.startswith(PREFIXES) else error)
             except (StoreUnavailable, Misconfigured) as problem:  # The database may not let us in any more.
                 # Not to be told to merchants: it may name files, tables, other merchants' stocks.
                 log.error("the store can't answer: %s", problem, extra={"operation": request.operation})
@@ -240,7 +241,7 @@ class App:
         timestamp = str(int(self._clock()))
         chance = secrets.token_hex(32)  # Once for both: the system is asked each time.
         signed = self._keystore.sign(request.header(b"wechatpay-serial"), timestamp, outcome.body, chance[:32])
-        headers = f"{_ANSWER}{_request_id(outcome.status, chance[32:])}{_lines(signed)}{outcome.headers}"
+        headers = f"{_ANSWER}{_request_id(outcome.reason, chance[32:])}{_lines(signed)}{outcome.headers}"
         if request.span is not None:
             self._spans.end(request, outcome.status)
         self.metrics.count(request.operation, outcome.status, time.perf_counter() - request.began)
@@ -424,15 +425,17 @@ def _failure(error: PlatformError) -> Outcome:
         body["detail"] = error.detail
     wait = error.retry_after_seconds
     headers = "" if wait is None else f"Retry-After: {int(wait)}\r\n"
-    return Outcome(error.status_code, codec.encode_answer(body), headers)
+    reason = error.reason if error.reason is not None else error.status_code
+    return Outcome(error.status_code, codec.encode_answer(body), headers, reason=reason)
 
 
 _FAILED = _failure(PlatformFailed("系统错误: the platform failed, send the same request again"))
 
 
-def _request_id(status: int, chance: str) -> str:
-    # Source: the number at the end is 0 for success (documented); ours is the HTTP status for a failure.
-    return f"Request-ID: {chance.upper()}-{0 if status < 300 else status}\r\n"
+def _request_id(reason: int, chance: str) -> str:
+    # Source: the number at the end is 0 for success (documented). For a failure it is the reason, where 商品券 has
+    # numbers for them, and else the HTTP status: ours.
+    return f"Request-ID: {chance.upper()}-{reason}\r\n"
 
 
 def _lines(headers: Sequence[tuple[str, str]]) -> str:
