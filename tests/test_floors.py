@@ -16,11 +16,11 @@ FLOORS = {  # Package: what it may import, besides itself.
     "signals": set[str](),
     "api": {"errors"},
     "settings": {"errors", "storage"},
-    "wire": {"errors", "api", "settings"},
+    "wire": {"errors", "reasons", "api", "settings"},
     "client": {"errors", "api", "wire", "settings"},
     "doctor": {"errors", "storage", "api", "wire", "client", "settings"},
     "serving": {"errors", "extras", "signals"},
-    "platform": {"errors", "extras", "serving", "storage", "api", "wire", "settings"},
+    "platform": {"errors", "reasons", "extras", "serving", "storage", "api", "wire", "settings"},
     "upload": {"errors", "extras", "storage", "api", "client", "settings"},
     "cli": {
         *("errors", "extras", "signals", "serving", "storage", "api", "client", "doctor", "platform", "upload"),

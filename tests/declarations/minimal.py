@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from quanma.api.productcoupons import ProductStockNode, UploadCouponCodesNode
-
 from quanma.api.callbacks import Callbacks
 from quanma.api.certificates import Certificates
 from quanma.api.couponcodes import CouponCodeNode, CouponCodes
@@ -28,6 +26,7 @@ from quanma.api.security import Echo
 from quanma.api.stocklists import OwnStocks
 from quanma.api.stocks import Budget, StockNode, Stocks
 from quanma.api.subsidy import PayReceiptNode, PayReceipts, ReturnReceiptNode, ReturnReceipts
+from tests.declarations import minimal_product_coupon
 
 TIME = "2015-05-20T13:29:35+08:00"
 RULES = {
@@ -107,17 +106,11 @@ MINIMAL: dict[Operation[..., Any, Any, Any], dict[str, Any]] = {
     ReturnReceiptNode.get: RETURN_RECEIPT,
     ProductSend.post: {"stock_id": "98065001", "coupon_code": "A1", "out_request_no": "n1"},
     ProductPreSend.post: {"token": "abc"},
-    ProductStockNode.get: {
-        "product_coupon_id": "1000000013",
-        "stock_id": "1000000013001",
-        "coupon_code_mode": "UPLOAD",
-        "state": "SENDING",
-    },
-    UploadCouponCodesNode.post: {"total_count": 2},
     ImageUpload.post: {"media_url": "https://wxpaylogo.qpic.cn/wxpaylogo/xxxxx/xxx"},
     Echo.post: {"echo_message": "你好"},
     Events.get: {},
     OwnStocks.get: {},
     Resend.post: {"id": "0fbd02f2-5d10-4562-957e-1403fbdf6e89"},
     Certificates.get: {},
+    **minimal_product_coupon.MINIMAL,
 }

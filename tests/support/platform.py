@@ -19,7 +19,7 @@ from quanma import AsyncWechatpay, Wechatpay
 from quanma.api.stockrules import CouponAvailableTime, CouponUseRule, FixedNormalCoupon, StockSendRule
 from quanma.api.stocks import CreateStock, Stocks
 from quanma.client import config
-from quanma.client.transport import Reply, Request
+from quanma.client.transport import Reply, Request, Transport
 from quanma.platform import config as platform_config
 from quanma.platform.app import App
 from quanma.platform.handlers import HANDLERS
@@ -113,6 +113,10 @@ class InProcess:
         options = {name: settings.pop(name) for name in ("patience", "clocks", "on_attempt") if name in settings}
         merchant = config.load(merchant_config(self.world, mchid), **settings)
         return Wechatpay(merchant, transport=_SyncBridge(self), **options)
+
+    def transport(self) -> Transport:
+        """For a client whose settings a test makes."""
+        return _SyncBridge(self)
 
     def async_wechatpay(self, mchid: str = MCHID, **options: Any) -> AsyncWechatpay:
         """For use on any loop: the application runs on its own."""

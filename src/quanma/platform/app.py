@@ -33,7 +33,7 @@ from ..errors import (
 )
 from ..serving.messages import Outcome, Reply, Request
 from ..serving.redact import trace_of
-from ..wire import codec
+from ..wire import codec, signature
 from ..wire.times import rfc3339
 from . import claimpage
 from .config import ProductCouponStock
@@ -240,7 +240,13 @@ class App:
             return Reply(outcome.status, outcome.headers, outcome.body)
         timestamp = str(int(self._clock()))
         chance = secrets.token_hex(32)  # Once for both: the system is asked each time.
-        signed = self._keystore.sign(request.header(b"wechatpay-serial"), timestamp, outcome.body, chance[:32])
+        brand = (
+            self._keystore.brand_named(request.all(b"authorization"))
+            if request.path.startswith(signature.BRAND_PATHS.encode())
+            else None
+        )
+        wanted = request.header(b"wechatpay-serial")
+        signed = self._keystore.sign(wanted, timestamp, outcome.body, chance[:32], brand)
         headers = f"{_ANSWER}{_request_id(outcome.reason, chance[32:])}{_lines(signed)}{outcome.headers}"
         if request.span is not None:
             self._spans.end(request, outcome.status)
@@ -352,6 +358,12 @@ class App:
             self.metrics.count_refusal(refused.cause)
             self._refusal_log.tell(refused.cause, request.operation, now)
             raise self._sign_error(request.verb, target, signed, str(refused)) from None
+        if merchant.brand_key is not None and wanted != merchant.brand_key.name:
+            # Source: documented as mandatory, and checked. Who asks is known here, and may be told.
+            raise SignError(
+                f"the header Wechatpay-Serial must be the brand's own public key, {merchant.brand_key.name}: "
+                "no answer for a brand is signed with another"
+            )
         if self._limit is not None:
             self._limit.check(merchant.mchid, now)
         if self._replays.refuse:

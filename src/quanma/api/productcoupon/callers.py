@@ -27,7 +27,7 @@ Q = ParamSpec("Q")
 D = TypeVar("D")
 AsProviderReq = TypeVar("AsProviderReq")
 K = TypeVar("K")
-N = TypeVar("N", bound="CallerNode[Any, Any, Any]")
+N = TypeVar("N", bound=Node[Any, Any])
 
 ERRORS = (ParamError, RequestRefused, NoAuth, RateLimitExceeded)
 """What every operation may be refused with. Source: documented; NO_AUTH: the brand granted the provider nothing."""

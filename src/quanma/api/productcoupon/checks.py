@@ -205,8 +205,9 @@ def _of_new_bundle(bundle: NewStockBundle, terms: Terms) -> Iterator[str]:
     else:
         rounds: Sequence[object] = getattr(rule, f"{BENEFITS[terms.type]}_list")
         count = terms.progressive_bundle_usage_info.count if terms.progressive_bundle_usage_info else len(rounds)
-        if len(rounds) != count:
-            yield f"{BENEFITS[terms.type]}_list has {len(rounds)} rounds, and count is {count}: one entry a round"
+        given, name = len(rounds), f"{BENEFITS[terms.type]}_list"
+        if given != count:
+            yield f"{name} has {given} rounds, and count is {count}: one entry a round"
     yield from _of_bundle_alone(bundle)
 
 

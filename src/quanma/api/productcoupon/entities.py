@@ -6,7 +6,9 @@ Source: documented; what a field of a stock beside its ids, its mode and its sta
 
 from __future__ import annotations
 
-from ..record import Record
+from msgspec import field
+
+from ..record import Record, empty
 from .benefits import (
     CouponAvailablePeriod,
     ProductDiscountCoupon,
@@ -156,7 +158,7 @@ class MemberTagInfo(Record, frozen=True, kw_only=True):
 
 
 class ShownCouponTagInfo(Record, frozen=True, kw_only=True, omit_defaults=True):
-    coupon_tag_list: list[str] = []
+    coupon_tag_list: list[str] = field(default_factory=empty)
     member_tag_info: MemberTagInfo | None = None
 
 

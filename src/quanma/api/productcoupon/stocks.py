@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict, Unpack
 
+from msgspec import field
+
 from ...errors import AlreadyExists
 from ..fields import OpenWord
 from ..operation import C, F, Filled, build
-from ..record import Record
+from ..record import Record, empty
 from . import checks
 from .callers import ERRORS, BrandId, CallerNode, ForBrandBody, K, OfBoth
 from .codes import UploadCouponCodesNode
@@ -82,7 +84,7 @@ class ListProductStocksAsProvider(ListProductStocks, frozen=True, kw_only=True):
 
 class ProductStockPage(Record, frozen=True, kw_only=True, omit_defaults=True):
     total_count: int
-    stock_list: list[ProductStock] = []
+    stock_list: list[ProductStock] = field(default_factory=empty)
     next_page_token: str | None = None
     """Absent on the last page (our reading)."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypedDict, Unpack
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from ..operation import C, F, build
-from ..record import Record
+from ..record import Record, empty
 from .callers import BrandId, CallerNode, ForBrandBody, K, OfBoth
 from .fields import PageToken, ProductCouponId, ProductStockId, StockBundleId, StoreId, StorePageSize
 
@@ -155,7 +155,7 @@ class ListStoresAsProvider(ListStores, frozen=True, kw_only=True):
 
 class StorePage(Record, frozen=True, kw_only=True, omit_defaults=True):
     total_count: int
-    store_list: list[Store] = []
+    store_list: list[Store] = field(default_factory=empty)
     next_page_token: str | None = None
     """Absent on the last page (our reading)."""
 

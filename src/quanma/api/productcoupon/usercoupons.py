@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, NotRequired, TypedDict, Unpack
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from ..fields import Mchid, Openid, OpenWord, Rfc3339
 from ..operation import C, F, Filled, build
-from ..record import Record
+from ..record import Record, empty
 from . import checks
 from .callers import BrandId, CallerNode, ForBrandBody, K, OfBoth
 from .entities import UserCoupon, UserCouponBundle
@@ -188,7 +188,7 @@ class ListUserCoupons(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 class UserCouponPage(Record, frozen=True, kw_only=True, omit_defaults=True):
     total_count: int
-    user_coupon_list: list[UserCoupon] = []
+    user_coupon_list: list[UserCoupon] = field(default_factory=empty)
     next_page_token: str | None = None
     """Absent on the last page (our reading)."""
 
