@@ -253,7 +253,7 @@ def load_brand(path: str | os.PathLike[str] | None = None, **arguments: Any) -> 
     beside = Path(file).parent if file else Path()
     folders = {name: beside if name not in from_environment | given else Path() for name in settings}
     try:
-        return msgspec.convert(_with_keys(settings, folders), Brand)
+        return msgspec.convert(with_keys(settings, folders), Brand)
     except msgspec.ValidationError as problem:
         reason = str(problem)
     except Misconfigured as problem:

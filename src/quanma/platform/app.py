@@ -50,7 +50,7 @@ from .observe.spans import Spans
 from .pool.contract import CodePool, HostsAsked
 from .productstocks import declare_stocks
 from .replays import Came, Replays, digest
-from .visit import Handlers, Visit
+from .visit import PRODUCT_RULES, Handlers, ProductRules, Visit
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +126,7 @@ class App:
         private_callbacks: bool = False,
         refused_networks: Sequence[Network] = (),
         product_stocks: Sequence[ProductCouponStock] = (),
+        product_rules: ProductRules = PRODUCT_RULES,
         beside: Sequence[Beside] = (),
         metrics: Metrics | None = None,
         settings_as_of: Callable[[], AsOf] | None = None,
@@ -145,6 +146,7 @@ class App:
         self._replays = Replays(pool.nonces, refuse=refuse_replays, began_at=clock())
         self._callbacks = private_callbacks, tuple(refused_networks)
         self._product_stocks = product_stocks
+        self._product_rules = product_rules
         self._beside = beside
         self._openapi = _openapi(tuple(handlers))
         self.metrics = metrics or Metrics()
@@ -384,6 +386,8 @@ class App:
             self._stock_limit,
             lambda: self._keystore.sensitive_fields(merchant, request.all(b"authorization"), wanted),
             *self._callbacks,
+            self._keystore.knows_brands,
+            self._product_rules,
         )
         if found.operation.verb in codec.IN_QUERY or found.operation.number is not None:
             return await found.handler(visit, asked)

@@ -14,7 +14,7 @@ from ..api.media import IMAGE_BYTES_MAX
 from ..api.productcoupon.callbacks import NotifyConfigs, NotifyConfigSet, SetNotifyConfig, ShowNotifyConfig
 from ..api.productcoupon.callers import OfBoth
 from ..api.productcoupon.codes import UploadCouponCodes, UploadCouponCodesNode, UploadedCouponCodes
-from ..api.productcoupon.coupons import ProductCouponNode, ShowProductCoupon
+from ..api.productcoupon.coupons import ProductCouponNode, ProductCoupons, ShowProductCoupon
 from ..api.productcoupon.entities import ProductCoupon, ProductStock, UserCoupon, UserCouponBundle
 from ..api.productcoupon.images import (
     ImageTask,
@@ -44,12 +44,12 @@ from ..api.productcoupon.usercoupons import (
     UserCouponNode,
     UserCouponPage,
 )
-from ..errors import NoAuth, ParamError, ResourceNotExists, masked
+from ..errors import NoAuth, ParamError, RequestRefused, ResourceNotExists, masked
 from ..reasons import Reason
 from ..wire.times import rfc3339
 from .coupons.draws import Issue
 from .coupons.product.bundles import beside, bundle_of
-from .coupons.product.changes import BRAND, PRODUCT, Caller, KnownStock, ProductChange
+from .coupons.product.changes import PRODUCT, Caller, KnownStock, ProductChange
 from .coupons.product.images import IMAGE_TASK, START_IMAGE_TASK
 from .coupons.product.life import (
     PRODUCT_STEPS,
@@ -84,28 +84,25 @@ CHANNEL_API = "API"
 
 def caller_of(visit: Visit, request: Any) -> Caller:
     """Who asks, and for which brand. Raises NoAuth: the brand has not granted this provider 商品券."""
-    if visit.brand_id is not None:
-        return Caller(BRAND + visit.brand_id, visit.brand_id)
+    if visit.merchant.brand_id is not None:
+        return Caller(visit.mchid, visit.merchant.brand_id)
     brand_id: str = request.brand_id
-    if visit.granted_by is not None and brand_id not in visit.granted_by:
+    if visit.asks_for_grants and brand_id not in visit.merchant.granted:
         raise NoAuth(
             f"服务商没有此接口权限: brand {brand_id} has not granted this provider 商品券", reason=Reason.NO_PERMISSION
         )
     return Caller(visit.mchid, brand_id)
 
 
-def itself(visit: Visit) -> str:
-    """Who asks, as the pool has it: for what is no brand's."""
-    return visit.mchid if visit.brand_id is None else BRAND + visit.brand_id
-
-
 def changed_by(change: ProductChange[Any, Resp]) -> Handler[Any, Resp]:
     """A handler that changes what a caller has made."""
 
     async def handler(visit: Visit, request: Any) -> Resp:
-        return await visit.pool.change_product(
-            caller_of(visit, request), change, request, visit.now, visit.product_rules
-        )
+        caller = caller_of(visit, request)
+        if change.called is ProductCoupons.post.as_brand() and visit.product_rules.wants_callback:
+            await show_callback(visit, ShowNotifyConfig())
+        answer = await visit.pool.change_product(caller, change, request, visit.now, visit.product_rules.rules)
+        return _with_pauses(visit, answer)
 
     return handler
 
@@ -120,6 +117,13 @@ def moved_by(step: ProductStep[Resp]) -> Handler[Any, Resp]:
     return handler
 
 
+def _with_pauses(visit: Visit, answer: Resp) -> Resp:
+    """An answer as it is while platform.toml pauses some stocks."""
+    if isinstance(answer, ProductStock) and answer.state == "SENDING" and answer.stock_id in visit.product_rules.paused:
+        return msgspec.structs.replace(answer, state="PAUSED")
+    return answer
+
+
 async def show_product(visit: Visit, request: ShowProductCoupon) -> ProductCoupon:
     product_coupon_id = request.product_coupon_id
     found = await visit.pool.documents(caller_of(visit, request), PRODUCT, [product_coupon_id])
@@ -131,7 +135,7 @@ async def show_product(visit: Visit, request: ShowProductCoupon) -> ProductCoupo
 
 async def show_stock(visit: Visit, request: ShowProductStock) -> ProductStock:
     known = await _stock(visit, caller_of(visit, request), request.product_coupon_id, request.stock_id)
-    return shown_stock(known, visit.now)
+    return _with_pauses(visit, shown_stock(known, visit.now))
 
 
 async def _stock(visit: Visit, caller: Caller, product_coupon_id: str, stock_id: str) -> KnownStock:
@@ -155,7 +159,7 @@ async def list_stocks(visit: Visit, request: ListProductStocks) -> ProductStockP
     ]
     names = [one.facts.stock_id for one in stocks]
     begin, token = _page(names, request.page_size, request.page_token)
-    page = [shown_stock(one, visit.now) for one in stocks[begin : begin + request.page_size]]
+    page = [_with_pauses(visit, shown_stock(one, visit.now)) for one in stocks[begin : begin + request.page_size]]
     return ProductStockPage(total_count=len(stocks), stock_list=page, next_page_token=token)
 
 
@@ -235,6 +239,9 @@ async def given(visit: Visit, caller: Caller, request: Sendable, channel: str) -
         stock_ids, coupon_code = stocks_of_bundle(request), None
     else:
         stock_ids, coupon_code = [request.stock_id], request.coupon_code
+    if paused := visit.product_rules.paused.intersection(stock_ids):
+        said = f"商品券批次不在发放状态: stock {min(paused)} is PAUSED"
+        raise RequestRefused(said, reason=Reason.STOCK_NOT_SENDING)
     issues = [
         Issue(
             stock_id,
@@ -312,13 +319,13 @@ async def _shown(visit: Visit, caller: Caller, owned: Sequence[Owned], page: Seq
 
 async def set_callback(visit: Visit, request: SetNotifyConfig) -> NotifyConfigSet:
     check_address(request.notify_url, allow_private=visit.private_callbacks, refused=visit.refused_networks)
-    name = notified_as(itself(visit))
+    name = notified_as(visit.mchid)
     await visit.pool.set_callback(name, name, request.notify_url, visit.now)
     return NotifyConfigSet(notify_url=request.notify_url, update_time=rfc3339(visit.now))
 
 
 async def show_callback(visit: Visit, request: ShowNotifyConfig) -> NotifyConfigSet:
-    name = notified_as(itself(visit))
+    name = notified_as(visit.mchid)
     try:
         address = await visit.pool.callback(name, name)
     except ResourceNotExists:

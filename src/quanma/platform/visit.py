@@ -16,6 +16,19 @@ Req = TypeVar("Req")
 Resp = TypeVar("Resp")
 
 
+class ProductRules(NamedTuple):
+    """What the platform may be set to do otherwise for 商品券."""
+
+    rules: Rules = Rules()
+    paused: frozenset[str] = frozenset()
+    """Stocks that are PAUSED while platform.toml says so."""
+    wants_callback: bool = False
+    """Whether a callback address must be set before a product coupon is created."""
+
+
+PRODUCT_RULES = ProductRules()
+
+
 class Visit(NamedTuple):
     """One verified request: who asks, when (Unix seconds), and what the platform has at hand."""
 
@@ -31,11 +44,9 @@ class Visit(NamedTuple):
     """Whether a callback address may be plain http, or on a private network."""
     refused_networks: tuple[Network, ...] = ()
     """Where no callback address may be."""
-    brand_id: str | None = None
-    """The brand that asks, for itself. None: a merchant does, and for 商品券 it is a provider."""
-    granted_by: frozenset[str] | None = None
-    """The brands that have granted this provider 商品券. None: it is not asked."""
-    product_rules: Rules = Rules()
+    asks_for_grants: bool = False
+    """Whether a provider may call only for brands that have granted it 商品券: where the platform knows any brand."""
+    product_rules: ProductRules = PRODUCT_RULES
 
     @property
     def mchid(self) -> str:

@@ -46,7 +46,7 @@ class Caller(NamedTuple):
         return f"{self.mchid}\n{self.brand_id}"
 
 
-BRAND = "brand/"
+BRAND = "brand:"
 """What stands before a brand's id where the pool has a merchant: none has such a number."""
 
 

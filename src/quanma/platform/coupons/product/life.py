@@ -113,7 +113,7 @@ def user_coupon(group: Group, coupon: CouponFacts, now: int) -> UserCoupon:
     """One coupon of a group, as it is answered."""
     stock = next(one.stock for one in group.held if one.coupon.stock_id == coupon.stock_id)
     product = kept_product(group.product, stock.facts.terms.stock.product_coupon_id)
-    also = _also(coupon)
+    also = also_of(coupon)
     in_bundle = _bundle_info(group, coupon)
     detail = _detail(coupon)
     return UserCoupon(
@@ -149,7 +149,7 @@ def user_bundle(group: Group, now: int) -> UserCouponBundle:
     )
 
 
-def _also(coupon: CouponFacts) -> Also:
+def also_of(coupon: CouponFacts) -> Also:
     _, _, also = (coupon.request or "").partition("\n")
     return msgspec.json.decode(also, type=Also) if also else Also()
 
