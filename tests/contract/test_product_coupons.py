@@ -15,7 +15,6 @@ from quanma.reasons import Reason
 from tests.contract.driver import DAY, NOW, DrivenPool
 from tests.support.productcoupons import BRAND, PROVIDER, DrivenProducts, new_bundle, new_single
 
-
 pytestmark = pytest.mark.both_back_ends
 
 
