@@ -35,7 +35,7 @@ from ..serving.messages import Outcome, Reply, Request
 from ..serving.redact import trace_of
 from ..wire import codec, signature
 from ..wire.times import rfc3339
-from . import claimpage
+from . import claimpage, tokenpage
 from .config import ProductCouponStock
 from .coupons.product.refusals import PREFIXES, as_refused
 from .coupons.requests import check_texts
@@ -305,6 +305,12 @@ class App:
             return Outcome(200, text, _METRICS, signed=False)
         if path == b"/openapi.json":
             return Outcome(200, self._openapi, _JSON, signed=False)
+        if path == _RECEIVE:
+            if request.verb == HEAD:
+                return Outcome(200, b"", _HTML, signed=False)
+            paused = self._product_rules.paused
+            page = await tokenpage.receive(self._pool, request.query, paused, int(self._clock()))
+            return Outcome(page.status, page.html, _HTML + page.headers, signed=False)
         if path == _CLAIM:
             if request.verb == HEAD:
                 return Outcome(200, b"", _HTML, signed=False)  # To look at a link must not claim its coupon.
@@ -419,6 +425,7 @@ class App:
 
 _UNWELL = b"the store can't answer; the log says why\n"
 _CLAIM = claimpage.PATH.encode()
+_RECEIVE = tokenpage.PATH.encode()
 _WITHOUT_WORK = frozenset({b"/healthz", b"/readyz", b"/metrics", b"/openapi.json"})
 
 

@@ -74,12 +74,13 @@ from .coupons.product.tokens import PRE_SENDS
 from .coupons.responses import Owned
 from .coupons.stocks import notified_as
 from .notify.addresses import check_address
+from .pool.contract import CodePool
 from .visit import Handler, Handlers, Visit
 
 Req = TypeVar("Req")
 Resp = TypeVar("Resp")
 
-CHANNEL_API = "API"
+CHANNEL_API, CHANNEL_COMPONENT = "API", "RECEIVE_COMPONENT"
 
 
 def caller_of(visit: Visit, request: Any) -> Caller:
@@ -221,25 +222,29 @@ def _read_token(token: str) -> str:
 
 async def send(visit: Visit, request: SendUserCoupon) -> UserCoupon:
     single_stock(request)
-    group = await given(visit, caller_of(visit, request), request, CHANNEL_API)
+    caller, paused = caller_of(visit, request), visit.product_rules.paused
+    group = await given(visit.pool, caller, request, CHANNEL_API, visit.now, paused)
     return user_coupon(group, group.held[0].coupon, visit.now)
 
 
 async def send_bundle(visit: Visit, request: SendUserCouponBundle) -> UserCouponBundle:
-    group = await given(visit, caller_of(visit, request), request, CHANNEL_API)
+    caller, paused = caller_of(visit, request), visit.product_rules.paused
+    group = await given(visit.pool, caller, request, CHANNEL_API, visit.now, paused)
     return user_bundle(group, visit.now)
 
 
 Sendable = SendUserCoupon | SendUserCouponBundle | PreSendUserCoupon | PreSendUserCouponBundle
 
 
-async def given(visit: Visit, caller: Caller, request: Sendable, channel: str) -> Group:
+async def given(
+    pool: CodePool, caller: Caller, request: Sendable, channel: str, now: int, paused_stocks: frozenset[str]
+) -> Group:
     """Give out what a request asks for: one coupon, or one of each member of a bundle."""
     if isinstance(request, SendUserCouponBundle | PreSendUserCouponBundle):
         stock_ids, coupon_code = stocks_of_bundle(request), None
     else:
         stock_ids, coupon_code = [request.stock_id], request.coupon_code
-    if paused := visit.product_rules.paused.intersection(stock_ids):
+    if paused := paused_stocks.intersection(stock_ids):
         said = f"商品券批次不在发放状态: stock {min(paused)} is PAUSED"
         raise RequestRefused(said, reason=Reason.STOCK_NOT_SENDING)
     issues = [
@@ -256,7 +261,7 @@ async def given(visit: Visit, caller: Caller, request: Sendable, channel: str) -
         )
         for stock_id in stock_ids
     ]
-    return await visit.pool.give(caller, issues, visit.now)
+    return await pool.give(caller, issues, now)
 
 
 async def show_coupon(visit: Visit, request: ShowUserCoupon) -> UserCoupon:
