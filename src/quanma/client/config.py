@@ -243,14 +243,14 @@ def load_both(path: str | os.PathLike[str] | None = None, **arguments: Any) -> S
 def load_brand(path: str | os.PathLike[str] | None = None, **arguments: Any) -> Brand | None:
     """Return the brand's settings, or None if there are none at all. Raises Misconfigured as `load`."""
     environment.check()
-    file = _file(path)
-    table = _section(Path(file), "brand") if file else {}
+    file = file_of(path)
+    table = _section(file, "brand") if file else {}
     from_environment = _brand_environment()
     given = {name: value for name, value in arguments.items() if value is not None}
     settings = table | from_environment | given
     if not settings:
         return None
-    beside = Path(file).parent if file else Path()
+    beside = file.parent if file else Path()
     folders = {name: beside if name not in from_environment | given else Path() for name in settings}
     try:
         return msgspec.convert(with_keys(settings, folders), Brand)
@@ -266,15 +266,11 @@ def load_brand(path: str | os.PathLike[str] | None = None, **arguments: Any) -> 
     raise Misconfigured(f"brand settings: {reason}")
 
 
-def _file(path: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:
-    return path or os.environ.get("QUANMA_CONFIG") or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
-
-
 def _has_merchant(path: str | os.PathLike[str] | None, arguments: Mapping[str, Any]) -> bool:
-    file = _file(path)
+    file = file_of(path)
     own = ("mchid", "serial_no", "private_key")
     return (
-        bool(file and _section(Path(file), "merchant"))
+        bool(file and _section(file, "merchant"))
         or any(arguments.get(name) is not None for name in own)
         or any(os.environ.get(f"QUANMA_{name.upper()}") for name in own)
     )

@@ -125,7 +125,8 @@ def _make_brand(folder: Path, port: int, brand_id: str, provider: str, now: date
     write_private(home / "pub_key.pem", public_key)
     write_private(
         home / "quanma.toml",
-        f"""[brand]
+        f"""#:schema ../../schemas/quanma.json
+[brand]
 brand_id = "{brand_id}"
 serial_no = "{brand.serial_no}"
 private_key = "apiclient_key.pem"
