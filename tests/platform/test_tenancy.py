@@ -104,7 +104,9 @@ def made(platform: InProcess) -> Theirs:
     upload = UploadCodes(stock_id=stock_id, coupon_code_list=CODES, upload_request_no="their-number")
     run(pool.upload_codes(THEIRS, upload, NOW))
     code = run(
-        pool.send_coupon(THEIRS, Issue(stock_id, USER, APPID, "their-number", None, THEIRS, "API"), NOW)
+        pool.send_coupon(
+            THEIRS, Issue(stock_id, USER, APPID, "their-number", None, THEIRS, "BUSICOUPON_SEND_CHANNEL_API"), NOW
+        )
     ).coupon_code
     use = UseCoupon(stock_id=stock_id, coupon_code=code, use_request_no="u", appid=APPID, use_time=BESIDE["use_time"])
     run(pool.step(THEIRS, USE, use, NOW))

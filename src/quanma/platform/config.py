@@ -101,6 +101,12 @@ class PlatformConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """How many stocks a merchant may create, in all and in an hour. Absent: no limit of an hour."""
     refuse_replays: bool = False
     """Refuse a request whose nonce its merchant used within the last 600 s."""
+    paused_product_stocks: list[str] = []
+    """Stocks of 商品券 that are PAUSED: they give nothing out. Beside a brand's own pages, no call pauses one."""
+    product_coupon_audit_seconds: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """How long a new product coupon, and a new stock of one, is AUDITING."""
+    product_coupon_wants_callback: bool = True
+    """Refuse to create a product coupon before a callback address is set. Source: documented."""
     product_coupon_stocks: list[ProductCouponStock] = []
     log_format: Literal["text", "json"] = "text"
     strict_nonce: bool = False

@@ -185,6 +185,10 @@ class KeyStore:
         """Say which certificates have ended, have not begun, or end soon. They count all the same."""
         return [said for one in self._dated if (said := one.warning(now)) is not None]
 
+    @property
+    def knows_brands(self) -> bool:
+        return any(one.brand_id is not None for one in self._merchants.values())
+
     def merchant(self, mchid: str) -> Merchant:
         return self._merchants[mchid]
 
