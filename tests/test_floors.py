@@ -9,17 +9,18 @@ from tests.support.every import every_row
 from tests.support.sources import Source, parsed, sources
 
 FLOORS = {  # Package: what it may import, besides itself.
-    "errors": set[str](),
+    "reasons": set[str](),
+    "errors": {"reasons"},
     "storage": {"errors"},
     "extras": {"errors"},
     "signals": set[str](),
     "api": {"errors"},
     "settings": {"errors", "storage"},
-    "wire": {"errors", "api", "settings"},
+    "wire": {"errors", "reasons", "api", "settings"},
     "client": {"errors", "api", "wire", "settings"},
     "doctor": {"errors", "storage", "api", "wire", "client", "settings"},
     "serving": {"errors", "extras", "signals"},
-    "platform": {"errors", "extras", "serving", "storage", "api", "wire", "settings"},
+    "platform": {"errors", "reasons", "extras", "serving", "storage", "api", "wire", "settings"},
     "upload": {"errors", "extras", "storage", "api", "client", "settings"},
     "cli": {
         *("errors", "extras", "signals", "serving", "storage", "api", "client", "doctor", "platform", "upload"),

@@ -32,8 +32,8 @@ from quanma.api import openapi
 from quanma.api.couponcodes import CouponCodes, UploadCodes
 from quanma.api.coupons import Send, SendCoupon, Use, UseCoupon
 from quanma.api.operation import Operation
-from quanma.api.tree import OPERATIONS
 from tests.platform.caller import BUSIFAVOR, Caller
+from tests.support.answered import ANSWERED
 from tests.support.platform import APPID, Served, create_stock, new_stock, served
 
 Case = schemathesis.Case[Any]
@@ -159,7 +159,7 @@ def answered() -> Iterator[set[tuple[str, str, int]]]:
     """What the cases of one operation were answered. They must have reached a success too, and a refusal."""
     seen: set[tuple[str, str, int]] = set()
     yield seen
-    for operation in OPERATIONS:
+    for operation in ANSWERED:
         if statuses := {status for *asked, status in seen if asked == [operation.verb, operation.path]}:
             assert 400 in statuses
             assert statuses & {200, 204} or (operation.verb, operation.path) in WITHOUT_SUCCESS
@@ -181,7 +181,7 @@ def _test_of(operation: Operation[..., Any, Any, Any]) -> Any:
 
 
 # `parametrize` would make the cases while tests are collected: that takes a second, and each process collects them all.
-for _operation in OPERATIONS:
+for _operation in ANSWERED:
     # Not the image upload: its signature is over one part of the body, which schemathesis' multipart does not make.
     if not _operation.multipart:
         globals()[f"test_{_operation.request.__name__}_is_answered_as_documented"] = _test_of(_operation)

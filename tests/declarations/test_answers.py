@@ -45,7 +45,13 @@ def outside(kind: inspect.Type, *, above: bool) -> Any:
         case inspect.BoolType():
             return above
         case inspect.ListType():
-            return [outside(kind.item_type, above=above)] * (((kind.max_length or 2) + 1) if above else 0)
+            if not above:
+                return []
+            # One beyond the limits, and the others small: lists stand in lists.
+            return [
+                outside(kind.item_type, above=True),
+                *[outside(kind.item_type, above=False)] * (kind.max_length or 2),
+            ]
         case _:
             raise NotImplementedError(kind)
 

@@ -182,7 +182,7 @@ def _named(name: str) -> Operation[..., Any, Any, Any]:
     """The operation of a chain, or of the one ending that it has; without a verb, its post."""
     name = name.removeprefix("wxpay.")
     for wanted in (name, f"{name}.post"):
-        found = [operation for operation in OPERATIONS if f".{chain_of(operation)}".endswith(f".{wanted}")]
+        found = _ended_by(wanted)
         if len(found) == 1:
             return found[0]
         if found:
@@ -211,10 +211,17 @@ def _shortened(chain: str) -> str:
 
 @cache
 def _short(operation: Operation[..., Any, Any, Any]) -> str:
-    """The shortest ending of the chain, of two words or more, that no other operation has."""
+    """The shortest ending of the chain, of two words or more, that names this operation."""
     words = chain_of(operation).split(".")
     endings = (".".join(words[-length:]) for length in range(2, len(words) + 1))
-    return next(end for end in endings if sum(f".{chain_of(one)}".endswith(f".{end}") for one in OPERATIONS) == 1)
+    return next(end for end in endings if _ended_by(end) == [operation])
+
+
+def _ended_by(ending: str) -> list[Operation[..., Any, Any, Any]]:
+    """The operations whose chain ends so. What named one of 商家券 before 商品券 came names it still."""
+    found = [operation for operation in OPERATIONS if f".{chain_of(operation)}".endswith(f".{ending}")]
+    older = [operation for operation in found if ".product_coupon." not in chain_of(operation)]
+    return older if len(older) == 1 else found
 
 
 def _usage(operation: Operation[..., Any, Any, Any]) -> list[str]:

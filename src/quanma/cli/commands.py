@@ -32,6 +32,8 @@ SECTIONS = {
         "codes": Command("codes", "Make codes, check a file of them, list those of a stock.", UPLOAD),
     },
     "Stocks, coupons, events": {
+        "watch": Command("watch", "Tell of a stock whose codes run low, once, and again after a refill."),
+        "refill": Command("refill", "Keep a stock topped up from files of codes.", UPLOAD),
         "stock": Command("stock", "Create, list and show stocks (批次)."),
         "send": Command("coupon", "Give a user one coupon of a stock."),
         "use": Command("coupon", "Use (核销) a coupon."),

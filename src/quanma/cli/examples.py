@@ -78,6 +78,14 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "quanma request GET /v3/certificates",
         "quanma request POST /v3/refund/domestic/refunds --data @refund.json",
     ),
+    "watch": (
+        "quanma watch --stock 98065001 --below 1000 --state watch.json",
+        "quanma watch --stock 98065001 --below 1000 --every 60 --webhook https://shop.example.com/low",
+    ),
+    "refill": (
+        "quanma refill codes-1.txt codes-2.txt --stock 98065001 --below 1000",
+        "quanma refill codes-1.txt codes-2.txt --stock 98065001 --below 1000 --every 60",
+    ),
     "sign": (
         "quanma sign GET /v3/certificates",
         "quanma sign POST /v3/security/echo --data @echo.json --curl",

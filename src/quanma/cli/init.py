@@ -31,9 +31,12 @@ PORT_DEFAULT = 8460
     multiple=True,
     help=f"Merchant number; may be repeated. [default: {MCHID_DEFAULT}]",
 )
+@click.option("--brand", "brands", multiple=True, metavar="ID", help="Brand number, for 商品券; may be repeated.")
 @click.option("--live", "is_live", is_flag=True, help="Write a template of a real merchant's settings instead.")
-def init(folder: Path, port: int | None, mchids: tuple[str, ...], is_live: bool) -> None:
-    """Make a whole local world in DIR: the platform's settings and keys, and each merchant's.
+def init(folder: Path, port: int | None, mchids: tuple[str, ...], brands: tuple[str, ...], is_live: bool) -> None:
+    """Make a whole local world in DIR: the platform's settings and keys, and each merchant's and brand's.
+
+    The first merchant is a service provider to whom each brand has granted 商品券.
 
     With --live: a commented quanma.toml for the real WeChat Pay, to be filled in. No keys are made.
     """
@@ -47,7 +50,9 @@ def init(folder: Path, port: int | None, mchids: tuple[str, ...], is_live: bool)
     environment = importlib.import_module("..platform.keys.environment", __package__)
     wanted = mchids or (MCHID_DEFAULT,)
     chosen, remark = _port(port)
-    environment.make_environment(folder, port=chosen, mchids=wanted, now=datetime.datetime.now(datetime.UTC))
+    environment.make_environment(
+        folder, port=chosen, mchids=wanted, brands=brands, now=datetime.datetime.now(datetime.UTC)
+    )
     live.ignore_all(folder)
     settings_of_platform = importlib.import_module("..platform.config", __package__).PlatformConfig
     schemas.write(
@@ -60,8 +65,9 @@ def init(folder: Path, port: int | None, mchids: tuple[str, ...], is_live: bool)
     if remark:
         tell(f"  {remark}", err=True)
     tell(f"  serve it:  {command(['quanma', 'serve', '--config', folder / 'platform.toml'])}", err=True)
-    for mchid in wanted:
-        settings = (folder / "merchants" / mchid / "quanma.toml").resolve()
+    homes = [folder / "merchants" / mchid for mchid in wanted] + [folder / "brands" / brand for brand in brands]
+    for home in homes:
+        settings = (home / "quanma.toml").resolve()
         tell(f"  call it:   export QUANMA_CONFIG={command([settings])}", err=True)
 
 

@@ -13,17 +13,17 @@ from typing import Any
 import msgspec
 
 from ..api.described import fields_of, meanings
-from ..client.config import Merchant
+from ..client.config import Brand, Merchant
 from ..storage import private
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REF = "#/$defs/{name}"
-_SECTIONS: Mapping[str, type[msgspec.Struct]] = {"merchant": Merchant}
+_SECTIONS: Mapping[str, type[msgspec.Struct]] = {"merchant": Merchant, "brand": Brand}
 """Tables of quanma.toml."""
 
 
 def of_quanma_toml() -> dict[str, Any]:
-    """A merchant's settings. What else may stand in the file is not looked at."""
+    """A merchant's and a brand's settings. What else may stand in the file is not looked at."""
     sections = {name: {"$ref": _REF.format(name=kind.__name__)} for name, kind in _SECTIONS.items()}
     return {
         "$schema": _DIALECT,

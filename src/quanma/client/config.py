@@ -1,4 +1,4 @@
-"""Settings of one merchant and their order: argument, then environment, then TOML file.
+"""Settings of a merchant, of a brand, or of both, and their order: argument, then environment, then TOML file.
 
 They are checked when they are read. No message repeats a value: it says its shape.
 """
@@ -18,7 +18,7 @@ import msgspec
 from ..errors import Misconfigured, SettingsAbsent
 from ..settings import addresses, environment
 from ..settings.files import no_file, read, read_toml, refuse_open
-from ..settings.keys import api_key_problem, is_mchid, is_serial
+from ..settings.keys import api_key_problem, is_brand_id, is_mchid, is_serial
 from ..settings.shape import path_or_shape, shape
 from ..wire import keys, signature
 from .claims import H5_PAGE
@@ -85,10 +85,8 @@ class Merchant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """The host, and the one to try when it does not answer: what is set, else the other of the platform's own."""
-        others = {BASE_URL: FALLBACK_URL, FALLBACK_URL: BASE_URL}
-        fallback = self.fallback_url or others.get(self.base_url)
-        return tuple(url for url in (self.base_url, fallback) if url)
+        """The host, and the one to try when it does not answer."""
+        return _hosts(self.base_url, self.fallback_url)
 
     @property
     def h5_page(self) -> str:
@@ -101,6 +99,75 @@ class Merchant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def __repr__(self) -> str:
         return f"<Merchant {self.mchid}>"
+
+
+class Brand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[brand]` table: a brand's own calls of 商品券. All of it is from the brand platform, nothing the merchant's.
+
+    Whoever makes one has it checked, as a Merchant.
+    """
+
+    brand_id: str
+    serial_no: str
+    """Of the brand API certificate."""
+    private_key: str
+    brand_key: str | None = None
+    """品牌API密钥, which opens the brand's events."""
+    base_url: str = BASE_URL
+    fallback_url: str | None = None
+    proxy: str | None = None
+    """Of a client that has no merchant."""
+    platform_keys: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        """Raises Misconfigured: a setting can't be right. The message begins with its name."""
+        if not is_brand_id(self.brand_id):
+            raise Misconfigured(f"brand_id is not a brand's number, 1 to 20 digits: it is {shape(self.brand_id)}")
+        if not is_serial(self.serial_no):
+            raise Misconfigured(
+                "serial_no is not a certificate's serial, at most 40 hexadecimal digits: it is "
+                f"{shape(self.serial_no)}: `openssl x509 -noout -serial -in apiclient_cert.pem` prints it"
+            )
+        if self.brand_key is not None and (problem := api_key_problem(self.brand_key)) is not None:
+            raise Misconfigured(f"brand_key {problem}")
+        for setting in ("base_url", "fallback_url", "proxy"):
+            if (text := getattr(self, setting)) is None:
+                continue
+            address = _ADDRESSES[setting](text)
+            if isinstance(address, addresses.Wrong):
+                raise Misconfigured(f"{setting} {address.reason}")
+            msgspec.structs.force_setattr(self, setting, address)
+        for name in self.platform_keys:
+            if not _PUBLIC_KEY_ID.fullmatch(name):
+                raise Misconfigured(
+                    "platform_keys: a name in it is not PUB_KEY_ID_…, and a brand has no other kind of key: it is "
+                    f"{shape(name)}"
+                )
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """As a merchant's."""
+        return _hosts(self.base_url, self.fallback_url)
+
+    def __repr__(self) -> str:
+        return f"<Brand {self.brand_id}>"
+
+
+class Settings(NamedTuple):
+    """What a client has: a merchant's section, a brand's, or both. The path of a call says which signs it."""
+
+    merchant: Merchant | None
+    brand: Brand | None
+
+    @property
+    def proxy(self) -> str | None:
+        return next((section.proxy for section in self if section is not None and section.proxy is not None), None)
+
+
+def _hosts(base_url: str, fallback_url: str | None) -> tuple[str, ...]:
+    """The host, and the one to try when it does not answer: what is set, else the other of the platform's own."""
+    others = {BASE_URL: FALLBACK_URL, FALLBACK_URL: BASE_URL}
+    return tuple(url for url in (base_url, fallback_url or others.get(base_url)) if url)
 
 
 _ADDRESSES: Mapping[str, Callable[[str], str | addresses.Wrong]] = {
@@ -154,6 +221,99 @@ def load(path: str | os.PathLike[str] | None = None, **arguments: Any) -> Mercha
         "here: name one with --config or in QUANMA_CONFIG; `quanma init DIR` makes a local world, `quanma init --live "
         "DIR` a template for a real merchant"
     )
+
+
+def load_both(path: str | os.PathLike[str] | None = None, **arguments: Any) -> Settings:
+    """Return the settings of a merchant, of a brand, or of both: those that there are.
+
+    The merchant's as `load`. The brand's are the `[brand]` table of the same file, and before it `QUANMA_BRAND_ID`,
+    `QUANMA_BRAND_SERIAL_NO`, `QUANMA_BRAND_PRIVATE_KEY`, `QUANMA_BRAND_KEY`, `QUANMA_BRAND_BASE_URL`,
+    `QUANMA_BRAND_PLATFORM_KEYS`; `brand` may be given as an argument, a mapping or a Brand.
+
+    Raises:
+        SettingsAbsent, Misconfigured: as `load`.
+    """
+    given = arguments.pop("brand", None)
+    brand = given if isinstance(given, Brand) else load_brand(path, **(given or {}))
+    if brand is not None and not _has_merchant(path, arguments):
+        return Settings(None, brand)
+    return Settings(load(path, **arguments), brand)
+
+
+def load_brand(path: str | os.PathLike[str] | None = None, **arguments: Any) -> Brand | None:
+    """Return the brand's settings, or None if there are none at all. Raises Misconfigured as `load`."""
+    environment.check()
+    file = file_of(path)
+    table = _section(file, "brand") if file else {}
+    from_environment = _brand_environment()
+    given = {name: value for name, value in arguments.items() if value is not None}
+    settings = table | from_environment | given
+    if not settings:
+        return None
+    beside = file.parent if file else Path()
+    folders = {name: beside if name not in from_environment | given else Path() for name in settings}
+    try:
+        return msgspec.convert(with_keys(settings, folders), Brand)
+    except msgspec.ValidationError as problem:
+        reason = str(problem)
+    except Misconfigured as problem:
+        raise type(problem)(f"brand settings: {problem}") from None
+    missing = [name for name in ("brand_id", "serial_no", "private_key") if name not in settings]
+    if missing and "missing required" in reason:
+        reason = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+    if file:
+        raise Misconfigured(f"brand settings in {path_or_shape(file)}: {reason}")
+    raise Misconfigured(f"brand settings: {reason}")
+
+
+def _has_merchant(path: str | os.PathLike[str] | None, arguments: Mapping[str, Any]) -> bool:
+    file = file_of(path)
+    own = ("mchid", "serial_no", "private_key")
+    return (
+        bool(file and _section(file, "merchant"))
+        or any(arguments.get(name) is not None for name in own)
+        or any(os.environ.get(f"QUANMA_{name.upper()}") for name in own)
+    )
+
+
+def _section(path: Path, name: str) -> dict[str, Any]:
+    """A table of the file, empty if it is not there."""
+    try:
+        document = read_toml(path)
+    except FileNotFoundError:
+        document = None
+    table = (document or {}).get(name, {})
+    if not isinstance(table, dict):
+        raise Misconfigured(f"{path}: {name} is no table: write [{name}]")
+    private_key = table.get("private_key")
+    if "brand_key" in table or (isinstance(private_key, str) and keys.is_key_text(private_key)):
+        refuse_open(path, "settings", "keep the secrets out of it and give them as QUANMA_BRAND_KEY and so on")
+    return table
+
+
+_BRAND_VARIABLES = {
+    "brand_id": "QUANMA_BRAND_ID",
+    "serial_no": "QUANMA_BRAND_SERIAL_NO",
+    "private_key": "QUANMA_BRAND_PRIVATE_KEY",
+    "brand_key": "QUANMA_BRAND_KEY",
+    "base_url": "QUANMA_BRAND_BASE_URL",
+    "platform_keys": "QUANMA_BRAND_PLATFORM_KEYS",
+}
+
+
+def _brand_environment() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for field, variable in _BRAND_VARIABLES.items():
+        if value := os.environ.get(variable):
+            found[field] = _named_paths(variable, value) if field == "platform_keys" else value
+    return found
+
+
+def _named_paths(variable: str, value: str) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in value.split(";") if pair]
+    if not all(name and path for name, _, path in pairs):
+        raise Misconfigured(f"{variable} is not name=path;name=path")
+    return {name.strip(): path for name, _, path in pairs}
 
 
 class OpenAddress(UserWarning):
@@ -220,6 +380,8 @@ def read_table(path: Path) -> dict[str, Any]:
         )
     table = document.get("merchant")
     if not isinstance(table, dict):
+        if "brand" in document:
+            raise Misconfigured(f"{path} has a [brand] section and no [merchant] section, and this needs one: add it")
         raise Misconfigured(f"{path} has no [merchant] table: is it a merchant's quanma.toml?")
     return table
 
@@ -238,10 +400,7 @@ def _environment() -> dict[str, Any]:
         if not value:
             continue
         if field == "platform_keys":
-            pairs = [pair.partition("=") for pair in value.split(";") if pair]
-            if not all(name and path for name, _, path in pairs):
-                raise Misconfigured("QUANMA_PLATFORM_KEYS is not name=path;name=path")
-            found[field] = {name.strip(): path for name, _, path in pairs}
+            found[field] = _named_paths("QUANMA_PLATFORM_KEYS", value)
         elif field in _NUMBERS:
             if (number := _number(_NUMBERS[field], value)) is None:
                 raise Misconfigured(f"{field} is no number: it is {shape(value)} (it is set in QUANMA_{field.upper()})")

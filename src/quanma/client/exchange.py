@@ -87,9 +87,11 @@ class Identity(NamedTuple):
     """Who signs, and whose answers are believed."""
 
     mchid: str
+    """The merchant's; a brand's is its brand_id."""
     serial_no: str
     private_key: PrivateKey
     ring: KeyRing
+    scheme: str = signature.SCHEME
 
 
 class Patience(NamedTuple):
@@ -361,7 +363,12 @@ def signed_request(identity: Identity, host: str, parts: codec.Parts, now: float
     timestamp, nonce = str(int(now)), secrets.token_hex(16)
     message = signature.request_message(parts.verb, parts.target, timestamp, nonce, parts.signed)
     fields = signature.Authorization(
-        identity.mchid, identity.serial_no, nonce, timestamp, signature.sign(identity.private_key, message)
+        identity.mchid,
+        identity.serial_no,
+        nonce,
+        timestamp,
+        signature.sign(identity.private_key, message),
+        identity.scheme,
     )
     headers = {
         "Authorization": signature.authorization(fields),

@@ -62,6 +62,8 @@ class Outcome(NamedTuple):
     headers: str = ""
     """Lines, each ended by CR LF."""
     signed: bool = True
+    reason: int = 0
+    """Why it was refused, as a number. 0: it was not."""
 
 
 class Reply(NamedTuple):

@@ -12,7 +12,7 @@ import msgspec
 from ....api.coupons import CardSend, SendCard, SentCard
 from ....errors import QuanmaError, StoreUnavailable
 from ...coupons import draws
-from ...coupons.coupon import CouponFacts
+from ...coupons.coupon import CouponFacts, first_state
 from ...coupons.draws import Issue, SentFacts
 from ...coupons.repeats import Numbered
 from ...coupons.responses import Owned
@@ -38,38 +38,84 @@ _LOCK, _CARD, _ADD_CARD = query("lock"), query("card"), query("add_card")
 
 async def send(transaction: StockTransaction, asks: Sequence[Asked[Issue]]) -> list[CouponFacts | QuanmaError]:
     """Give coupons out, or return those that these numbers got: decide one by one, then draw for all at once."""
-    outbox.check_listed(transaction)
-    holders = Holders(transaction.counters.sent)
-    mine = await _coupons_of(transaction, holders, {ask.request.openid for ask in asks}, len(asks))
-    taken = await codes.taken_among(transaction, {ask.request.coupon_code for ask in asks if ask.request.coupon_code})
+    sending = await Sending.begin(transaction, [ask.request for ask in asks])
     outcomes: list[CouponFacts | QuanmaError] = []
-    given: list[CouponFacts] = []
     for ask in asks:
         try:
-            coupon = await _decide(transaction, ask, mine[ask.request.openid], taken, len(given))
+            outcomes.append(await sending.decide(ask))
         except QuanmaError as refusal:
             outcomes.append(refusal)
-            continue
-        if coupon.coupon_id > transaction.counters.sent:  # A new one: its code is drawn with the others.
-            transaction.counters.sent += 1
-            transaction.counters.sent_on_day += 1
-            mine[ask.request.openid].append(coupon)
-            given.append(coupon)
-        outcomes.append(coupon)
-    if given:
-        coupons = await _give(transaction, given, holders)
-        by_id = {coupon.coupon_id: coupon for coupon in coupons}
-        # Repeats in one transaction: what they got is what the first of them got.
-        outcomes = [
-            by_id.get(outcome.coupon_id, outcome) if isinstance(outcome, CouponFacts) else outcome
-            for outcome in outcomes
-        ]
-        transaction.gave(coupons)
-        if transaction.notifies:
-            await outbox.add(transaction, coupons)
-    elif repeated := [outcome for outcome in outcomes if isinstance(outcome, CouponFacts)]:
-        await transaction.gave_before(max(repeated, key=lambda coupon: coupon.coupon_id))
-    return outcomes
+    await sending.give()
+    return [sending.as_given(outcome) if isinstance(outcome, CouponFacts) else outcome for outcome in outcomes]
+
+
+class Sending:
+    """Coupons of one stock that are given out together: each is decided on, then the codes of all are drawn."""
+
+    def __init__(
+        self,
+        transaction: StockTransaction,
+        holders: Holders,
+        mine: defaultdict[str, list[CouponFacts]],
+        taken: set[str],
+    ) -> None:
+        self._transaction = transaction
+        self._holders = holders
+        self._mine = mine
+        self._taken = taken
+        self._new: list[CouponFacts] = []
+        self._repeated: list[CouponFacts] = []
+        self._given: dict[int, CouponFacts] = {}
+
+    @classmethod
+    async def begin(cls, transaction: StockTransaction, issues: Sequence[Issue]) -> Sending:
+        outbox.check_listed(transaction)
+        holders = Holders(transaction.counters.sent)
+        mine = await _coupons_of(transaction, holders, {issue.openid for issue in issues}, len(issues))
+        taken = await codes.taken_among(transaction, {issue.coupon_code for issue in issues if issue.coupon_code})
+        return cls(transaction, holders, mine, taken)
+
+    async def decide(self, ask: Asked[Issue]) -> CouponFacts:
+        """Return the coupon that a number got, or a new one, whose code is not drawn yet. Raises: as `send_coupon`."""
+        counters, mine = self._transaction.counters, self._mine[ask.request.openid]
+        coupon = await _decide(self._transaction, ask, mine, self._taken, len(self._new))
+        if coupon.coupon_id > counters.sent:
+            counters.sent += 1
+            counters.sent_on_day += 1
+            mine.append(coupon)
+            self._new.append(coupon)
+        else:
+            self._repeated.append(coupon)
+        return coupon
+
+    def undo(self, coupon: CouponFacts) -> None:
+        """Take back the last decision, where it made a new coupon: another stock of a bundle can't give one."""
+        if self._new and self._new[-1] is coupon:
+            self._new.pop()
+            self._mine[coupon.openid].pop()
+            self._taken.discard(coupon.coupon_code)
+            self._transaction.counters.sent -= 1
+            self._transaction.counters.sent_on_day -= 1
+
+    async def give(self) -> None:
+        """Draw the codes, and write the coupons and their events."""
+        if self._new:
+            coupons = await _give(self._transaction, self._new, self._holders)
+            self._given = {coupon.coupon_id: coupon for coupon in coupons}
+            self._transaction.gave(coupons)
+            if self._transaction.notifies:
+                await outbox.add(self._transaction, coupons)
+        elif self._repeated:
+            await self._transaction.gave_before(max(self._repeated, key=lambda coupon: coupon.coupon_id))
+
+    def as_given(self, coupon: CouponFacts) -> CouponFacts:
+        """A coupon with its code. Repeats in one transaction: what they got is what the first of them got."""
+        return self._given.get(coupon.coupon_id, coupon)
+
+
+async def coupons_of(transaction: StockTransaction, openid: str) -> list[CouponFacts]:
+    """A user's coupons of the stock."""
+    return (await _coupons_of(transaction, Holders(transaction.counters.sent), {openid}, 0))[openid]
 
 
 async def _coupons_of(
@@ -98,7 +144,7 @@ async def _decide(
     """
     mchid, issue, now = ask
     facts, counters = transaction.facts, transaction.counters
-    check_creator(facts, mchid)
+    check_creator(facts, mchid, issue.product)
     for coupon in mine:
         if coupon.out_request_no == issue.out_request_no:
             draws.check_same_issue(coupon, issue)
@@ -131,7 +177,7 @@ async def _decide(
         sent_at=now,
         starts_at=starts_at,
         expires_at=expires_at,
-        coupon_state="SENDED",
+        coupon_state=first_state(issue.send_channel),
     )
 
 

@@ -62,7 +62,7 @@ async def add(transaction: StockTransaction, coupons: Sequence[CouponFacts]) -> 
     await transaction.connection.execute(
         _ADD_EVENTS,
         transaction.stock_no,
-        transaction.facts.mchid,
+        transaction.facts.notified,
         [_new_id(transaction.now_us // 1000) for _ in coupons],
         [coupon.coupon_id for coupon in coupons],
         [coupon.sent_at for coupon in coupons],
@@ -155,19 +155,17 @@ async def _take_of(connections: Connections, stock_id: str, now: int, limit: int
     async def take(connection: Connection) -> list[DueEvent]:
         stock_no, facts = await stock_of(connection, stock_id)
         again_at = now + retry_seconds
-        taken = await connection.fetch(_TAKE_DUE, stock_no, facts.mchid, again_at, limit, now)
+        taken = await connection.fetch(_TAKE_DUE, stock_no, facts.notified, again_at, limit, now)
         taken = taken or await connection.fetch(
-            _TAKE_AHEAD, stock_no, facts.mchid, again_at, limit, _too_far_ahead(now, retry_seconds)
+            _TAKE_AHEAD, stock_no, facts.notified, again_at, limit, _too_far_ahead(now, retry_seconds)
         )
         if not taken:
             return []
         rows = await connection.fetch(_NUMBERED, stock_no, [row["coupon_id"] for row in taken])
         coupons = {coupon.coupon_id: coupon for coupon in (coupon_of(stock_id, row) for row in rows)}
-        notify_url = (await callback(connection, facts.mchid, facts.mchid)).notify_url
-        config = facts.request.notify_config
-        notify_appid = config.notify_appid if config else None
+        notify_url = (await callback(connection, facts.notified, facts.notified)).notify_url
         return [
-            DueEvent(str(event_id), facts.mchid, created_at, attempts, notify_url, coupons[coupon_id], notify_appid)
+            DueEvent(str(event_id), facts.notified, created_at, attempts, notify_url, coupons[coupon_id], facts)
             for event_id, created_at, attempts, coupon_id in taken
         ]
 

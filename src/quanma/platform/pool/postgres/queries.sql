@@ -313,14 +313,15 @@ SELECT o.stock_id, c.* FROM (SELECT stock_id, stock_no FROM stock WHERE mchid = 
     {step of o.stock_no} OFFSET 0) c;
 
 -- name: move_first
--- A step that starts from SENDED, or from other states too: a coupon that took none before has no row.
-INSERT INTO coupon_step AS s (stock_no, coupon_id, {later}) VALUES ($1, $2, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+-- A step that starts from the first state, or from others too: a coupon that took none before has no row.
+INSERT INTO coupon_step AS s (stock_no, coupon_id, {later}) VALUES ($1, $2, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 ON CONFLICT (stock_no, coupon_id) DO UPDATE SET ({later}) = ROW ({excluded.later})
 WHERE s.coupon_state = ANY($3::text[]);
 
 -- name: move_next
 -- A step that starts from other states only.
-UPDATE coupon_step SET ({later}) = ROW ($4, $5, $6, $7::bigint, $8, $9::bigint, $10, $11, $12::bigint, $13)
+UPDATE coupon_step SET ({later}) = ROW ($4, $5, $6, $7::bigint, $8, $9::bigint, $10, $11, $12::bigint, $13, $14, $15::bigint,
+    $16)
 WHERE stock_no = $1 AND coupon_id = $2 AND coupon_state = ANY($3::text[]);
 
 
@@ -478,6 +479,41 @@ SELECT e.* FROM (SELECT stock_no FROM stock WHERE mchid = $1) s, LATERAL (
         SELECT written_at FROM coupon WHERE stock_no = s.stock_no AND coupon_id = e.coupon_id OFFSET 0) c
     WHERE e.stock_no = s.stock_no ORDER BY e.coupon_id DESC LIMIT $2 OFFSET 0) e
 ORDER BY e.created_at DESC, e.written_at DESC LIMIT $3 OFFSET $4;
+
+
+-- 商品券
+
+
+-- name: document
+-- One, as it is.
+SELECT body FROM document WHERE owner = $1 AND kind = $2 AND id = $3;
+
+-- name: documents
+-- Those of these ids.
+SELECT o.id, d.body FROM unnest($3::text[]) AS o(id), LATERAL (
+    SELECT body FROM document WHERE owner = $1 AND kind = $2 AND id = o.id OFFSET 0) d;
+
+-- name: documents_after
+-- Those that follow an id, in order.
+SELECT id, body FROM document WHERE owner = $1 AND kind = $2 AND id > $3 ORDER BY id LIMIT $4;
+
+-- name: count_documents
+-- How many of a kind there are.
+SELECT count(*) FROM document WHERE owner = $1 AND kind = $2;
+
+-- name: keep_document
+-- New, or in the place of the one before it.
+INSERT INTO document (owner, kind, id, body) VALUES ($1, $2, $3, $4)
+ON CONFLICT (owner, kind, id) DO UPDATE SET body = excluded.body;
+
+-- name: remove_document
+-- It is gone.
+DELETE FROM document WHERE owner = $1 AND kind = $2 AND id = $3;
+
+-- name: stocks_of_product
+-- A product coupon's stocks, in the order in which they were made.
+SELECT {s.stock} FROM stock s WHERE s.mchid = $1 AND s.product_coupon_id = $2 AND s.brand_id = $3
+    ORDER BY s.created_at, s.stock_id;
 
 
 -- Nonces

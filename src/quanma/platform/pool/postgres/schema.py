@@ -34,7 +34,7 @@ DISTRIBUTED = (
     "barred",
 )
 """Tables whose every key carries stock_no, the column that they are spread by."""
-REFERENCE = ("about", "stock", "callback", "epoch", "host", "missing")
+REFERENCE = ("about", "stock", "callback", "document", "epoch", "host", "missing")
 """Small tables that every node has: to write one takes a commit in two phases."""
 LOCAL = ("card", "nonce", "nonce_seen", "due_stock")
 """Tables that stay on the node that we are connected to. No statement reads them together with others."""

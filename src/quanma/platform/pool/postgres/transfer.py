@@ -18,7 +18,7 @@ from ....api.subsidy import ReturnReceipt
 from ....errors import StoreUnavailable
 from ....wire.times import beijing_day
 from ...coupons.coupon import LATER
-from ...coupons.stocks import UPLOAD_MODE, stored_stock
+from ...coupons.stocks import UPLOAD_MODES, mode_of, owner_of, stored_stock
 from .. import reconciling
 from ..transfer import (
     AnsweredRecord,
@@ -27,6 +27,7 @@ from ..transfer import (
     CallbackRecord,
     CouponRecord,
     DeletionRecord,
+    DocumentRecord,
     EventRecord,
     NonceRecord,
     PayReceiptRecord,
@@ -48,6 +49,7 @@ _CARD = "card\n"
 _ALIKE: dict[type[Any], str] = {
     CallbackRecord: "callback",
     NonceRecord: "nonce",
+    DocumentRecord: "document",
     DeletionRecord: "deletion",
     BarredRecord: "barred",
     AnsweredRecord: "answered",
@@ -64,8 +66,8 @@ class _Taken:
         self.stock_no = stock_no
         self.lasts_seconds = lasts_seconds(request)
         self.terms = KnownTerms([])
-        self.owner = request.belong_merchant
-        self.takes_uploads = request.coupon_code_mode == UPLOAD_MODE
+        self.owner = owner_of(request, record.mchid)
+        self.takes_uploads = mode_of(request) in UPLOAD_MODES
         self.made_at = record.created_at
         self.uploaded = 0
         self.deleted: set[int] = set()
@@ -120,7 +122,7 @@ class PostgresTransfer:
         for row in stocks:
             yield StockRecord(**dict(row))
         kind: type[Any]
-        for kind in (CallbackRecord, NonceRecord):
+        for kind in (CallbackRecord, NonceRecord, DocumentRecord):
             async for record in self._alike(kind):
                 yield record
         async for row in self._rows(DeletionRecord):
