@@ -299,7 +299,7 @@ def change_budget(known: Known, request: BudgetChange) -> list[KnownStock]:
 
 def _differs(field: str, said: int, real: int | None) -> str:
     if real is None:
-        return f"商品券批次没有每日发放次数上限: the stock was made without one, and none can be set later, not {said} either"
+        return "商品券批次没有每日发放次数上限: the stock was made without one, and none can be set later"
     if field == "max_count_per_day":
         return f"商品券批次当前每日发放次数上限与真实值不符: max_count_per_day is {real}, not {said}"
     return f"商品券批次当前发放总次数上限与真实值不符: max_count is {real}, not {said}"
