@@ -187,9 +187,9 @@ def test_the_display_of_a_product_coupon_is_replaced(products: DrivenProducts) -
 # Bundles
 
 
-def bundle(products: DrivenProducts, codes: int = 4, rounds: int = 3, **more: int) -> tuple[str, str]:
+def bundle(products: DrivenProducts, codes: int = 4, rounds: int = 3, interval_days: int = 1) -> tuple[str, str]:
     """A bundle with so many codes in each member. Returns the product coupon's id, and the bundle's."""
-    made = products.create(new_bundle(rounds=rounds, **more))
+    made = products.create(new_bundle(rounds=rounds, interval_days=interval_days))
     for index, stock in enumerate(made.stock_bundle.stock_list):
         products.upload(made.product_coupon_id, stock.stock_id, [f"R{index}_code_{one}" for one in range(codes)])
     return made.product_coupon_id, made.stock_bundle.stock_bundle_id

@@ -11,7 +11,7 @@ from quanma.api.couponcodes import UploadCodes, UploadedCodes
 from quanma.api.operation import Operation
 from quanma.api.productcoupon.callers import OfBoth
 from quanma.api.productcoupon.coupons import ProductCoupons
-from quanma.api.productcoupon.entities import UserCoupon, UserCouponBundle
+from quanma.api.productcoupon.entities import UserCoupon
 from quanma.api.productcoupon.usercoupons import (
     ConfirmUserCouponNode,
     DeactivateUserCouponNode,
@@ -87,7 +87,8 @@ class DrivenProducts:
         self.driven = driven
         self.caller = caller
 
-    def change(self, operation: OfBoth[..., Any, Any, ..., Any, Any, Any], now: int = NOW, **body: Any) -> Any:
+    def change(self, operation: OfBoth[..., Any, Any, ..., Any, Any, Any], **body: Any) -> Any:
+        now = body.pop("now", NOW)
         called: Operation[..., Any, Any, Any] = operation.as_brand()
         request = msgspec.convert({"out_request_no": self._fresh(), **body}, called.request)
         (change,) = [one for one in CHANGES if one.called is called]
@@ -113,7 +114,8 @@ class DrivenProducts:
         now: int = NOW,
         coupon_code: str | None = None,
     ) -> Group:
-        return self.driven.run(self.giving(product_coupon_id, stock_ids, openid, no, now, coupon_code))
+        group: Group = self.driven.run(self.giving(product_coupon_id, stock_ids, openid, no, now, coupon_code))
+        return group
 
     def giving(
         self,
@@ -131,15 +133,16 @@ class DrivenProducts:
         ]
         return self.driven.pool.give(self.caller, issues, now)
 
-    def send(self, product_coupon_id: str, stock_id: str, **more: Any) -> UserCoupon:
+    def send(self, product_coupon_id: str, stock_id: str, **more: Any) -> Any:
         group = self.give(product_coupon_id, [stock_id], **more)
         return user_coupon(group, group.held[0].coupon, more.get("now", NOW))
 
-    def send_bundle(self, product_coupon_id: str, stock_bundle_id: str, **more: Any) -> UserCouponBundle:
+    def send_bundle(self, product_coupon_id: str, stock_bundle_id: str, **more: Any) -> Any:
         group = self.give(product_coupon_id, members_of(stock_bundle_id), **more)
         return user_bundle(group, more.get("now", NOW))
 
-    def step(self, operation: OfBoth[..., Any, Any, ..., Any, Any, Any], now: int = NOW, **body: Any) -> Any:
+    def step(self, operation: OfBoth[..., Any, Any, ..., Any, Any, Any], **body: Any) -> Any:
+        now = body.pop("now", NOW)
         called: Operation[..., Any, Any, Any] = operation.as_brand()
         fields = {"openid": OPENID, "appid": APPID, "out_request_no": self._fresh(), **body}
         request = msgspec.convert(fields, called.request)
@@ -148,25 +151,24 @@ class DrivenProducts:
             self.driven.pool.step(self.caller.mchid, step, request, now, self.caller, request.product_coupon_id)
         )
 
-    def confirm(self, coupon: UserCoupon, **more: Any) -> UserCoupon:
-        answer: UserCoupon = self.step(ConfirmUserCouponNode.post, **named(coupon), **more)
-        return answer
+    def confirm(self, coupon: UserCoupon, **more: Any) -> Any:
+        return self.step(ConfirmUserCouponNode.post, **named(coupon), **more)
 
-    def use(self, coupon: UserCoupon, **more: Any) -> UserCoupon:
-        order = {"associated_order_info": {"transaction_id": "4200000001"}, "use_time": "2026-09-21T22:13:20+08:00"}
-        answer: UserCoupon = self.step(UseUserCouponNode.post, **named(coupon), **order, **more)
-        return answer
+    def use(self, coupon: UserCoupon, **more: Any) -> Any:
+        order: dict[str, Any] = {
+            "associated_order_info": {"transaction_id": "4200000001"},
+            "use_time": "2026-09-21T22:13:20+08:00",
+        }
+        return self.step(UseUserCouponNode.post, **named(coupon), **order, **more)
 
-    def give_back(self, coupon: UserCoupon, **more: Any) -> UserCoupon:
-        answer: UserCoupon = self.step(ReturnUserCouponNode.post, **named(coupon), **more)
-        return answer
+    def give_back(self, coupon: UserCoupon, **more: Any) -> Any:
+        return self.step(ReturnUserCouponNode.post, **named(coupon), **more)
 
-    def deactivate(self, coupon: UserCoupon, **more: Any) -> UserCoupon:
-        answer: UserCoupon = self.step(DeactivateUserCouponNode.post, **named(coupon), deactivate_reason="退款", **more)
-        return answer
+    def deactivate(self, coupon: UserCoupon, **more: Any) -> Any:
+        return self.step(DeactivateUserCouponNode.post, **named(coupon), deactivate_reason="退款", **more)
 
 
-def named(coupon: UserCoupon) -> dict[str, str]:
+def named(coupon: UserCoupon) -> dict[str, Any]:
     return {
         "product_coupon_id": coupon.product_coupon.product_coupon_id,
         "stock_id": coupon.stock.stock_id,

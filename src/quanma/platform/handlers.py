@@ -72,7 +72,9 @@ from .coupons.stocks import CHANGES, Change, OfStock
 from .coupons.subsidies import listed
 from .keys.keystore import Certificate
 from .notify.addresses import check_address
-from .visit import Handler, Handlers, Visit
+from .visit import Handler
+from .visit import Handlers as Handlers
+from .visit import Visit as Visit
 
 OfCouponT = TypeVar("OfCouponT", bound=OfCoupon)
 OfStockT = TypeVar("OfStockT", bound=OfStock)

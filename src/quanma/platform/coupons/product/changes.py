@@ -22,7 +22,7 @@ from ..stocks import Product, StockFacts
 Req = TypeVar("Req")
 Resp = TypeVar("Resp")
 
-PRODUCT = "product coupon"
+PRODUCT = "product-coupon"
 """The kind of a document that is a `ProductCoupon`, as JSON."""
 
 
@@ -132,7 +132,7 @@ class ProductChange(Generic[Req, Resp]):
     def number(self, request: Req) -> tuple[str, str] | None:
         """The document that a number is kept in: kind and id. None: the operation has no number."""
         field = self.called.number
-        return None if field is None else (f"number of {type(request).__name__}", getattr(request, field))
+        return None if field is None else (f"number:{type(request).__name__}", getattr(request, field))
 
     def kept(self, request: Req, answer: Resp) -> str:
         return msgspec.json.encode((_text(request), _text(answer))).decode()

@@ -12,7 +12,7 @@ from ....errors import ParamError
 from ....reasons import Reason
 from .changes import Changed, Document, Known, ProductChange
 
-IMAGE_TASK = "image task"
+IMAGE_TASK = "image-task"
 """The kind of a document that is an `ImageTask`, as JSON."""
 
 

@@ -292,10 +292,14 @@ def check_state(coupon: CouponFacts, starts: Sequence[str], now: int) -> None:
     """Raises RequestRefused: the coupon is in none of these states."""
     if (state := coupon.state(now)) in starts:
         return
-    mend = ": confirm it first" if state == "CONFIRMING" else ""
+    code, wanted = masked(coupon.coupon_code), " or ".join(starts)
+    if state == "CONFIRMING":
+        raise RequestRefused(
+            f"用户商品券未确认发放: coupon {code} is CONFIRMING, not {wanted}: confirm it first",
+            reason=Reason.COUPON_STATE,
+        )
     raise RequestRefused(
-        f"用户商品券状态不符: coupon {masked(coupon.coupon_code)} is {state}, not {' or '.join(starts)}{mend}",
-        reason=_WHY.get(state, Reason.COUPON_STATE),
+        f"用户商品券状态不符: coupon {code} is {state}, not {wanted}", reason=_WHY.get(state, Reason.COUPON_STATE)
     )
 
 

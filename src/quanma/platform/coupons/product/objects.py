@@ -288,15 +288,21 @@ def change_budget(known: Known, request: BudgetChange) -> list[KnownStock]:
         rule = _given(one.facts.terms.stock.stock_send_rule)
         real = getattr(rule, field)
         if said != real:
-            which = "每日发放次数上限" if field == "max_count_per_day" else "发放总次数上限"
-            shown = "not set, and can't be set later" if real is None else real
-            raise RequestRefused(f"商品券批次当前{which}与真实值不符: {field} is {shown}, not {said}")
+            raise RequestRefused(_differs(field, said, real))
         sent = one.counts.sent_today if field == "max_count_per_day" else one.counts.sent
         if target < sent:
             raise RequestRefused(f"预算不能小于已发放数量: {sent} coupons were given out, more than {target}")
         rule = msgspec.structs.replace(rule, **{field: target})
         changed.append(_with(one, known, LIVE, stock_send_rule=rule))
     return changed
+
+
+def _differs(field: str, said: int, real: int | None) -> str:
+    if real is None:
+        return "商品券批次没有每日发放次数上限: the stock was made without one, and none can be set later"
+    if field == "max_count_per_day":
+        return f"商品券批次当前每日发放次数上限与真实值不符: max_count_per_day is {real}, not {said}"
+    return f"商品券批次当前发放总次数上限与真实值不符: max_count is {real}, not {said}"
 
 
 def deactivate_stock(known: Known, request: DeactivateStock) -> list[KnownStock]:

@@ -26,7 +26,7 @@ from .objects import LIVE, single_stock, stocks_of_bundle
 
 def stores_kind(stock_id: str) -> str:
     """The kind of the documents whose ids are a stock's stores."""
-    return f"stores of {stock_id}"
+    return f"stores:{stock_id}"
 
 
 def _decided(associate: bool) -> Callable[[Known, StockStores | BundleStores], Changed[StoresOutcome]]:

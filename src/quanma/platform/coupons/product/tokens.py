@@ -23,7 +23,7 @@ from ..stocks import check_open
 from .changes import Caller, Changed, Document, Known, ProductChange
 from .objects import single_stock, stocks_of_bundle
 
-TOKEN = "pre-send token"
+TOKEN = "pre-send-token"
 """The kind of a document that is a `PreSent`."""
 TOKEN_SECONDS = 300
 

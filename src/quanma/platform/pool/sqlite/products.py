@@ -89,8 +89,15 @@ def documents(
     if ids is not None:
         found = [_document(store, caller, kind, document_id) for document_id in dict.fromkeys(ids)]
         return {one.id: one.body for one in found if one is not None}
-    following = "owner = ? AND kind = ? AND id > ? ORDER BY id LIMIT ?"
-    return {one.id: one.body for one in store.rows.read(DOCUMENT, following, caller.owner, kind, after, limit)}
+    found_after = store.rows.read(
+        DOCUMENT,
+        "document.owner = ? AND document.kind = ? AND document.id > ? ORDER BY document.id LIMIT ?",
+        caller.owner,
+        kind,
+        after,
+        limit,
+    )
+    return {one.id: one.body for one in found_after}
 
 
 def count_documents(store: Store, caller: Caller, kind: str) -> int:
