@@ -444,6 +444,7 @@ def test_TLS_that_something_opens_on_the_way_fails_and_its_issuer_is_shown(shop:
     assert "ca-certificates" in failed["network.tls"].fix
 
 
+@pytest.mark.slow
 def test_a_platform_that_is_silent_does_not_hold_the_doctor_up(shop: Shop, served: Served) -> None:
     with answering(lambda message, verb: Answer(200, {}, b"{}"), delay_seconds=8) as url:
         shop.set(base_url=url)
