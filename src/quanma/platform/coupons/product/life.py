@@ -320,10 +320,11 @@ def check_usable(seen: Seen[UseUserCoupon]) -> None:
     index = _index(coupons, coupon)
     if index == 0:
         return
-    before = coupons[index - 1]
+    last = index - 1
+    before = coupons[last]
     if before.coupon_state != "USED" or before.used_at is None:
         raise RequestRefused(
-            f"the coupon of round {index - 1} (from 0) comes first: it is {before.state(now)}",
+            f"the coupon of round {last} (from 0) comes first: it is {before.state(now)}",
             reason=Reason.COUPON_STATE,
         )
     day = beijing_day(before.used_at) + stock.terms.interval_days
