@@ -64,7 +64,7 @@ def examine(subject: Subject, words: Sequence[str] = (), *, seconds: float = ALL
 
     Ends after `seconds` for the network, and a deadline for each check before it, whatever hangs.
     """
-    wanted = chosen(words)
+    wanted = [one for one in chosen(words) if words or subject.callback or one not in callback_checks.CHECKS]
     running = _with(wanted, lambda check: (*check.needs, *check.after))
     needed = {check.id for check in _with(wanted, lambda check: check.needs)}
     found: dict[str, tuple[Outcome, int]] = {}
