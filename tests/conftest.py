@@ -17,11 +17,13 @@ from hypothesis.internal.conjecture import providers
 from hypothesis.internal.constants_ast import Constants
 
 from quanma.wire import keys
-from tests.support import poolers, postgres
+from tests.support import leftopen, poolers, postgres
 from tests.support.platform import InProcess, Served, build_world
 from tests.support.rounds import THOROUGH
 
 SQLITE, POSTGRES = "sqlite", "postgres"
+_BUSY_FACTOR = 3.0
+"""A limit of time is there for what hangs: on a busy machine, what does not takes so many times longer than meant."""
 _SESSION = contextlib.ExitStack()
 
 
@@ -77,6 +79,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if dealt_out:
         # The quick ones come last, so that nobody waits for a long one alone at the end.
         items.sort(key=_longest_first, reverse=True)
+    usual = float(config.getini("timeout"))
+    for item in items:
+        limit = item.get_closest_marker("timeout")
+        item.add_marker(pytest.mark.timeout(_BUSY_FACTOR * (limit.args[0] if limit else usual)), append=False)
 
 
 def _longest_first(item: pytest.Item) -> float:
@@ -84,6 +90,12 @@ def _longest_first(item: pytest.Item) -> float:
     if (limit := item.get_closest_marker("timeout")) is not None:
         return float(limit.args[0])
     return 100.0 if item.get_closest_marker("slow") or item.get_closest_marker("interop") else 0.0
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    with leftopen.closed_after_a_failure():
+        return (yield)
 
 
 def pytest_collection_finish() -> None:

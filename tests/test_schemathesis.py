@@ -19,7 +19,9 @@ from hypothesis import HealthCheck, settings
 from requests.auth import AuthBase
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import Failure, FailureGroup
+from schemathesis.core.result import Ok
 from schemathesis.openapi.checks import JsonSchemaError, UndefinedContentType, UndefinedStatusCode
+from schemathesis.pytest.lazy import get_all_tests
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -30,12 +32,12 @@ from quanma.api import openapi
 from quanma.api.couponcodes import CouponCodes, UploadCodes
 from quanma.api.coupons import Send, SendCoupon, Use, UseCoupon
 from quanma.api.operation import Operation
-from quanma.api.tree import OPERATIONS
 from tests.platform.caller import BUSIFAVOR, Caller
+from tests.support.answered import ANSWERED
 from tests.support.platform import APPID, Served, create_stock, new_stock, served
 
 Case = schemathesis.Case[Any]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("schemathesis")]  # One platform for all.
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 SLOW = [
@@ -44,6 +46,7 @@ SLOW = [
     HealthCheck.data_too_large,
     HealthCheck.function_scoped_fixture,
 ]
+EXAMPLES = settings(max_examples=10, derandomize=True, database=None, deadline=None, suppress_health_check=SLOW)
 RULES = ("belong_merchant", "stock_type", "coupon_use_rule", "stock_send_rule")
 DOCUMENT: dict[str, Any] = json.loads(msgspec.json.encode(openapi.document()))
 PRODUCT_STOCK = "/v3/marketing/partner/product-coupon/product-coupons/{product_coupon_id}/stocks/{stock_id}"
@@ -156,25 +159,29 @@ def answered() -> Iterator[set[tuple[str, str, int]]]:
     """What the cases of one operation were answered. They must have reached a success too, and a refusal."""
     seen: set[tuple[str, str, int]] = set()
     yield seen
-    for operation in OPERATIONS:
+    for operation in ANSWERED:
         if statuses := {status for *asked, status in seen if asked == [operation.verb, operation.path]}:
             assert 400 in statuses
             assert statuses & {200, 204} or (operation.verb, operation.path) in WITHOUT_SUCCESS
 
 
 def _test_of(operation: Operation[..., Any, Any, Any]) -> Any:
-    @SCHEMA.include(method=operation.verb, path=operation.path).parametrize()
-    @settings(max_examples=10, derandomize=True, database=None, deadline=None, suppress_health_check=SLOW)
-    def it_is_answered_as_documented(case: Case, live: Live, answered: set[tuple[str, str, int]]) -> None:
-        answered.add(live.check(case))
-        live.make_valid(case)
-        answered.add(live.check(case))
+    def it_is_answered_as_documented(live: Live, answered: set[tuple[str, str, int]]) -> None:
+        def is_answered(case: Case) -> None:
+            answered.add(live.check(case))
+            live.make_valid(case)
+            answered.add(live.check(case))
+
+        of_it = SCHEMA.include(method=operation.verb, path=operation.path)
+        (made,) = get_all_tests(schema=of_it, test_func=is_answered, settings=EXAMPLES, given_kwargs={})
+        assert isinstance(made, Ok)
+        made.ok()[1]()
 
     return it_is_answered_as_documented
 
 
-# A function for each: schemathesis gives all operations of one function the same node id, of which xdist runs one.
-for _operation in OPERATIONS:
+# `parametrize` would make the cases while tests are collected: that takes a second, and each process collects them all.
+for _operation in ANSWERED:
     # Not the image upload: its signature is over one part of the body, which schemathesis' multipart does not make.
     if not _operation.multipart:
         globals()[f"test_{_operation.request.__name__}_is_answered_as_documented"] = _test_of(_operation)

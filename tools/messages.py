@@ -36,7 +36,7 @@ _SQL: Final = (
 )
 _OTHER_LANGUAGES: Final = re.compile(
     rf"\s*(?:{'|'.join(_SQL)}|Basic|Date:|Connection:|[0-9]{{3}} [A-Z])(?!\w)"
-    r"|[<{]|Content-|HTTP/1|--quanma-|''|e\.history|listening on|host = |now\(\)|[A-Z]+=[0-9]"
+    r"|[<{]|#:schema|Content-|HTTP/1|--quanma-|''|e\.history|listening on|host = |now\(\)|[A-Z]+=[0-9]"
     r"|.*(?:unknown_attempts|unknown_of_number|platform_cert\.pem)|quanma(?: \0|[a-z -]*)$|[A-Z_]+$"
 )
 """SQL, HTTP, XML, settings, commands, and the line that scripts wait for."""

@@ -42,6 +42,7 @@ NOT_FOR_PEOPLE: Final = (
     "wire/values.py",
     "cli/examples.py",  # commands
     "client/attempts.py",  # lines of the log
+    "doctor/telling.py",  # JSON, and Markdown for an issue
     "serving/arriving.py",  # bodies of HTTP
     "serving/http1.py",
     "serving/redact.py",

@@ -20,9 +20,12 @@ QuanmaError
 ├── PlatformError          the platform answered, and said no
 │   ├── RequestRefused     correct the request; the same one will be refused again
 │   │   ├── ParamError, SignError, NoAuth, RuleLimit, NotEnough
-│   │   └── ResourceAlreadyExists, ResourceNotExists
+│   │   ├── ResourceNotExists
+│   │   └── ResourceAlreadyExists
+│   │       └── AlreadyExists      商品券's code for it
 │   └── TryAgain           send the same request, under the same number, later
 │       ├── RateLimited        it was not accepted
+│       │   └── RateLimitExceeded  商品券's code for it
 │       ├── StockNotReady      it was not accepted: the stock is still being created
 │       └── PlatformFailed     it may have been executed
 │           └── PlatformUnavailable
@@ -41,6 +44,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
+
+from .reasons import Reason, reason_of
 
 
 class QuanmaError(Exception):
@@ -125,7 +130,8 @@ class PlatformError(QuanmaError):
 
     `code` and `message` are the platform's; `verified` tells whether the answer's signature held:
     the platform's official SDKs accept unsigned errors, so an unverified one settles nothing. `code` is empty where
-    something in between answered. `hint` is ours: what the client found out about the cause.
+    something in between answered. `hint` is ours: what the client found out about the cause. `reason` is what the end
+    of the Request-ID says more exactly, if it is a number of 商品券 that is known.
     """
 
     status: ClassVar[int] = 500
@@ -141,8 +147,10 @@ class PlatformError(QuanmaError):
         request_id: str | None = None,
         retry_after_seconds: float | None = None,
         verified: bool = False,
+        reason: Reason | None = None,
     ) -> None:
         super().__init__(message)
+        self.reason = reason or reason_of(request_id)
         self.message = message
         self.code = self.error_code if code is None else code
         self.status_code = status_code or self.status
@@ -157,7 +165,8 @@ class PlatformError(QuanmaError):
         code = f" {self.code}" if self.code else ""
         again = self.retry_after_seconds
         when = "" if again is None else f"send it again in {_spoken(again)}, not before"
-        return "; ".join(filter(None, (f"{self.status_code}{code}: {self.message}{support}", when, self.hint)))
+        why = "" if self.reason is None else self.reason.meaning
+        return "; ".join(filter(None, (f"{self.status_code}{code}: {self.message}{support}", why, when, self.hint)))
 
 
 class RequestRefused(PlatformError):
@@ -176,6 +185,12 @@ class ResourceAlreadyExists(RequestRefused):
     """The number was used before, or the coupon was used under another number."""
 
     status, error_code = 400, "RESOURCE_ALREADY_EXISTS"
+
+
+class AlreadyExists(ResourceAlreadyExists):
+    """Of 商品券: the number was used before, for something else."""
+
+    status, error_code = 400, "ALREADY_EXISTS"
 
 
 class SignError(RequestRefused):
@@ -222,6 +237,12 @@ class RateLimited(TryAgain):
     """Too many requests. Not accepted; slow down."""
 
     status, error_code = 429, "FREQUENCY_LIMITED"
+
+
+class RateLimitExceeded(RateLimited):
+    """Too many requests for 商品券. Not accepted; slow down."""
+
+    status, error_code = 429, "RATELIMIT_EXCEEDED"
 
 
 class PlatformFailed(TryAgain):
@@ -285,6 +306,7 @@ class ClockWrong(AnswerUntrusted):
 _BY_CODE: dict[str, type[PlatformError]] = {
     "PARAM_ERROR": ParamError,
     "RESOURCE_ALREADY_EXISTS": ResourceAlreadyExists,
+    "ALREADY_EXISTS": AlreadyExists,
     "NO_AUTH": NoAuth,
     "RULELIMIT": RuleLimit,
     "NOT_ENOUGH": NotEnough,
@@ -307,7 +329,7 @@ def named(status_code: int, code: str) -> type[PlatformError]:
     so the code decides next (both documented).
     """
     if status_code == 429:
-        return RateLimited
+        return RateLimitExceeded if code == RateLimitExceeded.error_code else RateLimited
     if code in _BY_CODE:
         return _BY_CODE[code]
     if status_code in (502, 503):

@@ -264,7 +264,7 @@ def test_the_help_of_a_command_is_in_each_language(words: list[str], quanma: Qua
     assert (in_chinese.status, in_english.status) == (0, 0)
     assert english_in(in_chinese.out) == []
     assert re.search("[\u4e00-\u9fff]", in_chinese.out)
-    assert in_english.out.startswith(("Usage: ", "v3."))
+    assert in_english.out.startswith(("Usage: ", "v3.", "brand."))
     assert examples(in_chinese.out) == examples(in_english.out)
     # The same options, fields and examples are told of.
     names = re.compile(r"--[\w-]+|quanma [a-z-]+ ?[^\s]*")
@@ -279,7 +279,11 @@ def _columns(line: str) -> int:
 
 REFUSALS = [
     ["uplaod"],
-    ["doctor"],
+    ["diagnose"],
+    ["doctor", "clok"],
+    ["doctor", "--json", "--report"],
+    ["doctor", "--config", "absent.toml"],
+    ["doctor", "--callback", "http://127.0.0.1:1/", "callback"],
     ["stock", "creat"],
     ["upload"],
     ["upload", "codes.txt"],

@@ -18,7 +18,19 @@ from quanma.cli.examples import EXAMPLES
 from quanma.cli.main import group
 from quanma.cli.nearby import MEANT, OPTIONS
 from quanma.cli.nextstep import next_step
-from quanma.errors import NoAnswer, NotSent, SignError
+from quanma.errors import (
+    AnswerUntrusted,
+    ClientClosed,
+    ClockSkewed,
+    ClockWrong,
+    GatewayFailed,
+    KeyUnknown,
+    NoAnswer,
+    NotSent,
+    NotThePlatform,
+    QuanmaError,
+    SignError,
+)
 from tests.support.every import every, every_row
 
 
@@ -30,7 +42,8 @@ def typed(line: str) -> tuple[int, str]:
 @every_row(
     ("line", "named"),
     [
-        ("doctor", "`quanma status`"),
+        ("diagnose", "`quanma doctor`"),
+        ("doctr", "`quanma doctor`"),
         ("sandbox", "`quanma demo`"),
         ("stocks", "`quanma stock list`"),
         ("--install-completion", "`quanma completion bash`"),
@@ -197,7 +210,21 @@ def test_a_shell_completes_commands_and_operations() -> None:
     assert "coupons.send.post" in completed(["api"], "coup")
 
 
-def test_an_error_on_the_shell_says_what_to_do_next() -> None:
-    assert "serial_no and private_key are one pair" in next_step(SignError("no"))
-    assert "under the same number" in next_step(NoAnswer("none"))
-    assert next_step(NotSent("no connection")) == ""
+@every_row(
+    ("error", "named"),
+    [
+        (SignError("no"), "`quanma doctor sign`"),
+        (AnswerUntrusted("no"), "`quanma doctor sign`"),
+        (KeyUnknown("no"), "`quanma doctor sign`"),
+        (ClockWrong("no"), "`quanma doctor clock`"),
+        (ClockSkewed("no"), "`quanma doctor clock`"),
+        (NotThePlatform("no"), "`quanma doctor network`"),
+        (GatewayFailed("no"), "`quanma doctor network`"),
+        (NotSent("no connection to a: invalid peer certificate"), "`quanma doctor network`"),
+        (NoAnswer("none"), "under the same number"),
+        (ClientClosed("closed"), ""),
+    ],
+)
+def test_an_error_on_the_shell_says_what_to_do_next(error: QuanmaError, named: str) -> None:
+    assert named in next_step(error)
+    assert bool(named) == bool(next_step(error))

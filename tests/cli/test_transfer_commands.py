@@ -68,7 +68,7 @@ def test_every_number_is_answered_as_before(world: Path, run: Run, tmp_path: Pat
     assert "imported: the sums of both are the same" in again
     table = [line for line in said.splitlines() if line.startswith("  ") and "imported" not in line]
     assert table == [line for line in again.splitlines() if line.startswith("  ")]
-    assert len(table) == 11  # All kinds but the barred, and the heading.
+    assert len(table) == 12  # All kinds but the barred, and the heading.
     assert asyncio.run(asked(world, new, story)) == truth
     # And it goes on there, and nowhere else.
     pool = DrivenPool(lambda: open_pool(new, world))

@@ -295,7 +295,7 @@ class TestUnfinished:
                 # Once: at the second one it would not wait for what is under way.
                 signals = [number]
                 proxy.on_answer = lambda: process.send_signal(signals.pop()) if signals else None
-                out, err = process.communicate(timeout=30)
+                out, err = process.communicate(timeout=100)
         stopped = Ended(process.returncode, out, err)
         assert stopped.status == 130
         assert "stopping: what is under way is finished first; Ctrl-C again stops at once" in err

@@ -118,7 +118,6 @@ print(calls(sync), asyncio.run(acalls(aio)))
         env=environment(platform, stock_id),
         capture_output=True,
         text=True,
-        timeout=100,
     )
     assert ran.stderr == ""
     assert ran.stdout.splitlines() == [
@@ -160,7 +159,6 @@ go_on.set(), at_it.join()
         env=environment(platform, stock_id),
         capture_output=True,
         text=True,
-        timeout=100,
     )
     assert (ran.stdout.splitlines(), ran.stderr) == (["200 0", "True"], "")
 

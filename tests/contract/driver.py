@@ -24,6 +24,7 @@ from quanma.errors import QuanmaError
 from quanma.platform.coupons.responses import coupon_page, latest_coupon
 from quanma.platform.coupons.states import USE
 from quanma.platform.pool.contract import CodePool, Issue
+from tests.support import leftopen
 from tests.support.platform import APPID, MCHID, new_stock
 
 T = TypeVar("T")
@@ -49,7 +50,12 @@ class DrivenPool:
         self._open = open_it
         self._loop = asyncio.new_event_loop()
         self._numbers = 0
-        self.pool = open_it()
+        leftopen.note(self)
+        try:
+            self.pool = open_it()
+        except BaseException:
+            self._loop.close()
+            raise
 
     def run(self, request: Coroutine[Any, Any, T]) -> T:
         return self._loop.run_until_complete(asyncio.wait_for(request, 60))
@@ -74,8 +80,10 @@ class DrivenPool:
     def close(self) -> None:
         """The second time does nothing."""
         if not self._loop.is_closed():
-            self.run(self.pool.close())
-            self._loop.close()
+            try:
+                self.run(self.pool.close())
+            finally:
+                self._loop.close()
 
     def fresh(self) -> str:
         self._numbers += 1

@@ -8,13 +8,11 @@ import msgspec
 import pytest
 
 from quanma.api.coupons import Coupon
-from quanma.api.operation import Node, Operation
 from quanma.errors import RequestRefused, ResourceNotExists, StoreUnavailable
 from quanma.platform.coupons.states import RETURN, STEPS
 from quanma.platform.coupons.step import Decision, Seen, Step
-from quanma.platform.coupons.stocks import Product
-from tests.contract.driver import ENDS_AT, NOW, USE_RULE, DrivenPool
-from tests.support.platform import MCHID, OTHER_MCHID, new_stock
+from tests.contract.driver import ENDS_AT, NOW, DrivenPool
+from tests.support.platform import MCHID, OTHER_MCHID
 from tests.support.stepping import LEADS_TO, STATES, STEP, request_of
 
 pytestmark = pytest.mark.both_back_ends
@@ -140,55 +138,3 @@ def test_a_coupon_that_came_back_is_used_again_under_another_number(pool: Driven
     coupons.ask(STEP["use"], request_of("use", coupons.stock_id, code, "u2"), now)
     shown = coupons.shown(code, now)
     assert (shown.coupon_state, shown.use_request_no, shown.return_request_no) == ("USED", "u2", "r1")
-
-
-class UseProductCoupon(msgspec.Struct, frozen=True, kw_only=True):
-    product_coupon_id: str
-    brand_id: str
-    stock_id: str
-    coupon_code: str
-    out_request_no: str
-
-
-class UsedProductCoupon(msgspec.Struct, frozen=True, kw_only=True):
-    use_time: int
-
-
-class UseProduct(Node[Any, Any]):
-    """As a call of 商品券 could be."""
-
-    path = "/v3/marketing/partner/product-coupon/users/use"
-    post = Operation(UseProductCoupon, UsedProductCoupon, summary="核销", number="out_request_no")
-
-
-def test_a_step_of_a_product_coupon_reaches_its_creator_alone_by_its_product(pool: DrivenPool) -> None:
-    use = Step(
-        UseProduct.post,
-        product=lambda request: Product(request.product_coupon_id, request.brand_id),
-        starts=("SENDED",),
-        ends="USED",
-        answer=lambda seen: UsedProductCoupon(use_time=seen.now),
-    )
-    product, stock_id = Product("100000001", "120344"), "5550000000000055"
-    declared = new_stock("p1", coupon_use_rule=USE_RULE, coupon_code_mode="MERCHANT_API")
-    pool.run(pool.pool.declare_stock(MCHID, stock_id, product, declared, NOW))
-
-    def ask(mchid: str = MCHID, no: str = "u1", **changes: str) -> UsedProductCoupon:
-        fields = {**product._asdict(), "stock_id": stock_id, "coupon_code": "A1", **changes}
-        return pool.run(pool.pool.step(mchid, use, UseProductCoupon(**fields, out_request_no=no), NOW))
-
-    for mchid, changes in [
-        (OTHER_MCHID, {}),
-        (MCHID, {"brand_id": "120345"}),
-        (MCHID, {"stock_id": "5550000000000056"}),
-    ]:
-        with pytest.raises(ResourceNotExists, match="批次不存在"):
-            ask(mchid, **changes)
-    with pytest.raises(ResourceNotExists, match="券不存在"):
-        ask()
-    with pytest.raises(ResourceNotExists, match="批次不存在"):  # By no busifavor call.
-        pool.use(stock_id, "A1")
-    busifavor = Coupons(pool, 1)
-    code, _ = busifavor.new("SENDED")
-    with pytest.raises(ResourceNotExists, match="批次不存在"):  # And no busifavor stock by such a call.
-        ask(stock_id=busifavor.stock_id, coupon_code=code)

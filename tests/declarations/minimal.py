@@ -21,12 +21,12 @@ from quanma.api.coupons import (
 from quanma.api.deliveries import Events, Resend
 from quanma.api.media import ImageUpload
 from quanma.api.operation import Operation
-from quanma.api.productcoupons import ProductStockNode, UploadCouponCodesNode
 from quanma.api.productsends import ProductPreSend, ProductSend
 from quanma.api.security import Echo
 from quanma.api.stocklists import OwnStocks
 from quanma.api.stocks import Budget, StockNode, Stocks
 from quanma.api.subsidy import PayReceiptNode, PayReceipts, ReturnReceiptNode, ReturnReceipts
+from tests.declarations import minimal_product_coupon
 
 TIME = "2015-05-20T13:29:35+08:00"
 RULES = {
@@ -106,17 +106,11 @@ MINIMAL: dict[Operation[..., Any, Any, Any], dict[str, Any]] = {
     ReturnReceiptNode.get: RETURN_RECEIPT,
     ProductSend.post: {"stock_id": "98065001", "coupon_code": "A1", "out_request_no": "n1"},
     ProductPreSend.post: {"token": "abc"},
-    ProductStockNode.get: {
-        "product_coupon_id": "1000000013",
-        "stock_id": "1000000013001",
-        "coupon_code_mode": "UPLOAD",
-        "state": "SENDING",
-    },
-    UploadCouponCodesNode.post: {"total_count": 2},
     ImageUpload.post: {"media_url": "https://wxpaylogo.qpic.cn/wxpaylogo/xxxxx/xxx"},
     Echo.post: {"echo_message": "你好"},
     Events.get: {},
     OwnStocks.get: {},
     Resend.post: {"id": "0fbd02f2-5d10-4562-957e-1403fbdf6e89"},
     Certificates.get: {},
+    **minimal_product_coupon.MINIMAL,
 }

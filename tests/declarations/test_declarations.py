@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from types import GenericAlias
 from typing import Annotated, Any, NotRequired, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -16,24 +17,51 @@ from quanma.api.coupons import Send
 from quanma.api.deliveries import Resend
 from quanma.api.media import ImageUpload
 from quanma.api.operation import Node, Operation, children, walk
+from quanma.api.productcoupon.callbacks import NotifyConfigs
+from quanma.api.productcoupon.callers import OfBoth
+from quanma.api.productcoupon.images import ProductImageUpload
+from quanma.api.productcoupon.stores import (
+    AssociateBundleStoresNode,
+    AssociateStoresNode,
+    DisassociateBundleStoresNode,
+    DisassociateStoresNode,
+)
 from quanma.api.security import Echo
 from quanma.api.stocks import CreateStock
-from quanma.api.tree import OPERATIONS, V3
+from quanma.api.tree import OPERATIONS, ROOTS
 from quanma.cli.api import chain_of
 from quanma.platform.handlers import HANDLERS
 from quanma.wire import codec
 from tests.declarations.minimal import MINIMAL
 from tests.support.every import every
 
+
+def of_both(both: OfBoth[..., Any, Any, ..., Any, Any, Any]) -> tuple[Operation[..., Any, Any, Any], ...]:
+    return both.as_brand(), both.as_provider()
+
+
 UNLIMITED = {  # A request's number without limits: why. JSON's reader takes 4300 digits.
     "StockSendRule.max_amount": "not yet open: no limit is published",
     "StockSendRule.max_amount_by_day": "not yet open: no limit is published",
 }
-WITHOUT_NUMBER = {  # What writes and carries no number: why. The client never repeats it by itself.
+WITHOUT_NUMBER: dict[
+    Operation[..., Any, Any, Any], str
+] = {  # What writes and carries no number: why. The client never repeats it by itself.
     Resend.post: "an event is received under its own id, however often it is sent",
     Callbacks.post: "the last address is the one that counts, however often it is set",
     ImageUpload.post: "a repeat makes a second address of the same picture",
     Echo.post: "it changes nothing",
+    **dict.fromkeys(of_both(NotifyConfigs.post), "the last address is the one that counts, however often it is set"),
+    **dict.fromkeys(of_both(ProductImageUpload.post), "a repeat makes a second address of the same picture"),
+    **dict.fromkeys(
+        [
+            *of_both(AssociateStoresNode.post),
+            *of_both(DisassociateStoresNode.post),
+            *of_both(AssociateBundleStoresNode.post),
+            *of_both(DisassociateBundleStoresNode.post),
+        ],
+        "the API has no number for it",
+    ),
 }
 ENUMS = (
     "stock_type",
@@ -49,11 +77,11 @@ ENUMS = (
 every_operation = every(OPERATIONS, chain_of)
 
 
-def nodes(node: type[Node[Any, Any]] = V3) -> list[type[Node[Any, Any]]]:
+def nodes(node: type[Node[Any, Any]]) -> list[type[Node[Any, Any]]]:
     return [node, *(below for child in children(node).values() for below in nodes(child))]
 
 
-every_node = every(nodes(), lambda node: node.__name__)
+every_node = every([node for root in ROOTS for node in nodes(root)], lambda node: node.path)
 
 
 @every_node
@@ -191,11 +219,18 @@ def test_the_mapping_form_has_the_requests_fields_but_those_of_the_path(
 
 
 def test_a_picture_has_no_mapping_form() -> None:
-    assert [one for one in OPERATIONS if one.body is None and one.verb not in codec.IN_QUERY] == [ImageUpload.post]
+    assert [one for one in OPERATIONS if one.body is None and one.verb not in codec.IN_QUERY] == [
+        ImageUpload.post,
+        ProductImageUpload.post.as_provider(),
+        ProductImageUpload.post.as_brand(),
+    ]
 
 
 def parts(hint: Any) -> set[Any]:
     """The types in a union, without None and without the mapping that may stand for a struct."""
+    if get_origin(hint) is Sequence:
+        (of,) = parts(get_args(hint)[0])
+        return {GenericAlias(list, (of,))}
     union = get_args(hint) if get_origin(hint) not in (list, dict, Mapping) and not is_literal(hint) else (hint,)
     return {part for part in union or (hint,) if part is not type(None) and get_origin(part) is not Mapping}
 
@@ -271,8 +306,10 @@ def test_the_chain_that_the_shell_takes_is_pythons_and_names_one_operation(
     operation: Operation[..., Any, Any, Any],
 ) -> None:
     chain = chain_of(operation)
-    node: type[Node[Any, Any]] = V3
-    for segment in chain.split(".")[1:-1]:
+    root, *between, _ = chain.split(".")
+    node: type[Node[Any, Any]]
+    (node,) = (one for one in ROOTS if one.path == f"/{root}")
+    for segment in between:
         node = children(node)[segment]
     assert getattr(node, chain.rpartition(".")[2]) is operation
     others = [chain_of(other) for other in OPERATIONS if other is not operation]
@@ -280,4 +317,8 @@ def test_the_chain_that_the_shell_takes_is_pythons_and_names_one_operation(
 
 
 def test_no_operation_is_declared_twice() -> None:
-    assert len({(operation.verb, operation.path) for operation in OPERATIONS}) == len(list(walk(V3))) == len(OPERATIONS)
+    assert (
+        len({(operation.verb, operation.path) for operation in OPERATIONS})
+        == len([one for root in ROOTS for one in walk(root)])
+        == len(OPERATIONS)
+    )

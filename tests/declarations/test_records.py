@@ -19,7 +19,7 @@ from quanma.api.operation import Answer, Node, Operation, build, children
 from quanma.api.record import Record
 from quanma.api.stockrules import CouponAvailableTime
 from quanma.api.stocks import CreateStock
-from quanma.api.tree import OPERATIONS, V3
+from quanma.api.tree import OPERATIONS, ROOTS
 from quanma.client.claims import Claim
 from quanma.errors import RequestInvalid
 from quanma.wire import codec
@@ -124,7 +124,7 @@ def test_a_claim_takes_a_datetime_with_its_offset() -> None:
 @every(OPERATIONS, repr)
 def test_an_editor_shows_the_official_name_of_an_operation(operation: Operation[..., Any, Any, Any]) -> None:
     """What stands below its declaration, which Pylance and PyCharm show on hover."""
-    for module in {one.__module__ for one in nodes(V3)}:
+    for module in {one.__module__ for one in [one for root in ROOTS for one in nodes(root)]}:
         source = inspect.getsource(sys.modules[module])
         if f'summary="{operation.summary}"' in source:
             assert re.search(rf'^    """{re.escape(operation.summary)}: ', source, re.MULTILINE)

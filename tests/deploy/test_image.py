@@ -140,7 +140,6 @@ class Image(NamedTuple):
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=60,
             check=False,
             **self.user,
         )

@@ -193,4 +193,4 @@ def test_an_empty_number_of_workers_is_the_default(world: Path, monkeypatch: pyt
 
 def serve(world: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "quanma", "serve", "--config", str(world / "platform.toml"), "--port", "0"]
-    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)

@@ -12,7 +12,7 @@ from quanma.errors import StoreUnavailable
 from quanma.wire import sealed
 from tests.contract.driver import NOW
 from tests.platform.caller import BUSIFAVOR, Caller, couponcodes, upload_body
-from tests.platform.conftest import stock_of
+from tests.platform.conftest import fresh, stock_of
 from tests.support.every import every_row
 from tests.support.platform import APPID, InProcess
 
@@ -294,6 +294,12 @@ def test_ready_means_that_requests_are_taken(platform: InProcess, monkeypatch: p
 
     assert asked() == (200, b"ready\n")
     with monkeypatch.context() as patched:
+        patched.setattr(platform.pool, "away", lambda: ["worker-1:5432"])
+        assert asked() == (
+            200,
+            b"ready\naway: worker-1:5432: requests for the stocks there are refused until it is back\n",
+        )
+    with monkeypatch.context() as patched:
         patched.setattr(platform.pool, "check", broken)
         assert asked() == (503, b"the store can't answer; the log says why\n")
         assert platform.ask("GET", "/healthz", []).status_code == 503
@@ -307,9 +313,9 @@ def test_ready_means_that_requests_are_taken(platform: InProcess, monkeypatch: p
 
 
 def test_a_coupon_is_sent_used_and_shown_over_the_wire(still: InProcess, caller: Caller) -> None:
-    stock_id = stock_of(still)
+    stock_id, openid = stock_of(still), fresh("oAnna")
     put(still, caller, "POST", couponcodes(stock_id), upload_body(["A/1"]))
-    send = {"stock_id": stock_id, "openid": "oAnna", "appid": APPID, "out_request_no": "s1"}
+    send = {"stock_id": stock_id, "openid": openid, "appid": APPID, "out_request_no": "s1"}
     sent = put(still, caller, "POST", f"{BUSIFAVOR}/coupons/send", json.dumps(send).encode())
     result = {"stock_id": stock_id, "out_request_no": "s1", "coupon_code": "A/1"}
     assert sent == (200, {"send_coupon_result": result})
@@ -321,8 +327,8 @@ def test_a_coupon_is_sent_used_and_shown_over_the_wire(still: InProcess, caller:
         "use_request_no": "k1",
     }
     status, used = put(still, caller, "POST", f"{BUSIFAVOR}/coupons/use", json.dumps(use).encode())
-    assert (status, used["openid"]) == (200, "oAnna")
-    status, coupon = put(still, caller, "GET", f"{BUSIFAVOR}/users/oAnna/coupons/A%2F1/appids/{APPID}")
+    assert (status, used["openid"]) == (200, openid)
+    status, coupon = put(still, caller, "GET", f"{BUSIFAVOR}/users/{openid}/coupons/A%2F1/appids/{APPID}")
     assert (status, coupon["coupon_state"], coupon["use_request_no"]) == (200, "USED", "k1")
 
 

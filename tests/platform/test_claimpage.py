@@ -215,7 +215,7 @@ def test_nothing_that_was_sent_becomes_a_tag(still: InProcess, field: str) -> No
 
 
 def test_nothing_that_was_stored_becomes_a_tag() -> None:
-    page = claimpage._page(200, NASTY, NASTY).html.decode()
+    page = claimpage.page(200, NASTY, NASTY).html.decode()
     escaped = "&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#x27;&amp;"
     assert page.count(escaped) == 3
     assert "<script" not in page

@@ -16,6 +16,7 @@ from quanma.platform.limits import HOUR_SECONDS, RateLimit
 from quanma.wire import codec
 from tests.contract.driver import NOW, USE_RULE
 from tests.platform.caller import BUSIFAVOR, Caller
+from tests.platform.conftest import fresh
 from tests.support.platform import MCHID, OTHER_MCHID, InProcess, call_app, new_stock
 
 STOCKS = f"{BUSIFAVOR}/stocks"
@@ -43,13 +44,14 @@ def test_a_merchant_creates_so_many_stocks_an_hour(still: InProcess, caller: Cal
         reply = still.run(call_app(app, "POST", STOCKS, caller.headers("POST", STOCKS, body), body))
         return reply.status_code, caller.check(reply).get("code", ""), dict(reply.headers)
 
-    assert [create(caller, f"hour-{number}")[:2] for number in range(3)] == [
+    numbers = [fresh("hour") for _ in range(3)]
+    assert [create(caller, number)[:2] for number in numbers] == [
         (200, ""),
         (200, ""),
         (429, "FREQUENCY_LIMITED"),
     ]
-    assert create(caller, "hour-2")[2]["Retry-After"] == "1800"
-    assert create(other, "hour-2")[0] == 200
+    assert create(caller, numbers[2])[2]["Retry-After"] == "1800"
+    assert create(other, numbers[2])[0] == 200
 
 
 def test_a_stock_with_a_list_that_is_too_long_is_refused_by_name(still: InProcess, caller: Caller) -> None:

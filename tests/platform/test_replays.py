@@ -16,7 +16,7 @@ from quanma.platform.pool.nonces import NONCE_SECONDS, MemoryNonces, Nonces, Not
 from quanma.platform.replays import Replays
 from tests.contract.driver import NOW
 from tests.platform.caller import BUSIFAVOR, Caller, Headers, couponcodes, upload_body
-from tests.platform.conftest import stock_of
+from tests.platform.conftest import fresh, stock_of
 from tests.platform.test_framing import CLOSE, raw, statuses, talk
 from tests.support.platform import MCHID, InProcess, served
 
@@ -45,16 +45,18 @@ def test_an_address_for_events_that_is_set_again_by_a_recording_stays_as_it_is(e
 
 
 def test_a_nonce_that_came_with_another_request_is_no_number_for_this_one(each: InProcess, caller: Caller) -> None:
-    assert each.ask(*callback(caller, "one.example", nonce_str="N" * 32)).status_code == 200
-    refused = each.ask(*callback(caller, "two.example", nonce_str="N" * 32))
+    nonce = fresh("nonce")
+    assert each.ask(*callback(caller, "one.example", nonce_str=nonce)).status_code == 200
+    refused = each.ask(*callback(caller, "two.example", nonce_str=nonce))
     assert caller.check(refused)["code"] == "INVALID_REQUEST"
     assert address(each, caller) == "https://one.example/"
 
 
 def test_a_nonce_is_its_merchants_own(each: InProcess, caller: Caller, other: Caller) -> None:
-    assert each.ask(*callback(caller, "one.example", nonce_str="M" * 32)).status_code == 200
+    nonce = fresh("nonce")
+    assert each.ask(*callback(caller, "one.example", nonce_str=nonce)).status_code == 200
     body = b'{"notify_url":"https://other.example/"}'
-    headers = other.headers("POST", CALLBACKS, body, nonce_str="M" * 32)
+    headers = other.headers("POST", CALLBACKS, body, nonce_str=nonce)
     assert each.ask("POST", CALLBACKS, headers, body).status_code == 200
 
 
@@ -94,8 +96,9 @@ def test_where_replays_are_refused_no_request_is_taken_twice(each: InProcess, ca
 
 @pytest.mark.usefixtures("refusing")
 def test_a_refused_request_takes_no_nonce(each: InProcess, caller: Caller, other: Caller) -> None:
-    headers = caller.headers("GET", "/v3/certificates", nonce_str="F" * 32)
-    wrong = [("Authorization", caller.authorization("GET", "/v3/certificates", nonce_str="F" * 32, signature="AAAA"))]
+    nonce = fresh("refused")
+    headers = caller.headers("GET", "/v3/certificates", nonce_str=nonce)
+    wrong = [("Authorization", caller.authorization("GET", "/v3/certificates", nonce_str=nonce, signature="AAAA"))]
     assert each.ask("GET", "/v3/certificates", wrong).status_code == 401
     assert each.ask("GET", "/v3/certificates", headers).status_code == 200
 

@@ -23,7 +23,6 @@ from quanma.api.couponcodes import ListCodes, UploadCodes
 from quanma.api.coupons import ListCoupons, ShowCoupon, UseCoupon
 from quanma.api.operation import Operation
 from quanma.api.subsidy import PaySubsidy, ReturnSubsidy
-from quanma.api.tree import OPERATIONS
 from quanma.cli.api import chain_of
 from quanma.client.transport import Reply
 from quanma.platform.coupons.states import USE
@@ -36,6 +35,7 @@ from quanma.wire import codec
 from tests.contract.driver import NOW, USE_RULE, list_coupons, show_coupon
 from tests.platform.caller import Caller
 from tests.platform.samples import request_of
+from tests.support.answered import ANSWERED
 from tests.support.every import every
 from tests.support.platform import APPID, MCHID, OTHER_MCHID, InProcess, call_app, new_stock
 from tests.support.postgres import Databases
@@ -104,7 +104,9 @@ def made(platform: InProcess) -> Theirs:
     upload = UploadCodes(stock_id=stock_id, coupon_code_list=CODES, upload_request_no="their-number")
     run(pool.upload_codes(THEIRS, upload, NOW))
     code = run(
-        pool.send_coupon(THEIRS, Issue(stock_id, USER, APPID, "their-number", None, THEIRS, "API"), NOW)
+        pool.send_coupon(
+            THEIRS, Issue(stock_id, USER, APPID, "their-number", None, THEIRS, "BUSICOUPON_SEND_CHANNEL_API"), NOW
+        )
     ).coupon_code
     use = UseCoupon(stock_id=stock_id, coupon_code=code, use_request_no="u", appid=APPID, use_time=BESIDE["use_time"])
     run(pool.step(THEIRS, USE, use, NOW))
@@ -142,7 +144,7 @@ def made(platform: InProcess) -> Theirs:
     return Theirs(platform, values, run(pool.create_stock(MINE, mine, NOW)).stock_id)
 
 
-every_operation = every(OPERATIONS, chain_of)
+every_operation = every(ANSWERED, chain_of)
 
 
 @pytest.mark.slow
@@ -163,7 +165,7 @@ def test_another_merchants_and_nobodys_have_the_same_answer_and_cost_the_same(
 
 def test_what_every_call_asks_for_is_looked_for(theirs: Theirs) -> None:
     """A call that names nothing of anybody's is let through; each other one must come as far as that."""
-    nothing = {chain_of(one).removeprefix("v3.") for one in OPERATIONS if not names(one)}
+    nothing = {chain_of(one).removeprefix("v3.") for one in ANSWERED if not names(one)}
     assert nothing == {
         "marketing.busifavor.stocks.post",
         "marketing.favor.media.image_upload.post",
@@ -177,7 +179,7 @@ def test_what_every_call_asks_for_is_looked_for(theirs: Theirs) -> None:
 def test_another_merchants_and_nobodys_read_as_many_rows(back_end: str, theirs: Theirs, other: Caller) -> None:
     if back_end == "sqlite":
         pytest.skip("a row that is read is opened by calls, and these are counted")
-    for operation in filter(names, OPERATIONS):
+    for operation in filter(names, ANSWERED):
         for pair in pairs(operation, theirs)[:2]:  # In the caller's own stock, it depends on what came before.
             # Again, where a host's beat had the connection: what was read over it is told later then.
             attempts = [rows_of(theirs.platform, other, operation, pair)]
@@ -205,7 +207,7 @@ def is_near(one: int, other: int) -> bool:
 @pytest.mark.slow
 def test_a_strangers_calls_move_nothing(theirs: Theirs, other: Caller) -> None:
     before = view(theirs)
-    for operation in OPERATIONS:
+    for operation in ANSWERED:
         for pair in pairs(operation, theirs):
             for values in pair:
                 asked(theirs.platform, other, operation, values)

@@ -54,12 +54,11 @@ def test_no_request_reads_its_whole_stock(postgres_url: str, tmp_path: Path, kno
         tables = (
             "code",
             "piece",
-            "carrier",
+            "block",
             "upload",
             "terms",
             "coupon",
             "coupon_step",
-            "displaced",
             "deletion",
             "event",
         )

@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Self, TypeVar
 
+from tests.support.conversing import Conversing
+
 T = TypeVar("T")
 
 _LINGER_NONE = struct.pack("ii", 1, 0)
@@ -35,16 +37,16 @@ class Cable:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._open: asyncio.Event = self._run(self._new_event())
-        self._server = self._run(asyncio.start_server(self._carry, "127.0.0.1", 0))
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self._server = Conversing(self._carry)
+        self._run(self._server.open())
+        self.port = self._server.port
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.cut()
-        self._loop.call_soon_threadsafe(self._server.close)
-        self._run(asyncio.sleep(0.05))
+        self._run(self._server.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
@@ -82,11 +84,14 @@ class Cable:
         ends = {writer, back}
         self._connections |= ends
         dropping = asyncio.Event()
-        await asyncio.gather(
-            self._pump(reader, back, lambda data: self._seen(data, ends, dropping)),
-            self._pump(there, writer, lambda _: dropping.is_set() and self._end(ends)),
-        )
-        self._connections -= ends
+        try:
+            await asyncio.gather(
+                self._pump(reader, back, lambda data: self._seen(data, ends, dropping)),
+                self._pump(there, writer, lambda _: dropping.is_set() and self._end(ends)),
+            )
+        finally:
+            back.close()
+            self._connections -= ends
 
     def _seen(self, data: bytes, ends: set[asyncio.StreamWriter], dropping: asyncio.Event) -> bool:
         """Returns whether the connection ended."""

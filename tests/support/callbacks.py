@@ -7,6 +7,8 @@ from collections.abc import Callable
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.support import leftopen
+
 Answer = Callable[[Message, bytes], int | None]
 """Headers and body of a post → the status to answer; None hangs up without a word."""
 
@@ -34,6 +36,7 @@ class CallbackServer:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}/events"
+        leftopen.note(self)
 
     def close(self) -> None:
         self._server.shutdown()

@@ -21,6 +21,7 @@ from quanma.platform.notify.notifier import Notifier
 from quanma.platform.pool.contract import EventState, Issue
 from quanma.wire.keys import load_ring
 from tests.contract.driver import NOW, USE_RULE
+from tests.support.conversing import Conversing
 from tests.support.platform import APPID, MCHID, InProcess, merchant_config, new_stock
 
 RECEIVED = b"HTTP/1.1 204 No Content\r\n\r\n"
@@ -66,15 +67,16 @@ class Delivering:
             keystore = KeyStore.load(msgspec.structs.replace(settings, merchants=merchants), self.world)
         self._keystore = keystore
         self.notifier = self.new_notifier()
-        self._server = self.platform.run(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self._server = Conversing(self._serve)
+        self.platform.run(self._server.open())
+        self.port = self._server.port
         self.listen_at(f"http://127.0.0.1:{self.port}/notify")
 
     def new_notifier(self) -> Notifier:
         return Notifier(self.pool, self._keystore, allow_private=True, clock=lambda: self.now)
 
     def close(self) -> None:
-        self._server.close()
+        self.platform.run(self._server.close())
         self.platform.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -88,7 +90,6 @@ class Delivering:
         if answer is None:
             await reader.read()  # Until the other side gives up.
         writer.write(answer or b"")
-        writer.close()
 
     def listen_at(self, notify_url: str, mchid: str = MCHID) -> None:
         self.platform.run(self.pool.set_callback(mchid, mchid, notify_url, NOW))

@@ -19,6 +19,8 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from tests.support.conversing import Conversing
+
 PASS: Final = "pass"
 LOST, TRUNCATED = "lost answer after commit", "truncated answer"
 RESET = "reset before forwarding"
@@ -93,21 +95,16 @@ class FaultProxy:
 
     async def _serve(self) -> None:
         self._stopping = asyncio.Event()
-        self._conversations: set[asyncio.Task[None]] = set()
-        server = await asyncio.start_server(self._converse, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        server = Conversing(self._converse)
+        await server.open()
+        self.url = f"http://127.0.0.1:{server.port}"
         self._ready.set()
         await self._stopping.wait()
-        server.close()
-        for task in self._conversations:
-            task.cancel()
-        await asyncio.gather(*self._conversations, return_exceptions=True)
+        await server.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._conversations.add(task)
-        try:
+        # One side may go away: also a thing that happens.
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 request = await _read(reader)
                 fault = self._drawn() if request.is_upload else PASS
@@ -118,11 +115,6 @@ class FaultProxy:
                     self.on_answer()
                 if writer.is_closing():
                     return
-        except (OSError, asyncio.IncompleteReadError):
-            pass  # One side went away: also a thing that happens.
-        finally:
-            self._conversations.discard(task)
-            writer.close()
 
     def _drawn(self) -> str:
         if self._random.random() >= self._share:

@@ -19,7 +19,7 @@ from quanma import AsyncWechatpay, Wechatpay
 from quanma.api.stockrules import CouponAvailableTime, CouponUseRule, FixedNormalCoupon, StockSendRule
 from quanma.api.stocks import CreateStock, Stocks
 from quanma.client import config
-from quanma.client.transport import Reply, Request
+from quanma.client.transport import Reply, Request, Transport
 from quanma.platform import config as platform_config
 from quanma.platform.app import App
 from quanma.platform.handlers import HANDLERS
@@ -27,6 +27,7 @@ from quanma.platform.keys.environment import MCHID_DEFAULT, make_environment
 from quanma.platform.keys.keystore import KeyStore
 from quanma.platform.pool import CodePool, open_pool
 from quanma.serving import messages
+from tests.support import leftopen
 
 T = TypeVar("T")
 
@@ -97,6 +98,7 @@ class InProcess:
         self.pool: CodePool = open_pool(database, world)
         options: dict[str, Any] = {"clock": clock} if clock else {}
         self.app = App(HANDLERS, self.pool, self.keystore, explain=explain, **options)
+        leftopen.note(self)
 
     def run(self, coroutine: Coroutine[Any, Any, T] | Awaitable[T]) -> T:
         async def awaited() -> T:
@@ -114,11 +116,18 @@ class InProcess:
         merchant = config.load(merchant_config(self.world, mchid), **settings)
         return Wechatpay(merchant, transport=_SyncBridge(self), **options)
 
+    def transport(self) -> Transport:
+        """For a client whose settings a test makes."""
+        return _SyncBridge(self)
+
     def async_wechatpay(self, mchid: str = MCHID, **options: Any) -> AsyncWechatpay:
         """For use on any loop: the application runs on its own."""
         return AsyncWechatpay(config.load(merchant_config(self.world, mchid)), transport=_AsyncBridge(self), **options)
 
     def close(self) -> None:
+        """The second time does nothing."""
+        if self._loop.is_closed():
+            return
         self.run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
@@ -210,7 +219,12 @@ class Served:
         self._arguments = arguments
         self.port = 0
         self._log = (world / "serve.log").open("ab")  # Open as long as this is.
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self._log.close()
+            raise
+        leftopen.note(self)
 
     @property
     def url(self) -> str:

@@ -21,15 +21,21 @@ from quanma.api.coupons import (
     UseCoupon,
 )
 from quanma.api.events import CHANNEL_API
+from quanma.api.productcoupon.coupons import CreateProductCoupon
+from quanma.api.productcoupon.entities import UserCoupon
 from quanma.api.stocks import ChangeBudget, ModifyStock
 from quanma.api.subsidy import PayReceipt, PaySubsidy, ReturnReceipt, ReturnSubsidy
 from quanma.errors import QuanmaError, StoreUnavailable
 from quanma.platform.coupons.coupon import CouponFacts
+from quanma.platform.coupons.product import life
+from quanma.platform.coupons.product.changes import Caller, Rules
+from quanma.platform.coupons.product.objects import CHANGES
 from quanma.platform.coupons.states import ASSOCIATE, DEACTIVATE, RETURN, USE
-from quanma.platform.coupons.stocks import CHANGE_BUDGET, MODIFY
+from quanma.platform.coupons.stocks import CHANGE_BUDGET, MODIFY, Product
 from quanma.platform.coupons.subsidies import PAY, TAKE_BACK
 from quanma.platform.pool.contract import CodePool, Issue
 from tests.contract.driver import NOW, USE_RULE, list_coupons, show_coupon
+from tests.support import productcoupons
 from tests.support.platform import APPID, MCHID, OTHER_MCHID, new_stock
 
 USE_TIME = "2026-09-21T22:13:20+08:00"
@@ -64,10 +70,40 @@ class Story:
             await self._do(pool, _send(given_id, openid, "g1"))
         await self._do(pool, _card(self._name))
         await self._later_steps(pool, stock_id)
+        await self._product_coupons(pool)
         await self._deliver(pool)
         for number in range(3):
             await pool.take_nonce(MCHID if number else OTHER_MCHID)
         self._reads(stock_id, given_id)
+
+    async def _product_coupons(self, pool: CodePool) -> None:
+        """A coupon of 商品券 alone, and a bundle: made, uploaded, sent, confirmed, used, ended."""
+        caller = productcoupons.PROVIDER
+        for body in (productcoupons.new_single(), productcoupons.new_bundle()):
+            number = f"{self._name}_{body['usage_mode']}"
+            made = await self._do(pool, _make(caller, {**body, "out_request_no": number}))
+            stocks = [made.stock] if made.stock else made.stock_bundle.stock_list
+            product = caller.product(made.product_coupon_id)
+            for stock in stocks:
+                codes = [f"P{number}" for number in range(5)]
+                upload = UploadCodes(stock_id=stock.stock_id, coupon_code_list=codes, upload_request_no="upload_1")
+                await self._do(pool, _upload_to(product, upload))
+            issues = [
+                Issue(stock.stock_id, self._users[0], APPID, "send_1", None, MCHID, "API", "", product)
+                for stock in stocks
+            ]
+            coupon = (await self._do(pool, _give(caller, issues)))[0]
+            fields = {
+                "openid": self._users[0],
+                "appid": APPID,
+                "product_coupon_id": made.product_coupon_id,
+                "stock_id": coupon.stock.stock_id,
+                "coupon_code": coupon.coupon_code,
+            }
+            use = {"use_time": USE_TIME, "associated_order_info": {"transaction_id": "1"}}
+            for step, more in ((life.CONFIRM, {}), (life.USE, use), (life.RETURN, {}), (life.USE, use)):
+                number = f"step_{len(self.asks)}"
+                await self._do(pool, _product_step(caller, step, {**fields, **more, "out_request_no": number}))
 
     async def answers(self, pool: CodePool) -> list[Any]:
         """What the pool says to every ask: an answer, a refusal in words, or the error of its store."""
@@ -190,6 +226,28 @@ def _issue(stock_id: str, openid: str, no: str) -> Issue:
 
 def _send(stock_id: str, openid: str, no: str) -> Ask:
     return lambda pool: pool.send_coupon(MCHID, _issue(stock_id, openid, no), NOW)
+
+
+def _make(caller: Caller, body: dict[str, Any]) -> Ask:
+    request = msgspec.convert(body, CreateProductCoupon)
+    return lambda pool: pool.change_product(caller, CHANGES[0], request, NOW, Rules())
+
+
+def _upload_to(product: Product, upload: UploadCodes) -> Ask:
+    return lambda pool: pool.upload_codes(MCHID, upload, NOW, product)
+
+
+def _give(caller: Caller, issues: list[Issue]) -> Ask:
+    async def give(pool: CodePool) -> list[UserCoupon]:
+        group = await pool.give(caller, issues, NOW)
+        return [life.user_coupon(group, one.coupon, NOW) for one in group.held]
+
+    return give
+
+
+def _product_step(caller: Caller, step: life.ProductStep[Any], body: dict[str, Any]) -> Ask:
+    request = msgspec.convert(body, step.operation.request)
+    return lambda pool: pool.step(caller.mchid, step, request, NOW, caller, body["product_coupon_id"])
 
 
 def _modify(stock_id: str) -> Ask:

@@ -145,7 +145,9 @@ def test_every_legal_request_is_read_as_it_was_written(operation: Operation[...,
     def check(request_: Any) -> None:
         assert received(operation, codec.encode_request(operation, request_)) == request_
 
-    check()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(operation, "check", None)  # Each field by itself: what goes together is another test's.
+        check()
 
 
 @every_row(

@@ -36,7 +36,7 @@ def fields_of(struct: type[msgspec.Struct]) -> list[Field]:
     """The fields of a request's struct, in their order, required ones first."""
     shape = shapes.type_info(struct)
     assert isinstance(shape, shapes.StructType)
-    about = _meanings(struct)
+    about = meanings(struct)
     found = [_field(one, about.get(one.name, "")) for one in shape.fields]
     return [*(one for one in found if one.required), *(one for one in found if not one.required)]
 
@@ -89,6 +89,8 @@ def kind_of(field: Field) -> str:
 
 def _field(one: shapes.Field, about: str) -> Field:
     kind, words, below = _said(one.type)
+    if not about and isinstance(one.type, shapes.Metadata):
+        about = (one.type.extra_json_schema or {}).get("description", "")
     return Field(one.name, one.required, kind, words, about, below)
 
 
@@ -122,8 +124,19 @@ def _between(least: int | None, most: int | None, unit: str = "") -> str:
 
 
 @cache
-def _meanings(struct: type[msgspec.Struct]) -> dict[str, str]:
-    """The text below each field in its declaration. Python keeps none of it, so the source is read."""
+def meanings(struct: type[msgspec.Struct]) -> dict[str, str]:
+    """The text below each field in its declaration, and in those that it adds to."""
+    return {
+        name: text
+        for declared in reversed(struct.__mro__)
+        if issubclass(declared, msgspec.Struct)
+        for name, text in _meanings_in(declared).items()
+    }
+
+
+@cache
+def _meanings_in(struct: type[msgspec.Struct]) -> dict[str, str]:
+    """Python keeps none of it, so the source is read."""
     try:
         (declared,) = ast.parse(textwrap.dedent(inspect.getsource(struct))).body
     except (OSError, ValueError, SyntaxError):

@@ -26,8 +26,11 @@ ERRORS = {
 }
 
 
-def document(operations: Iterable[Operation[..., Any, Any, Any]] = OPERATIONS) -> dict[str, Any]:
-    """Return the document, made of the declarations alone."""
+def document(
+    operations: Iterable[Operation[..., Any, Any, Any]] = OPERATIONS, servers: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Return the document, made of the declarations alone. `servers`: where the calls go; else, where it came from."""
+    listed = [{"url": url} for url in servers]
     operations = list(operations)
     types = [kind for operation in operations for kind in (operation.request, operation.response)]
     structs = [kind for kind in dict.fromkeys(types) if issubclass(kind, msgspec.Struct)]
@@ -48,6 +51,7 @@ def document(operations: Iterable[Operation[..., Any, Any, Any]] = OPERATIONS) -
             "version": "0.1",
             "description": "WeChat Pay coupons, as this platform serves them.",
         },
+        **({"servers": listed} if listed else {}),
         "security": [{"wechatpay": []}],
         "paths": paths,
         "components": {

@@ -101,6 +101,7 @@ class Operation(Generic[P, B, Req, Resp]):
     `number` is the field that makes a repeat harmless: the same number is the same request.
     `keywords` says which keywords a checker takes, where they are wider than the struct's fields: a mapping for an
     object in the body, a datetime for a time.
+    `check` says what is wrong with a request whose fields keep their limits each by itself, or None.
     `read` turns another spelling of the answer into the declared one. `multipart`: the body is a file and its
     name; the signature covers the name and the file's hash.
     """
@@ -123,6 +124,7 @@ class Operation(Generic[P, B, Req, Resp]):
         read: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         multipart: bool = False,
         errors: tuple[type[PlatformError], ...] = (),
+        check: Callable[[Req], str | None] | None = None,
     ) -> None: ...
     @overload
     def __init__(
@@ -137,6 +139,7 @@ class Operation(Generic[P, B, Req, Resp]):
         read: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         multipart: bool = False,
         errors: tuple[type[PlatformError], ...] = (),
+        check: Callable[[Req], str | None] | None = None,
     ) -> None: ...
     @overload
     def __init__(
@@ -150,6 +153,7 @@ class Operation(Generic[P, B, Req, Resp]):
         read: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         multipart: bool = False,
         errors: tuple[type[PlatformError], ...] = (),
+        check: Callable[[Req], str | None] | None = None,
     ) -> None: ...
     def __init__(
         self,
@@ -163,6 +167,7 @@ class Operation(Generic[P, B, Req, Resp]):
         read: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         multipart: bool = False,
         errors: tuple[type[PlatformError], ...] = (),
+        check: Callable[[Any], str | None] | None = None,
     ) -> None:
         self.request: type[Any] = request  # type: ignore[assignment]  # The constructor's signature is all a checker needs.
         self.response: type[Resp] = response
@@ -173,6 +178,7 @@ class Operation(Generic[P, B, Req, Resp]):
         self.read = read
         self.multipart = multipart
         self.errors = errors
+        self.check = check
 
     def __set_name__(self, owner: type[Node[Any, Any]], name: str) -> None:
         if name != "__call__":
@@ -394,6 +400,11 @@ class Node(Generic[C, F]):
             node = self.__dict__[segment] = below[segment](self.client, self.filled)
             return node
 
+    @classmethod
+    def standing_below(cls, above: type[Node[Any, Any]]) -> type[Node[Any, Any]]:
+        """The class as it is below that node: itself, unless what stands above makes a difference."""
+        return cls
+
     # Without these, Python would ask a node that has __getitem__ for [0], [1], … without end.
     __iter__ = None
     __contains__ = None
@@ -433,7 +444,8 @@ def _below_a_variable(node: type[Node[Any, Any]], name: str) -> str:
 def children(node: type[Node[Any, Any]]) -> dict[str, type[Node[Any, Any]]]:
     """Return the segments below a node class, by attribute name."""
     hints = {name: get_origin(hint) for name, hint in get_type_hints(node).items()}
-    return {name: hint for name, hint in hints.items() if isinstance(hint, type) and issubclass(hint, Node)}
+    below = {name: hint for name, hint in hints.items() if isinstance(hint, type) and issubclass(hint, Node)}
+    return {name: child.standing_below(node) for name, child in below.items()}
 
 
 def walk(node: type[Node[Any, Any]]) -> Iterator[Operation[..., Any, Any, Any]]:

@@ -7,6 +7,11 @@ from typing import Any
 from msgspec import Struct, json, to_builtins
 
 
+def empty() -> list[Any]:
+    """The default of a list that is written even when it is empty, in a struct that leaves out other defaults."""
+    return []
+
+
 class Record(Struct, frozen=True, kw_only=True):
     """A request, an answer, or an object in one. A web framework that wants a dict or JSON takes `to_dict()`."""
 

@@ -1,4 +1,4 @@
-"""The chain from v3 down, and every operation on it."""
+"""The chains from v3 and from brand down, and every operation on them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .coupons import Coupons, Users
 from .deliveries import Quanma
 from .media import Favor
 from .operation import C, F, Node, walk
-from .productcoupons import Partner
+from .productcoupon.tree import Brand, Partner
 from .productsends import ProductSends
 from .security import Security
 from .stocks import Stocks
@@ -40,4 +40,6 @@ class V3(Node[C, F]):
     certificates: Certificates[C, F]
 
 
-OPERATIONS = tuple(walk(V3))
+ROOTS = (V3, Brand)
+
+OPERATIONS = tuple(operation for root in ROOTS for operation in walk(root))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import keyword
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -15,10 +16,12 @@ from urllib.parse import parse_qsl
 import click
 import msgspec
 
+from ..api import openapi as described
 from ..api.described import lines_of
 from ..api.operation import Operation
 from ..api.tree import OPERATIONS
 from ..client.client import Wechatpay
+from ..client.config import BASE_URL
 from ..errors import RequestInvalid
 from . import operationhelp, speaking
 from .connection import config_option
@@ -102,6 +105,53 @@ def request(
         show(wxpay.chain(path).send(method.upper(), body, dict(pairs)), wanted)
 
 
+@click.command()
+@click.argument(
+    "method",
+    metavar="METHOD",
+    type=click.Choice(["GET", "POST", "PUT", "PATCH", "DELETE"], case_sensitive=False),
+)
+@click.argument("path")
+@click.option("--data", metavar="TEXT|@FILE", help="The body, byte for byte.")
+@click.option("--curl", "only_curl", is_flag=True, help="Print the curl line alone.")
+@config_option
+def sign(method: str, path: str, data: str | None, only_curl: bool, config: Path | None) -> None:
+    """Print the headers that sign a request, and a curl line that works for the next 300 s. Nothing is sent."""
+    body = b"" if data is None else _body(data)
+    if body and method.upper() == "GET":
+        raise click.UsageError("GET takes no --data")
+    with Wechatpay.from_config(config) as wxpay:
+        headers = wxpay.signed_headers(method, path, body)
+        address = wxpay.merchant.base_url + path
+    if not only_curl:
+        for name, value in headers.items():
+            click.echo(f"{name}: {value}")
+        click.echo()
+    words: list[str] = ["curl", "--globoff", "--path-as-is", "--request", method.upper(), address]
+    for name, value in headers.items():
+        words += ["--header", f"{name}: {value}"]
+    if data is not None:
+        words += ["--data-binary", data]
+    click.echo(shlex.join(words))
+
+
+def _body(data: str) -> bytes:
+    """The bytes that curl sends for the same word."""
+    if not data.startswith("@"):
+        return data.encode()
+    try:
+        return Path(data[1:]).read_bytes()
+    except (OSError, ValueError) as problem:
+        raise RequestInvalid(f"{data[1:]} can't be read: {problem}") from None
+
+
+@click.command()
+@click.option("--server", metavar="URL", multiple=True, help="Where the calls go; may be repeated.")
+def openapi(server: Sequence[str]) -> None:
+    """Print the OpenAPI document of all declared operations, for Apifox, Postman and generators."""
+    click.echo(msgspec.json.format(msgspec.json.encode(described.document(servers=server or (BASE_URL,))), indent=2))
+
+
 def chain_of(operation: Operation[..., Any, Any, Any]) -> str:
     """The chain as it is written in Python, from v3 down to the verb."""
     return ".".join([*map(_segment, operation.path.strip("/").split("/")), operation.verb.lower()])
@@ -132,7 +182,7 @@ def _named(name: str) -> Operation[..., Any, Any, Any]:
     """The operation of a chain, or of the one ending that it has; without a verb, its post."""
     name = name.removeprefix("wxpay.")
     for wanted in (name, f"{name}.post"):
-        found = [operation for operation in OPERATIONS if f".{chain_of(operation)}".endswith(f".{wanted}")]
+        found = _ended_by(wanted)
         if len(found) == 1:
             return found[0]
         if found:
@@ -161,10 +211,17 @@ def _shortened(chain: str) -> str:
 
 @cache
 def _short(operation: Operation[..., Any, Any, Any]) -> str:
-    """The shortest ending of the chain, of two words or more, that no other operation has."""
+    """The shortest ending of the chain, of two words or more, that names this operation."""
     words = chain_of(operation).split(".")
     endings = (".".join(words[-length:]) for length in range(2, len(words) + 1))
-    return next(end for end in endings if sum(f".{chain_of(one)}".endswith(f".{end}") for one in OPERATIONS) == 1)
+    return next(end for end in endings if _ended_by(end) == [operation])
+
+
+def _ended_by(ending: str) -> list[Operation[..., Any, Any, Any]]:
+    """The operations whose chain ends so. What named one of 商家券 before 商品券 came names it still."""
+    found = [operation for operation in OPERATIONS if f".{chain_of(operation)}".endswith(f".{ending}")]
+    older = [operation for operation in found if ".product_coupon." not in chain_of(operation)]
+    return older if len(older) == 1 else found
 
 
 def _usage(operation: Operation[..., Any, Any, Any]) -> list[str]:

@@ -35,6 +35,8 @@ SECTIONS = {
         "codes": Command("codes", "Make codes, check a file of them, list those of a stock.", UPLOAD),
     },
     "Stocks, coupons, events": {
+        "watch": Command("watch", "Tell of a stock whose codes run low, once, and again after a refill."),
+        "refill": Command("refill", "Keep a stock topped up from files of codes.", UPLOAD),
         "stock": Command("stock", "Create, list and show stocks (批次)."),
         "send": Command("coupon", "Give a user one coupon of a stock."),
         "use": Command("coupon", "Use (核销) a coupon."),
@@ -44,6 +46,8 @@ SECTIONS = {
     "Any call": {
         "api": Command("api", "Call any declared operation."),
         "request": Command("api", "Send any signed request."),
+        "sign": Command("api", "Print the headers that sign a request, and a curl line with them."),
+        "openapi": Command("api", "Print the OpenAPI document of all operations."),
     },
     "Serve a platform": {
         "init": Command("init", "Make a whole local world, keys included; or a template of real settings."),
@@ -60,6 +64,7 @@ SECTIONS = {
     },
     "Settings and shell": {
         "status": Command("status", "Show which settings count here, and whether the platform answers."),
+        "doctor": Command("doctor", "Find what is wrong with settings, keys, clock and network, and how to mend it."),
         "completion": Command("completion", "Print the completion for a shell."),
     },
 }

@@ -78,7 +78,26 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "quanma request GET /v3/certificates",
         "quanma request POST /v3/refund/domestic/refunds --data @refund.json",
     ),
+    "watch": (
+        "quanma watch --stock 98065001 --below 1000 --state watch.json",
+        "quanma watch --stock 98065001 --below 1000 --every 60 --webhook https://shop.example.com/low",
+    ),
+    "refill": (
+        "quanma refill codes-1.txt codes-2.txt --stock 98065001 --below 1000",
+        "quanma refill codes-1.txt codes-2.txt --stock 98065001 --below 1000 --every 60",
+    ),
+    "sign": (
+        "quanma sign GET /v3/certificates",
+        "quanma sign POST /v3/security/echo --data @echo.json --curl",
+    ),
+    "openapi": ("quanma openapi > openapi.json", "quanma openapi --server http://127.0.0.1:8460"),
     "status": ("quanma status", "quanma status --config shop/quanma.toml"),
+    "doctor": (
+        "quanma doctor",
+        "quanma doctor clock keys",
+        "quanma doctor --callback https://shop.example.com/wechatpay/events",
+        "quanma doctor --bundle doctor.zip",
+    ),
     "completion": ("quanma completion bash > ~/.local/share/bash-completion/completions/quanma",),
 }
 

@@ -7,14 +7,17 @@ from pathlib import Path
 from ..errors import Misconfigured
 from ..storage import private
 
-TEMPLATE = """\
+SCHEMA = "quanma.schema.json"
+"""Beside the settings: an editor completes and checks with it."""
+TEMPLATE = f"""\
+#:schema {SCHEMA}
 # 真实商户的设置：把“填写”的几项填好，把密钥文件放进本目录（chmod 600）。
 # Settings of a real merchant: fill in what says 填写, put the key files here (chmod 600).
-# 检查 / Check:  export QUANMA_CONFIG={file}; quanma status
+# 检查 / Check:  export QUANMA_CONFIG={{file}}; quanma doctor
 
 [merchant]
 # 商户号。pay.weixin.qq.com → 账户中心 → 商户信息
-mchid = "{mchid}"
+mchid = "{{mchid}}"
 # 商户 API 证书的序列号：openssl x509 -noout -serial -in apiclient_cert.pem
 serial_no = "填写"
 # 商户 API 私钥，与上面的证书成对。权限 0600。也可以放在环境变量 QUANMA_PRIVATE_KEY 里（PEM 正文）

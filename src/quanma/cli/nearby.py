@@ -12,12 +12,12 @@ from typing import Any
 import click
 
 MEANT: dict[str, tuple[str, ...]] = {
-    "doctor": ("status",),
-    "ping": ("status",),
+    "diagnose": ("doctor",),
+    "ping": ("status", "doctor"),
     "whoami": ("status",),
     "config": ("status",),
     "settings": ("status",),
-    "check": ("codes check FILE", "status"),
+    "check": ("codes check FILE", "doctor"),
     "validate": ("codes check FILE",),
     "ui": ("serve --config DIR/platform.toml",),
     "console": ("serve --config DIR/platform.toml",),
@@ -67,7 +67,10 @@ MEANT: dict[str, tuple[str, ...]] = {
     "help": ("--help",),
     "man": ("--help",),
     "version": ("--version",),
-    "curl": ("request METHOD PATH",),
+    "curl": ("sign METHOD PATH", "request METHOD PATH"),
+    "swagger": ("openapi",),
+    "apifox": ("openapi",),
+    "postman": ("openapi",),
     "call": ("api OPERATION", "request METHOD PATH"),
     "operations": ("api",),
     "restore": ("reconcile",),

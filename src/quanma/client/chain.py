@@ -13,8 +13,8 @@ from ..wire import codec
 Result = TypeVar("Result")
 
 # What a URL keeps as it stands: anything else would be re-spelt on the way, and the signature with it.
-# One word may stand before v3: hk/v3/…, global/v3/….
-_PATH = re.compile(r"/?([a-z0-9-]+/)?v3(/([A-Za-z0-9._~!$&()*+,;=:@%-]|\{\w+\})+)+/?")
+# One word may stand before v3: hk/v3/…, global/v3/…. A brand's own calls are below brand/.
+_PATH = re.compile(r"/?(?:([a-z0-9-]+/)?v3|brand)(/([A-Za-z0-9._~!$&()*+,;=:@%-]|\{\w+\})+)+/?")
 _DOTS = re.compile(r"(?i)/(\.|%2e){1,2}(/|$)")
 _HOST = re.compile(r"(https?)://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
 

@@ -4,33 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent import futures
-from typing import TYPE_CHECKING, Any, Never, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Never, Self, TypeVar
 
 from ..api.operation import Answer, Async, Operation, Sync, Whole
+from ..api.productcoupon.tree import Brand
 from ..api.tree import V3
 from ..errors import ClientClosed, Misconfigured, QuanmaError, RequestInvalid, SettingsAbsent
-from ..wire import codec, sensitive
+from ..wire import codec, sensitive, signature
 from ..wire.keys import load_private_key, load_ring
 from . import config, paysign
 from .attempts import Watch
 from .certificates import Certificates
 from .chain import Chain
 from .claims import Claims
-from .exchange import Clocks, Failed, Identity, Join, Patience, Send, Talk, exchange
+from .exchange import Clocks, Failed, Identity, Join, Patience, Send, Talk, exchange, signed_request
 from .network import AsyncHttpTransport, HttpTransport
 from .paysign import Channel
 from .sensitivefields import encrypted
 from .transport import AsyncTransport, Reply, Transport
 
 Resp = TypeVar("Resp")
+_TARGET = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?|\\-]*")
+"""What is sent as it stands, by curl too."""
 
 
-Later = Callable[[], config.Merchant]
+Later = Callable[[], config.Merchant | config.Settings]
 """Reads the settings when they are needed: raises Misconfigured then, if they are not there yet."""
 
 
@@ -45,10 +49,15 @@ class _Client:
     _hosts: tuple[str, ...]
     _identity: Identity
     _certificates: Certificates
+    _brand: _BrandSide
     _patience: Patience
 
     def __init__(
-        self, merchant: config.Merchant | Later, patience: Patience | None, clocks: Clocks, watch: Watch | None
+        self,
+        merchant: config.Merchant | config.Settings | Later,
+        patience: Patience | None,
+        clocks: Clocks,
+        watch: Watch | None,
     ) -> None:
         self._clocks = clocks
         self._watch = watch
@@ -56,24 +65,22 @@ class _Client:
         self._given_patience = patience
         self._reading = threading.Lock()
         self._later: Later | None = None
-        if isinstance(merchant, config.Merchant):
-            self._settle(merchant)
+        if isinstance(merchant, config.Merchant | config.Settings):
+            self._settle(_both(merchant))
         else:
             self._later = merchant
 
-    def _settle(self, merchant: config.Merchant) -> None:
+    def _settle(self, settings: config.Settings) -> None:
         """Make what a call needs of the settings."""
-        ring = load_ring({name: pem.encode() for name, pem in merchant.platform_keys.items()})
-        self._patience = self._given_patience or _patience_of(merchant)
-        self._certificates = Certificates(ring, merchant.apiv3_key, self._clocks.steady)
-        self._hosts = merchant.hosts
-        self._identity = Identity(
-            merchant.mchid,
-            merchant.serial_no,
-            load_private_key(merchant.private_key.encode(), "private_key"),
-            ring,
-        )
-        self.merchant = merchant
+        merchant, brand = settings
+        self._patience = self._given_patience or (Patience() if merchant is None else _patience_of(merchant))
+        if brand is not None:
+            self._brand = _BrandSide(_identity(brand, brand.brand_id, signature.BRAND_SCHEME), brand.hosts)
+        if merchant is not None:
+            self._identity = _identity(merchant, merchant.mchid, signature.SCHEME)
+            self._certificates = Certificates(self._identity.ring, merchant.apiv3_key, self._clocks.steady)
+            self._hosts = merchant.hosts
+            self.merchant = merchant
 
     def read_settings(self) -> None:
         """Read the settings now, if they were not there when the client was made. Any call does it, and `with`.
@@ -83,21 +90,29 @@ class _Client:
         """
         with self._reading:
             if self._later is not None:
-                self._settle(self._later())
+                self._settle(_both(self._later()))
                 self._later = None
 
     if not TYPE_CHECKING:  # For names that come with the settings, when they were not there at first.
 
         def __getattr__(self, name: str) -> Any:
-            if name not in ("merchant", "_hosts", "_identity", "_certificates", "_patience", "_transport"):
-                raise AttributeError(f"{type(self).__name__} has no {name!r}; calls begin with v3, or chain(path)")
+            if name not in ("merchant", "_hosts", "_identity", "_certificates", "_brand", "_patience", "_transport"):
+                raise AttributeError(
+                    f"{type(self).__name__} has no {name!r}; calls begin with v3, with brand, or chain(path)"
+                )
             self.read_settings()
+            if name not in self.__dict__:
+                section, whose = ("brand", "a brand's own") if name == "_brand" else ("merchant", "a merchant's")
+                raise Misconfigured(f"this is {whose} call, and the settings have no [{section}] section: add it")
             return object.__getattribute__(self, name)
 
     def __repr__(self) -> str:
         if self._later is not None:
             return f"<{type(self).__name__}, its settings not read yet>"
-        return f"<{type(self).__name__} {self.merchant.mchid} at {self.merchant.base_url}>"
+        own = self.__dict__
+        who = [f"{own['merchant'].mchid} at {own['merchant'].base_url}"] if "merchant" in own else []
+        who += [f"brand {own['_brand'].identity.mchid} at {own['_brand'].hosts[0]}"] if "_brand" in own else []
+        return f"<{type(self).__name__} {', '.join(who)}>"
 
     def __reduce__(self) -> Never:
         raise TypeError(f"{self!r} holds keys and connections and can't be pickled: make one where it is used")
@@ -105,21 +120,48 @@ class _Client:
     def _talk(
         self, operation: Operation[..., Any, Any, Resp], parts: codec.Parts, number: str | None = None
     ) -> Talk[Resp]:
+        identity, hosts, certificates = self._side(parts.target)
         return exchange(
-            self._identity,
-            operation.hosts or self._hosts,
+            identity,
+            operation.hosts or hosts,
             self._patience,
             self._clocks,
             operation,
             parts,
-            self._certificates,
+            certificates,
             number,
             self._watch,
         )
 
+    def _side(self, target: str) -> tuple[Identity, tuple[str, ...], Certificates | None]:
+        """Who signs, and where it goes: the path says so. A brand has no platform certificates.
+
+        Raises:
+            Misconfigured: the settings have no section for it.
+        """
+        if signature.scheme_of(target) == signature.BRAND_SCHEME:
+            return self._brand.identity, self._brand.hosts, None
+        return self._identity, self._hosts, self._certificates
+
     def _refuse_closed(self) -> None:
         if self._closed:
             raise ClientClosed(f"{self!r} is closed, so nothing was sent: make a new client, or close this one later")
+
+    def signed_headers(self, method: str, target: str, body: bytes = b"") -> dict[str, str]:
+        """Return the headers that sign a request which something else sends, as curl does. They hold for 300 s.
+
+        `target`: path and query as they go on the wire; `body`: its bytes as they are sent. Nothing is sent here.
+
+        Raises:
+            RequestInvalid: it is no target that goes on the wire as it stands.
+        """
+        if not _TARGET.fullmatch(target):
+            raise RequestInvalid(
+                "the path begins with /, and what is no letter, digit or sign of a URL in it is written as %E5%88%B8"
+            )
+        now = self._clocks.wall()
+        parts = codec.Parts(method.upper(), target, body)
+        return signed_request(self._identity, self._hosts[0], parts, now, self._identity.ring.preferred(now)).headers
 
     def pay_sign(self, *, appid: str, prepay_id: str, channel: Channel = "jsapi") -> dict[str, str]:
         """调起支付. Return what opens WeChat Pay for an order: for JSAPI and mini-programs, or an app.
@@ -163,6 +205,21 @@ class _Client:
         return sensitive.decrypt(self._identity.private_key, field)
 
 
+class _BrandSide(NamedTuple):
+    identity: Identity
+    hosts: tuple[str, ...]
+
+
+def _both(settings: config.Merchant | config.Settings) -> config.Settings:
+    return config.Settings(settings, None) if isinstance(settings, config.Merchant) else settings
+
+
+def _identity(section: config.Merchant | config.Brand, name: str, scheme: str) -> Identity:
+    ring = load_ring({key: pem.encode() for key, pem in section.platform_keys.items()})
+    private_key = load_private_key(section.private_key.encode(), "private_key")
+    return Identity(name, section.serial_no, private_key, ring, scheme)
+
+
 _CLOCKS = Clocks(time.time, time.monotonic)
 
 
@@ -171,16 +228,16 @@ def _patience_of(merchant: config.Merchant) -> Patience:
     return Patience(**wanted)
 
 
-def _found(path: str | os.PathLike[str] | None, settings: dict[str, Any]) -> config.Merchant | Later:
+def _found(path: str | os.PathLike[str] | None, settings: dict[str, Any]) -> config.Settings | Later:
     """The settings, or how to read them later where there are none yet: on a machine that builds, or migrates.
 
     Raises:
         Misconfigured: what is there can't be right. That does not wait.
     """
     try:
-        return config.load(path, **settings)
+        return config.load_both(path, **settings)
     except SettingsAbsent:
-        return lambda: config.load(path, **settings)
+        return lambda: config.load_both(path, **settings)
 
 
 def _number(operation: Operation[..., Any, Any, Any], request: Any) -> str | None:
@@ -196,7 +253,7 @@ class Wechatpay(_Client):
 
     def __init__(
         self,
-        merchant: config.Merchant | Later,
+        merchant: config.Merchant | config.Settings | Later,
         *,
         patience: Patience | None = None,
         clocks: Clocks = _CLOCKS,
@@ -206,10 +263,11 @@ class Wechatpay(_Client):
         self._given_transport = transport
         super().__init__(merchant, patience, clocks, on_attempt)
         self.v3: V3[Sync, Whole] = V3(self)
+        self.brand: Brand[Sync, Whole] = Brand(self)
 
-    def _settle(self, merchant: config.Merchant) -> None:
-        super()._settle(merchant)
-        self._transport: Transport = self._given_transport or HttpTransport(merchant.proxy)
+    def _settle(self, settings: config.Settings) -> None:
+        super()._settle(settings)
+        self._transport: Transport = self._given_transport or HttpTransport(settings.proxy)
 
     @classmethod
     def from_config(
@@ -240,7 +298,7 @@ class Wechatpay(_Client):
         `sensitive` names the fields of the body to encrypt, like `payee.user_name`.
 
         Raises:
-            RequestInvalid: it is no path below v3, or no host.
+            RequestInvalid: it is no path below v3 or brand, or no host.
         """
         call = lambda operation, parts: self._move(operation, parts).data  # noqa: E731
         return Chain(path, call, host, self._encrypting(sensitive))
@@ -293,7 +351,7 @@ class AsyncWechatpay(_Client):
 
     def __init__(
         self,
-        merchant: config.Merchant | Later,
+        merchant: config.Merchant | config.Settings | Later,
         *,
         patience: Patience | None = None,
         clocks: Clocks = _CLOCKS,
@@ -303,10 +361,11 @@ class AsyncWechatpay(_Client):
         self._given_transport = transport
         super().__init__(merchant, patience, clocks, on_attempt)
         self.v3: V3[Async, Whole] = V3(self)
+        self.brand: Brand[Async, Whole] = Brand(self)
 
-    def _settle(self, merchant: config.Merchant) -> None:
-        super()._settle(merchant)
-        self._transport: AsyncTransport = self._given_transport or AsyncHttpTransport(merchant.proxy)
+    def _settle(self, settings: config.Settings) -> None:
+        super()._settle(settings)
+        self._transport: AsyncTransport = self._given_transport or AsyncHttpTransport(settings.proxy)
 
     @classmethod
     def from_config(
@@ -340,7 +399,7 @@ class AsyncWechatpay(_Client):
         `sensitive` names the fields of the body to encrypt, like `payee.user_name`.
 
         Raises:
-            RequestInvalid: it is no path below v3, or no host.
+            RequestInvalid: it is no path below v3 or brand, or no host.
         """
         return Chain(path, self._moved_data, host, self._encrypting(sensitive))
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from ..api.events import COUPON_SEND, ORIGINAL_TYPE, CouponSent
+from ..api.productcoupon.events import PRODUCT_COUPON_SENDS, ProductCouponSent
 from ..errors import Misconfigured, NotAsReceived, SettingsAbsent, SignatureInvalid
 from ..wire import eventbody, sealed
 from ..wire.keys import load_ring
@@ -36,7 +37,8 @@ class HasItems(Protocol):
 
 
 class Event(NamedTuple):
-    """One event. `content` is a CouponSent for COUPON.SEND, else the plain JSON object.
+    """One event. `content` is a CouponSent for COUPON.SEND, a ProductCouponSent for PRODUCT_COUPON.SEND and
+    PRODUCT_COUPON_SP.SEND, else the plain JSON object.
 
     `id` is the platform's; of an event that came without one, it is made of the content, so the same each time.
     """
@@ -44,19 +46,39 @@ class Event(NamedTuple):
     id: str
     event_type: str
     create_time: str
-    content: CouponSent | dict[str, Any]
+    content: CouponSent | ProductCouponSent | dict[str, Any]
+
+
+class Opening(NamedTuple):
+    """What verifies and opens one caller's events."""
+
+    ring: KeyRing
+    key: str
 
 
 class Receiver:
-    """Verifies and opens events with a merchant's keys: those of coupons, of payments, of any other kind."""
+    """Verifies and opens events with a merchant's keys, or a brand's, or both: of coupons, of payments, of any kind."""
 
-    _later: Callable[[], tuple[KeyRing, str]] | None = None
+    _later: Callable[[], tuple[Opening, Opening | None]] | None = None
 
-    def __init__(self, ring: KeyRing, apiv3_key: str, clock: Callable[[], float] = time.time) -> None:
-        """Raises Misconfigured: it can't be an APIv3 key."""
+    def __init__(
+        self,
+        ring: KeyRing,
+        apiv3_key: str,
+        clock: Callable[[], float] = time.time,
+        *,
+        brand: tuple[KeyRing, str] | None = None,
+    ) -> None:
+        """`brand`: its ring and its brand key. A brand alone gives these two in place of a merchant's.
+
+        Raises Misconfigured: one can't be an APIv3 key or brand key.
+        """
         sealed.check_key(apiv3_key)
         self._ring = ring
         self._apiv3_key = apiv3_key
+        self._brand = brand and Opening(*brand)
+        if self._brand is not None:
+            sealed.check_key(self._brand.key)
         self._clock = clock
 
     @classmethod
@@ -67,7 +89,8 @@ class Receiver:
             Misconfigured: there is no apiv3_key, or a key is wrong.
         """
         try:
-            return cls(*_keys(path, settings))
+            first, brand = _keys(path, settings)
+            return cls(*first, brand=brand)
         except SettingsAbsent:
             waiting = cls.__new__(cls)
             waiting._clock, waiting._later = time.time, lambda: _keys(path, settings)
@@ -76,15 +99,22 @@ class Receiver:
     if not TYPE_CHECKING:  # For the keys, where the settings were not there at first.
 
         def __getattr__(self, name: str) -> Any:
-            if name not in ("_ring", "_apiv3_key") or self._later is None:
+            if name not in ("_ring", "_apiv3_key", "_brand") or self._later is None:
                 raise AttributeError(f"{type(self).__name__} has no {name!r}")
-            self.__init__(*self._later(), self._clock)
+            first, brand = self._later()
+            self.__init__(*first, self._clock, brand=brand)
             return object.__getattribute__(self, name)
 
     def __repr__(self) -> str:
         if self._later is not None and "_ring" not in self.__dict__:
             return f"<{type(self).__name__}, its settings not read yet>"
         return f"<{type(self).__name__} with {', '.join(self._ring.names) or 'no keys'}>"
+
+    def _opening(self, pairs: list[tuple[str, str]]) -> Opening:
+        """Whose event it says it is: a brand has a key of its own, and its name comes with the event."""
+        named = [value for name, value in pairs if name.lower() == "wechatpay-serial"]
+        ours = Opening(self._ring, self._apiv3_key)  # Asked for first: it reads settings that were not there.
+        return self._brand if self._brand is not None and any(map(self._brand.ring.knows, named)) else ours
 
     def receive(self, headers: Mapping[str, Any] | HasItems | Iterable[tuple[Any, Any]], body: bytes) -> Event:
         """Return the event that a request carries, once its signature held and its content opened.
@@ -98,23 +128,40 @@ class Receiver:
         body = _raw(body)
         if len(body) > BODY_BYTES_MAX:
             raise SignatureInvalid(f"the event is longer than {BODY_BYTES_MAX} bytes")
-        self._ring.verify(_pairs(headers), body, self._clock())
+        pairs = _pairs(headers)
+        ring, key = self._opening(pairs)
+        ring.verify(pairs, body, self._clock())
         envelope = eventbody.read_envelope(body)
         resource = envelope.resource
-        text = sealed.unseal(self._apiv3_key, resource.nonce, resource.associated_data, resource.ciphertext)
+        text = sealed.unseal(key, resource.nonce, resource.associated_data, resource.ciphertext)
         event_type = envelope.event_type or (COUPON_SEND if resource.original_type == ORIGINAL_TYPE else "")
-        content: CouponSent | dict[str, Any]
-        content = eventbody.read_coupon(text) if event_type == COUPON_SEND else eventbody.read_plain(text)
+        content: CouponSent | ProductCouponSent | dict[str, Any]
+        if event_type in PRODUCT_COUPON_SENDS:
+            content = eventbody.read_product_coupon(text)
+        else:
+            content = eventbody.read_coupon(text) if event_type == COUPON_SEND else eventbody.read_plain(text)
         name = envelope.id or hashlib.sha256(text).hexdigest()[:32]
         return Event(name, event_type, envelope.create_time, content)
 
 
-def _keys(path: str | os.PathLike[str] | None, settings: dict[str, Any]) -> tuple[KeyRing, str]:
-    merchant = config.load(path, **settings)
-    if merchant.apiv3_key is None:
-        raise Misconfigured("events are sealed with apiv3_key, and the settings have none: add it to quanma.toml")
-    ring = load_ring({name: pem.encode() for name, pem in merchant.platform_keys.items()})
-    return ring, merchant.apiv3_key
+def _keys(path: str | os.PathLike[str] | None, settings: dict[str, Any]) -> tuple[Opening, Opening | None]:
+    """The merchant's and the brand's, or of one of them alone first. Raises Misconfigured: a key is missing."""
+    merchant, brand = config.load_both(path, **settings)
+    found: list[Opening] = []
+    if merchant is not None:
+        if merchant.apiv3_key is None and (brand is None or brand.brand_key is None):
+            raise Misconfigured("events are sealed with apiv3_key, and the settings have none: add it to quanma.toml")
+        if merchant.apiv3_key is not None:
+            found.append(Opening(_ring_of(merchant.platform_keys), merchant.apiv3_key))
+    if brand is not None and (brand.brand_key is not None or not found):
+        if brand.brand_key is None:
+            raise Misconfigured("a brand's events are sealed with brand_key, and [brand] has none: add it")
+        found.append(Opening(_ring_of(brand.platform_keys), brand.brand_key))
+    return found[0], found[1] if len(found) > 1 else None
+
+
+def _ring_of(platform_keys: Mapping[str, str]) -> KeyRing:
+    return load_ring({name: pem.encode() for name, pem in platform_keys.items()})
 
 
 class Seen:
@@ -142,7 +189,7 @@ class Seen:
 
 def keys_of(event: Event) -> list[str]:
     """What an event is known by. Two events that share one of these are the same."""
-    if isinstance(event.content, CouponSent):
+    if isinstance(event.content, CouponSent | ProductCouponSent):
         return [event.id, f"{event.content.stock_id}\n{event.content.coupon_code}"]
     return [event.id]
 

@@ -87,9 +87,11 @@ class Identity(NamedTuple):
     """Who signs, and whose answers are believed."""
 
     mchid: str
+    """The merchant's; a brand's is its brand_id."""
     serial_no: str
     private_key: PrivateKey
     ring: KeyRing
+    scheme: str = signature.SCHEME
 
 
 class Patience(NamedTuple):
@@ -200,7 +202,7 @@ class _At(NamedTuple):
         """`wanted`: the key that the answer is to be signed with, if not the preferred one."""
         host = self.hosts[attempt % len(self.hosts)]
         now = self.clocks.wall()
-        request = _signed(self.identity, host, parts, now, wanted or self.identity.ring.preferred(now))
+        request = signed_request(self.identity, host, parts, now, wanted or self.identity.ring.preferred(now))
         return Send(request, min(self.left, self.patience.attempt_seconds))
 
 
@@ -356,12 +358,17 @@ def _may_list_again(error: QuanmaError) -> bool:
     return not isinstance(error.__cause__, ListUnreadable) and _may_repeat(Certified.get, error)
 
 
-def _signed(identity: Identity, host: str, parts: codec.Parts, now: float, wanted: str | None) -> Request:
-    """`wanted`: the key that the answer is to be signed with."""
+def signed_request(identity: Identity, host: str, parts: codec.Parts, now: float, wanted: str | None) -> Request:
+    """The request as it goes on the wire, signed `now`. `wanted`: the key that the answer is to be signed with."""
     timestamp, nonce = str(int(now)), secrets.token_hex(16)
     message = signature.request_message(parts.verb, parts.target, timestamp, nonce, parts.signed)
     fields = signature.Authorization(
-        identity.mchid, identity.serial_no, nonce, timestamp, signature.sign(identity.private_key, message)
+        identity.mchid,
+        identity.serial_no,
+        nonce,
+        timestamp,
+        signature.sign(identity.private_key, message),
+        identity.scheme,
     )
     headers = {
         "Authorization": signature.authorization(fields),

@@ -32,13 +32,13 @@ from ..errors import (
 )
 from ..serving.messages import Outcome, Reply, Request
 from ..serving.redact import trace_of
-from ..wire import codec
+from ..wire import codec, signature
 from ..wire.times import rfc3339
-from . import claimpage
+from . import claimpage, tokenpage
 from .chance import Chance
 from .config import ProductCouponStock
+from .coupons.product.refusals import PREFIXES, as_refused
 from .coupons.requests import check_texts
-from .handlers import Handlers, Visit
 from .keys.keystore import KeyStore, Merchant
 from .keys.refusals import NotBelieved, RefusalLog
 from .keys.reload import AsOf
@@ -50,6 +50,7 @@ from .observe.spans import Spans
 from .pool.contract import CodePool, HostsAsked
 from .productstocks import declare_stocks
 from .replays import Came, Replays, digest
+from .visit import PRODUCT_RULES, Handlers, ProductRules, Visit
 
 log = logging.getLogger(__name__)
 _CHANCE = Chance("answers")
@@ -126,6 +127,7 @@ class App:
         private_callbacks: bool = False,
         refused_networks: Sequence[Network] = (),
         product_stocks: Sequence[ProductCouponStock] = (),
+        product_rules: ProductRules = PRODUCT_RULES,
         beside: Sequence[Beside] = (),
         metrics: Metrics | None = None,
         settings_as_of: Callable[[], AsOf] | None = None,
@@ -145,6 +147,7 @@ class App:
         self._replays = Replays(pool.nonces, refuse=refuse_replays, began_at=clock())
         self._callbacks = private_callbacks, tuple(refused_networks)
         self._product_stocks = product_stocks
+        self._product_rules = product_rules
         self._beside = beside
         self._openapi = _openapi(tuple(handlers))
         self.metrics = metrics or Metrics()
@@ -220,7 +223,7 @@ class App:
                     response = await self._answer(request, now)
                 return Outcome(204 if response is None else 200, codec.encode_answer(response))
             except PlatformError as error:
-                return _failure(error)
+                return _failure(as_refused(error) if request.path.startswith(PREFIXES) else error)
             except (StoreUnavailable, Misconfigured) as problem:  # The database may not let us in any more.
                 # Not to be told to merchants: it may name files, tables, other merchants' stocks.
                 log.error("the store can't answer: %s", problem, extra={"operation": request.operation})
@@ -240,8 +243,14 @@ class App:
             return Reply(outcome.status, outcome.headers, outcome.body)
         timestamp = str(int(self._clock()))
         chance = _CHANCE.token_hex(32)  # Once for both: the system is asked each time.
-        signed = self._keystore.sign(request.header(b"wechatpay-serial"), timestamp, outcome.body, chance[:32])
-        headers = f"{_ANSWER}{_request_id(outcome.status, chance[32:])}{_lines(signed)}{outcome.headers}"
+        brand = (
+            self._keystore.brand_named(request.all(b"authorization"))
+            if request.path.startswith(signature.BRAND_PATHS.encode())
+            else None
+        )
+        wanted = request.header(b"wechatpay-serial")
+        signed = self._keystore.sign(wanted, timestamp, outcome.body, chance[:32], brand)
+        headers = f"{_ANSWER}{_request_id(outcome.reason, chance[32:])}{_lines(signed)}{outcome.headers}"
         if request.span is not None:
             self._spans.end(request, outcome.status)
         self.metrics.count(request.operation, outcome.status, time.perf_counter() - request.began)
@@ -289,7 +298,8 @@ class App:
             return Outcome(200 if well else 503, b"ok\n" if well else _UNWELL, _TEXT, signed=False)
         if path == b"/readyz":
             why_not = await self._why_not_ready()
-            said = f"{why_not or 'ready'}\n{self._settings_said()}"
+            said = f"{why_not}\n" if why_not else f"ready\n{self._away_said()}"
+            said += self._settings_said()
             return Outcome(503 if why_not else 200, said.encode(), _TEXT, signed=False)
         if path == b"/metrics":
             store_up = await self._probe.well(kept=True)
@@ -297,12 +307,23 @@ class App:
             return Outcome(200, text, _METRICS, signed=False)
         if path == b"/openapi.json":
             return Outcome(200, self._openapi, _JSON, signed=False)
+        if path == _RECEIVE:
+            if request.verb == HEAD:
+                return Outcome(200, b"", _HTML, signed=False)
+            paused = self._product_rules.paused
+            page = await tokenpage.receive(self._pool, request.query, paused, int(self._clock()))
+            return Outcome(page.status, page.html, _HTML + page.headers, signed=False)
         if path == _CLAIM:
             if request.verb == HEAD:
                 return Outcome(200, b"", _HTML, signed=False)  # To look at a link must not claim its coupon.
             page = await claimpage.claim(self._pool, self._keystore, request.query, self._clock(), self._limit)
             return Outcome(page.status, page.html, _HTML + page.headers, signed=False)
         return None
+
+    def _away_said(self) -> str:
+        """A line for operators: what part of the store is away, while the rest of it answers."""
+        away = ", ".join(self._pool.away())
+        return f"away: {away}: requests for the stocks there are refused until it is back\n" if away else ""
 
     def _settings_said(self) -> str:
         """A line for operators: whether a change of theirs was taken."""
@@ -347,6 +368,12 @@ class App:
             self.metrics.count_refusal(refused.cause)
             self._refusal_log.tell(refused.cause, request.operation, now)
             raise self._sign_error(request.verb, target, signed, str(refused)) from None
+        if merchant.brand_key is not None and wanted != merchant.brand_key.name:
+            # Source: documented as mandatory, and checked. Who asks is known here, and may be told.
+            raise SignError(
+                f"the header Wechatpay-Serial must be the brand's own public key, {merchant.brand_key.name}: "
+                "no answer for a brand is signed with another"
+            )
         if self._limit is not None:
             self._limit.check(merchant.mchid, now)
         if self._replays.refuse:
@@ -367,6 +394,8 @@ class App:
             self._stock_limit,
             lambda: self._keystore.sensitive_fields(merchant, request.all(b"authorization"), wanted),
             *self._callbacks,
+            self._keystore.knows_brands,
+            self._product_rules,
         )
         if found.operation.verb in codec.IN_QUERY or found.operation.number is not None:
             return await found.handler(visit, asked)
@@ -398,6 +427,7 @@ class App:
 
 _UNWELL = b"the store can't answer; the log says why\n"
 _CLAIM = claimpage.PATH.encode()
+_RECEIVE = tokenpage.PATH.encode()
 _WITHOUT_WORK = frozenset({b"/healthz", b"/readyz", b"/metrics", b"/openapi.json"})
 
 
@@ -420,15 +450,17 @@ def _failure(error: PlatformError) -> Outcome:
         body["detail"] = error.detail
     wait = error.retry_after_seconds
     headers = "" if wait is None else f"Retry-After: {int(wait)}\r\n"
-    return Outcome(error.status_code, codec.encode_answer(body), headers)
+    reason = error.reason if error.reason is not None else error.status_code
+    return Outcome(error.status_code, codec.encode_answer(body), headers, reason=reason)
 
 
 _FAILED = _failure(PlatformFailed("系统错误: the platform failed, send the same request again"))
 
 
-def _request_id(status: int, chance: str) -> str:
-    # Source: the number at the end is 0 for success (documented); ours is the HTTP status for a failure.
-    return f"Request-ID: {chance.upper()}-{0 if status < 300 else status}\r\n"
+def _request_id(reason: int, chance: str) -> str:
+    # Source: the number at the end is 0 for success (documented). For a failure it is the reason, where 商品券 has
+    # numbers for them, and else the HTTP status: ours.
+    return f"Request-ID: {chance.upper()}-{reason}\r\n"
 
 
 def _lines(headers: Sequence[tuple[str, str]]) -> str:

@@ -51,12 +51,12 @@ async def claim(pool: CodePool, keystore: KeyStore, query: bytes, now: float, li
     fields = _fields(query)
     asked = _claim(fields)
     if asked is None:
-        return _page(400, "参数错误", f"错误码 {_WRONG_PARAMETER}")
+        return page(400, "参数错误", f"错误码 {_WRONG_PARAMETER}")
     merchant = keystore.known(asked.send_merchant)
     apiv2_key = merchant.apiv2_key if merchant else None
     signed = _signed(apiv2_key or _NOBODYS_KEY, fields)
     if merchant is None or apiv2_key is None or not signed:
-        return _page(403, "签名错误", f"错误码 {_WRONG_SIGN}")
+        return page(403, "签名错误", f"错误码 {_WRONG_SIGN}")
     issue = issue_of(asked.sending, merchant.mchid, CHANNEL_H5, also=asked.customize_send_time)
     try:
         if limit is not None:
@@ -64,16 +64,16 @@ async def claim(pool: CodePool, keystore: KeyStore, query: bytes, now: float, li
         coupon = await pool.send_coupon(merchant.mchid, issue, int(now))
     except RateLimited as refused:
         wait = f"Retry-After: {int(refused.retry_after_seconds or 1)}\r\n"
-        return _page(429, "领取的人太多", "请稍后再试")._replace(headers=wait)
+        return page(429, "领取的人太多", "请稍后再试")._replace(headers=wait)
     except PlatformError as refused:
-        return _page(refused.status_code, "领取失败", refused.message)
+        return page(refused.status_code, "领取失败", refused.message)
     except StoreUnavailable as problem:
         log.error("the store can't answer a claim: %s", problem)
-        return _page(503, "服务不可用", "请稍后再试")  # The same link then: its number gives the same coupon.
+        return page(503, "服务不可用", "请稍后再试")  # The same link then: its number gives the same coupon.
     except Exception as error:
         log.error("a claim failed: %s", trace_of(error))
-        return _page(500, "系统错误", "请稍后再试")
-    return _page(200, "领取成功", f"券 {coupon.coupon_code}")
+        return page(500, "系统错误", "请稍后再试")
+    return page(200, "领取成功", f"券 {coupon.coupon_code}")
 
 
 def issuer(keystore: KeyStore, query: bytes) -> str:
@@ -127,7 +127,7 @@ def _signed(apiv2_key: str, fields: Mapping[str, str]) -> bool:
         return False
 
 
-def _page(status: int, title: str, text: str) -> Page:
+def page(status: int, title: str, text: str) -> Page:
     html = (
         '<!doctype html><html lang="zh-CN"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'

@@ -14,7 +14,7 @@ import msgspec
 from ..errors import Misconfigured
 from ..settings import environment
 from ..settings.files import no_file, read, read_toml, refuse_open
-from ..settings.keys import api_key_problem, is_mchid
+from ..settings.keys import api_key_problem, is_brand_id, is_mchid
 from ..settings.shape import path_or_shape, shape
 from .pool.contract import STOCKS_PER_MERCHANT
 
@@ -29,6 +29,23 @@ class MerchantEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def __repr__(self) -> str:
         return f"<MerchantEntry {self.mchid}>"
+
+
+class BrandEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A brand whose own calls of 商品券 are believed. Nothing of it is a merchant's: it has its own key here too."""
+
+    brand_id: str
+    brand_key: str
+    """品牌API密钥: its events are sealed with it."""
+    certificates: list[str]
+    public_key_id: str
+    """The one key that signs its answers and events."""
+    public_key_private: str
+    granted: list[str] = []
+    """The service providers, by mchid, that may call for it."""
+
+    def __repr__(self) -> str:
+        return f"<BrandEntry {self.brand_id}>"
 
 
 class SigningKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,6 +79,7 @@ class PlatformConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     certificate: str
     certificate_private: str
     merchants: list[MerchantEntry]
+    brands: list[BrandEntry] = []
     newer_keys: list[SigningKey] = []
     """The latest that is active stands for its kind; all of them sign when they are asked for."""
     host: str = "127.0.0.1"
@@ -83,6 +101,12 @@ class PlatformConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """How many stocks a merchant may create, in all and in an hour. Absent: no limit of an hour."""
     refuse_replays: bool = False
     """Refuse a request whose nonce its merchant used within the last 600 s."""
+    paused_product_stocks: list[str] = []
+    """Stocks of 商品券 that are PAUSED: they give nothing out. Beside a brand's own pages, no call pauses one."""
+    product_coupon_audit_seconds: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """How long a new product coupon, and a new stock of one, is AUDITING."""
+    product_coupon_wants_callback: bool = True
+    """Refuse to create a product coupon before a callback address is set. Source: documented."""
     product_coupon_stocks: list[ProductCouponStock] = []
     log_format: Literal["text", "json"] = "text"
     strict_nonce: bool = False
@@ -163,6 +187,25 @@ def _check(config: PlatformConfig, path: Path) -> None:
         for setting in ("apiv3_key", "apiv2_key"):
             if (key := getattr(merchant, setting)) is not None and (problem := api_key_problem(key)) is not None:
                 raise Misconfigured(f"{path}: {setting} of merchant {merchant.mchid} {problem}")
+    for number, brand in enumerate(config.brands):
+        if not is_brand_id(brand.brand_id):
+            raise Misconfigured(
+                f"{path}: brands[{number}].brand_id is not 1 to 20 digits: it is {shape(brand.brand_id)}"
+            )
+        if (problem := api_key_problem(brand.brand_key)) is not None:
+            raise Misconfigured(f"{path}: brands[{number}].brand_key {problem}")
+        if not _KEY_NAME.fullmatch(brand.public_key_id):
+            raise Misconfigured(
+                f"{path}: brands[{number}].public_key_id is not a name of letters, digits, _ and -: it is "
+                f"{shape(brand.public_key_id)}"
+            )
+        if set(brand.granted) - {merchant.mchid for merchant in config.merchants}:
+            raise Misconfigured(f"{path}: brands[{number}].granted has one that is no merchant of this file: add it")
+    names = [*named.values(), *(brand.public_key_id for brand in config.brands)]
+    if len({brand.brand_id for brand in config.brands}) != len(config.brands) or len(
+        {name for name in names if name != "-"}
+    ) != len([name for name in names if name != "-"]):
+        raise Misconfigured(f"{path} has a brand or a public_key_id twice")
     mchids = [merchant.mchid for merchant in config.merchants]
     if len(set(mchids)) != len(mchids):
         raise Misconfigured(f"{path} has a merchant twice")
@@ -176,6 +219,8 @@ def files_of(settings: PlatformConfig, folder: Path) -> list[Path]:
         names += [newer.private, *([newer.certificate] if newer.certificate is not None else [])]
     for merchant in settings.merchants:
         names += merchant.certificates
+    for brand in settings.brands:
+        names += [brand.public_key_private, *brand.certificates]
     return [folder / name for name in names]
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import TypeVar
 
 from ..api.callbacks import Callback, Callbacks, CallbackSet, SetCallback, ShowCallback
 from ..api.certificates import CertificateList, Certificates, EncryptCertificate, ListCertificates, SealedCertificate
@@ -37,17 +36,6 @@ from ..api.coupons import (
 from ..api.deliveries import Deliveries, Delivery, Events, ListEvents, Resend, ResendEvent, Resent
 from ..api.events import CHANNEL_API
 from ..api.media import IMAGE_BYTES_MAX, ImageUpload, UploadedImage, UploadImage
-from ..api.operation import Operation
-from ..api.productcoupons import (
-    CouponCodeCountInfo,
-    ProductStock,
-    ProductStockNode,
-    ProductStockSendRule,
-    ShowProductStock,
-    UploadCouponCodes,
-    UploadCouponCodesNode,
-    UploadedCouponCodes,
-)
 from ..api.productsends import (
     PreSendProductCoupon,
     PreSentProductCoupon,
@@ -73,54 +61,26 @@ from ..api.subsidy import (
 from ..errors import NoAuth, ParamError
 from ..wire import sealed
 from ..wire.times import DAY_SECONDS, rfc3339, unix_seconds
+from . import productcoupons
 from .chance import Chance
 from .coupons.draws import Issue, issue_of
 from .coupons.requests import check_time
 from .coupons.responses import coupon_page, latest_coupon, page_of
 from .coupons.states import STEPS
 from .coupons.step import OfCoupon, Step
-from .coupons.stocks import CHANGES, Change, OfStock, Product
+from .coupons.stocks import CHANGES, Change, OfStock
 from .coupons.subsidies import listed
-from .keys.keystore import Certificate, Merchant, SensitiveFields
-from .limits import RateLimit
-from .notify.addresses import Network, check_address
-from .pool.contract import CodePool
+from .keys.keystore import Certificate
+from .notify.addresses import check_address
+from .visit import Handler
+from .visit import Handlers as Handlers
+from .visit import Visit as Visit
 
 _CHANCE = Chance("tokens")
 OfCouponT = TypeVar("OfCouponT", bound=OfCoupon)
 OfStockT = TypeVar("OfStockT", bound=OfStock)
 Req = TypeVar("Req")
 Resp = TypeVar("Resp")
-
-
-class Visit(NamedTuple):
-    """One verified request: who asks, when (Unix seconds), and what the platform has at hand."""
-
-    merchant: Merchant
-    now: int
-    pool: CodePool
-    certificates: tuple[Certificate, ...]
-    stock_limit: RateLimit | None
-    """How many stocks a merchant may create in a time."""
-    sensitive: Callable[[], SensitiveFields]
-    """What opens and seals single fields of this request and its answer."""
-    private_callbacks: bool
-    """Whether a callback address may be plain http, or on a private network."""
-    refused_networks: tuple[Network, ...] = ()
-    """Where no callback address may be."""
-
-    @property
-    def mchid(self) -> str:
-        return self.merchant.mchid
-
-
-Handler = Callable[[Visit, Req], Awaitable[Resp]]
-
-
-class Handlers(dict[Operation[..., Any, Any, Any], Callable[[Visit, Any], Awaitable[Any]]]):
-    def bind(self, operation: Operation[..., Any, Req, Resp], handler: Handler[Req, Resp]) -> None:
-        """Typed: a handler that takes or returns another operation's struct does not check."""
-        self[operation] = handler
 
 
 def moved_by(step: Step[OfCouponT, Resp]) -> Handler[OfCouponT, Resp]:
@@ -245,12 +205,12 @@ async def list_stocks(visit: Visit, request: ListStocks) -> ListedStocks:
         data=page_of(
             ListedStock(
                 stock_id=facts.stock_id,
-                stock_name=facts.request.stock_name,
-                stock_type=facts.request.stock_type,
-                coupon_code_mode=facts.request.coupon_code_mode,
+                stock_name=facts.busifavor.stock_name,
+                stock_type=facts.busifavor.stock_type,
+                coupon_code_mode=facts.code_mode,
                 stock_state=facts.state(visit.now),
                 create_time=rfc3339(facts.created_at),
-                available_end_time=facts.request.coupon_use_rule.coupon_available_time.available_end_time,
+                available_end_time=facts.busifavor.coupon_use_rule.coupon_available_time.available_end_time,
             )
             for facts in stocks
         )
@@ -302,38 +262,6 @@ async def echo(visit: Visit, request: SendEcho) -> Echoed:
     return Echoed(echo_message=request.echo_message, encrypted_echo_message=fields.sealed(text))
 
 
-async def show_product_stock(visit: Visit, request: ShowProductStock) -> ProductStock:
-    product = Product(request.product_coupon_id, request.brand_id)
-    stock = await visit.pool.show_stock(visit.mchid, request.stock_id, visit.now, product)
-    count = stock.coupon_code_count
-    return ProductStock(
-        product_coupon_id=request.product_coupon_id,
-        stock_id=request.stock_id,
-        coupon_code_mode="UPLOAD",
-        state="SENDING" if stock.stock_state == "RUNNING" else "STOPPED",
-        brand_id=request.brand_id,
-        stock_send_rule=ProductStockSendRule(max_count=stock.stock_send_rule.max_coupons),
-        coupon_code_count_info=CouponCodeCountInfo(total_count=count.total_count, available_count=count.available_count)
-        if count
-        else None,
-    )
-
-
-async def upload_coupon_codes(visit: Visit, request: UploadCouponCodes) -> UploadedCouponCodes:
-    upload = UploadCodes(
-        stock_id=request.stock_id, coupon_code_list=request.code_list, upload_request_no=request.out_request_no
-    )
-    product = Product(request.product_coupon_id, request.brand_id)
-    uploaded = await visit.pool.upload_codes(visit.mchid, upload, visit.now, product)
-    return UploadedCouponCodes(
-        total_count=uploaded.total_count,
-        success_code_list=uploaded.success_codes,
-        failed_code_list=uploaded.fail_codes,
-        already_exist_code_list=uploaded.exist_codes,
-        duplicate_code_list=uploaded.duplicate_codes,
-    )
-
-
 async def list_certificates(visit: Visit, request: ListCertificates) -> CertificateList:
     if request.algorithm_type == "SM2":
         return CertificateList(data=[])
@@ -373,8 +301,6 @@ HANDLERS.bind(Callbacks.post, set_callback)
 HANDLERS.bind(Callbacks.get, show_callback)
 HANDLERS.bind(ProductSend.post, send_product_coupon)
 HANDLERS.bind(ProductPreSend.post, pre_send_product_coupon)
-HANDLERS.bind(ProductStockNode.get, show_product_stock)
-HANDLERS.bind(UploadCouponCodesNode.post, upload_coupon_codes)
 HANDLERS.bind(Events.get, list_events)
 HANDLERS.bind(OwnStocks.get, list_stocks)
 HANDLERS.bind(Resend.post, resend_event)
@@ -385,3 +311,4 @@ for step in STEPS:
     HANDLERS.bind(step.operation, moved_by(step))
 for change in CHANGES:
     HANDLERS.bind(change.operation, changed_by(change))
+productcoupons.bind(HANDLERS)

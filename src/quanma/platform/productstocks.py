@@ -8,6 +8,8 @@ from ..api.stockrules import CouponAvailableTime, CouponUseRule, FixedNormalCoup
 from ..api.stocks import CreateStock
 from ..errors import Misconfigured, RequestRefused
 from .config import ProductCouponStock
+from .coupons.product.changes import Caller, Rules
+from .coupons.product.objects import DECLARE
 from .coupons.stocks import Product, check_new_stock
 from .pool.contract import CodePool
 
@@ -39,5 +41,7 @@ async def declare_stocks(pool: CodePool, stocks: Sequence[ProductCouponStock], n
         try:
             check_new_stock(request)
             await pool.declare_stock(stock.mchid, stock.stock_id, product, request, now)
+            caller = Caller(stock.mchid, stock.brand_id)
+            await pool.change_product(caller, DECLARE, stock.product_coupon_id, now, Rules())
         except RequestRefused as problem:
             raise Misconfigured(f"product_coupon_stocks, stock {stock.stock_id}: {problem.message}") from None

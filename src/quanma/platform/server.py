@@ -17,6 +17,7 @@ from ..serving.servicemanager import NOBODY, ServiceManager
 from ..serving.supervisor import CAN_FORK, run_workers
 from . import config
 from .app import App
+from .coupons.product.changes import Rules
 from .handlers import HANDLERS
 from .keys.keystore import KeyStore
 from .keys.reload import Reload, tell_warnings
@@ -24,6 +25,7 @@ from .notify.notifier import Notifier
 from .observe.metrics import Figures, Metrics
 from .pool import open_pool
 from .pool.contract import Retries
+from .visit import ProductRules
 
 WAY_OUT = "name another with --host and --port, and as base_url in each merchant's quanma.toml"
 """Who calls the platform must follow it, or asks whoever has taken its place."""
@@ -81,6 +83,11 @@ def serve(
             explain=settings.explain,
             refused_networks=refused_networks,
             product_stocks=settings.product_coupon_stocks,
+            product_rules=ProductRules(
+                Rules(settings.product_coupon_audit_seconds),
+                frozenset(settings.paused_product_stocks),
+                settings.product_coupon_wants_callback,
+            ),
             beside=[
                 Notifier(
                     pool,

@@ -13,6 +13,7 @@ from ..client import config as merchants
 from ..errors import Misconfigured, RequestInvalid
 from ..platform import config
 from ..platform.app import App
+from ..platform.coupons.product.changes import Rules
 from ..platform.handlers import Handlers
 from ..platform.keys import environment, rotation
 from ..platform.keys.keystore import KeyStore
@@ -20,6 +21,7 @@ from ..platform.keys.reload import Reload
 from ..platform.notify.notifier import Notifier, Posted
 from ..platform.pool import CodePool, open_pool
 from ..platform.pool.contract import Retries
+from ..platform.visit import ProductRules
 from ..storage import private
 
 POOL = "quanma.db"
@@ -94,6 +96,11 @@ class World:
             requests_per_second=settings.requests_per_second,
             private_callbacks=True,
             product_stocks=settings.product_coupon_stocks,
+            product_rules=ProductRules(
+                Rules(settings.product_coupon_audit_seconds),
+                frozenset(settings.paused_product_stocks),
+                settings.product_coupon_wants_callback,
+            ),
             beside=[notifier],
         )
         return Platform(pool, app, notifier)

@@ -63,6 +63,8 @@ class Outcome(NamedTuple):
     headers: str = ""
     """Lines, each ended by CR LF."""
     signed: bool = True
+    reason: int = 0
+    """Why it was refused, as a number. 0: it was not."""
 
 
 Sender = Callable[[asyncio.Transport, bytes, bytes], Awaitable[None]]

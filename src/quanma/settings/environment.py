@@ -24,6 +24,7 @@ MERCHANT = (
     "ATTEMPT_SECONDS",
     "ATTEMPTS_MAX",
 )
+BRAND = ("BRAND_ID", "BRAND_SERIAL_NO", "BRAND_PRIVATE_KEY", "BRAND_KEY", "BRAND_BASE_URL", "BRAND_PLATFORM_KEYS")
 OTHERS = ("CONFIG", "DATABASE", "LANG")
 """QUANMA_LANG: the language of what is printed."""
 _OTHER_WORDS = {
@@ -41,7 +42,7 @@ _OTHER_WORDS = {
 """What others call a setting, and its name here."""
 _NOT_OURS = re.compile(
     # The names of tests, and of other programs of this family.
-    r"(TEST|BRAND|SANDBOX|INTEROP|WITHOUT)_.*|WORKERS"
+    r"(TEST|SANDBOX|INTEROP|WITHOUT)_.*|WORKERS"
     # What Kubernetes puts there for a service whose name begins with quanma.
     r"|(.*_)?SERVICE_(HOST|PORT(_.*)?)|(.*_)?PORT(_[0-9]+_(TCP|UDP|SCTP)(_.*)?)?"
 )
@@ -60,12 +61,12 @@ def check() -> None:
     Raises:
         Misconfigured: one is close to a setting's name.
     """
-    known = [f"QUANMA_{name}" for name in (*MERCHANT, *OTHERS)]
+    known = [f"QUANMA_{name}" for name in (*MERCHANT, *BRAND, *OTHERS)]
     for variable in sorted(os.environ):
         name = variable.upper().removeprefix("QUANMA_")
         if variable in known or not variable.upper().startswith("QUANMA_") or _NOT_OURS.fullmatch(name):
             continue
-        near = difflib.get_close_matches(name, (*MERCHANT, *OTHERS), n=1, cutoff=0.7)
+        near = difflib.get_close_matches(name, (*MERCHANT, *BRAND, *OTHERS), n=1, cutoff=0.7)
         if near:
             raise Misconfigured(
                 f"{variable[:80]} is set and is no setting: is QUANMA_{near[0]} meant? Correct it, or unset it"

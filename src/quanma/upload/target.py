@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, Protocol
 from ..api import rules
 from ..api.couponcodes import CouponCodes, FailedCode, ListCodes, UploadCodes
 from ..api.operation import Answer, Operation
-from ..api.productcoupons import ProductStockNode, ShowProductStock, UploadCouponCodes, UploadCouponCodesNode
+from ..api.productcoupon.codes import UploadCouponCodesAsProvider, UploadCouponCodesNode
+from ..api.productcoupon.stocks import ProductStockNode, ShowProductStockAsProvider
 from ..api.stocks import ShowStock, Stock, StockNode
 from ..errors import AnswerUntrusted, RequestInvalid
 
@@ -146,21 +147,21 @@ def _product(stock: str) -> tuple[str, str, str]:
 
 async def _upload_product(client: Sender, stock: str, codes: Sequence[str], number: str) -> Outcome:
     brand_id, product_coupon_id, stock_id = _product(stock)
-    request = UploadCouponCodes(
+    request = UploadCouponCodesAsProvider(
         product_coupon_id=product_coupon_id,
         stock_id=stock_id,
         out_request_no=number,
         code_list=list(codes),
         brand_id=brand_id,
     )
-    answer = (await client.send(UploadCouponCodesNode.post, request)).data
+    answer = (await client.send(UploadCouponCodesNode.post.as_provider(), request)).data
     return read(codes, answer.success_code_list, answer.already_exist_code_list, answer.failed_code_list)
 
 
 async def _show_product(client: Sender, stock: str) -> StockFacts:
     brand_id, product_coupon_id, stock_id = _product(stock)
-    request = ShowProductStock(product_coupon_id=product_coupon_id, stock_id=stock_id, brand_id=brand_id)
-    shown = (await client.send(ProductStockNode.get, request)).data
+    request = ShowProductStockAsProvider(product_coupon_id=product_coupon_id, stock_id=stock_id, brand_id=brand_id)
+    shown = (await client.send(ProductStockNode.get.as_provider(), request)).data
     return StockFacts(
         shown.stock_id,
         f"product coupon {shown.product_coupon_id}",

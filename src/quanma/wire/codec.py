@@ -23,7 +23,8 @@ from urllib.parse import parse_qsl, quote, unquote_plus, urlencode
 import msgspec
 
 from ..api.operation import Operation, build
-from ..errors import ParamError, PlatformError, RequestInvalid, named
+from ..errors import ParamError, PlatformError, RequestInvalid, RequestRefused, named
+from ..reasons import Reason
 from . import multipart, values
 from .retryafter import retry_after_seconds
 
@@ -51,6 +52,8 @@ class Parts(NamedTuple):
 def encode_request(operation: Operation[..., Any, Any, Any], request: Any) -> Parts:
     """Raises RequestInvalid: a field breaks its declared limits. A struct does not check itself when made."""
     checked = build(operation.request, msgspec.structs.asdict(request))
+    if operation.check is not None and (wrong := operation.check(checked)):
+        raise RequestInvalid(f"{operation.verb} {operation.path}: {wrong}")
     if operation.multipart:
         pieces = multipart.encode(checked.filename, checked.file)
         return Parts(operation.verb, operation.path, pieces.body, pieces.content_type, pieces.meta)
@@ -119,6 +122,7 @@ def decode_request(
 
     Raises:
         ParamError: a wrong type, a limit, a repeated key, an unreadable escape; `detail` names the field.
+        RequestRefused: fields that do not go together.
     """
     try:
         # unquote_plus: Java's SDK writes a space in the path as "+", and no field of a path may hold a plus.
@@ -144,7 +148,11 @@ def decode_request(
         if fields.setdefault(name, value) != value:
             raise ParamError(f"{name} is one thing in the path and another in the rest")
     # Lax for the query, where a number is text; a JSON body must have the declared types.
-    return _convert(operation, fields, strict=operation.verb not in IN_QUERY)
+    request = _convert(operation, fields, strict=operation.verb not in IN_QUERY)
+    if operation.check is not None and (wrong := operation.check(request)):
+        # Source: 商品券's pages name INVALID_REQUEST for a benefit in the wrong place.
+        raise RequestRefused(wrong, reason=Reason.BAD_PARAMETER)
+    return request
 
 
 def encode_answer(value: Any) -> bytes:

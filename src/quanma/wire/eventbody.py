@@ -12,7 +12,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from msgspec import convert, structs
+
 from ..api.events import CouponSent, Envelope, Resource
+from ..api.productcoupon.events import ProductCouponSent
 from ..errors import EventUnreadable
 from . import sealed
 
@@ -57,6 +60,19 @@ def read_coupon(plaintext: bytes) -> CouponSent:
         act_id=_text(fields, "act_id") or None,
         attach_info=_mapping(fields.get("attach_info")),
     )
+
+
+def read_product_coupon(plaintext: bytes) -> ProductCouponSent:
+    """Raises EventUnreadable: it lacks code, coupon or stock, or has two of one. The message holds none of them."""
+    fields = _read(plaintext, _object)
+    needed = ("coupon_code", "product_coupon_id", "stock_id")
+    optional = {one.name for one in structs.fields(ProductCouponSent) if one.default is None}
+    said = {
+        name: _text(fields, name) or (None if name in optional else "")
+        for name in ProductCouponSent.__struct_fields__
+        if name not in needed
+    }
+    return convert({**said, **{name: _needed(fields, name) for name in needed}}, ProductCouponSent)
 
 
 def read_plain(plaintext: bytes) -> dict[str, Any]:

@@ -254,11 +254,31 @@ class CertificateFacts(NamedTuple):
     serial_no: str
     effective_at: datetime.datetime
     expire_at: datetime.datetime
+    common_name: str
+    """Of its subject, and whose name it is that issued it; empty: it has none."""
+    issuer: str
+    key: PublicKey | None
+    """None: its key is not RSA."""
 
 
 def certificate_facts(pem: bytes, name: str) -> CertificateFacts:
     """Raises Misconfigured: not a certificate. `name` is for the message."""
+    from cryptography.x509.oid import NameOID
+
     certificate = _certificate(pem)
     if certificate is None:
         raise Misconfigured(f"{name} is not the PEM of a certificate: it is {shape(pem)}")
-    return CertificateFacts(serial_of(certificate), certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+    return CertificateFacts(
+        serial_of(certificate),
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
+        _named(certificate.subject, NameOID.COMMON_NAME),
+        _named(certificate.issuer, NameOID.ORGANIZATION_NAME) or _named(certificate.issuer, NameOID.COMMON_NAME),
+        key if isinstance(key := certificate.public_key(), RSAPublicKey) else None,
+    )
+
+
+def _named(name: x509.Name, attribute: x509.ObjectIdentifier) -> str:
+    """The first text of this attribute, as far as a message shows it."""
+    found = (one.value for one in name.get_attributes_for_oid(attribute) if isinstance(one.value, str))
+    return next(found, "")[:80]

@@ -21,6 +21,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from ..errors import ClockSkewed, KeyUnknown, SignatureInvalid
 
 SCHEME = "WECHATPAY2-SHA256-RSA2048"
+BRAND_SCHEME = "WECHATPAY-BRAND-SHA256-RSA2048"
+"""A brand's own calls of 商品券: the same lines and the same algorithm, with `brand_id` where `mchid` stands."""
+BRAND_PATHS = "/brand/"
+"""Where a brand's own calls are. Source: documented; the path says which of the two schemes signs."""
+_NAMED = {SCHEME: "mchid", BRAND_SCHEME: "brand_id"}
 WINDOW_SECONDS = 300
 PROBE = "WECHATPAY/SIGNTEST/"
 PUBLIC_KEY_PREFIX = "PUB_KEY_ID_"
@@ -29,22 +34,25 @@ _SERIAL = re.compile(r"[0-9A-Fa-f]+")
 _TIMESTAMP = re.compile(r"[0-9]{10}")
 _NONCE = re.compile(r"[!#-~]{1,128}")
 _STRICT_NONCE = re.compile(r"[0-9A-Za-z]{16,32}")
-_FIELD = re.compile(r' ?(mchid|serial_no|nonce_str|timestamp|signature)="([^"]*)"(?:,|\Z)')
+_FIELD = re.compile(r' ?(mchid|brand_id|serial_no|nonce_str|timestamp|signature)="([^"]*)"(?:,|\Z)')
 _USUAL = re.compile(
-    rf'{SCHEME} mchid="([^"]*)",nonce_str="([^"]*)",timestamp="([^"]*)",serial_no="([^"]*)",signature="([^"]*)"'
+    rf'({SCHEME} mchid|{BRAND_SCHEME} brand_id)="([^"]*)",'
+    r'nonce_str="([^"]*)",timestamp="([^"]*)",serial_no="([^"]*)",signature="([^"]*)"'
 )
 """As the official SDKs write it."""
 _PADDING, _HASH = PKCS1v15(), SHA256()
 
 
 class Authorization(NamedTuple):
-    """The five fields of a request's Authorization header."""
+    """The scheme and the five fields of a request's Authorization header."""
 
     mchid: str
+    """In a brand's scheme it is the brand_id."""
     serial_no: str
     nonce_str: str
     timestamp: str
     signature: str
+    scheme: str = SCHEME
 
 
 class AnswerSignature(NamedTuple):
@@ -75,23 +83,24 @@ def answer_message(timestamp: str, nonce: str, body: bytes) -> bytes:
 
 def authorization(fields: Authorization) -> str:
     return (
-        f'{SCHEME} mchid="{fields.mchid}",nonce_str="{fields.nonce_str}",timestamp="{fields.timestamp}",'
+        f'{fields.scheme} {_NAMED[fields.scheme]}="{fields.mchid}",nonce_str="{fields.nonce_str}",'
+        f'timestamp="{fields.timestamp}",'
         f'serial_no="{fields.serial_no}",signature="{fields.signature}"'
     )
 
 
 def parse_authorization(header: str) -> Authorization:
-    """Read an Authorization header: our scheme, each of the five fields once, in any order.
+    """Read an Authorization header: one of the two schemes, each of its five fields once, in any order.
 
     Raises:
         SignatureInvalid: another scheme, or a field is missing, repeated or unknown.
     """
     if usual := _USUAL.fullmatch(header):
-        mchid, nonce_str, timestamp, serial_no, signature = usual.groups()
-        return Authorization(mchid, serial_no, nonce_str, timestamp, signature)
+        begin, mchid, nonce_str, timestamp, serial_no, signature = usual.groups()
+        return Authorization(mchid, serial_no, nonce_str, timestamp, signature, begin.partition(" ")[0])
     scheme, _, rest = header.partition(" ")
-    if scheme != SCHEME:
-        raise SignatureInvalid(f"the Authorization scheme is {scheme[:40]!r}, not {SCHEME}")
+    if scheme not in _NAMED:
+        raise SignatureInvalid(f"the Authorization scheme is {scheme[:40]!r}, not {SCHEME} or {BRAND_SCHEME}")
     fields: dict[str, str] = {}
     end = 0
     while True:
@@ -104,9 +113,24 @@ def parse_authorization(header: str) -> Authorization:
         end = field.end()
         if not field[0].endswith(","):
             break
-    if missing := set(Authorization._fields) - fields.keys():
+    wanted = {_NAMED[scheme], *Authorization._fields[1:5]}
+    if missing := wanted - fields.keys():
         raise SignatureInvalid(f"the Authorization header has no {', '.join(sorted(missing))}")
-    return Authorization(**fields)
+    if fields.keys() - wanted:
+        raise SignatureInvalid("the Authorization header has a part that is none of its five fields")
+    return Authorization(
+        fields[_NAMED[scheme]],
+        fields["serial_no"],
+        fields["nonce_str"],
+        fields["timestamp"],
+        fields["signature"],
+        scheme,
+    )
+
+
+def scheme_of(target: str) -> str:
+    """Which scheme signs a request to this path."""
+    return BRAND_SCHEME if target.startswith(BRAND_PATHS) else SCHEME
 
 
 def parse_answer(headers: Iterable[tuple[str, str]]) -> AnswerSignature:

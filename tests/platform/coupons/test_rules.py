@@ -280,7 +280,7 @@ def paying(of: StockFacts, state: str, request: PaySubsidy) -> Seen[PaySubsidy]:
         appid="wx1",
         out_request_no="s1",
         send_merchant=MCHID,
-        send_channel="API",
+        send_channel="BUSICOUPON_SEND_CHANNEL_API",
         sent_at=of.begins_at,
         starts_at=of.begins_at,
         expires_at=of.ends_at,

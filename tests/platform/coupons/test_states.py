@@ -319,5 +319,5 @@ def test_only_the_order_that_a_coupon_is_tied_to_can_be_untied() -> None:
 
 def test_the_stock_of_these_tests_is_one_that_can_be_created() -> None:
     with pytest.raises(ParamError):
-        stocks.check_new_stock(stock(END, BEGIN).request)
-    stocks.check_new_stock(stock(available_day_after_receive=1, wait_days_after_receive=1).request)
+        stocks.check_new_stock(stock(END, BEGIN).busifavor)
+    stocks.check_new_stock(stock(available_day_after_receive=1, wait_days_after_receive=1).busifavor)

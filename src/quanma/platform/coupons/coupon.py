@@ -37,12 +37,31 @@ class CouponFacts(msgspec.Struct, frozen=True, kw_only=True):
     deactivate_reason: str | None = None
     deactivated_at: int | None = None
     associate_out_trade_no: str | None = None
+    confirm_request_no: str | None = None
+    confirmed_at: int | None = None
+    used_for: str | None = None
+    """Of 商品券: the order that it was used for, and where, as JSON."""
 
     def state(self, now: int) -> str:
-        return "EXPIRED" if self.coupon_state == "SENDED" and now >= self.expires_at else self.coupon_state
+        """Its state at a moment: what time alone does to a coupon is written nowhere."""
+        if self.coupon_state not in _PASSING:
+            return self.coupon_state
+        if now >= self.expires_at:
+            return "EXPIRED"
+        return "PENDING" if self.coupon_state == "EFFECTIVE" and now < self.starts_at else self.coupon_state
 
 
-STORED_STATES = ("SENDED", "USED", "DEACTIVATED")
+_PASSING = ("SENDED", "CONFIRMING", "EFFECTIVE")
+STORED_STATES = (*_PASSING, "USED", "DEACTIVATED", "DELETED")
 """Those that `coupon_state` has."""
+PRODUCT_CHANNELS = ("API", "RECEIVE_COMPONENT", "BRAND_MANAGE")
+"""How coupons of 商品券 are given out, and no others."""
+
+
+def first_state(send_channel: str) -> str:
+    """The state of a coupon that was just given out."""
+    return "CONFIRMING" if send_channel in PRODUCT_CHANNELS else "SENDED"
+
+
 LATER = CouponFacts.__struct_fields__[CouponFacts.__struct_fields__.index("coupon_state") :]
 """The fields that the steps after the sending change."""

@@ -9,7 +9,7 @@ from ...errors import NotEnough, ParamError, RequestRefused, ResourceAlreadyExis
 from ...wire.times import DAY_SECONDS, beijing_day, beijing_midnight
 from ..chance import Chance
 from .coupon import CouponFacts
-from .stocks import StockFacts, check_open
+from .stocks import ASSIGN_MODES, SENDING_STATES, Product, StockFacts, check_open
 
 _CHANCE = Chance("codes")
 WECHATPAY_CODE_DIGITS = 22
@@ -28,6 +28,8 @@ class Issue(NamedTuple):
     send_channel: str
     also: str = ""
     """The call's other fields: a repeat of the number must have the same."""
+    product: Product | None = None
+    """Of a 商品券 stock."""
 
 
 def issue_of(request: SendCoupon, send_merchant: str, send_channel: str, also: str = "") -> Issue:
@@ -54,10 +56,10 @@ class SentFacts(NamedTuple):
 
 def check_sends(stock: StockFacts, coupon_code: str | None, now: int) -> None:
     """Raises RequestRefused: the stock gives out no coupons like this one. Final, and the same at each repeat."""
-    mode = stock.request.coupon_code_mode
-    if mode == "MERCHANT_API" and coupon_code is None:
-        raise RequestRefused(f"发券模式不合法: stock {stock.stock_id} is MERCHANT_API, and takes a coupon_code")
-    if mode != "MERCHANT_API" and coupon_code is not None:
+    mode = stock.code_mode
+    if mode in ASSIGN_MODES and coupon_code is None:
+        raise RequestRefused(f"发券模式不合法: stock {stock.stock_id} is {mode}, and takes a coupon_code")
+    if mode not in ASSIGN_MODES and coupon_code is not None:
         raise RequestRefused(f"发券模式不合法: stock {stock.stock_id} is {mode}, and its coupon_code can't be chosen")
     if coupon_code is not None and (why := stock.code_rule.why_refused(coupon_code)):
         raise ParamError(f"coupon_code: {why[1]}")
@@ -66,24 +68,24 @@ def check_sends(stock: StockFacts, coupon_code: str | None, now: int) -> None:
 
 def check_limits(stock: StockFacts, sent: SentFacts) -> None:
     """Raises NotEnough or RuleLimit: a limit is reached. A number does not remember this: it may be asked again."""
-    rule = stock.request.stock_send_rule
-    if sent.total >= stock.max_coupons:
-        raise NotEnough(f"批次预算不足: all {stock.max_coupons} coupons of stock {stock.stock_id} were given out")
-    if rule.max_coupons_by_day is not None and sent.today >= rule.max_coupons_by_day:
-        raise NotEnough(f"批次预算不足: the {rule.max_coupons_by_day} coupons of today were given out")
-    if sent.to_this_user >= rule.max_coupons_per_user:
+    limits = stock.limits
+    if sent.total >= limits.total:
+        raise NotEnough(f"批次预算不足: all {limits.total} coupons of stock {stock.stock_id} were given out")
+    if limits.by_day is not None and sent.today >= limits.by_day:
+        raise NotEnough(f"批次预算不足: the {limits.by_day} coupons of today were given out")
+    if sent.to_this_user >= limits.per_user:
         raise RuleLimit(
-            f"用户已达领取上限: this user has {sent.to_this_user} coupons, the stock allows {rule.max_coupons_per_user}"
+            f"用户已达领取上限: this user has {sent.to_this_user} coupons, the stock allows {limits.per_user}"
         )
 
 
 def room(stock: StockFacts, sent: int, sent_today: int, now: int) -> int:
     """How many coupons `check_sends` and `check_limits` let through now, if each is for a user who has none."""
-    rule = stock.request.stock_send_rule
-    if now >= stock.ends_at or rule.max_coupons_per_user < 1:
+    limits = stock.limits
+    if stock.state(now) not in SENDING_STATES or limits.per_user < 1:
         return 0
-    left = stock.max_coupons - sent
-    return left if rule.max_coupons_by_day is None else min(left, rule.max_coupons_by_day - sent_today)
+    left = limits.total - sent
+    return left if limits.by_day is None else min(left, limits.by_day - sent_today)
 
 
 def pool_empty(stock: StockFacts) -> NotEnough:
@@ -97,7 +99,9 @@ class Validity(NamedTuple):
 
 def validity(stock: StockFacts, received_at: int) -> Validity:
     """When a coupon can be used, by its stock's dates. Source: documented. Days are Beijing's; the first is day 1."""
-    times = stock.request.coupon_use_rule.coupon_available_time
+    if stock.product is not None:
+        return Validity(*stock.terms.validity(stock.begins_at, stock.ends_at, received_at))
+    times = stock.busifavor.coupon_use_rule.coupon_available_time
     starts_at, expires_at = max(stock.begins_at, received_at), stock.ends_at
     if times.available_day_after_receive is not None:
         midnight = beijing_midnight(beijing_day(received_at) + (times.wait_days_after_receive or 0))

@@ -59,7 +59,7 @@ def stock(facts: StockFacts, counts: Counts, now: int) -> Stock:
     count = None
     if facts.takes_uploads:
         count = CouponCodeCount(total_count=counts.total, available_count=counts.available)
-    shown = msgspec.structs.asdict(facts.request)
+    shown = msgspec.structs.asdict(facts.busifavor)
     del shown["out_request_no"]
     return Stock(
         **shown,
@@ -71,7 +71,7 @@ def stock(facts: StockFacts, counts: Counts, now: int) -> Stock:
 
 
 def _sent(facts: StockFacts, counts: Counts) -> SendCountInformation:
-    discount = facts.request.coupon_use_rule.fixed_normal_coupon
+    discount = facts.busifavor.coupon_use_rule.fixed_normal_coupon
     if discount is None:
         return SendCountInformation(total_send_num=counts.sent, today_send_num=counts.sent_today)
     return SendCountInformation(
@@ -154,7 +154,7 @@ def no_coupon(stock_id: str, coupon_code: str) -> ResourceNotExists:
 
 
 def coupon(facts: StockFacts, coupon: CouponFacts, now: int, *, listed: bool = False) -> Coupon:
-    request = facts.request
+    request = facts.busifavor
     pattern = request.display_pattern_info
     if listed and pattern is not None:
         # Source: rows of the list have no description since 2020-07-08 (documented).
@@ -196,10 +196,11 @@ def coupon_page(owned: Sequence[Owned], request: ListCoupons, mchid: str, now: i
         (facts, one)
         for facts, one in owned
         if may_see(facts, one, mchid)
+        and facts.product is None
         and request.stock_id in (None, one.stock_id)
         and request.coupon_state in (None, one.state(now))
         and request.creator_merchant in (None, facts.mchid)
-        and request.belong_merchant in (None, facts.request.belong_merchant)
+        and request.belong_merchant in (None, facts.busifavor.belong_merchant)
         and request.sender_merchant in (None, one.send_merchant)
     ]
     asked = found[request.offset : request.offset + request.limit]
@@ -210,7 +211,7 @@ def coupon_page(owned: Sequence[Owned], request: ListCoupons, mchid: str, now: i
 def latest_coupon(owned: Sequence[Owned], coupon_code: str, mchid: str, now: int) -> Coupon:
     """Raises ResourceNotExists: none that the merchant may see."""
     for facts, one in owned:
-        if one.coupon_code == coupon_code and may_see(facts, one, mchid):
+        if one.coupon_code == coupon_code and facts.product is None and may_see(facts, one, mchid):
             return coupon(facts, one, now)
     raise ResourceNotExists(f"券不存在: this user has no coupon {masked(coupon_code)}")
 

@@ -50,7 +50,7 @@ def check_usable(seen: Seen[UseCoupon]) -> None:
     ResourceAlreadyExists: it was used under another number. RequestRefused: it is another user's, or deactivated.
     RuleLimit: it has expired, has not begun, or this is not its weekday, hour or span.
     """
-    stock, coupon, _, request, now = seen
+    stock, coupon, _, request, now, _ = seen
     if request.openid not in (None, coupon.openid):
         raise RequestRefused(f"coupon {masked(coupon.coupon_code)} is another user's")
     state = coupon.state(now)
@@ -70,7 +70,7 @@ def check_usable(seen: Seen[UseCoupon]) -> None:
 
 def open_at(stock: StockFacts, now: int) -> bool:
     """Whether the weekdays, hours and irregular spans of a stock, if it has any, hold this moment."""
-    times = stock.request.coupon_use_rule.coupon_available_time
+    times = stock.busifavor.coupon_use_rule.coupon_available_time
     spans = times.irregulary_avaliable_time or []
     week = times.available_week
     if week is None and not spans:

@@ -16,7 +16,7 @@ from ...api.subsidy import PayReceipt, ReturnReceipt
 from ...errors import ParamError, RequestRefused, masked
 from .coupon import CouponFacts
 from .repeats import Numbered
-from .stocks import Product, StockFacts
+from .stocks import StockFacts
 
 STATES = ("SENDED", "USED", "EXPIRED", "DEACTIVATED")
 
@@ -50,6 +50,8 @@ class Seen(NamedTuple, Generic[Req]):
     """For the coupon, by their ids; none for a step that is not `of_payments`."""
     request: Req
     now: int
+    group: object = None
+    """Of 商品券: `Group`, all that the user got under the coupon's number. See product/life.py."""
 
 
 class Changes(TypedDict, total=False):
@@ -64,6 +66,9 @@ class Changes(TypedDict, total=False):
     deactivate_reason: str | None
     deactivated_at: int | None
     associate_out_trade_no: str | None
+    confirm_request_no: str | None
+    confirmed_at: int | None
+    used_for: str | None
 
 
 class Receipts(NamedTuple):
@@ -82,14 +87,12 @@ class Decision(NamedTuple, Generic[Resp]):
     after: CouponFacts
     answer: Resp
     receipts: Receipts
+    beside: Sequence[CouponFacts] = ()
+    """Other coupons of the group, as they are afterwards."""
 
 
 def _nothing(of: Any) -> None:
     """No more to check."""
-
-
-def _no_product(request: Any) -> Product | None:
-    return None
 
 
 def _no_changes(seen: Any) -> Changes:
@@ -110,7 +113,6 @@ class Step(Generic[Req, Resp]):
         starts: Sequence[str] = STATES,
         ends: str | None = None,
         check_request: Callable[[Req], None] = _nothing,
-        product: Callable[[Req], Product | None] = _no_product,
         check: Callable[[Seen[Req]], None] = _nothing,
         changes: Callable[[Seen[Req]], Changes] = _no_changes,
         answer: Callable[[Seen[Req]], Resp],
@@ -124,8 +126,6 @@ class Step(Generic[Req, Resp]):
         """The state that it leads to. None: it leaves the state as it is."""
         self.check_request = check_request
         """Raises ParamError: the request is wrong, whatever the coupon is."""
-        self.product = product
-        """The product that a request addresses a 商品券 stock by: its creator's alone. None: a busifavor stock."""
         self.check = check
         """Raises what is wrong with this coupon in words of its own. A state outside `starts` is refused without it."""
         self.changes = changes
@@ -140,6 +140,14 @@ class Step(Generic[Req, Resp]):
         if request.stock_id is None:
             raise ParamError("stock_id is required: a merchant's own codes are unique within their stock only")
         return request.stock_id
+
+    def user_of(self, request: Req) -> str | None:
+        """Return the user whose coupons `code_of` must see. None: the request names its coupon."""
+        return None
+
+    def code_of(self, request: Req, mine: Sequence[CouponFacts]) -> str:
+        """Return the code of the coupon that a request means. `mine`: the user's of the step's stock."""
+        return request.coupon_code
 
     def numbered(self, request: Req) -> Numbered[Resp]:
         return Numbered(self.operation, request)

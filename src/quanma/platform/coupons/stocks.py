@@ -8,12 +8,16 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from ...api.operation import Operation
+from ...api.productcoupon.benefits import CouponAvailablePeriod, SingleUsageRule
+from ...api.productcoupon.entities import ProductStock, ShownSendRule
 from ...api.rules import BUSIFAVOR, PRODUCT_COUPON, CodeRule
 from ...api.stockrules import BACKGROUND_COLORS, CODE_DISPLAY_MODES, USE_METHODS, CouponUseRule
 from ...api.stocks import Budget, ChangeBudget, ChangedBudget, CreateStock, ModifyStock, StockNode
 from ...errors import ParamError, RequestRefused, RuleLimit
+from ...reasons import Reason
 from ...wire import codec
 from ...wire.times import DAY_SECONDS, rfc3339, unix_seconds
+from .product.terms import ProductTerms, lenient_seconds
 from .repeats import Numbered
 
 
@@ -30,7 +34,10 @@ Resp = TypeVar("Resp")
 
 MAX_COUPONS_DEFAULT = 1_000_000_000
 VALIDITY_DAYS_MAX = 366
-UPLOAD_MODE = "MERCHANT_UPLOAD"
+UPLOAD_MODES = ("MERCHANT_UPLOAD", "UPLOAD")
+"""Of 商家券, and of 商品券."""
+ASSIGN_MODES = ("MERCHANT_API", "API_ASSIGN")
+"""The code comes with the request that sends a coupon."""
 
 
 class Product(NamedTuple):
@@ -40,56 +47,137 @@ class Product(NamedTuple):
     brand_id: str
 
 
+class Limits(NamedTuple):
+    """How many coupons a stock gives out: in all, on a day in Beijing, to one user."""
+
+    total: int
+    by_day: int | None
+    per_user: int
+
+
 class StockFacts(NamedTuple):
-    """A stock as decisions need it. Times are Unix seconds."""
+    """A stock as decisions need it, of either product. Times are Unix seconds."""
 
     stock_id: str
     mchid: str
-    request: CreateStock
+    request: CreateStock | ProductTerms
     created_at: int
     begins_at: int
     ends_at: int
     product: Product | None = None
 
     @property
+    def busifavor(self) -> CreateStock:
+        """What made a stock of 商家券. To ask only where it was seen that it is one."""
+        assert isinstance(self.request, CreateStock)
+        return self.request
+
+    @property
+    def terms(self) -> ProductTerms:
+        """What made a stock of 商品券. To ask only where it was seen that it is one."""
+        assert isinstance(self.request, ProductTerms)
+        return self.request
+
+    @property
     def merchants(self) -> tuple[str, str]:
         """Its creator and its owner. Source: both may use its coupons and see them (documented)."""
-        return self.mchid, self.request.belong_merchant
+        return self.mchid, owner_of(self.request, self.mchid)
+
+    @property
+    def notified(self) -> str:
+        """Whose callback address gets its events: see `notified_as`."""
+        return self.mchid if self.product is None else notified_as(self.mchid)
 
     @property
     def code_rule(self) -> CodeRule:
         return PRODUCT_COUPON if self.product else BUSIFAVOR
 
     @property
+    def code_mode(self) -> str:
+        return mode_of(self.request)
+
+    @property
     def takes_uploads(self) -> bool:
-        return self.request.coupon_code_mode == UPLOAD_MODE
+        return self.code_mode in UPLOAD_MODES
+
+    @property
+    def notify_appid(self) -> str | None:
+        config = (
+            self.request.stock.notify_config if isinstance(self.request, ProductTerms) else self.request.notify_config
+        )
+        return config.notify_appid if config else None
+
+    @property
+    def limits(self) -> Limits:
+        if isinstance(self.request, ProductTerms):
+            return Limits(*self.request.limits)
+        rule = self.request.stock_send_rule
+        return Limits(rule.max_coupons or MAX_COUPONS_DEFAULT, rule.max_coupons_by_day, rule.max_coupons_per_user)
 
     @property
     def max_coupons(self) -> int:
-        return self.request.stock_send_rule.max_coupons or MAX_COUPONS_DEFAULT
+        return self.limits.total
 
     def state(self, now: int) -> str:
+        if isinstance(self.request, ProductTerms):
+            return self.request.state(now, self.ends_at)
         return "RUNNING" if now < self.ends_at else "STOPED"
 
 
 def stock_facts(
-    stock_id: str, mchid: str, request: CreateStock, created_at: int, product: Product | None
+    stock_id: str, mchid: str, request: CreateStock | ProductTerms, created_at: int, product: Product | None
 ) -> StockFacts:
+    if product is not None and isinstance(request, CreateStock):
+        request = declared_terms(stock_id, product, request)
+    times = request.period if isinstance(request, ProductTerms) else request.coupon_use_rule.coupon_available_time
+    begins_at, ends_at = lenient_seconds(times.available_begin_time), lenient_seconds(times.available_end_time)
+    return StockFacts(stock_id, mchid, request, created_at, begins_at, ends_at, product)
+
+
+def declared_terms(stock_id: str, product: Product, request: CreateStock) -> ProductTerms:
+    """The terms of a 商品券 stock that platform.toml declares: it is stored by the fields of 商家券."""
     times = request.coupon_use_rule.coupon_available_time
-    return StockFacts(
-        stock_id,
-        mchid,
-        request,
-        created_at,
-        unix_seconds(times.available_begin_time),
-        unix_seconds(times.available_end_time),
-        product,
+    period = CouponAvailablePeriod(
+        available_begin_time=times.available_begin_time, available_end_time=times.available_end_time
+    )
+    rule = request.stock_send_rule
+    return ProductTerms(
+        stock=ProductStock(
+            product_coupon_id=product.product_coupon_id,
+            stock_id=stock_id,
+            coupon_code_mode="UPLOAD",
+            state="SENDING",
+            stock_send_rule=ShownSendRule(max_count=rule.max_coupons, max_count_per_user=rule.max_coupons_per_user),
+            single_usage_rule=SingleUsageRule(coupon_available_period=period),
+            store_scope="NONE",
+            brand_id=product.brand_id,
+        )
     )
 
 
-def stored_stock(text: str) -> CreateStock:
+def stored_stock(text: str) -> CreateStock | ProductTerms:
     """Read a stock's request as the pool keeps it: also one that was taken when the limits were wider."""
-    return codec.read_answer(msgspec.json.decode(text), CreateStock)
+    stored = msgspec.json.decode(text)
+    if "stock" in stored:
+        return codec.read_answer(stored, ProductTerms)
+    return codec.read_answer(stored, CreateStock)
+
+
+def notified_as(mchid: str) -> str:
+    """The name under which a provider, or a brand, gets events of 商品券: another address than for 商家券."""
+    return f"{PRODUCT_EVENTS}{mchid}"
+
+
+PRODUCT_EVENTS = "product-coupon/"
+
+
+def owner_of(request: CreateStock | ProductTerms, mchid: str) -> str:
+    """The merchant that a stock belongs to, beside `mchid`, which made it."""
+    return request.belong_merchant if isinstance(request, CreateStock) else mchid
+
+
+def mode_of(request: CreateStock | ProductTerms) -> str:
+    return request.coupon_code_mode if isinstance(request, CreateStock) else request.stock.coupon_code_mode
 
 
 def check_new_stock(request: CreateStock) -> None:
@@ -153,8 +241,15 @@ def _check_known(field: str, value: str | None, known: tuple[str, ...]) -> None:
         raise ParamError(f"{field} {value[:40]!r} is none of {', '.join(known)}")
 
 
+SENDING_STATES = ("RUNNING", "SENDING")
+
+
 def check_open(stock: StockFacts, now: int) -> None:
-    """Raises RequestRefused: the stock is past its end."""
+    """Raises RequestRefused: the stock gives nothing out: it is past its end, or otherwise not open."""
+    if stock.product is not None and (state := stock.state(now)) not in SENDING_STATES:
+        raise RequestRefused(
+            f"商品券批次不在发放状态: stock {stock.stock_id} is {state}", reason=Reason.STOCK_NOT_SENDING
+        )
     if now >= stock.ends_at:
         raise RequestRefused(f"批次已停止: stock {stock.stock_id} ended at {rfc3339(stock.ends_at)}")
 
@@ -204,7 +299,7 @@ def budgeted(stock: StockFacts, change: ChangeBudget, sent: int) -> CreateStock:
         ParamError: not exactly one target, or its current value is missing.
         RequestRefused: the current value is another, or more coupons were given out already.
     """
-    rule = stock.request.stock_send_rule
+    rule = stock.busifavor.stock_send_rule
     total, by_day = change.target_max_coupons, change.target_max_coupons_by_day
     if (total is None) == (by_day is None):
         raise ParamError("exactly one of target_max_coupons and target_max_coupons_by_day is needed")
@@ -216,7 +311,7 @@ def budgeted(stock: StockFacts, change: ChangeBudget, sent: int) -> CreateStock:
     else:
         _check_current("max_coupons_by_day", change.current_max_coupons_by_day, rule.max_coupons_by_day)
         rule = msgspec.structs.replace(rule, max_coupons_by_day=by_day)
-    return msgspec.structs.replace(stock.request, stock_send_rule=rule)
+    return msgspec.structs.replace(stock.busifavor, stock_send_rule=rule)
 
 
 def _check_current(field: str, said: int | None, real: int | None) -> None:
@@ -260,15 +355,13 @@ class Change(Generic[Req, Resp]):
 
 MODIFY = Change(
     StockNode.patch,
-    changed=lambda stock, request, sent: modified(stock.request, request),
+    changed=lambda stock, request, sent: modified(stock.busifavor, request),
     answer=lambda stock: None,
 )
 CHANGE_BUDGET = Change(
     Budget.patch,
     changed=budgeted,
-    answer=lambda stock: ChangedBudget(
-        max_coupons=stock.max_coupons, max_coupons_by_day=stock.request.stock_send_rule.max_coupons_by_day
-    ),
+    answer=lambda stock: ChangedBudget(max_coupons=stock.max_coupons, max_coupons_by_day=stock.limits.by_day),
 )
 CHANGES: tuple[Change[Any, Any], ...] = (MODIFY, CHANGE_BUDGET)
 """Every way, each bound to its operation."""

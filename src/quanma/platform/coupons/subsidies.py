@@ -38,14 +38,14 @@ def check_payable(seen: Seen[PaySubsidy]) -> None:
 
     Source of the maximum: none. The list of payments has no pages, so this bounds its answer: our choice.
     """
-    stock, coupon, payments, request, now = seen
-    fixed = stock.request.coupon_use_rule.fixed_normal_coupon
-    if stock.request.stock_type == "EXCHANGE":
+    stock, coupon, payments, request, now, _ = seen
+    fixed = stock.busifavor.coupon_use_rule.fixed_normal_coupon
+    if stock.busifavor.stock_type == "EXCHANGE":
         raise RequestRefused("补差不支持换购券: an EXCHANGE stock takes no subsidy")
     if (state := coupon.state(now)) != "USED":
         raise RequestRefused(f"券未核销: the coupon is {state}, and only a used one is subsidised")
-    if request.payee_merchant != stock.request.belong_merchant:
-        raise RequestRefused(f"payee_merchant is not the stock's belong_merchant {stock.request.belong_merchant}")
+    if request.payee_merchant != stock.busifavor.belong_merchant:
+        raise RequestRefused(f"payee_merchant is not the stock's belong_merchant {stock.busifavor.belong_merchant}")
     if request.payer_merchant not in stock.merchants:
         raise RequestRefused("payer_merchant is neither the stock's creator nor its belong_merchant")
     if fixed is not None and request.amount > fixed.discount_amount:

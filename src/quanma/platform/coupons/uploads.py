@@ -9,7 +9,7 @@ from ...api.couponcodes import FailedCode, UploadCodes, UploadedCodes
 from ...api.rules import CodeRule
 from ...errors import RequestRefused, StockNotReady
 from ...wire.times import rfc3339
-from .stocks import UPLOAD_MODE, StockFacts
+from .stocks import UPLOAD_MODES, StockFacts
 
 
 class SortedCodes(NamedTuple):
@@ -44,20 +44,28 @@ def sort_codes(request: UploadCodes, rule: CodeRule) -> SortedCodes:
 
 def check_takes_uploads(stock: StockFacts, now: int, warmup_seconds: int) -> None:
     """Raises RequestRefused: the stock's mode or state takes no uploads. StockNotReady: it is too new."""
-    if (mode := stock.request.coupon_code_mode) != UPLOAD_MODE:
+    if not stock.takes_uploads:
+        taking = UPLOAD_MODES[stock.product is not None]
         raise RequestRefused(
-            f"发券模式不合法: stock {stock.stock_id} has coupon_code_mode {mode}, and only {UPLOAD_MODE} takes codes; "
-            "the mode can't be changed, create a new stock"
+            f"发券模式不合法: stock {stock.stock_id} has coupon_code_mode {stock.code_mode}, and only {taking} takes "
+            "codes; the mode can't be changed, create a new stock"
         )
-    if stock.state(now) != "RUNNING":
+    if (state := stock.state(now)) in ("STOPED", "STOPPED"):
         raise RequestRefused(f"批次已停止: stock {stock.stock_id} ended at {rfc3339(stock.ends_at)}")
+    if state == "DEACTIVATED":
+        raise RequestRefused(f"批次已失效: stock {stock.stock_id} was deactivated")
     if now < stock.created_at + warmup_seconds:
         raise StockNotReady("批次创建处理中,请稍晚进行上传code操作")
 
 
 def check_room(stock: StockFacts, total: int, added: int) -> None:
-    """Raises RequestRefused: more codes than max_coupons."""
-    if added and total + added > stock.max_coupons:  # The budget may be below what is there already.
+    """Raises RequestRefused: more codes than max_coupons.
+
+    Source: 商品券 keeps what is more than its budget, for a later, higher one (documented).
+    """
+    if (
+        stock.product is None and added and total + added > stock.max_coupons
+    ):  # The budget may be below what is there already.
         raise RequestRefused(
             f"上传的自定义code已达上限: stock {stock.stock_id} holds {total} codes and takes {stock.max_coupons}, "
             f"this request brings {added} more"

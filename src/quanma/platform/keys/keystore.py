@@ -23,12 +23,27 @@ class Certificate(NamedTuple):
     facts: keys.CertificateFacts
 
 
+class BrandKey(NamedTuple):
+    """The platform's key for one brand: the only one that signs for it."""
+
+    name: str
+    private: keys.PrivateKey
+
+
 class Merchant(NamedTuple):
+    """Who signs requests: a merchant, or a brand."""
+
     mchid: str
+    """Of a brand: what stands for it where merchants have their number, see `brand_owner`."""
     apiv3_key: str
+    """Of a brand: its brand key."""
     verifying: Mapping[str, keys.PublicKey]
     """By certificate serial, as `signature.same_key` has it: leading zeros and case make no other."""
     apiv2_key: str | None = None
+    granted: frozenset[str] = frozenset()
+    """Of a provider: the brand_ids that let it call for them."""
+    brand_id: str | None = None
+    brand_key: BrandKey | None = None
 
     def __repr__(self) -> str:
         return f"<Merchant {self.mchid}>"
@@ -36,6 +51,11 @@ class Merchant(NamedTuple):
     def key(self, serial_no: str) -> keys.PublicKey | None:
         """Of the certificate with this serial, in whatever spelling."""
         return self.verifying.get(serial_no) or self.verifying.get(signature.same_key(serial_no))
+
+
+def brand_owner(brand_id: str) -> str:
+    """What stands for a brand where merchants have their mchid: no mchid is spelt so."""
+    return f"brand:{brand_id}"
 
 
 class SensitiveFields(NamedTuple):
@@ -90,6 +110,7 @@ class DefaultKey(NamedTuple):
 
 WARN_BEFORE_SECONDS = 30 * 86400
 _CHANCE = Chance("signatures")
+_BRAND_ID = re.compile(rb'brand_id="([^"]*)"')
 # Without a boundary in front: what begins with plain text is found four times as fast.
 _MCHID, _SERIAL_NO = re.compile(rb'mchid="([^"]*)"'), re.compile(rb'serial_no="([^"]*)"')
 
@@ -148,6 +169,11 @@ class KeyStore:
         dated = [Dated("the platform's certificate", one.facts) for one in certificates]
         owners = {_numbers(key.public_key()): "the platform" for key in signing.values()}
         merchants = {entry.mchid: _merchant(entry, folder, owners, dated) for entry in settings.merchants}
+        for brand in settings.brands:
+            merchants[brand_owner(brand.brand_id)] = _brand(brand, folder, owners, dated)
+            for mchid in brand.granted:
+                granted = merchants[mchid].granted | {brand.brand_id}
+                merchants[mchid] = merchants[mchid]._replace(granted=granted)
         return cls(signing, default_keys, certificates, merchants, strict_nonce=settings.strict_nonce, dated=dated)
 
     def become(self, other: KeyStore) -> None:
@@ -159,6 +185,10 @@ class KeyStore:
     def warnings(self, now: float) -> list[str]:
         """Say which certificates have ended, have not begun, or end soon. They count all the same."""
         return [said for one in self._dated if (said := one.warning(now)) is not None]
+
+    @property
+    def knows_brands(self) -> bool:
+        return any(one.brand_id is not None for one in self._merchants.values())
 
     def merchant(self, mchid: str) -> Merchant:
         return self._merchants[mchid]
@@ -173,28 +203,42 @@ class KeyStore:
         """
         # Read with little work: it is asked before one request too many is refused.
         mchid, serial_no = _MCHID.search(authorization), _SERIAL_NO.search(authorization)
-        merchant = self._merchants.get(mchid[1].decode("latin-1")) if mchid else None
+        merchant = self._merchants.get(mchid[1].decode("latin-1")) if mchid else self._brand_named(authorization)
         return merchant.mchid if merchant and serial_no and merchant.key(serial_no[1].decode("latin-1")) else ""
+
+    def brand_named(self, authorizations: Sequence[str]) -> Merchant | None:
+        """The brand that a request says it is from. Nothing is verified yet."""
+        return self._brand_named(authorizations[0].encode("latin-1", "replace")) if authorizations else None
+
+    def _brand_named(self, authorization: bytes) -> Merchant | None:
+        brand_id = _BRAND_ID.search(authorization)
+        return self._merchants.get(brand_owner(brand_id[1].decode("latin-1"))) if brand_id else None
 
     def nonce_and_time(self, authorizations: Sequence[str]) -> tuple[str, int]:
         """Return the nonce of a request that was verified, and when it says it was signed (Unix seconds)."""
         fields, _ = self._parsed(authorizations)
         return fields.nonce_str, int(fields.timestamp)
 
-    def sign(self, wanted: str | None, timestamp: str, body: bytes, nonce: str | None = None) -> list[tuple[str, str]]:
+    def sign(
+        self, wanted: str | None, timestamp: str, body: bytes, nonce: str | None = None, brand: Merchant | None = None
+    ) -> list[tuple[str, str]]:
         """Return the headers that sign an answer, with the key that was asked for, else the public key.
 
-        `nonce`: 32 random characters, for whoever has some at hand.
+        `nonce`: 32 random characters, for whoever has some at hand. `brand`: for whom it is; its own key signs then.
         """
-        name = self.signer(wanted, int(timestamp))
+        if brand is not None and brand.brand_key is not None:
+            (name, private), scheme = brand.brand_key, signature.BRAND_SCHEME
+        else:
+            name, scheme = self.signer(wanted, int(timestamp)), signature.SCHEME
+            private = self._signing[name]
         nonce = nonce or _CHANCE.token_hex(16)
         message = signature.answer_message(timestamp, nonce, body)
         return [
             ("Wechatpay-Nonce", nonce),
             ("Wechatpay-Timestamp", timestamp),
-            ("Wechatpay-Signature", signature.sign(self._signing[name], message)),
+            ("Wechatpay-Signature", signature.sign(private, message)),
             ("Wechatpay-Serial", name),
-            ("Wechatpay-Signature-Type", signature.SCHEME),
+            ("Wechatpay-Signature-Type", scheme),
         ]
 
     def signer(self, wanted: str | None, now: int) -> str:
@@ -228,11 +272,19 @@ class KeyStore:
             NotBelieved: it does not hold; the message says why. Every cause takes the same work.
         """
         fields, refused = self._parsed(authorizations)
-        merchant = self._merchants.get(fields.mchid)
+        if (scheme := signature.scheme_of(target)) != fields.scheme:
+            refused = refused or NotBelieved(
+                Cause.FORM, f"this path takes the Authorization scheme {scheme}, and not {fields.scheme}"
+            )
+        brands = fields.scheme == signature.BRAND_SCHEME
+        merchant = self._merchants.get(brand_owner(fields.mchid) if brands else fields.mchid)
+        if merchant is not None and (merchant.brand_id is not None) != brands:
+            merchant = None
         key = merchant.key(fields.serial_no) if merchant else None
         if merchant is None:
             refused = refused or NotBelieved(
-                Cause.MERCHANT, f"merchant {fields.mchid[:32]!r} is not known here: add it to platform.toml"
+                Cause.MERCHANT,
+                f"{'brand' if brands else 'merchant'} {fields.mchid[:32]!r} is not known here: add it to platform.toml",
             )
         elif key is None:
             held = ", ".join(merchant.verifying)
@@ -304,10 +356,34 @@ _UNREADABLE = signature.Authorization("", "", "0" * 16, "0000000000", "A" * 342 
 
 
 def _merchant(entry: config.MerchantEntry, folder: Path, owners: dict[int, str], dated: list[Dated]) -> Merchant:
-    """`owners`: whose each key is, by its modulus. This merchant's are added, and its certificates to `dated`."""
+    keyring = _keyring(f"merchant {entry.mchid}", entry.certificates, folder, owners, dated)
+    return Merchant(entry.mchid, entry.apiv3_key, keyring, entry.apiv2_key)
+
+
+def _brand(entry: config.BrandEntry, folder: Path, owners: dict[int, str], dated: list[Dated]) -> Merchant:
+    setting = f"public_key_private of brand {entry.brand_id}"
+    private = keys.load_private_key(config.read_private(folder, entry.public_key_private, setting), setting)
+    _refuse_weak(private.public_key(), setting)
+    if (owner := owners.setdefault(_numbers(private.public_key()), "the platform for one brand")) != (
+        "the platform for one brand"
+    ):
+        raise Misconfigured(f"{setting} is a key of {owner} too: make another one")
+    keyring = _keyring(f"brand {entry.brand_id}", entry.certificates, folder, owners, dated)
+    return Merchant(
+        brand_owner(entry.brand_id),
+        entry.brand_key,
+        keyring,
+        brand_id=entry.brand_id,
+        brand_key=BrandKey(entry.public_key_id, private),
+    )
+
+
+def _keyring(
+    merchant: str, certificates: Sequence[str], folder: Path, owners: dict[int, str], dated: list[Dated]
+) -> dict[str, keys.PublicKey]:
+    """`owners`: whose each key is, by its modulus. This one's are added, and its certificates to `dated`."""
     keyring: dict[str, keys.PublicKey] = {}
-    merchant = f"merchant {entry.mchid}"
-    for name in entry.certificates:
+    for name in certificates:
         setting = f"certificates of {merchant}"
         pem = config.read_public(folder, name, setting)
         facts = keys.certificate_facts(pem, name)
@@ -324,4 +400,4 @@ def _merchant(entry: config.MerchantEntry, folder: Path, owners: dict[int, str],
                 f"{setting}: two of them have the serial {facts.serial_no} and different keys: take out {name}"
             )
         dated.append(Dated(f"the certificate of {merchant}", facts))
-    return Merchant(entry.mchid, entry.apiv3_key, keyring, entry.apiv2_key)
+    return keyring

@@ -31,11 +31,26 @@ from ...api.events import (
     Envelope,
     Resource,
 )
+from ...api.productcoupon.events import (
+    BRAND_ASSOCIATED_DATA,
+    BRAND_ORIGINAL_TYPE,
+    BRAND_SEND,
+    PRODUCT_COUPON_SUMMARY,
+    PROVIDER_ASSOCIATED_DATA,
+    PROVIDER_ORIGINAL_TYPE,
+    PROVIDER_SEND,
+    ProductCouponSent,
+)
+from ...api.record import Record
 from ...errors import ParamError, QuanmaError, StoreUnavailable
 from ...serving.redact import trace_of
 from ...wire import sealed
 from ...wire.times import rfc3339
 from ..chance import Chance
+from ..coupons.product.bundles import bundle_of
+from ..coupons.product.changes import is_brand
+from ..coupons.product.life import also_of, bundle_id_of
+from ..coupons.stocks import Product
 from ..keys.keystore import KeyStore
 from ..observe.metrics import Outcome
 from ..pool.contract import RETRIES, CodePool, DueEvent
@@ -258,7 +273,8 @@ class Notifier:
         )
         async with asyncio.timeout_at(until):
             body = await self._body(event)
-            headers = dict(self._keystore.sign(None, str(int(self._clock())), body))
+            signer = self._keystore.known(event.stock.mchid)
+            headers = dict(self._keystore.sign(None, str(int(self._clock())), body, brand=signer))
             headers |= {
                 "Content-Type": "application/json",
                 "Accept": "application/json",
@@ -277,6 +293,8 @@ class Notifier:
                     self._posted(Posted(event, headers, body, status))
 
     async def _body(self, event: DueEvent) -> bytes:
+        if event.stock.product is not None:
+            return await self._product_body(event, event.stock.product)
         coupon = event.coupon
         content = CouponSent(
             event_type=CONTENT_TYPE,
@@ -285,22 +303,56 @@ class Notifier:
             send_time=rfc3339(coupon.sent_at),
             send_channel=coupon.send_channel,
             send_merchant=coupon.send_merchant,
-            openid=coupon.openid if event.notify_appid else None,
+            openid=coupon.openid if event.stock.notify_appid else None,
         )
+        return await self._sealed(event, COUPON_SEND, SUMMARY, ORIGINAL_TYPE, ASSOCIATED_DATA, content)
+
+    async def _product_body(self, event: DueEvent, product: Product) -> bytes:
+        coupon = event.coupon
+        by_brand = is_brand(event.stock.mchid)
+        content = ProductCouponSent(
+            coupon_code=coupon.coupon_code,
+            product_coupon_id=product.product_coupon_id,
+            stock_id=coupon.stock_id,
+            appid=event.stock.notify_appid or coupon.appid,
+            openid=coupon.openid,
+            receive_time=rfc3339(coupon.sent_at),
+            send_request_no=coupon.out_request_no,
+            send_channel=coupon.send_channel,
+            valid_begin_time=rfc3339(coupon.starts_at),
+            valid_end_time=rfc3339(coupon.expires_at),
+            # Source: for a brand's own events it is not proven.
+            brand_id=None if by_brand else product.brand_id,
+            stock_bundle_id=bundle_of(coupon.stock_id),
+            user_coupon_bundle_id=bundle_id_of(coupon),
+            attach=also_of(coupon).attach,
+        )
+        kind = (
+            (BRAND_SEND, PRODUCT_COUPON_SUMMARY, BRAND_ORIGINAL_TYPE, BRAND_ASSOCIATED_DATA)
+            if by_brand
+            else (PROVIDER_SEND, PRODUCT_COUPON_SUMMARY, PROVIDER_ORIGINAL_TYPE, PROVIDER_ASSOCIATED_DATA)
+        )
+        return await self._sealed(event, *kind, content)
+
+    async def _sealed(
+        self, event: DueEvent, event_type: str, summary: str, original_type: str, associated_data: str, content: Record
+    ) -> bytes:
+        """An event as it is posted, sealed with the key of whoever made its stock."""
+        mchid = event.stock.mchid
         # A new nonce at each attempt, of a counter that the pool keeps: none comes twice under a key.
-        nonce = sealed.nonce_from(await self._pool.take_nonce(event.mchid))
-        key = self._keystore.merchant(event.mchid).apiv3_key
+        nonce = sealed.nonce_from(await self._pool.take_nonce(mchid))
+        key = self._keystore.merchant(mchid).apiv3_key
         envelope = Envelope(
             id=event.id,
             create_time=rfc3339(event.created_at),
-            event_type=COUPON_SEND,
+            event_type=event_type,
             resource_type=RESOURCE_TYPE,
-            summary=SUMMARY,
+            summary=summary,
             resource=Resource(
-                original_type=ORIGINAL_TYPE,
+                original_type=original_type,
                 algorithm=sealed.ALGORITHM,
-                ciphertext=sealed.seal(key, nonce, ASSOCIATED_DATA, msgspec.json.encode(content)),
-                associated_data=ASSOCIATED_DATA,
+                ciphertext=sealed.seal(key, nonce, associated_data, msgspec.json.encode(content)),
+                associated_data=associated_data,
                 nonce=nonce,
             ),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from ...api.couponcodes import (
@@ -21,6 +21,8 @@ from ...api.subsidy import PayReceipt, ReturnReceipt
 from ...errors import StoreUnavailable
 from ..coupons.coupon import CouponFacts
 from ..coupons.draws import Issue as Issue
+from ..coupons.product.changes import Caller, KnownStock, ProductChange, Rules
+from ..coupons.product.life import Group
 from ..coupons.responses import Owned
 from ..coupons.step import OfCoupon, Payment, Step
 from ..coupons.stocks import Change, OfStock, Product, StockFacts
@@ -28,6 +30,7 @@ from .nonces import Nonces
 
 OfCouponT = TypeVar("OfCouponT", bound=OfCoupon)
 OfStockT = TypeVar("OfStockT", bound=OfStock)
+ChangeT = TypeVar("ChangeT")
 Resp = TypeVar("Resp")
 ReceiptT = TypeVar("ReceiptT", PayReceipt, ReturnReceipt)
 
@@ -78,8 +81,7 @@ class DueEvent(NamedTuple):
     """This one included."""
     notify_url: str
     coupon: CouponFacts
-    notify_appid: str | None
-    """The event carries the openid only if its stock has this."""
+    stock: StockFacts
 
 
 class EventState(NamedTuple):
@@ -177,8 +179,54 @@ class CodePool(Protocol):
         """
         ...
 
-    async def step(self, mchid: str, step: Step[OfCouponT, Resp], request: OfCouponT, now: int) -> Resp:
-        """Move a coupon one step, or record what belongs to it: see coupons/states.py.
+    async def give(self, caller: Caller, issues: Sequence[Issue], now: int) -> Group:
+        """Give a user a coupon of 商品券, or one of each member of a bundle: all of them, or none.
+
+        Raises: as `send_coupon`.
+        """
+        ...
+
+    async def change_product(
+        self, caller: Caller, change: ProductChange[ChangeT, Resp], request: ChangeT, now: int, rules: Rules
+    ) -> Resp:
+        """Make or change product coupons, stocks and bundles, in one transaction: see coupons/product/objects.py.
+
+        Raises:
+            ResourceNotExists: one that it names is not there, or another's.
+            RequestRefused: the number was used with other fields, or what the change says.
+        """
+        ...
+
+    async def documents(
+        self, caller: Caller, kind: str, ids: Sequence[str] | None = None, *, after: str = "", limit: int = 1000
+    ) -> dict[str, str]:
+        """Return documents by their ids: those that were asked for, or those that follow one, in order."""
+        ...
+
+    async def count_documents(self, caller: Caller, kind: str) -> int:
+        """Return how many of a kind there are."""
+        ...
+
+    async def product_stocks(self, caller: Caller, product_coupon_id: str, now: int) -> list[KnownStock]:
+        """Return a product coupon's stocks with their counts, in the order in which they were made."""
+        ...
+
+    async def known_stocks(self, caller: Caller, stock_ids: Sequence[str], now: int) -> dict[str, KnownStock]:
+        """Return those of these stocks that the caller has made for the brand, with their counts."""
+        ...
+
+    async def step(
+        self,
+        mchid: str,
+        step: Step[OfCouponT, Resp],
+        request: OfCouponT,
+        now: int,
+        caller: Caller | None = None,
+        product_coupon_id: str = "",
+    ) -> Resp:
+        """Move a coupon one step, or record what belongs to it: see coupons/states.py, and coupons/product/life.py.
+
+        `caller` and `product_coupon_id` address a coupon of 商品券.
 
         Raises:
             ResourceNotExists: nobody was given this coupon.
@@ -253,6 +301,10 @@ class CodePool(Protocol):
 
     async def check(self) -> None:
         """Raises StoreUnavailable: the pool can't answer."""
+        ...
+
+    def away(self) -> Sequence[str]:
+        """Return what part of the store did not answer the last `check`, while the rest of it does."""
         ...
 
     async def close(self) -> None:

@@ -60,6 +60,15 @@ class NonceRecord(Record, frozen=True, kw_only=True, tag="nonce"):
     next: int
 
 
+class DocumentRecord(Record, frozen=True, kw_only=True, tag="document"):
+    """Of 商品券: see coupons/product/changes.py."""
+
+    owner: str
+    kind: str
+    id: str
+    body: str
+
+
 class UploadRecord(Record, frozen=True, kw_only=True, tag="upload"):
     """Of one stock, in the order of their positions."""
 
@@ -167,6 +176,7 @@ AnyRecord = (
     StockRecord
     | CallbackRecord
     | NonceRecord
+    | DocumentRecord
     | DeletionRecord
     | UploadRecord
     | CouponRecord

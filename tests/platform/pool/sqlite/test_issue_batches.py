@@ -34,7 +34,14 @@ def rows(tmp_path: Path) -> Iterator[Rows]:
 def sent(number: int) -> SentCoupon:
     request = "券\n" if number % 2 else None
     return SentCoupon(
-        number, f"C{number}", f"o{number}", "wxd678efh567hg6787", f"s{number}", request, "1900000001", "API"
+        number,
+        f"C{number}",
+        f"o{number}",
+        "wxd678efh567hg6787",
+        f"s{number}",
+        request,
+        "1900000001",
+        "BUSICOUPON_SEND_CHANNEL_API",
     )
 
 

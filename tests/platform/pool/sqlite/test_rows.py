@@ -35,8 +35,8 @@ def test_every_table_is_read_and_written_with_its_checksum(db: apsw.Connection) 
     names = {row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     assert names == {table.name for table in TABLES}
     for table in TABLES:
-        columns = [row[0] for row in db.execute(f"SELECT name FROM pragma_table_info('{table.name}') ORDER BY cid")]
-        assert columns == [*table.columns, "commit_no", "checksum"]
+        columns = [row[0] for row in db.execute(f"SELECT name FROM pragma_table_info('{table.name}')")]
+        assert set(columns) == {*table.columns, "commit_no", "checksum"}
         keys = f"SELECT name FROM pragma_table_info('{table.name}') WHERE pk ORDER BY pk"
         assert [row[0] for row in db.execute(keys)] == list(table.columns[: table.key])
 

@@ -6,6 +6,8 @@ index entry for each place would take ten times as much, and be written at ten t
 
 from __future__ import annotations
 
+SLOTS, CARRIERS, HOLDERS = 0, 1, 2
+"""The kinds of rows in the table `block`."""
 BLOCK = 32
 NUMBER_BYTES = 4
 NUMBER_MAX = 2**31 - 1

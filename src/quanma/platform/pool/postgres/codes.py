@@ -32,7 +32,8 @@ from .stock_queue import Asked, singly
 from .stock_transaction import COUNTERS, StockCounters, StockTransaction, check_creator, stock_of
 
 _UPLOADS, _ADD_UPLOADS = query("uploads_under"), query("add_uploads")
-_TAKEN, _ADD_CODES = query("taken_codes"), query("add_codes")
+_TAKEN, _STORE = query("taken_codes"), query("store")
+_ADD_PIECES, _ADD_CODES = query("add_pieces"), query("add_codes")
 _FORGET_EXTENTS, _ADD_EXTENT = query("forget_extents"), query("add_extent")
 _CLEAR_SLOTS = query("clear_slots")
 _DELETED_BEFORE, _DELETED_AMONG = query("deleted_before"), query("deleted_among")
@@ -145,13 +146,13 @@ async def add_codes(
     transaction: StockTransaction, added: Sequence[tuple[int, str]], runs: Sequence[tuple[int, list[str], int | None]]
 ) -> None:
     """Write codes, each with its position, and the same codes in runs: where one begins, its codes, their time."""
-    await transaction.connection.execute(
-        _ADD_CODES,
-        transaction.stock_no,
-        *columns([piece for first, codes, at in runs for piece in cut(first, codes, at)], 3),
-        [code for _, code in added],
-        [position for position, _ in added],
-    )
+    pieces = columns([piece for first, codes, at in runs for piece in cut(first, codes, at)], 3)
+    where = [code for _, code in added], [position for position, _ in added]
+    if transaction.many_nodes:  # As where coupons are written.
+        await transaction.connection.execute(_ADD_PIECES, transaction.stock_no, *pieces)
+        await transaction.connection.execute(_ADD_CODES, transaction.stock_no, *where)
+    else:
+        await transaction.connection.execute(_STORE, transaction.stock_no, *pieces, *where)
 
 
 PIECE = 64

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,9 @@ from ....serving.redact import trace_of
 from . import between, schema
 from .address import Address, addresses_of, shown
 from .between import Astray
+from .due_stocks import DueStocks, NotListed
 from .epochs import Epochs
+from .nodes import nodes_away
 from .numbers import Numbers
 from .peers import LEFT
 from .seen import Missing, Unconfirmed, lineage
@@ -110,6 +113,10 @@ class Connections:
         self.numbers = Numbers()
         self.many_nodes = False
         """It is a Citus cluster."""
+        self.listing: DueStocks | None = None
+        """Of stocks with events due, where it is a Citus cluster."""
+        self.nodes_away: list[str] = []
+        """Nodes of a Citus cluster that did not answer when they were last asked."""
         self._astray: tuple[str, float] | None = None
         """What was last said of a connection that led elsewhere, and when, on the loop's clock."""
 
@@ -164,6 +171,9 @@ class Connections:
                 if not (asks := asks - 1):
                     raise StoreUnavailable("the database changes again and again: try again later") from None
                 await self._lost_is_unavailable(self.epochs.settle(KEEP_ASKING_SECONDS, reason.went_back_in))
+            except NotListed as asked:
+                assert self.listing is not None
+                await self.call(partial(self.listing.list_stock, **asked.stock), writes=True)
             except Missing:
                 if not (asks := asks - 1):
                     raise StoreUnavailable("something that was acknowledged is missing: try again later") from None
@@ -211,15 +221,31 @@ class Connections:
         async def ask(connection: Connection) -> None:
             await check_ground(connection)
             await self._note_fence(connection)
+            if self.many_nodes:
+                await self._look_at_nodes(connection)
 
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 await self.call(ask, writes=True)
                 if self._astray and asyncio.get_running_loop().time() - self._astray[1] < ASTRAY_SECONDS:
                     raise StoreUnavailable(self._astray[0])
-                await self._lost_is_unavailable(self.epochs.check_commits())
+                if not self.nodes_away:  # A host's beat is committed on all of them.
+                    await self._lost_is_unavailable(self.epochs.check_commits())
         except TimeoutError:
             raise StoreUnavailable("the database does not answer") from None
+
+    async def due_stocks(self) -> DueStocks | None:
+        """The list of stocks with events due. None: there is one node, which needs none."""
+        if self._witness is None:  # Not connected yet.
+            await self.call(_nothing)
+        return self.listing
+
+    async def _look_at_nodes(self, connection: Connection) -> None:
+        """Raises StoreUnavailable: a node can lose what it said it keeps. One that is away is told of in the log."""
+        away = await nodes_away(connection)
+        if away and away != self.nodes_away:
+            log.error("nodes of the database do not answer: %s: requests for their stocks are refused", ", ".join(away))
+        self.nodes_away = away
 
     async def look_at_fence(self, connection: Connection) -> None:
         """Raises PoolFenced: nothing new may be given out."""
@@ -377,6 +403,9 @@ class Connections:
                 )
             log.warning("%s; accept_lost_failover is set: each such failover stops the draws", said)
         self.many_nodes = await schema.has_many_nodes(connection)
+        if self.many_nodes:
+            self.listing = DueStocks(partial(self.call, writes=True))
+            await self._look_at_nodes(connection)
         self._witness = Witness(self._folder, pool_id, address.name)
         self._epochs = Epochs(self._witness, self.connection, transaction, many_nodes=self.many_nodes)
         if self._witness.is_new and await connection.fetchval("SELECT EXISTS (SELECT FROM stock)"):

@@ -12,13 +12,14 @@ import msgspec
 from ....api.coupons import CardSend, SendCard, SentCard
 from ....errors import QuanmaError, StoreUnavailable
 from ...coupons import draws
-from ...coupons.coupon import CouponFacts
+from ...coupons.coupon import CouponFacts, first_state
 from ...coupons.draws import Issue, SentFacts
 from ...coupons.repeats import Numbered
 from ...coupons.responses import Owned
 from . import codes, outbox
-from .blocks import Blocks, first_from, first_of
+from .blocks import CARRIERS, HOLDERS, SLOTS, Blocks, first_from, first_of
 from .connections import Connection, Connections
+from .holders import Holders, hash_of
 from .missing import moment
 from .queries import query
 from .rows import coupon_of, lasts_seconds, terms_of
@@ -26,7 +27,9 @@ from .slots import Slots
 from .stock_queue import Asked
 from .stock_transaction import StockTransaction, check_creator, facts_of
 
-_GIVE, _AT_SLOTS, _OF_USERS = query("give"), query("codes_at_slots"), query("coupons_of_users")
+_GIVE, _AT_SLOTS, _CODES_AT = query("give"), query("codes_at_slots"), query("codes_at")
+_FORGET_SLOTS, _KEEP_BLOCKS, _ADD_COUPONS = query("forget_slots"), query("keep_blocks"), query("add_coupons")
+_HOLDERS, _NUMBERED = query("holders"), query("coupons_numbered")
 _OF_USER, _AT_MERCHANT = query("coupons_of_user"), query("coupons_at_merchant")
 _OF_MERCHANT, _STOCKS = query("stocks_of_merchant"), query("stocks")
 _CARRIERS, _ADD_TERMS = query("carriers"), query("add_terms")
@@ -35,48 +38,100 @@ _LOCK, _CARD, _ADD_CARD = query("lock"), query("card"), query("add_card")
 
 async def send(transaction: StockTransaction, asks: Sequence[Asked[Issue]]) -> list[CouponFacts | QuanmaError]:
     """Give coupons out, or return those that these numbers got: decide one by one, then draw for all at once."""
-    mine = await _coupons_of(transaction, {ask.request.openid for ask in asks})
-    taken = await codes.taken_among(transaction, {ask.request.coupon_code for ask in asks if ask.request.coupon_code})
+    sending = await Sending.begin(transaction, [ask.request for ask in asks])
     outcomes: list[CouponFacts | QuanmaError] = []
-    given: list[CouponFacts] = []
     for ask in asks:
         try:
-            coupon = await _decide(transaction, ask, mine[ask.request.openid], taken, len(given))
+            outcomes.append(await sending.decide(ask))
         except QuanmaError as refusal:
             outcomes.append(refusal)
-            continue
-        if coupon.coupon_id > transaction.counters.sent:  # A new one: its code is drawn with the others.
-            transaction.counters.sent += 1
-            transaction.counters.sent_on_day += 1
-            mine[ask.request.openid].append(coupon)
-            given.append(coupon)
-        outcomes.append(coupon)
-    if given:
-        coupons = await _give(transaction, given)
-        by_id = {coupon.coupon_id: coupon for coupon in coupons}
-        # Repeats in one transaction: what they got is what the first of them got.
-        outcomes = [
-            by_id.get(outcome.coupon_id, outcome) if isinstance(outcome, CouponFacts) else outcome
-            for outcome in outcomes
-        ]
-        transaction.gave(coupons)
-        if transaction.notifies:
-            await outbox.add(transaction, coupons)
-    elif repeated := [outcome for outcome in outcomes if isinstance(outcome, CouponFacts)]:
-        await transaction.gave_before(max(repeated, key=lambda coupon: coupon.coupon_id))
-    return outcomes
+    await sending.give()
+    return [sending.as_given(outcome) if isinstance(outcome, CouponFacts) else outcome for outcome in outcomes]
 
 
-async def _coupons_of(transaction: StockTransaction, openids: set[str]) -> dict[str, list[CouponFacts]]:
+class Sending:
+    """Coupons of one stock that are given out together: each is decided on, then the codes of all are drawn."""
+
+    def __init__(
+        self,
+        transaction: StockTransaction,
+        holders: Holders,
+        mine: defaultdict[str, list[CouponFacts]],
+        taken: set[str],
+    ) -> None:
+        self._transaction = transaction
+        self._holders = holders
+        self._mine = mine
+        self._taken = taken
+        self._new: list[CouponFacts] = []
+        self._repeated: list[CouponFacts] = []
+        self._given: dict[int, CouponFacts] = {}
+
+    @classmethod
+    async def begin(cls, transaction: StockTransaction, issues: Sequence[Issue]) -> Sending:
+        outbox.check_listed(transaction)
+        holders = Holders(transaction.counters.sent)
+        mine = await _coupons_of(transaction, holders, {issue.openid for issue in issues}, len(issues))
+        taken = await codes.taken_among(transaction, {issue.coupon_code for issue in issues if issue.coupon_code})
+        return cls(transaction, holders, mine, taken)
+
+    async def decide(self, ask: Asked[Issue]) -> CouponFacts:
+        """Return the coupon that a number got, or a new one, whose code is not drawn yet. Raises: as `send_coupon`."""
+        counters, mine = self._transaction.counters, self._mine[ask.request.openid]
+        coupon = await _decide(self._transaction, ask, mine, self._taken, len(self._new))
+        if coupon.coupon_id > counters.sent:
+            counters.sent += 1
+            counters.sent_on_day += 1
+            mine.append(coupon)
+            self._new.append(coupon)
+        else:
+            self._repeated.append(coupon)
+        return coupon
+
+    def undo(self, coupon: CouponFacts) -> None:
+        """Take back the last decision, where it made a new coupon: another stock of a bundle can't give one."""
+        if self._new and self._new[-1] is coupon:
+            self._new.pop()
+            self._mine[coupon.openid].pop()
+            self._taken.discard(coupon.coupon_code)
+            self._transaction.counters.sent -= 1
+            self._transaction.counters.sent_on_day -= 1
+
+    async def give(self) -> None:
+        """Draw the codes, and write the coupons and their events."""
+        if self._new:
+            coupons = await _give(self._transaction, self._new, self._holders)
+            self._given = {coupon.coupon_id: coupon for coupon in coupons}
+            self._transaction.gave(coupons)
+            if self._transaction.notifies:
+                await outbox.add(self._transaction, coupons)
+        elif self._repeated:
+            await self._transaction.gave_before(max(self._repeated, key=lambda coupon: coupon.coupon_id))
+
+    def as_given(self, coupon: CouponFacts) -> CouponFacts:
+        """A coupon with its code. Repeats in one transaction: what they got is what the first of them got."""
+        return self._given.get(coupon.coupon_id, coupon)
+
+
+async def coupons_of(transaction: StockTransaction, openid: str) -> list[CouponFacts]:
+    """A user's coupons of the stock."""
+    return (await _coupons_of(transaction, Holders(transaction.counters.sent), {openid}, 0))[openid]
+
+
+async def _coupons_of(
+    transaction: StockTransaction, holders: Holders, openids: set[str], draws: int
+) -> defaultdict[str, list[CouponFacts]]:
+    """These users' coupons. `holders` learns what it needs to be told of so many draws."""
+    mine: defaultdict[str, list[CouponFacts]] = defaultdict(list)
     rows = await transaction.connection.fetch(
-        _OF_USERS,
-        transaction.stock_no,
-        list(openids),
+        _HOLDERS, transaction.stock_no, holders.asked(openids, transaction.counters.sent + draws)
     )
-    mine: dict[str, list[CouponFacts]] = defaultdict(list)
-    for row in rows:
-        coupon = coupon_of(transaction.stock_id, row)
-        mine[coupon.openid].append(coupon)
+    for bucket, entries in rows:
+        holders.learn(bucket, entries)
+    if found := [coupon_id for openid in openids for coupon_id in holders.coupons_of(openid)]:
+        for row in await transaction.connection.fetch(_NUMBERED, transaction.stock_no, found):
+            coupon = coupon_of(transaction.stock_id, row)
+            mine[coupon.openid].append(coupon)
     return mine
 
 
@@ -89,7 +144,7 @@ async def _decide(
     """
     mchid, issue, now = ask
     facts, counters = transaction.facts, transaction.counters
-    check_creator(facts, mchid)
+    check_creator(facts, mchid, issue.product)
     for coupon in mine:
         if coupon.out_request_no == issue.out_request_no:
             draws.check_same_issue(coupon, issue)
@@ -122,7 +177,7 @@ async def _decide(
         sent_at=now,
         starts_at=starts_at,
         expires_at=expires_at,
-        coupon_state="SENDED",
+        coupon_state=first_state(issue.send_channel),
     )
 
 
@@ -136,7 +191,7 @@ class _Drawn:
     carriers: Blocks
 
 
-async def _give(transaction: StockTransaction, coupons: Sequence[CouponFacts]) -> list[CouponFacts]:
+async def _give(transaction: StockTransaction, coupons: Sequence[CouponFacts], holders: Holders) -> list[CouponFacts]:
     """Write coupons, and return them with the codes that they carry."""
     free = transaction.counters.free
     drawn = await (
@@ -157,13 +212,16 @@ async def _give(transaction: StockTransaction, coupons: Sequence[CouponFacts]) -
     numbers, added = transaction.terms.take_added()
     if added:
         await transaction.connection.execute(_ADD_TERMS, transaction.stock_no, numbers, added)
-    await transaction.connection.execute(
-        _GIVE,
-        transaction.stock_no,
-        first_from(drawn.slots.free),
-        free,
-        *drawn.displaced.changed(),
-        *drawn.carriers.changed(),
+    holders.add(((coupon.openid, coupon.coupon_id) for coupon in coupons), transaction.counters.sent)
+    gone = first_from(drawn.slots.free), free
+    kinds, places, kept = [], [], []
+    for kind, changed in ((SLOTS, drawn.displaced), (CARRIERS, drawn.carriers), (HOLDERS, holders)):
+        its_places, its_numbers = changed.changed()
+        kinds += [kind] * len(its_places)
+        places += its_places
+        kept += its_numbers
+    rows = (
+        moment(transaction.now_us),
         [coupon.coupon_id for coupon in coupons],
         [position for position, _ in drawn.codes],
         terms,
@@ -171,8 +229,16 @@ async def _give(transaction: StockTransaction, coupons: Sequence[CouponFacts]) -
         [coupon.out_request_no for coupon in coupons],
         [coupon.request or "" for coupon in coupons],
         [coupon.sent_at for coupon in coupons],
-        moment(transaction.now_us),
     )
+    connection, stock_no = transaction.connection, transaction.stock_no
+    if not transaction.many_nodes:
+        await connection.execute(_GIVE, stock_no, *gone, kinds, places, kept, *rows)
+        return coupons
+    # One statement that writes to two tables would be shared out by the coordinator, and committed in two phases.
+    if gone[0] < gone[1]:
+        await connection.execute(_FORGET_SLOTS, stock_no, *gone)
+    await connection.execute(_KEEP_BLOCKS, stock_no, kinds, places, kept)
+    await connection.execute(_ADD_COUPONS, stock_no, *rows)
     return coupons
 
 
@@ -196,13 +262,20 @@ async def _draw(transaction: StockTransaction, count: int) -> _Drawn:
     texts: dict[int, str] = {}
     while len(drawn.codes) < count:
         asked = drawn.slots.choose(count - len(drawn.codes))
-        rows = await transaction.connection.fetch(_AT_SLOTS, transaction.stock_no, asked)
+        are_drawn = [slot in drawn.slots.chosen for slot in asked]
+        rows = await transaction.connection.fetch(_AT_SLOTS, transaction.stock_no, asked, are_drawn)
         drawn.slots.learn((row[0], row[1]) for row in rows)
-        for slot, position, code, displaced, carriers in rows:
-            texts[position] = code
-            drawn.displaced.learn(slot, displaced)
-            drawn.carriers.learn(position, carriers)
+        for (slot, position, displaced, code, carriers), is_drawn in zip(rows, are_drawn, strict=True):
+            if is_drawn:
+                texts[position] = code
+                drawn.displaced.learn(slot, displaced)
+                drawn.carriers.learn(position, carriers)
         positions = drawn.slots.take()
+        # A slot that was drawn twice: what another one moved into it.
+        if unread := [position for position in positions if position not in texts]:
+            for position, code, carriers in await transaction.connection.fetch(_CODES_AT, transaction.stock_no, unread):
+                texts[position] = code
+                drawn.carriers.learn(position, carriers)
         if not positions:
             raise StoreUnavailable(f"stock {transaction.stock_id} has fewer codes than it counts: restore a backup")
         gone: set[int] = set()
@@ -250,6 +323,7 @@ async def _at_once(connection: Connection, mchid: str, openid: str) -> list[Writ
         _AT_MERCHANT,
         mchid,
         openid,
+        hash_of(openid),
     )
     return [(row["written_at"], coupon_of(row["stock_id"], row)) for row in rows]
 
@@ -258,6 +332,6 @@ async def _one_by_one(connection: Connection, mchid: str, openid: str) -> list[W
     """A statement for each stock: none touches two, so each goes to the node that has it."""
     found: list[Written] = []
     for stock_id, stock_no in await connection.fetch(_OF_MERCHANT, mchid):
-        rows = await connection.fetch(_OF_USER, stock_no, openid)
+        rows = await connection.fetch(_OF_USER, stock_no, openid, hash_of(openid))
         found += [(row["written_at"], coupon_of(stock_id, row)) for row in rows]
     return found

@@ -7,12 +7,14 @@ import re
 import secrets
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ....errors import ResourceNotExists
 from ...coupons.coupon import CouponFacts
 from ..contract import CallbackAddress, DueEvent, EventState, Waiting
 from .connections import Connection, Connections
+from .due_stocks import DueStocks, WaitingStock
 from .queries import query
 from .rows import coupon_of
 from .stock_transaction import StockTransaction, stock_of
@@ -25,10 +27,10 @@ CLOCKS_APART_SECONDS = 10
 
 _SET_CALLBACK, _CALLBACK, _CALLBACKS = query("set_callback"), query("callback"), query("callbacks")
 _ADD_EVENTS, _NUMBERED = query("add_events"), query("coupons_numbered")
-_WAITING, _WAITING_ON_NODES, _STOCKS_WAITING = query("waiting"), query("waiting_on_nodes"), query("stocks_waiting")
+_WAITING, _STOCKS_WAITING = query("waiting"), query("stocks_waiting")
 _TAKE_DUE, _TAKE_AHEAD = query("take_due"), query("take_ahead")
 _DELIVERED, _NOT_TRIED, _FAILED = query("event_delivered"), query("event_not_tried"), query("event_failed")
-_RESEND, _STOCK_OF_EVENT = query("resend_event"), query("stock_of_event")
+_RESEND, _STOCK_OF_EVENT, _STOCKS_NUMBERED = query("resend_event"), query("stock_of_event"), query("stocks_numbered")
 _MADE_BY, _OF_STOCK, _OF_MERCHANT = query("stocks_made_by"), query("events_of_stock"), query("events_of_merchant")
 
 
@@ -49,12 +51,18 @@ async def callback(connection: Connection, caller: str, mchid: str) -> CallbackA
     return CallbackAddress(*row)
 
 
+def check_listed(transaction: StockTransaction) -> None:
+    """Raises NotListed: where there are many nodes, a stock is listed before events of it are written."""
+    if transaction.due_stocks is not None and transaction.notifies:
+        transaction.due_stocks.check(transaction.stock_no, transaction.stock_id, transaction.facts.mchid)
+
+
 async def add(transaction: StockTransaction, coupons: Sequence[CouponFacts]) -> None:
     """Write the events of new coupons: in the same transaction as the coupons."""
     await transaction.connection.execute(
         _ADD_EVENTS,
         transaction.stock_no,
-        transaction.facts.mchid,
+        transaction.facts.notified,
         [_new_id(transaction.now_us // 1000) for _ in coupons],
         [coupon.coupon_id for coupon in coupons],
         [coupon.sent_at for coupon in coupons],
@@ -72,13 +80,14 @@ async def waiting(connections: Connections, now: int, retry_seconds: int) -> lis
     ahead = _too_far_ahead(now, retry_seconds)
 
     async def look(connection: Connection) -> list[Waiting]:
-        if connections.many_nodes:
-            due = [mchid for (mchid,) in await connection.fetch(_WAITING_ON_NODES, now, ahead)]
-            rows = await connection.fetch(_CALLBACKS, due)
-        else:
-            rows = await connection.fetch(_WAITING, now, ahead)
+        rows = await (connection.fetch(_CALLBACKS, due) if due_stocks else connection.fetch(_WAITING, now, ahead))
         return [Waiting(*row) for row in rows]
 
+    due: list[str] = []
+    if due_stocks := await connections.due_stocks():
+        due = list({stock.mchid for stock in await due_stocks.look(now, ahead)})
+        if not due:
+            return []
     return await connections.call(look)
 
 
@@ -95,6 +104,14 @@ async def take_due(
     if shares is None:
         shares = {one.mchid: limit for one in await waiting(connections, now, retry_seconds)}
     due: list[DueEvent] = []
+    if due_stocks := await connections.due_stocks():
+        found = await due_stocks.found(now, _too_far_ahead(now, retry_seconds))
+        for mchid, share in shares.items():
+            stocks = [stock for stock in found if stock.mchid == mchid]
+            due += await _take_of_nodes(
+                connections, due_stocks, stocks, now, min(share, limit - len(due)), retry_seconds
+            )
+        return due
     for mchid, share in shares.items():
         due += await _take_of_merchant(connections, mchid, now, min(share, limit - len(due)), retry_seconds)
     return due
@@ -115,25 +132,40 @@ async def _take_of_merchant(
     return due
 
 
+async def _take_of_nodes(
+    connections: Connections,
+    due_stocks: DueStocks,
+    stocks: Sequence[WaitingStock],
+    now: int,
+    limit: int,
+    retry_seconds: int,
+) -> list[DueEvent]:
+    """Of these stocks, but of those on a node that is away."""
+    due: list[DueEvent] = []
+    for stock in stocks:
+        if len(due) < limit and not due_stocks.is_away(stock.node):
+            take = partial(_take_of, connections, stock.stock_id, now, limit - len(due), retry_seconds)
+            due += await due_stocks.on_node(stock.node, take) or []
+    return due
+
+
 async def _take_of(connections: Connections, stock_id: str, now: int, limit: int, retry_seconds: int) -> list[DueEvent]:
     """Of one stock. What another host takes at this moment is passed over."""
 
     async def take(connection: Connection) -> list[DueEvent]:
         stock_no, facts = await stock_of(connection, stock_id)
         again_at = now + retry_seconds
-        taken = await connection.fetch(_TAKE_DUE, stock_no, facts.mchid, again_at, limit, now)
+        taken = await connection.fetch(_TAKE_DUE, stock_no, facts.notified, again_at, limit, now)
         taken = taken or await connection.fetch(
-            _TAKE_AHEAD, stock_no, facts.mchid, again_at, limit, _too_far_ahead(now, retry_seconds)
+            _TAKE_AHEAD, stock_no, facts.notified, again_at, limit, _too_far_ahead(now, retry_seconds)
         )
         if not taken:
             return []
         rows = await connection.fetch(_NUMBERED, stock_no, [row["coupon_id"] for row in taken])
         coupons = {coupon.coupon_id: coupon for coupon in (coupon_of(stock_id, row) for row in rows)}
-        notify_url = (await callback(connection, facts.mchid, facts.mchid)).notify_url
-        config = facts.request.notify_config
-        notify_appid = config.notify_appid if config else None
+        notify_url = (await callback(connection, facts.notified, facts.notified)).notify_url
         return [
-            DueEvent(str(event_id), facts.mchid, created_at, attempts, notify_url, coupons[coupon_id], notify_appid)
+            DueEvent(str(event_id), facts.notified, created_at, attempts, notify_url, coupons[coupon_id], facts)
             for event_id, created_at, attempts, coupon_id in taken
         ]
 
@@ -149,6 +181,8 @@ async def delivered(connection: Connection, connections: Connections, event: Due
 
 
 async def not_tried(connection: Connection, connections: Connections, event: DueEvent, now: int) -> None:
+    if connections.listing is not None:  # It may be listed for later only.
+        await _list(connection, connections.listing, event.mchid, event.coupon.stock_id)
     await connection.execute(
         _NOT_TRIED,
         *await _key(connection, connections, event),
@@ -220,5 +254,13 @@ async def resend(connection: Connection, connections: Connections, mchid: str, e
             now,
         )
         if again == "UPDATE 1":
+            if connections.listing is not None:
+                for row in await connection.fetch(_STOCKS_NUMBERED, [stock_no]):
+                    await connections.listing.list_stock(connection, *row)
             return
     raise absent
+
+
+async def _list(connection: Connection, listing: DueStocks, mchid: str, stock_id: str) -> None:
+    stock_no, _ = await stock_of(connection, stock_id)
+    await listing.list_stock(connection, stock_no, stock_id, mchid)

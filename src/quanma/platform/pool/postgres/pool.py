@@ -9,7 +9,7 @@ before (`connections`). Why: docs/postgres.md.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +28,9 @@ from ....api.stocks import CreatedStock, CreateStock, Stock
 from ....errors import ResourceNotExists
 from ...coupons.coupon import CouponFacts
 from ...coupons.draws import Issue
+from ...coupons.product.bundles import beside
+from ...coupons.product.changes import Caller, KnownStock, ProductChange, Rules
+from ...coupons.product.life import Group
 from ...coupons.responses import Owned, new_stock_id
 from ...coupons.step import Payment, Step
 from ...coupons.stocks import Change, Product, StockFacts
@@ -36,6 +39,7 @@ from ..contract import (
     RETRIES,
     STOCKS_PER_MERCHANT,
     CallbackAddress,
+    ChangeT,
     DueEvent,
     EventState,
     OfCouponT,
@@ -46,7 +50,7 @@ from ..contract import (
     Waiting,
 )
 from ..nonces import Nonces
-from . import codes, coupons, outbox, steps, stocks, subsidies
+from . import codes, coupons, outbox, products, steps, stocks, subsidies
 from .connections import Connection, Connections
 from .mark_file import Mark
 from .nonces import TableNonces
@@ -95,6 +99,9 @@ class PostgresPool:
     def fence(self) -> str | None:
         return self._connections.fenced
 
+    def away(self) -> Sequence[str]:
+        return self._connections.nodes_away
+
     async def check(self) -> None:
         await self._connections.check()
 
@@ -104,7 +111,7 @@ class PostgresPool:
 
     async def _in_stock(self, entry: Entry, work: Together, request: Any, now: int) -> Any:
         await self._walls.before_transaction(entry)
-        return await self._queues.ask(entry.stock_id, work, Asked(entry.mchid, request, now))
+        return await self._queues.ask((entry.stock_id,), work, Asked(entry.mchid, request, now))
 
     async def _read(self, entry: Entry, work: Callable[[Connection], Awaitable[T]]) -> T:
         async def read(connection: Connection) -> T:
@@ -175,10 +182,66 @@ class PostgresPool:
         coupon: CouponFacts = await self._in_stock(Entry(mchid, issue.stock_id), coupons.send, issue, now)
         return coupon
 
-    async def step(self, mchid: str, step: Step[OfCouponT, Resp], request: OfCouponT, now: int) -> Resp:
-        product = step.product(request)
-        entry = Entry(mchid, step.stock_of(request), product, by_owner=product is None)
-        answer: Resp = await self._in_stock(entry, steps.STEP, steps.Stepping(step, request), now)
+    async def give(self, caller: Caller, issues: Sequence[Issue], now: int) -> Group:
+        stock_ids = tuple(issue.stock_id for issue in issues)
+        given: Group = await self._in_stocks(caller, stock_ids, issues[0].product, products.give, (caller, issues), now)
+        return given
+
+    async def _in_stocks(
+        self,
+        caller: Caller,
+        stock_ids: tuple[str, ...],
+        product: Product | None,
+        work: Together,
+        request: Any,
+        now: int,
+    ) -> Any:
+        for stock_id in stock_ids:
+            await self._walls.before_transaction(Entry(caller.mchid, stock_id, product))
+        return await self._queues.ask(stock_ids, work, Asked(caller.mchid, request, now))
+
+    async def change_product(
+        self, caller: Caller, change: ProductChange[ChangeT, Resp], request: ChangeT, now: int, rules: Rules
+    ) -> Resp:
+        product = caller.product(getattr(request, "product_coupon_id", ""))
+        for stock_id in change.stocks(request):
+            await self._walls.before_transaction(Entry(caller.mchid, stock_id, product))
+        changing = products.Changing(self._connections, caller, change, request, now, rules)
+        answer: Resp = await self._connections.transaction(changing.work, changing.acknowledge)
+        return answer
+
+    async def documents(
+        self, caller: Caller, kind: str, ids: Sequence[str] | None = None, *, after: str = "", limit: int = 1000
+    ) -> dict[str, str]:
+        return await self._connections.call(lambda open_: products.documents(open_, caller, kind, ids, after, limit))
+
+    async def count_documents(self, caller: Caller, kind: str) -> int:
+        return await self._connections.call(lambda open_: products.count_documents(open_, caller, kind))
+
+    async def product_stocks(self, caller: Caller, product_coupon_id: str, now: int) -> list[KnownStock]:
+        return await self._connections.call(lambda open_: products.stocks_of(open_, caller, product_coupon_id, now))
+
+    async def known_stocks(self, caller: Caller, stock_ids: Sequence[str], now: int) -> dict[str, KnownStock]:
+        return await self._connections.call(lambda open_: products.known_stocks(open_, caller, stock_ids, now))
+
+    async def step(
+        self,
+        mchid: str,
+        step: Step[OfCouponT, Resp],
+        request: OfCouponT,
+        now: int,
+        caller: Caller | None = None,
+        product_coupon_id: str = "",
+    ) -> Resp:
+        stock_id = step.stock_of(request)
+        answer: Resp
+        if caller is None:
+            entry = Entry(mchid, stock_id, by_owner=True)
+            answer = await self._in_stock(entry, steps.STEP, steps.Stepping(step, request), now)
+        else:
+            product = caller.product(product_coupon_id)
+            stepping = steps.Stepping(step, request, caller, product)
+            answer = await self._in_stocks(caller, beside(stock_id), product, steps.STEP, stepping, now)
         return answer
 
     async def send_card(self, mchid: str, request: SendCard) -> SentCard:

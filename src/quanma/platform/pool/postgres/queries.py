@@ -10,15 +10,21 @@ those of the alias s are `{s.stock}`. The others look something up, in the stock
     {code at X}         the code at position X
     {carrier at X}      the number of the coupon that carries the code at position X, if one does
     {number at X in Y}  the number at place X of the block Y: see blocks.py; {block}: how many a block has
+    {held by X of Y}    h.coupon_id, the coupons of the stock whose number is Y that may be of a user whose openid has
+                        the hash X; what comes after it is joined: see holders.py
+
+`{do NAME with $N}` is another statement, whose parameters from $2 on are $N and those after it here.
 """
 
 from __future__ import annotations
 
 import re
+from functools import partial
 from importlib.resources import files
 
 from ...coupons.coupon import LATER
 from .blocks import BLOCK, number_at
+from .holders import ENTRY_BYTES, bucket_at
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "stock": ("stock_no", "stock_id", "mchid", "request", "created_at", "product_coupon_id", "brand_id"),
@@ -45,13 +51,22 @@ def read(text: str) -> dict[str, str]:
         bare = " ".join(line.strip() for line in rest.splitlines() if not line.lstrip().startswith("--"))
         if name in queries:
             raise AssertionError(f"two statements are called {name}")
-        queries[name] = written_out(bare.strip().removesuffix(";"))
+        queries[name] = _DO.sub(partial(_included, queries), written_out(bare.strip().removesuffix(";")))
     return queries
+
+
+_DO = re.compile(r"\{do (\w+) with \$(\d+)\}")
+
+
+def _included(queries: dict[str, str], found: re.Match[str]) -> str:
+    name, first = found[1], int(found[2])
+    return re.sub(r"\$(\d+)", lambda one: f"${int(one[1]) + (first - 2) * (one[1] != '1')}", queries[name])
 
 
 def written_out(statement: str) -> str:
     """Return a statement with what stands in its braces written out."""
-    return re.sub(r"\{(\w+)(?: (?:of|at) ([\w.$]+))?(?: in (\w+))?\}", _said, _COLUMNS_OF.sub(_named, statement))
+    found = re.compile(r"\{(\w+)(?: (?:of|at|by) ([\w.$]+))?(?: (?:in|of) ([\w.$]+))?\}")
+    return found.sub(_said, _COLUMNS_OF.sub(_named, statement))
 
 
 def code_at(position: str, stock: str = "$1") -> str:
@@ -95,12 +110,26 @@ def _said(found: re.Match[str]) -> str:
         return code_at(of)
     if what == "carrier":
         return (
-            f"nullif((SELECT {number_at(of, 'r.numbers')} FROM carrier r"
-            f" WHERE r.stock_no = $1 AND r.first = {of} - {of} % {BLOCK}), 0)"
+            f"nullif((SELECT {number_at(of, 'r.numbers')} FROM block r"
+            f" WHERE r.stock_no = $1 AND r.kind = 1 AND r.place = {of} - {of} % {BLOCK}), 0)"
         )
     if what == "number":
         return number_at(of, within)
+    if what == "held":
+        return (
+            f"(SELECT sent FROM stock_counters WHERE stock_no = {within} ORDER BY transaction_no DESC LIMIT 1) n,"
+            f" LATERAL (SELECT numbers FROM block WHERE stock_no = {within} AND kind = 2"
+            f" AND place = {bucket_at(f'{of}::bigint', 'n.sent')} OFFSET 0) b,"
+            f" LATERAL (SELECT {_number('e.at + 4')} AS coupon_id"
+            f" FROM generate_series(0, length(b.numbers) - {ENTRY_BYTES}, {ENTRY_BYTES}) AS e(at)"
+            f" WHERE {_number('e.at')} = {of}::bigint OFFSET 0) h,"
+        )
     raise AssertionError(f"nothing is called {what}")
+
+
+def _number(at: str) -> str:
+    """The SQL for the four bytes of a bucket at a place, without a sign."""
+    return f"('x' || encode(substr(b.numbers, {at} + 1, 4), 'hex'))::bit(32)::bigint"
 
 
 _QUERIES = read((files("quanma.platform.pool.postgres") / "queries.sql").read_text("utf-8"))

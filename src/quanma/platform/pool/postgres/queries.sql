@@ -149,15 +149,24 @@ SELECT o.coupon_code FROM unnest($2::text[]) AS o(coupon_code) WHERE {position o
 -- name: add_uploads
 -- What each number uploaded.
 INSERT INTO upload (stock_no, upload_request_no, first_position, code_count, others, success_at, word)
-SELECT $1, *, $7 FROM unnest($2::text[], $3::integer[], $4::integer[], $5::text[], $6::bigint[]);
+SELECT q.stock_no, u.*, $7::bigint FROM stock_lock q, unnest($2::text[], $3::integer[], $4::integer[], $5::text[], $6::bigint[])
+    AS u(number, first_position, code_count, others, success_at) WHERE q.stock_no = $1;
+
+-- name: add_pieces
+-- Codes in pieces.
+INSERT INTO piece (stock_no, first_position, codes, success_at)
+SELECT q.stock_no, u.* FROM stock_lock q, unnest($2::integer[], $3::text[], $4::bigint[]) AS u(first_position, codes, success_at)
+WHERE q.stock_no = $1;
 
 -- name: add_codes
--- Codes in pieces, and where each of them stands.
-WITH pieces AS (
-    INSERT INTO piece (stock_no, first_position, codes, success_at)
-    SELECT $1, * FROM unnest($2::integer[], $3::text[], $4::bigint[]))
+-- Where codes stand.
 INSERT INTO code (stock_no, code_hash, position)
-SELECT $1, hashtext(u.coupon_code), u.position FROM unnest($5::text[], $6::integer[]) AS u(coupon_code, position);
+SELECT q.stock_no, hashtext(u.coupon_code), u.position
+FROM stock_lock q, unnest($2::text[], $3::integer[]) AS u(coupon_code, position) WHERE q.stock_no = $1;
+
+-- name: store
+-- Both at once, where there is one node.
+WITH pieces AS ({do add_pieces with $2}) {do add_codes with $5};
 
 -- name: forget_extents
 -- Those that begin where nothing is free any more.
@@ -169,8 +178,8 @@ INSERT INTO extent (stock_no, first_slot, shift) VALUES ($1, $2, $3);
 
 -- name: clear_slots
 -- Slots from one on, in the block that has it: $3 bytes before it stay.
-UPDATE displaced SET numbers = overlay(numbers PLACING decode(repeat('00', length(numbers) - $3::integer), 'hex')
-    FROM $3::integer + 1) WHERE stock_no = $1 AND first = $2;
+UPDATE block SET numbers = overlay(numbers PLACING decode(repeat('00', length(numbers) - $3::integer), 'hex')
+    FROM $3::integer + 1) WHERE stock_no = $1 AND kind = 0 AND place = $2;
 
 -- name: deleted_before
 -- How many deleted codes stand before the code at a place in the list.
@@ -220,41 +229,57 @@ VALUES ($1, $2, $3, $4, $5, $6);
 
 
 -- name: codes_at_slots
--- Of each slot, the position that it holds, the code that stands there, and the blocks of the slot and of the position.
-SELECT slot, position, {code at position}, held,
-    (SELECT c.numbers FROM carrier c WHERE c.stock_no = $1 AND c.first = position - position % {block})
-FROM (SELECT slot, held, coalesce(nullif({number at slot in held}, 0) - 1, slot + (SELECT e.shift FROM extent e
+-- Of each slot, the position that it holds. If it is to be drawn ($3), also its block, the code that stands there, and
+-- the block of who carries it. Of one that moves into another, these would be read at random places for nothing.
+SELECT slot, position, CASE WHEN is_drawn THEN held END, CASE WHEN is_drawn THEN {code at position} END,
+    CASE WHEN is_drawn THEN (
+    SELECT c.numbers FROM block c WHERE c.stock_no = $1 AND c.kind = 1 AND c.place = position - position % {block}) END
+FROM (SELECT slot, is_drawn, held, coalesce(nullif({number at slot in held}, 0) - 1, slot + (SELECT e.shift FROM extent e
         WHERE e.stock_no = $1 AND e.first_slot <= slot ORDER BY e.first_slot DESC LIMIT 1)) AS position
-    FROM (SELECT slot, (SELECT d.numbers FROM displaced d WHERE d.stock_no = $1 AND d.first = slot - slot % {block})
-        AS held FROM unnest($2::integer[]) AS s(slot) OFFSET 0) d OFFSET 0) h;
+    FROM (SELECT slot, is_drawn, (SELECT d.numbers FROM block d
+        WHERE d.stock_no = $1 AND d.kind = 0 AND d.place = slot - slot % {block}) AS held
+        FROM unnest($2::integer[], $3::boolean[]) AS s(slot, is_drawn) OFFSET 0) d OFFSET 0) h;
+
+-- name: codes_at
+-- The codes at positions, and the blocks of who carries them.
+SELECT o.position, {code at o.position}, (SELECT c.numbers FROM block c
+    WHERE c.stock_no = $1 AND c.kind = 1 AND c.place = o.position - o.position % {block})
+FROM unnest($2::integer[]) AS o(position);
 
 -- name: carriers
 -- A block of them.
-SELECT numbers FROM carrier WHERE stock_no = $1 AND first = $2;
+SELECT numbers FROM block WHERE stock_no = $1 AND kind = 1 AND place = $2;
+
+-- name: holders
+-- Some buckets of who has coupons.
+SELECT u.bucket, (SELECT b.numbers FROM block b WHERE b.stock_no = $1 AND b.kind = 2 AND b.place = u.bucket)
+FROM unnest($2::integer[]) AS u(bucket);
 
 -- name: add_terms
 -- What coupons of this transaction have in common, where it is new.
-INSERT INTO terms (stock_no, terms_no, terms) SELECT $1, * FROM unnest($2::integer[], $3::text[]);
+INSERT INTO terms (stock_no, terms_no, terms)
+SELECT q.stock_no, u.* FROM stock_lock q, unnest($2::integer[], $3::text[]) AS u(terms_no, terms) WHERE q.stock_no = $1;
+
+-- name: forget_slots
+-- Blocks of slots that are gone.
+DELETE FROM block WHERE stock_no = $1 AND kind = 0 AND place >= $2 AND place < $3;
+
+-- name: keep_blocks
+-- What a draw changed in blocks, of all kinds.
+INSERT INTO block (stock_no, kind, place, numbers)
+SELECT q.stock_no, u.* FROM stock_lock q, unnest($2::smallint[], $3::integer[], $4::bytea[]) AS u(kind, place, numbers)
+WHERE q.stock_no = $1 ON CONFLICT (stock_no, kind, place) DO UPDATE SET numbers = excluded.numbers;
+
+-- name: add_coupons
+-- Those that were drawn.
+INSERT INTO coupon (stock_no, written_at, coupon_id, position, terms_no, openid, out_request_no, request, sent_at)
+SELECT q.stock_no, $2::timestamptz, u.* FROM stock_lock q, unnest($3::integer[], $4::integer[], $5::integer[], $6::text[],
+    $7::text[], $8::text[], $9::bigint[])
+    AS u(coupon_id, position, terms_no, openid, out_request_no, request, sent_at) WHERE q.stock_no = $1;
 
 -- name: give
--- All that a group of draws writes: the slots that are gone, those that others moved into, which coupon carries which
--- code, and the coupons. A block of slots that is gone is never one that another moved into.
-WITH gone AS (DELETE FROM displaced WHERE stock_no = $1 AND first >= $2 AND first < $3),
-moved AS (
-    INSERT INTO displaced (stock_no, first, numbers) SELECT $1, * FROM unnest($4::integer[], $5::bytea[])
-    ON CONFLICT (stock_no, first) DO UPDATE SET numbers = excluded.numbers),
-carried AS (
-    INSERT INTO carrier (stock_no, first, numbers) SELECT $1, * FROM unnest($6::integer[], $7::bytea[])
-    ON CONFLICT (stock_no, first) DO UPDATE SET numbers = excluded.numbers)
-INSERT INTO coupon (stock_no, coupon_id, position, terms_no, openid, out_request_no, request, sent_at, written_at)
-SELECT $1, *, $15::timestamptz FROM unnest($8::integer[], $9::integer[], $10::integer[], $11::text[], $12::text[],
-    $13::text[], $14::bigint[]);
-
--- name: coupons_of_users
--- Some users' coupons of one stock.
-SELECT c.* FROM unnest($2::text[]) AS u(openid), LATERAL (
-    SELECT {coupon} FROM coupon k {step} WHERE k.stock_no = $1 AND hashtext(k.openid) = hashtext(u.openid)
-    AND k.openid = u.openid OFFSET 0) c;
+-- All three at once, where there is one node. A block of slots that is gone is never one that another moved into.
+WITH gone AS ({do forget_slots with $2}), kept AS ({do keep_blocks with $4}) {do add_coupons with $7};
 
 -- name: coupons_numbered
 -- The coupons of these numbers.
@@ -276,22 +301,28 @@ SELECT {coupon} FROM (SELECT {position of $2} AS position OFFSET 0) c, LATERAL (
 SELECT written_at FROM coupon WHERE stock_no = $1 AND coupon_id = $2;
 
 -- name: coupons_of_user
--- Of one stock, each with when it was written.
-SELECT k.written_at, {coupon} FROM coupon k {step}
-WHERE k.stock_no = $1 AND hashtext(k.openid) = hashtext($2) AND k.openid = $2;
+-- Of one stock, each with when it was written. $3: the hash of the openid.
+SELECT k.written_at, {coupon} FROM {held by $3 of $1} LATERAL (
+    SELECT * FROM coupon WHERE stock_no = $1 AND coupon_id = h.coupon_id AND openid = $2 OFFSET 0) k {step};
 
 -- name: coupons_at_merchant
--- A user's coupons of a merchant's stocks, each with its stock and when it was written.
+-- A user's coupons of a merchant's stocks, each with its stock and when it was written. $3: the hash of the openid.
 SELECT o.stock_id, c.* FROM (SELECT stock_id, stock_no FROM stock WHERE mchid = $1 OR belong_merchant = $1) o, LATERAL (
-    SELECT k.written_at, {coupon of o.stock_no} FROM coupon k {step of o.stock_no}
-    WHERE k.stock_no = o.stock_no AND hashtext(k.openid) = hashtext($2) AND k.openid = $2 OFFSET 0) c;
+    SELECT k.written_at, {coupon of o.stock_no} FROM {held by $3 of o.stock_no} LATERAL (
+        SELECT * FROM coupon WHERE stock_no = o.stock_no AND coupon_id = h.coupon_id AND openid = $2 OFFSET 0) k
+    {step of o.stock_no} OFFSET 0) c;
 
--- name: move_coupon
--- A step, if the coupon still is in a state that it starts from.
-INSERT INTO coupon_step (stock_no, coupon_id, {later})
-SELECT $1, k.coupon_id, $4, $5, $6, $7::bigint, $8, $9::bigint, $10, $11, $12::bigint, $13
-FROM coupon k {step} WHERE k.stock_no = $1 AND k.coupon_id = $2 AND coalesce(s.coupon_state, 'SENDED') = ANY($3::text[])
-ON CONFLICT (stock_no, coupon_id) DO UPDATE SET ({later}) = ROW ({excluded.later});
+-- name: move_first
+-- A step that starts from the first state, or from others too: a coupon that took none before has no row.
+INSERT INTO coupon_step AS s (stock_no, coupon_id, {later}) VALUES ($1, $2, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+ON CONFLICT (stock_no, coupon_id) DO UPDATE SET ({later}) = ROW ({excluded.later})
+WHERE s.coupon_state = ANY($3::text[]);
+
+-- name: move_next
+-- A step that starts from other states only.
+UPDATE coupon_step SET ({later}) = ROW ($4, $5, $6, $7::bigint, $8, $9::bigint, $10, $11, $12::bigint, $13, $14, $15::bigint,
+    $16)
+WHERE stock_no = $1 AND coupon_id = $2 AND coupon_state = ANY($3::text[]);
 
 
 -- Receipts
@@ -339,7 +370,8 @@ SELECT mchid, notify_url FROM callback WHERE caller = mchid AND mchid = ANY($1);
 -- name: add_events
 -- Those of new coupons, due at once.
 INSERT INTO event (stock_no, mchid, id, coupon_id, created_at, due_at)
-SELECT $1, $2, *, due FROM unnest($3::uuid[], $4::integer[], $5::bigint[]) u(id, no, due);
+SELECT q.stock_no, $2::text, u.*, u.due FROM stock_lock q, unnest($3::uuid[], $4::integer[], $5::bigint[]) AS u(id, coupon_id, due)
+WHERE q.stock_no = $1;
 
 -- name: waiting
 -- The merchants with events that are due, or due too far ahead. In order, so that it is looked for in the index, and
@@ -350,9 +382,40 @@ SELECT c.mchid, c.notify_url FROM callback c CROSS JOIN LATERAL (
     (SELECT FROM event e WHERE e.mchid = c.mchid AND e.due_at > $2 ORDER BY e.due_at LIMIT 1) LIMIT 1) due
 WHERE c.caller = c.mchid;
 
--- name: waiting_on_nodes
--- The same over nodes: no look for each merchant can be sent with the merchants, so each node looks through its events.
-SELECT DISTINCT mchid FROM event WHERE due_at <= $1 OR due_at > $2;
+-- name: list_due_stock
+-- That events of a stock may be written from now on, for so many seconds. On a Citus cluster only, as the next ones.
+INSERT INTO due_stock (stock_no, stock_id, mchid, until, look_at)
+VALUES ($1, $2, $3, now() + make_interval(secs => $4::integer), 0)
+ON CONFLICT (stock_no) DO UPDATE SET stock_id = excluded.stock_id, mchid = excluded.mchid, until = excluded.until,
+    look_at = 0;
+
+-- name: listed_stocks
+-- Those of which something may be due now ($1), or later than $2; each with the node that has its events.
+SELECT d.stock_no, d.stock_id, d.mchid, d.until, d.until <= now(), p.nodename || ':' || p.nodeport AS node
+FROM due_stock d, pg_dist_shard_placement p WHERE p.shardid = get_shard_id_for_distribution_column('event', d.stock_no)
+AND (d.until > now() OR d.look_at <= $1::bigint OR d.look_at > $2::bigint);
+
+-- name: next_due
+-- The first and the last moment at which an event of a stock is due.
+SELECT (SELECT due_at FROM event WHERE stock_no = $1 AND mchid = $2 AND due_at IS NOT NULL ORDER BY due_at LIMIT 1),
+    (SELECT due_at FROM event WHERE stock_no = $1 AND mchid = $2 AND due_at IS NOT NULL ORDER BY due_at DESC LIMIT 1);
+
+-- name: unlist_due_stock
+-- Nothing of a stock waits.
+DELETE FROM due_stock WHERE stock_no = $1 AND until = $2;
+
+-- name: look_later
+-- Nothing of a stock is due before that.
+UPDATE due_stock SET look_at = $3 WHERE stock_no = $1 AND until = $2;
+
+-- name: stocks_on_nodes
+-- The stocks with events that are not delivered, as each shard tells them. What is away tells nothing.
+SELECT result FROM run_command_on_shards('event',
+    'SELECT string_agg(DISTINCT stock_no::text, '','') FROM %s WHERE due_at IS NOT NULL') WHERE success;
+
+-- name: stocks_numbered
+-- Stocks by their numbers inside.
+SELECT s.stock_no, s.stock_id, s.mchid FROM stock s WHERE s.stock_no = ANY($1::integer[]);
 
 -- name: stocks_waiting
 -- A merchant's stocks with events that are due, or due too far ahead.
@@ -416,6 +479,41 @@ SELECT e.* FROM (SELECT stock_no FROM stock WHERE mchid = $1) s, LATERAL (
         SELECT written_at FROM coupon WHERE stock_no = s.stock_no AND coupon_id = e.coupon_id OFFSET 0) c
     WHERE e.stock_no = s.stock_no ORDER BY e.coupon_id DESC LIMIT $2 OFFSET 0) e
 ORDER BY e.created_at DESC, e.written_at DESC LIMIT $3 OFFSET $4;
+
+
+-- 商品券
+
+
+-- name: document
+-- One, as it is.
+SELECT body FROM document WHERE owner = $1 AND kind = $2 AND id = $3;
+
+-- name: documents
+-- Those of these ids.
+SELECT o.id, d.body FROM unnest($3::text[]) AS o(id), LATERAL (
+    SELECT body FROM document WHERE owner = $1 AND kind = $2 AND id = o.id OFFSET 0) d;
+
+-- name: documents_after
+-- Those that follow an id, in order.
+SELECT id, body FROM document WHERE owner = $1 AND kind = $2 AND id > $3 ORDER BY id LIMIT $4;
+
+-- name: count_documents
+-- How many of a kind there are.
+SELECT count(*) FROM document WHERE owner = $1 AND kind = $2;
+
+-- name: keep_document
+-- New, or in the place of the one before it.
+INSERT INTO document (owner, kind, id, body) VALUES ($1, $2, $3, $4)
+ON CONFLICT (owner, kind, id) DO UPDATE SET body = excluded.body;
+
+-- name: remove_document
+-- It is gone.
+DELETE FROM document WHERE owner = $1 AND kind = $2 AND id = $3;
+
+-- name: stocks_of_product
+-- A product coupon's stocks, in the order in which they were made.
+SELECT {s.stock} FROM stock s WHERE s.mchid = $1 AND s.product_coupon_id = $2 AND s.brand_id = $3
+    ORDER BY s.created_at, s.stock_id;
 
 
 -- Nonces

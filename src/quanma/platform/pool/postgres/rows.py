@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from ....api.stocks import CreateStock
-from ...coupons.coupon import LATER, CouponFacts
+from ...coupons.coupon import LATER, CouponFacts, first_state
+from ...coupons.product.terms import ProductTerms
 
 
 class Terms(msgspec.Struct, frozen=True, array_like=True):
@@ -46,7 +47,7 @@ def coupon_of(stock_id: str, row: Mapping[str, Any]) -> CouponFacts:
         sent_at=sent_at,
         starts_at=sent_at if its.starts_at is None else its.starts_at,
         expires_at=sent_at + (its.expires_in or 0) if its.expires_at is None else its.expires_at,
-        **{field: row[field] for field in LATER} if row["coupon_state"] else _AT_FIRST,
+        **{field: row[field] for field in LATER} if row["coupon_state"] else _at_first(its.send_channel),
     )
 
 
@@ -65,13 +66,16 @@ def terms_of(coupon: CouponFacts, lasts_seconds: int | None) -> str:
     ).decode()
 
 
-def lasts_seconds(stock: CreateStock) -> int | None:
+def lasts_seconds(stock: CreateStock | ProductTerms) -> int | None:
     """How long a stock's coupons last, if it says that."""
+    if isinstance(stock, ProductTerms):
+        return stock.period.available_seconds
     return stock.coupon_use_rule.coupon_available_time.available_second_after_receive
 
 
-_AT_FIRST: dict[str, Any] = {"coupon_state": "SENDED"}
-"""What a coupon without a step has."""
+def _at_first(send_channel: str) -> dict[str, Any]:
+    """What a coupon without a step has."""
+    return {"coupon_state": first_state(send_channel)}
 
 
 @lru_cache(4096)

@@ -12,7 +12,7 @@ from .. import migrations
 Connection = Any
 
 BACK_END = "postgres"
-TABLES = "2"
+TABLES = "3"
 """Which form the tables have, as they note it: the first step was changed while nothing was published."""
 DISTRIBUTED = (
     "stock_lock",
@@ -20,9 +20,8 @@ DISTRIBUTED = (
     "day_counter",
     "code",
     "piece",
-    "carrier",
     "extent",
-    "displaced",
+    "block",
     "upload",
     "terms",
     "coupon",
@@ -35,8 +34,10 @@ DISTRIBUTED = (
     "barred",
 )
 """Tables whose every key carries stock_no, the column that they are spread by."""
-REFERENCE = ("about", "stock", "callback", "card", "nonce", "nonce_seen", "epoch", "host", "missing")
-"""Small tables that every node has."""
+REFERENCE = ("about", "stock", "callback", "document", "epoch", "host", "missing")
+"""Small tables that every node has: to write one takes a commit in two phases."""
+LOCAL = ("card", "nonce", "nonce_seen", "due_stock")
+"""Tables that stay on the node that we are connected to. No statement reads them together with others."""
 
 _LOCK = "SELECT pg_advisory_xact_lock(7381240617)"  # One who migrates at a time.
 

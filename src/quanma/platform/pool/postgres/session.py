@@ -175,7 +175,7 @@ async def check_ground(connection: Connection) -> None:
     check_durable(*ground)
 
 
-def check_durable(fsync: str, full_page_writes: str, synchronous_commit: str) -> None:
+def check_durable(fsync: str, full_page_writes: str, synchronous_commit: str, server: str = "PostgreSQL") -> None:
     """Raises StoreUnavailable: with these settings a server can lose what it said it keeps."""
     for name, setting, unsafe in (
         ("fsync", fsync, ("off",)),
@@ -184,7 +184,7 @@ def check_durable(fsync: str, full_page_writes: str, synchronous_commit: str) ->
     ):
         if setting in unsafe:
             raise StoreUnavailable(
-                f"PostgreSQL runs with {name} = {setting}, and can lose acknowledged codes: turn it on, and reload"
+                f"{server} runs with {name} = {setting}, and can lose acknowledged codes: turn it on, and reload"
             )
 
 

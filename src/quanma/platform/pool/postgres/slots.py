@@ -8,7 +8,7 @@ at first, and what was moved. So a draw of many reads twice as many slots, and w
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 
 class Slots:
@@ -17,6 +17,7 @@ class Slots:
     def __init__(self, free: int) -> None:
         self.free = free
         self._chosen: list[int] = []
+        self._drawn: set[int] = set()
         self._at: dict[int, int] = {}
         self._moved: set[int] = set()
 
@@ -24,8 +25,14 @@ class Slots:
         """Choose so many slots, or as many as there are, and return those that must be learned before `take`."""
         left = self.free
         self._chosen = [secrets.randbelow(left - done) for done in range(min(count, left))]
+        self._drawn = set(self._chosen)
         lasts = range(left - len(self._chosen), left)
         return [slot for slot in {*self._chosen, *lasts} if slot not in self._at]
+
+    @property
+    def chosen(self) -> Set[int]:
+        """The slots that were chosen last. The others that must be learned only move into one of these."""
+        return self._drawn
 
     def learn(self, held: Iterable[tuple[int, int]]) -> None:
         """What slots hold: slot and position."""

@@ -15,7 +15,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from ....errors import QuanmaError, StoreUnavailable
 from ....serving.redact import trace_of
 from .connections import Connection, Connections
-from .stock_transaction import StockTransaction
+from .stock_transaction import StockTransaction, StockTransactions
 
 log = logging.getLogger(__name__)
 
@@ -45,21 +45,23 @@ class Ask(NamedTuple):
 class StockQueues:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
-        self._waiting: dict[str, list[Ask]] = {}
+        self._waiting: dict[tuple[str, ...], list[Ask]] = {}
         self._running: set[asyncio.Task[None]] = set()
 
-    async def ask(self, stock_id: str, work: Together, request: Any) -> Any:
+    async def ask(self, stock_ids: tuple[str, ...], work: Together, request: Any) -> Any:
         """Have a request worked on in the stock's transaction, and return its answer once that is committed.
+
+        Several stocks are a queue of their own, and are locked together: `work` gets their transactions then.
 
         Raises:
             StoreUnavailable: it could not be committed, or whether it was is not known.
         """
         ask = Ask(work, request, asyncio.get_running_loop().create_future())
-        if (queue := self._waiting.get(stock_id)) is not None:
+        if (queue := self._waiting.get(stock_ids)) is not None:
             queue.append(ask)
         else:
-            self._waiting[stock_id] = [ask]
-            task = asyncio.create_task(self._drive(stock_id))
+            self._waiting[stock_ids] = [ask]
+            task = asyncio.create_task(self._drive(stock_ids))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
         return await ask.future
@@ -69,12 +71,12 @@ class StockQueues:
         while self._running:
             await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _drive(self, stock_id: str) -> None:
-        queue = self._waiting[stock_id]
+    async def _drive(self, stock_ids: tuple[str, ...]) -> None:
+        queue = self._waiting[stock_ids]
         while queue:
             group: list[Ask] = []
             _join(group, queue)
-            outcomes = await self._outcomes(stock_id, group, queue)
+            outcomes = await self._outcomes(stock_ids, group, queue)
             for ask, outcome in zip(group, outcomes, strict=True):
                 if ask.future.done():  # The caller went away; what was done stays done.
                     continue
@@ -82,27 +84,28 @@ class StockQueues:
                     ask.future.set_exception(outcome)
                 else:
                     ask.future.set_result(outcome)
-        del self._waiting[stock_id]
+        del self._waiting[stock_ids]
 
-    async def _outcomes(self, stock_id: str, group: list[Ask], queue: list[Ask]) -> list[Any]:
+    async def _outcomes(self, stock_ids: tuple[str, ...], group: list[Ask], queue: list[Ask]) -> list[Any]:
         """Work on a group, and on whoever comes before the stock is locked."""
 
-        transaction: StockTransaction
+        locked: StockTransactions
 
         async def in_transaction(connection: Connection) -> list[Any]:
-            nonlocal transaction
-            transaction = await StockTransaction.begin(connection, self._connections, stock_id)
+            nonlocal locked
+            locked = await StockTransactions.begin(connection, self._connections, stock_ids)
             # Another worker may have had the lock until now.
             _join(group, queue)
             outcomes: list[Any] = []
             for work, asks in groupby(group, key=lambda ask: ask.work):
-                outcomes += await work(transaction, [ask.request for ask in asks])
-            await transaction.end()
+                subject = locked.each[0] if len(stock_ids) == 1 else locked.each
+                outcomes += await work(subject, [ask.request for ask in asks])
+            await locked.end()
             return outcomes
 
         try:
             return await self._connections.transaction(
-                in_transaction, lambda: transaction.acknowledge(), lambda: transaction.acknowledge_what_was_read()
+                in_transaction, lambda: locked.acknowledge(), lambda: locked.acknowledge_what_was_read()
             )
         except QuanmaError as problem:
             return [problem] * len(group)
@@ -111,7 +114,7 @@ class StockQueues:
                 log.error("a request was undone: %s", trace_of(error))
                 return [StoreUnavailable("the request was undone")]
         # One of them can't be done, and must not take the others with it.
-        return [outcome for ask in group for outcome in await self._outcomes(stock_id, [ask], [])]
+        return [outcome for ask in group for outcome in await self._outcomes(stock_ids, [ask], [])]
 
 
 def _join(group: list[Ask], queue: list[Ask]) -> None:

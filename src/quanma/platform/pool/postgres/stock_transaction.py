@@ -21,6 +21,7 @@ from ...coupons.repeats import Numbered
 from ...coupons.stocks import Product, StockFacts
 from .between import SHARED_OUT, Astray
 from .connections import Connection, Connections
+from .due_stocks import DueStocks
 from .mark_file import IssuedCoupon, Mark
 from .missing import PROOFS, microseconds, word_of
 from .numbers import Numbers
@@ -84,6 +85,8 @@ class StockTransaction:
         epoch: str,
     ) -> None:
         self.connection = connection
+        self.product_document: str | None = None
+        """Of 商品券: that of its product coupon, once it was read."""
         self._connections = connections
         self._seen = seen
         self.stock_no = stock_no
@@ -104,6 +107,16 @@ class StockTransaction:
         self._known = known
         self._epoch = epoch
         """`Host.epoch` when the transaction began: the latest that this host knew, confirmed or not."""
+
+    @property
+    def due_stocks(self) -> DueStocks | None:
+        """Where it is a Citus cluster."""
+        return self._connections.listing
+
+    @property
+    def many_nodes(self) -> bool:
+        """Whether the database is a Citus cluster."""
+        return self._connections.many_nodes
 
     @property
     def stock_id(self) -> str:
@@ -264,9 +277,43 @@ class StockTransaction:
         return answer
 
 
+_NOTIFIED = f"(CASE WHEN s.product_coupon_id IS NULL THEN '' ELSE '{stocks.PRODUCT_EVENTS}' END || s.mchid)"
+"""See `StockFacts.notified`."""
+
+
+class StockTransactions:
+    """Those of several stocks, in one transaction of the database. They are locked in the order of their ids."""
+
+    def __init__(self, each: Sequence[StockTransaction]) -> None:
+        self.each = each
+
+    @classmethod
+    async def begin(
+        cls, connection: Connection, connections: Connections, stock_ids: Sequence[str]
+    ) -> StockTransactions:
+        """Lock the stocks. `each` is in the order in which they were asked for. Raises: as for one."""
+        locked = {
+            stock_id: await StockTransaction.begin(connection, connections, stock_id) for stock_id in sorted(stock_ids)
+        }
+        return cls([locked[stock_id] for stock_id in stock_ids])
+
+    async def end(self) -> None:
+        for one in self.each:
+            await one.end()
+
+    def acknowledge(self) -> bool:
+        """As for one. Returns whether anything was written to any."""
+        written = [one.acknowledge() for one in self.each]  # Of every one, whatever the first says.
+        return any(written)
+
+    def acknowledge_what_was_read(self) -> None:
+        for one in self.each:
+            one.acknowledge_what_was_read()
+
+
 _BEGIN = (
     "SELECT {seen}, {session}, ({proof}), " + GROUND + f", {columns('stock', 's')},"
-    " EXISTS (SELECT 1 FROM callback c WHERE c.caller = s.mchid AND c.mchid = s.mchid),"
+    f" EXISTS (SELECT 1 FROM callback c WHERE c.caller = {_NOTIFIED} AND c.mchid = c.caller),"
     f" t.transaction_no, {columns('stock_counters')},"
     " ARRAY(SELECT terms_no || E'\\n' || terms FROM terms WHERE stock_no = $1 ORDER BY terms_no DESC"
     f" LIMIT {TERMS_READ})"

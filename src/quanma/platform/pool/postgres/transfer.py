@@ -18,7 +18,7 @@ from ....api.subsidy import ReturnReceipt
 from ....errors import StoreUnavailable
 from ....wire.times import beijing_day
 from ...coupons.coupon import LATER
-from ...coupons.stocks import UPLOAD_MODE, stored_stock
+from ...coupons.stocks import UPLOAD_MODES, mode_of, owner_of, stored_stock
 from .. import reconciling
 from ..transfer import (
     AnsweredRecord,
@@ -27,6 +27,7 @@ from ..transfer import (
     CallbackRecord,
     CouponRecord,
     DeletionRecord,
+    DocumentRecord,
     EventRecord,
     NonceRecord,
     PayReceiptRecord,
@@ -35,9 +36,10 @@ from ..transfer import (
     UploadRecord,
 )
 from . import reconcile, schema
-from .blocks import BLOCK
+from .blocks import BLOCK, CARRIERS, HOLDERS, SLOTS
 from .codes import cut
 from .connections import Connection
+from .holders import bucket_count, bucket_of, entry, hash_of
 from .queries import code_at, written_out
 from .rows import KnownTerms, coupon_of, lasts_seconds, terms_of
 
@@ -47,6 +49,7 @@ _CARD = "card\n"
 _ALIKE: dict[type[Any], str] = {
     CallbackRecord: "callback",
     NonceRecord: "nonce",
+    DocumentRecord: "document",
     DeletionRecord: "deletion",
     BarredRecord: "barred",
     AnsweredRecord: "answered",
@@ -63,12 +66,14 @@ class _Taken:
         self.stock_no = stock_no
         self.lasts_seconds = lasts_seconds(request)
         self.terms = KnownTerms([])
-        self.owner = request.belong_merchant
-        self.takes_uploads = request.coupon_code_mode == UPLOAD_MODE
+        self.owner = owner_of(request, record.mchid)
+        self.takes_uploads = mode_of(request) in UPLOAD_MODES
         self.made_at = record.created_at
         self.uploaded = 0
         self.deleted: set[int] = set()
         self.given = array("Q")
+        self.hashes = array("I")
+        """Of the openids, in the coupons' order."""
         self.sent_on: Counter[int] = Counter()
 
 
@@ -117,7 +122,7 @@ class PostgresTransfer:
         for row in stocks:
             yield StockRecord(**dict(row))
         kind: type[Any]
-        for kind in (CallbackRecord, NonceRecord):
+        for kind in (CallbackRecord, NonceRecord, DocumentRecord):
             async for record in self._alike(kind):
                 yield record
         async for row in self._rows(DeletionRecord):
@@ -284,6 +289,7 @@ class PostgresTransfer:
         for number, record in enumerate(batch, before):
             taken = stocks[record.stock_id]
             taken.given.append(record.position)
+            taken.hashes.append(hash_of(record.openid))
             taken.sent_on[beijing_day(record.sent_at)] += 1
             if not taken.takes_uploads:
                 codes.append((taken.stock_no, record.coupon_code, record.position))
@@ -329,7 +335,8 @@ class PostgresTransfer:
                 raise StoreUnavailable("a coupon carries a code that is not there: nothing was imported")
             numbers = np.zeros(taken.uploaded, np.int32)
             numbers[given] = np.arange(1, given.size + 1)
-            await self._copy("carrier", _BLOCK, _blocks(taken.stock_no, numbers))
+            await self._copy("block", _BLOCK, _blocks(taken.stock_no, CARRIERS, numbers))
+            await self._copy("block", _BLOCK, _buckets(taken.stock_no, taken.hashes))
 
     async def _count(self, taken: _Taken) -> None:
         """Write a stock's counters, and which code stands at which free slot: see slots.py."""
@@ -344,7 +351,7 @@ class PostgresTransfer:
             positions = np.zeros(free, np.int32)
             positions[holes] = spare + 1
             await self._copy("extent", ("stock_no", "first_slot", "shift"), [(taken.stock_no, 0, 0)])
-            await self._copy("displaced", _BLOCK, _blocks(taken.stock_no, positions))
+            await self._copy("block", _BLOCK, _blocks(taken.stock_no, SLOTS, positions))
         day = max(taken.sent_on, default=beijing_day(taken.made_at))
         days = [(taken.stock_no, other, sent) for other, sent in taken.sent_on.items() if other != day]
         await self._copy("day_counter", ("stock_no", "day", "sent"), days)
@@ -364,7 +371,7 @@ class PostgresTransfer:
 
 
 _PIECE = ("stock_no", "first_position", "codes", "success_at")
-_BLOCK = ("stock_no", "first", "numbers")
+_BLOCK = ("stock_no", "kind", "place", "numbers")
 _COUPON = (
     "stock_no",
     "coupon_id",
@@ -397,11 +404,22 @@ _ADD_EVENTS = written_out(
 )
 
 
-def _blocks(stock_no: int, numbers: np.ndarray[Any, np.dtype[np.int32]]) -> list[tuple[int, int, bytes]]:
+def _blocks(
+    stock_no: int, kind: int, numbers: np.ndarray[Any, np.dtype[np.int32]]
+) -> list[tuple[int, int, int, bytes]]:
     """Rows of blocks that hold these numbers: see blocks.py. None holds zeros only."""
     whole = np.zeros((-(-numbers.size // BLOCK), BLOCK), ">i4")
     whole.reshape(-1)[: numbers.size] = numbers
-    return [(stock_no, int(row) * BLOCK, whole[row].tobytes()) for row in np.flatnonzero(whole.any(axis=1))]
+    return [(stock_no, kind, int(row) * BLOCK, whole[row].tobytes()) for row in np.flatnonzero(whole.any(axis=1))]
+
+
+def _buckets(stock_no: int, hashes: array[int]) -> list[tuple[int, int, int, bytes]]:
+    """Rows of buckets that hold these hashes, each with its place from 1 on as the coupon's number: see holders.py."""
+    count = bucket_count(len(hashes))
+    buckets: dict[int, bytearray] = {}
+    for coupon_id, its_hash in enumerate(hashes, 1):
+        buckets.setdefault(bucket_of(its_hash, count), bytearray()).extend(entry(its_hash, coupon_id))
+    return [(stock_no, HOLDERS, bucket, bytes(entries)) for bucket, entries in buckets.items()]
 
 
 def _values(records: list[Any]) -> list[tuple[Any, ...]]:

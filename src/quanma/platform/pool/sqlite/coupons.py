@@ -27,7 +27,7 @@ def send(store: Store, asked: Asked, issues: Sequence[Issue]) -> list[CouponFact
     To the first of them only, up to one for a user who is among them already: what a user has must be known.
     """
     mchid, stock_id, now = asked
-    stock = store.stock(mchid, stock_id)
+    stock = store.stock(mchid, stock_id, issues[0].product)
     if isinstance(stock.codes, SentCodeIndex):
         return [_known(store, stock, issues[0], now, 0) or _give(store, stock, stock.codes, issues[0], now)]
     users = _until_one_comes_again([issue.openid for issue in issues])
@@ -130,7 +130,7 @@ def _write(
     ]
     when = SentWhen(now, *draws.validity(stock.facts, now))
     issue_batches.add(store.rows, first, stock_id, sent, when)
-    outbox.add(store, stock.facts.mchid, range(first, first + len(sent)), now)
+    outbox.add(store, stock.facts.notified, range(first, first + len(sent)), now)
     return [issue_batches.as_coupon(coupon_id, stock_id, one, when) for coupon_id, one in enumerate(sent, first)]
 
 

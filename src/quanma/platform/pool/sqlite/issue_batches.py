@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import apsw
 import msgspec
 
-from ...coupons.coupon import LATER, CouponFacts
+from ...coupons.coupon import LATER, CouponFacts, first_state
 from .rows import COUPON, ISSUE_BATCH, IssueBatchRow, Rows, damaged
 
 TOGETHER_MAX = 32
@@ -61,7 +61,7 @@ def as_coupon(coupon_id: int, stock_id: str, sent: SentCoupon, when: SentWhen) -
         sent_at=when.sent_at,
         starts_at=when.starts_at,
         expires_at=when.expires_at,
-        coupon_state="SENDED",
+        coupon_state=first_state(sent.send_channel),
     )
 
 

@@ -65,10 +65,9 @@ def take_due(store: Store, now: int, limit: int, shares: Mapping[str, int] | Non
             attempts, due_at = event.attempts + 1, now + store.retries.seconds
             taken = store.rows.change(EVENT, event, attempts=attempts, due_at=due_at)
             coupon = store.coupon(taken.coupon_id)
-            stock = store.stocks[coupon.stock_id].facts.request
-            notify_appid = stock.notify_config.notify_appid if stock.notify_config else None
+            facts = store.stocks[coupon.stock_id].facts
             notify_url = callback(store, mchid, mchid).notify_url
-            due.append(DueEvent(taken.id, mchid, taken.created_at, attempts, notify_url, coupon, notify_appid))
+            due.append(DueEvent(taken.id, mchid, taken.created_at, attempts, notify_url, coupon, facts))
     return due
 
 

@@ -8,7 +8,7 @@ group, and neither touches a page that depends on the code: the cost does not gr
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -27,6 +27,8 @@ from ....api.coupons import SendCard, SentCard
 from ....api.stocks import CreatedStock, CreateStock, Stock
 from ...coupons.coupon import CouponFacts
 from ...coupons.draws import Issue
+from ...coupons.product.changes import Caller, KnownStock, ProductChange, Rules
+from ...coupons.product.life import Group
 from ...coupons.responses import Owned
 from ...coupons.step import Payment, Step
 from ...coupons.stocks import Change, Product, StockFacts
@@ -34,6 +36,7 @@ from ..contract import (
     RETRIES,
     STOCKS_PER_MERCHANT,
     CallbackAddress,
+    ChangeT,
     DueEvent,
     EventState,
     OfCouponT,
@@ -44,7 +47,7 @@ from ..contract import (
     Waiting,
 )
 from ..nonces import MemoryNonces, Nonces
-from . import codes, coupons, fence, outbox, pool_file, preflight, steps, stocks, subsidies
+from . import codes, coupons, fence, outbox, pool_file, preflight, products, steps, stocks, subsidies
 from .rows import NONCE, NonceRow
 from .store import Store
 from .writer import Writer
@@ -80,6 +83,7 @@ class SqlitePool:
         self.nonces: Nonces = MemoryNonces()
         self._send = partial(coupons.send, store)
         self._upload = partial(codes.upload, store)
+        self._give = partial(products.give, store)
         self._writer = Writer(db, store.rebuild, store.texts.settle, store.probe, store.commits)
 
     def fence(self) -> str | None:
@@ -87,6 +91,9 @@ class SqlitePool:
 
     async def check(self) -> None:
         self._writer.check()
+
+    def away(self) -> Sequence[str]:
+        return ()
 
     async def close(self) -> None:
         await self._writer.close()
@@ -129,8 +136,39 @@ class SqlitePool:
     async def send_coupon(self, mchid: str, issue: Issue, now: int) -> CouponFacts:
         return await self._writer.do_together(self._send, (mchid, issue.stock_id, now), issue)
 
-    async def step(self, mchid: str, step: Step[OfCouponT, Resp], request: OfCouponT, now: int) -> Resp:
-        return await self._do(steps.step, mchid, step, request, now)
+    async def give(self, caller: Caller, issues: Sequence[Issue], now: int) -> Group:
+        asked = caller, tuple(issue.stock_id for issue in issues), now
+        return await self._writer.do_together(self._give, asked, issues)
+
+    async def change_product(
+        self, caller: Caller, change: ProductChange[ChangeT, Resp], request: ChangeT, now: int, rules: Rules
+    ) -> Resp:
+        return await self._do(products.change, caller, change, request, now, rules)
+
+    async def documents(
+        self, caller: Caller, kind: str, ids: Sequence[str] | None = None, *, after: str = "", limit: int = 1000
+    ) -> dict[str, str]:
+        return await self._do(products.documents, caller, kind, ids, after, limit)
+
+    async def count_documents(self, caller: Caller, kind: str) -> int:
+        return await self._do(products.count_documents, caller, kind)
+
+    async def product_stocks(self, caller: Caller, product_coupon_id: str, now: int) -> list[KnownStock]:
+        return await self._do(products.stocks_of, caller, product_coupon_id, now)
+
+    async def known_stocks(self, caller: Caller, stock_ids: Sequence[str], now: int) -> dict[str, KnownStock]:
+        return await self._do(products.known_stocks, caller, stock_ids, now)
+
+    async def step(
+        self,
+        mchid: str,
+        step: Step[OfCouponT, Resp],
+        request: OfCouponT,
+        now: int,
+        caller: Caller | None = None,
+        product_coupon_id: str = "",
+    ) -> Resp:
+        return await self._do(steps.step, mchid, step, request, now, caller, product_coupon_id)
 
     async def send_card(self, mchid: str, request: SendCard) -> SentCard:
         return await self._do(coupons.send_card, mchid, request)

@@ -274,6 +274,13 @@ class NonceRow(NamedTuple):
     next: int
 
 
+class DocumentRow(NamedTuple):
+    owner: str
+    kind: str
+    id: str
+    body: str
+
+
 ABOUT = Table("about", AboutRow, AboutRow._fields)
 STOCK = Table("stock", StockRow, StockRow._fields)
 UPLOAD = Table("upload", UploadRow, UploadRow._fields)
@@ -294,6 +301,7 @@ CALLBACK = Table("callback", CallbackRow, CallbackRow._fields, key=2)
 EVENT = Table("event", EventRow, EventRow._fields)
 BARRED = Table("barred", BarredRow, BarredRow._fields, key=2)
 NONCE = Table("nonce", NonceRow, NonceRow._fields)
+DOCUMENT = Table("document", DocumentRow, DocumentRow._fields, key=3)
 
 TABLES: tuple[Table[Any], ...] = (
     ABOUT,
@@ -310,4 +318,5 @@ TABLES: tuple[Table[Any], ...] = (
     EVENT,
     BARRED,
     NONCE,
+    DOCUMENT,
 )

@@ -35,6 +35,7 @@ from .rows import (
     CALLBACK,
     CARD,
     DELETION,
+    DOCUMENT,
     EVENT,
     NONCE,
     PAY_RECEIPT,
@@ -72,6 +73,8 @@ class Store:
         self.merchants: dict[str, MerchantIndex] = {}
         self.barred: dict[str, set[str]] = {}
         """By stock: codes that a lost history of this pool gave out."""
+        self.of_product: dict[tuple[str, Product], list[StockIndex]] = {}
+        """By creator and product: stocks of 商品券, in the order in which they were made."""
         self.callbacks: dict[tuple[str, str], CallbackAddress] = {}
         """By caller and merchant."""
         self.next_coupon_id = 1
@@ -80,7 +83,7 @@ class Store:
         # By the clock: the file may be an older copy, whose counters were further once.
         self.nonce_floor = nonce_floor(0 if _CHANCE.is_foreseen else int(time.time()))
         self.rebuild()
-        for table in (ABOUT, ANSWERED, CARD, PAY_RECEIPT, RETURN_RECEIPT, EVENT, NONCE):
+        for table in (ABOUT, ANSWERED, CARD, PAY_RECEIPT, RETURN_RECEIPT, EVENT, NONCE, DOCUMENT):
             # Nothing of these is in memory. They are read to know that they are as they were written.
             for _ in self.rows.scan(table):
                 pass
@@ -117,6 +120,8 @@ class Store:
             self.merchants.setdefault(mchid, MerchantIndex()).add(stock)
         if facts.product is None:
             self.merchants[facts.mchid].made += 1
+        else:
+            self.of_product.setdefault((facts.mchid, facts.product), []).append(stock)
 
     def position(self, stock: StockIndex, coupon_code: str) -> int:
         position = stock.codes.find(coupon_code)
@@ -183,11 +188,14 @@ class Store:
         self.rows.forget()
         self.stocks.clear()
         self.merchants.clear()
+        self.of_product.clear()
         self.latest = NOTHING_YET
         for row in self.rows.scan(STOCK):
             stock_id, mchid, _, request, created_at, product_coupon_id, brand_id = row[:-2]
             product = Product(product_coupon_id, brand_id) if product_coupon_id is not None else None
             self.add_stock(stocks.stock_facts(stock_id, mchid, stocks.stored_stock(request), created_at, product))
+        for stocks_of_one in self.of_product.values():
+            stocks_of_one.sort(key=lambda stock: (stock.facts.created_at, stock.facts.stock_id))
         self._rebuild_codes()
         self._rebuild_coupons()
         self.barred = {}

@@ -23,6 +23,7 @@ from ..transfer import (
     CardKey,
     CouponRecord,
     DeletionRecord,
+    DocumentRecord,
     EventRecord,
     NonceRecord,
     PayReceiptRecord,
@@ -39,6 +40,7 @@ from .rows import (
     CARD,
     COUPON,
     DELETION,
+    DOCUMENT,
     EVENT,
     NONCE,
     PAY_RECEIPT,
@@ -59,6 +61,7 @@ _ALIKE: dict[type[AnyRecord], Table[Any]] = {
     StockRecord: STOCK,
     CallbackRecord: CALLBACK,
     NonceRecord: NONCE,
+    DocumentRecord: DOCUMENT,
     BarredRecord: BARRED,
     AnsweredRecord: ANSWERED,
     PayReceiptRecord: PAY_RECEIPT,
@@ -147,6 +150,7 @@ def _records(db: apsw.Connection) -> Iterator[AnyRecord]:
     yield from _alike(rows, StockRecord)
     yield from _alike(rows, CallbackRecord)
     yield from _alike(rows, NonceRecord)
+    yield from _alike(rows, DocumentRecord)
     for row in rows.scan(DELETION):
         yield DeletionRecord(**dict(zip(DELETION.columns[1:], row[1:-2], strict=True)))
     for row in rows.scan(UPLOAD):

@@ -36,7 +36,20 @@ GROUP_MAX = 256
 CHECKPOINT_PAGES = 4000
 LOOK_AGAIN_SECONDS = 1.0
 
-_OF_THE_STORE = (apsw.FullError, apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.NoMemError, MemoryError)
+
+class HalfDone(Exception):
+    """What one piece of work left in memory can't be undone: the whole group is, and memory is made anew."""
+
+
+_OF_THE_STORE = (
+    apsw.FullError,
+    apsw.IOError,
+    apsw.CorruptError,
+    apsw.NotADBError,
+    apsw.NoMemError,
+    MemoryError,
+    HalfDone,
+)
 """Errors that concern the whole group: after them it is not certain what SQLite kept, or what is in memory."""
 
 

@@ -8,7 +8,7 @@ CREATE TABLE about (name text PRIMARY KEY, value text NOT NULL);
 -- Which pool this is. A copy has the same id.
 INSERT INTO about VALUES ('pool_id', gen_random_uuid()::text);
 -- Which form these tables have: see schema.py.
-INSERT INTO about VALUES ('tables', '2');
+INSERT INTO about VALUES ('tables', '3');
 
 CREATE TABLE stock (
     stock_id          text COLLATE "C" PRIMARY KEY,
@@ -54,6 +54,15 @@ CREATE TABLE card (
     request text NOT NULL,
     answer  text NOT NULL,
     PRIMARY KEY (key, number)
+);
+
+-- On a Citus cluster, on the node that workers are connected to: stocks that may have events due. See due_stocks.py.
+CREATE TABLE due_stock (
+    stock_no integer PRIMARY KEY,
+    stock_id text NOT NULL,
+    mchid    text NOT NULL,
+    until    timestamptz NOT NULL,  -- a worker may write events of it until then
+    look_at  bigint NOT NULL        -- after that: nothing is due earlier
 );
 
 -- What a host compares with the witness that it keeps outside the database: see docs/postgres.md, "What goes back".
@@ -147,15 +156,6 @@ CREATE TABLE code (
 CREATE INDEX code_by_hash ON code (code_hash, stock_no);
 ALTER TABLE code REPLICA IDENTITY FULL;
 
--- Which coupon carries the code at a position: 32 positions in a row, four bytes each, from the first one that 32
--- divides. It holds the coupon's number; 0: none carries it. See blocks.py.
-CREATE TABLE carrier (
-    stock_no integer NOT NULL,
-    first    integer NOT NULL,
-    numbers  bytea NOT NULL,
-    PRIMARY KEY (stock_no, first)
-) WITH (fillfactor = 90);
-
 -- Which code stands at which free slot: an array that is never written out. A slot holds the position slot + shift of
 -- its extent, the last one that begins at or before it, unless it is displaced. A draw takes a random slot and moves
 -- the last slot's position there; an upload puts its codes behind the last slot. See slots.py.
@@ -165,13 +165,20 @@ CREATE TABLE extent (
     shift      integer NOT NULL,
     PRIMARY KEY (stock_no, first_slot)
 );
--- In rows as those of `carrier`: the position at a slot, plus one; 0: the slot is not displaced. From the last free
--- slot on, what they hold counts for nothing.
-CREATE TABLE displaced (
+-- What is known by numbers at random places, many in a row: a row and an index entry for each would take ten times as
+-- much, and be written at ten times as many pages. See blocks.py and holders.py.
+--   kind 0: the position at a free slot, plus one; 0: the slot is not displaced. 32 slots in a row, from `place` on. From
+--           the last free slot on, what they hold counts for nothing.
+--   kind 1: the number of the coupon that carries the code at a position; 0: none does. 32 positions in a row, from
+--           `place` on.
+--   kind 2: who has coupons: a hash of the openid and the coupon's number, eight bytes. `place` is a bucket of hashes.
+-- One table, so that a draw writes all of them in one statement also where that goes to another node.
+CREATE TABLE block (
     stock_no integer NOT NULL,
-    first    integer NOT NULL,
+    place    integer NOT NULL,
+    kind     smallint NOT NULL,
     numbers  bytea NOT NULL,
-    PRIMARY KEY (stock_no, first)
+    PRIMARY KEY (stock_no, kind, place)
 ) WITH (fillfactor = 90);
 
 -- A random word stands in each row that proves a transaction, here and below: the same request, done again in another
@@ -208,11 +215,6 @@ CREATE TABLE coupon (
     request        text NOT NULL,           -- other fields of the request that got it, if any, to know it again; or ''
     PRIMARY KEY (stock_no, coupon_id)
 );
--- A user's coupons of one stock stand together: a merchant that asks for them goes over none of other merchants.
--- Different users may have the same hash: the openid is compared. Of a draw's indexes, it is the only one whose entries
--- go to random places.
-CREATE INDEX coupon_by_user ON coupon (hashtext(openid), stock_no);
-
 -- Where a coupon is after its first step: see coupons/states.py. No row: SENDED.
 CREATE TABLE coupon_step (
     stock_no               integer NOT NULL,

@@ -1,0 +1,1 @@
+"""What is wrong with settings, keys, the clock and the way to the platform: one check for each, and its mend."""
