@@ -16,7 +16,7 @@ from quanma import AsyncWechatpay
 from quanma.api.couponcodes import Code
 from quanma.api.events import CouponSent
 from quanma.client.events import Receiver
-from quanma.errors import OutcomeUnknown, QuanmaError, SignatureInvalid, TryAgain
+from quanma.errors import NotSent, OutcomeUnknown, QuanmaError, SignatureInvalid, TryAgain
 from tests.support.platform import APPID, Served, create_stock, merchant_config
 
 T = TypeVar("T")
@@ -151,7 +151,7 @@ class Honest:
         while True:
             try:
                 return await call()
-            except (TryAgain, OutcomeUnknown):
+            except (NotSent, TryAgain, OutcomeUnknown):
                 if time.monotonic() > until:
                     raise
             self.again += 1

@@ -10,6 +10,8 @@ import pytest
 
 from tools import dist
 
+pytestmark = pytest.mark.xdist_group("dist")  # It is built once.
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:

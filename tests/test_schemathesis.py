@@ -37,7 +37,7 @@ from tests.support.answered import ANSWERED
 from tests.support.platform import APPID, Served, create_stock, new_stock, served
 
 Case = schemathesis.Case[Any]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("schemathesis")]  # One platform for all.
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 SLOW = [

@@ -39,7 +39,7 @@ class Killed:
 @pytest.mark.slow
 def test_a_bundle_of_five_rounds_lives_through_kills(serving: Served) -> None:
     with client(serving) as wxpay:
-        provider = wxpay.v3.marketing.partner.product_coupon
+        provider: Any = wxpay.v3.marketing.partner.product_coupon
         provider.notify_configs.post(notify_url=CALLBACK)
         made = provider.product_coupons.post(
             out_request_no="create_1", **valid_now(new_bundle(rounds=ROUNDS, interval_days=0)), **BRAND

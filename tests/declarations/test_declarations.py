@@ -44,7 +44,9 @@ UNLIMITED = {  # A request's number without limits: why. JSON's reader takes 430
     "StockSendRule.max_amount": "not yet open: no limit is published",
     "StockSendRule.max_amount_by_day": "not yet open: no limit is published",
 }
-WITHOUT_NUMBER = {  # What writes and carries no number: why. The client never repeats it by itself.
+WITHOUT_NUMBER: dict[
+    Operation[..., Any, Any, Any], str
+] = {  # What writes and carries no number: why. The client never repeats it by itself.
     Resend.post: "an event is received under its own id, however often it is sent",
     Callbacks.post: "the last address is the one that counts, however often it is set",
     ImageUpload.post: "a repeat makes a second address of the same picture",

@@ -23,7 +23,7 @@ from quanma.client.exchange import Patience
 from tests.support import proxies
 from tests.support.platform import Served, create_stock, merchant_config, served
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("proxies")]  # One platform for all.
 
 REQUESTS = 2_000
 AT_ONCE = 16

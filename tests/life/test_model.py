@@ -701,7 +701,7 @@ def test_the_platform_answers_as_the_model_of_a_coupons_life(life: type[Life]) -
 @pytest.mark.timeout(600)
 def test_the_platform_answers_as_the_model_over_many_lives(life: type[Life], back_end: str) -> None:
     # On PostgreSQL a request takes longer. A test of its own comes to each cell, see above.
-    examples, share, enough = (20, 0.9, 4_000) if back_end == "sqlite" else (10, 0.8, 1_000)
+    examples, share, enough = (20, 0.9, 3_000) if back_end == "sqlite" else (10, 0.8, 1_000)
     play(life, examples=examples, steps=50)
     # Chance leaves out a few cells, and comes to most of them many times, by many ways.
     assert len(CELLS & life.reached.keys()) > share * len(CELLS)

@@ -21,7 +21,7 @@ CONNECTIONS = 500
 START = b"GET /x HTTP/1.1\r\nHost: x\r\n"
 SIGNED_LIKE = b'Authorization: WECHATPAY2-SHA256-RSA2048 mchid="1900000001",nonce_str="n"\r\n'
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("heads")]  # One platform for all.
 
 
 @pytest.fixture(scope="module")

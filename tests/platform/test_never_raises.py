@@ -87,7 +87,7 @@ class Failing:
         async def method(*args: Any) -> Any:
             raise self._error
 
-        if name == "fence":
+        if name in ("fence", "away"):
             raise self._error
         return method
 

@@ -20,7 +20,7 @@ SYSTEMS = {
     "Linux x86_64": "x86_64-manylinux_2_28",
     "Linux aarch64": "aarch64-manylinux_2_28",
 }
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wheels")]  # uv is installed once.
 
 
 @pytest.fixture(scope="module")

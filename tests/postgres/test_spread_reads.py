@@ -19,6 +19,7 @@ from tests.support.postgres import Server, execute, query
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(180),
+    pytest.mark.xdist_group("spread reads"),  # One pair of servers for all.
     pytest.mark.skipif(bool(poolers.why_absent(PGPOOL)), reason=poolers.why_absent(PGPOOL) or ""),
 ]
 

@@ -297,7 +297,8 @@ class App:
             return Outcome(200 if well else 503, b"ok\n" if well else _UNWELL, _TEXT, signed=False)
         if path == b"/readyz":
             why_not = await self._why_not_ready()
-            said = f"{why_not or 'ready'}\n{self._away_said()}{self._settings_said()}"
+            said = f"{why_not}\n" if why_not else f"ready\n{self._away_said()}"
+            said += self._settings_said()
             return Outcome(503 if why_not else 200, said.encode(), _TEXT, signed=False)
         if path == b"/metrics":
             store_up = await self._probe.well(kept=True)
