@@ -31,7 +31,7 @@ quick: $(venv)/ready-dev  ## the tests that take no more than a moment
 		quick-platform quick-others
 
 # Two halves at once, each of which reads only its own tests: to deal out tests takes longer than these do.
-platform_tests := platform contract life settings upload
+platform_tests := platform contract doctor life settings upload
 quick-platform: $(venv)/ready-dev
 	@$(run_quick_tests) $(addprefix tests/,$(platform_tests))
 

@@ -12,6 +12,7 @@ import pytest
 from quanma import Wechatpay
 from quanma.client import config
 from quanma.client.config import Settings
+from quanma.client.exchange import Patience
 from quanma.errors import AnswerUntrusted, Misconfigured, RequestRefused, SignatureInvalid
 from quanma.platform.keys.environment import make_environment
 from quanma.wire import signature
@@ -46,7 +47,7 @@ def platform(world: Path) -> Iterator[InProcess]:
 
 
 def as_brand(platform: InProcess, settings: Settings) -> Wechatpay:
-    return Wechatpay(settings, transport=platform.transport())
+    return Wechatpay(settings, transport=platform.transport(), patience=Patience(attempts_max=1))
 
 
 def refused(wxpay: Wechatpay) -> str:

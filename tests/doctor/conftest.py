@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,7 +90,7 @@ class Examined(NamedTuple):
         return "\n".join(f"{one.detail}\n{one.fix}" for one in self.results)
 
 
-Examine = Callable[..., Examined]
+CLOCKS = Clocks(time.time, time.monotonic)
 
 
 def look(file: Path | None, *words: str, ahead_seconds: float = 0, callback: str | None = None) -> Examined:

@@ -256,7 +256,7 @@ BROKEN: list[tuple[str, Break, str, str]] = [
 def test_a_whole_shop_passes(shop: Shop) -> None:
     found = look(shop.file)
     assert [*found.of(Status.FAIL), *found.of(Status.WARN)] == []
-    assert [*found.of(Status.SKIP)] == ["network.tls", "callback.address", "callback.answer"]
+    assert [*found.of(Status.SKIP)] == ["network.tls"]
 
 
 @pytest.mark.parametrize(("break_it", "check", "mend"), [row[1:] for row in BROKEN], ids=[row[0] for row in BROKEN])
@@ -444,6 +444,7 @@ def test_TLS_that_something_opens_on_the_way_fails_and_its_issuer_is_shown(shop:
     assert "ca-certificates" in failed["network.tls"].fix
 
 
+@pytest.mark.slow
 def test_a_platform_that_is_silent_does_not_hold_the_doctor_up(shop: Shop, served: Served) -> None:
     with answering(lambda message, verb: Answer(200, {}, b"{}"), delay_seconds=8) as url:
         shop.set(base_url=url)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
+import pytest
+
 from quanma.client.events import Receiver
 from quanma.client.receiving import WsgiReceiver
 from quanma.doctor.check import Status
@@ -77,6 +79,7 @@ def test_what_answers_there_is_told(answer: Answer, status: str, said: str, mend
     assert mend in result.fix
 
 
+@pytest.mark.slow
 def test_an_answer_after_five_seconds_fails(shop: Shop) -> None:
     with answering(lambda message, verb: REFUSED, delay_seconds=5.2) as url:
         result = look(shop.file, "callback.answer", callback=url).results[-1]

@@ -431,7 +431,8 @@ CONFIRMED = "SELECT count(*) FROM host h, epoch e WHERE h.confirmed = e.number |
 
 
 def until_there_are(url: str, count: int, question: str) -> None:
-    deadline = time.monotonic() + GOES_ON_WITHIN_SECONDS
+    """Wait for it: a platform may have to start first."""
+    deadline = time.monotonic() + 4 * GOES_ON_WITHIN_SECONDS
     while query(url, question) != [(count,)]:
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -291,7 +291,7 @@ def _section(path: Path, name: str) -> dict[str, Any]:
     return table
 
 
-_BRAND_VARIABLES = {
+BRAND_VARIABLES = {
     "brand_id": "QUANMA_BRAND_ID",
     "serial_no": "QUANMA_BRAND_SERIAL_NO",
     "private_key": "QUANMA_BRAND_PRIVATE_KEY",
@@ -303,10 +303,24 @@ _BRAND_VARIABLES = {
 
 def _brand_environment() -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for field, variable in _BRAND_VARIABLES.items():
+    for field, variable in BRAND_VARIABLES.items():
         if value := os.environ.get(variable):
             found[field] = _named_paths(variable, value) if field == "platform_keys" else value
     return found
+
+
+def sections_of(path: str | os.PathLike[str] | None) -> list[str]:
+    """Which sections are given at all, in a file or the environment. A file that can't be read has none."""
+    file = file_of(path)
+    try:
+        document = read_toml(file) if file else {}
+    except (FileNotFoundError, Misconfigured):
+        document = {}
+    variables = {
+        "merchant": [f"QUANMA_{name}" for name in ("MCHID", "SERIAL_NO", "PRIVATE_KEY")],
+        "brand": list(BRAND_VARIABLES.values()),
+    }
+    return [name for name in variables if name in document or any(map(os.environ.get, variables[name]))]
 
 
 def _named_paths(variable: str, value: str) -> dict[str, str]:
@@ -348,13 +362,15 @@ class Gathered(NamedTuple):
     from_environment: frozenset[str]
 
 
-def gather(file: Path | None, table: Mapping[str, Any], arguments: Mapping[str, Any]) -> Gathered:
-    """The settings of a file's table, under those of the environment, under `arguments`.
+def gather(
+    file: Path | None, table: Mapping[str, Any], arguments: Mapping[str, Any], *, section: str = "merchant"
+) -> Gathered:
+    """The settings of a section: of a file's table, under those of the environment, under `arguments`.
 
     Raises:
         Misconfigured: a variable of the environment can't be read.
     """
-    from_environment = _environment()
+    from_environment = _environment() if section == "merchant" else _brand_environment()
     settings = {**table, **from_environment, **arguments}
     beside = file.parent if file else Path()
     elsewhere = from_environment.keys() | arguments.keys()
@@ -368,8 +384,8 @@ def _table(path: Path) -> dict[str, Any]:
     return table
 
 
-def read_table(path: Path) -> dict[str, Any]:
-    """Read a file's `[merchant]`. Raises Misconfigured: it is not there, can't be read, or has none."""
+def read_table(path: Path, name: str = "merchant") -> dict[str, Any]:
+    """Read a section of a file. Raises Misconfigured: the file is not there, can't be read, or has none."""
     try:
         document = read_toml(path)
     except FileNotFoundError:
@@ -378,8 +394,10 @@ def read_table(path: Path) -> dict[str, Any]:
         raise SettingsAbsent(
             f"there is no {path_or_shape(path)}: make one with `quanma init DIR`, or name another with --config"
         )
-    table = document.get("merchant")
+    table = document.get(name)
     if not isinstance(table, dict):
+        if name == "brand":
+            raise Misconfigured(f"{path}: {name} is no table: write [{name}]")
         if "brand" in document:
             raise Misconfigured(f"{path} has a [brand] section and no [merchant] section, and this needs one: add it")
         raise Misconfigured(f"{path} has no [merchant] table: is it a merchant's quanma.toml?")
@@ -389,7 +407,9 @@ def read_table(path: Path) -> dict[str, Any]:
 def refuse_open_table(path: Path, table: Mapping[str, Any]) -> None:
     """Raises Misconfigured: others can read a file that holds secrets."""
     private_key = table.get("private_key")
-    if {"apiv3_key", "apiv2_key"} & table.keys() or (isinstance(private_key, str) and keys.is_key_text(private_key)):
+    if {"apiv3_key", "apiv2_key", "brand_key"} & table.keys() or (
+        isinstance(private_key, str) and keys.is_key_text(private_key)
+    ):
         refuse_open(path, "settings", _HEADERS)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
+from ..client.config import sections_of
 from . import callback_checks, key_checks, network_checks, settings_checks, sign_checks
 from .check import Check, LeftOut, Outcome, Status, failed
 from .subject import Subject
@@ -15,6 +16,8 @@ from .subject import Subject
 CHECKS: tuple[Check, ...] = (
     *settings_checks.CHECKS,
     *key_checks.CHECKS,
+    *settings_checks.BRAND_CHECKS,
+    *key_checks.BRAND_CHECKS,
     *network_checks.CHECKS,
     *sign_checks.CHECKS,
     *callback_checks.CHECKS,
@@ -22,7 +25,7 @@ CHECKS: tuple[Check, ...] = (
 GROUPS = tuple(dict.fromkeys(check.group for check in CHECKS))
 ALL_SECONDS = 10.0
 """For everything on the network together."""
-_OFFLINE = ("settings", "apiv2", "keys", "platform-keys")
+_OFFLINE = ("settings", "apiv2", "keys", "platform-keys", "brand")
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +67,7 @@ def examine(subject: Subject, words: Sequence[str] = (), *, seconds: float = ALL
 
     Ends after `seconds` for the network, and a deadline for each check before it, whatever hangs.
     """
-    wanted = chosen(words)
+    wanted = [one for one in chosen(words) if words or one.group not in _left_out(subject)]
     running = _with(wanted, lambda check: (*check.needs, *check.after))
     needed = {check.id for check in _with(wanted, lambda check: check.needs)}
     found: dict[str, tuple[Outcome, int]] = {}
@@ -74,6 +77,17 @@ def examine(subject: Subject, words: Sequence[str] = (), *, seconds: float = ALL
     _together([check for check in running if check.id not in found], subject, found, time.monotonic() + seconds)
     told = {check.id for check in wanted} | {one for one in needed if found[one][0].status == Status.FAIL}
     return [_result(check, *found[check.id]) for check in running if check.id in told]
+
+
+def _left_out(subject: Subject) -> set[str]:
+    """Groups that nobody asked for, and that have nothing to look at: another section, an address."""
+    given = sections_of(subject.asked_for) or ["merchant"]
+    groups = set() if subject.callback else {"callback"}
+    if "brand" not in given:
+        groups.add("brand")
+    if "merchant" not in given:
+        groups |= {*GROUPS} - {"brand", "callback"}
+    return groups
 
 
 def _with(wanted: Iterable[Check], before: Callable[[Check], Iterable[str]]) -> list[Check]:

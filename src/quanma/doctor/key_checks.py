@@ -11,6 +11,7 @@ from ..settings import files
 from ..settings.shape import path_or_shape
 from ..wire import keys, signature
 from .check import Check, LeftOut, Outcome, failed, passed, skipped, warned
+from .settings_checks import of_brand
 from .subject import Subject
 
 CERTIFICATE = "apiclient_cert.pem"
@@ -18,6 +19,7 @@ CERTIFICATE = "apiclient_cert.pem"
 EXPIRES_SOON_DAYS = 30
 """Our choice: a new certificate takes an administrator some days."""
 _CERTIFICATES = "商户平台 → 账户中心 → API安全 → 商户API证书"
+_BRAND_KEYS = "品牌经营平台 → 账户中心 → API安全"
 _PUBLIC_KEY = "商户平台 → 账户中心 → API安全 → 微信支付公钥"
 _PLATFORM_CERTIFICATE = "商户平台 → 账户中心 → API安全 → 平台证书"
 
@@ -26,11 +28,11 @@ def _private_key(subject: Subject) -> Outcome:
     try:
         key = keys.load_private_key(subject.private_pem.encode(), "private_key")
     except Misconfigured as problem:
-        return failed(str(problem), f"{_CERTIFICATES}: apiclient_key.pem")
+        return failed(str(problem), f"{_certificates(subject)}: apiclient_key.pem")
     if key.key_size != keys.KEY_BITS:
         return failed(
             f"private_key has {key.key_size} bits, and the platform takes {keys.KEY_BITS}",
-            f"{_CERTIFICATES}: 申请新证书",
+            f"{_certificates(subject)}: 申请新证书",
         )
     return passed(f"RSA, {key.key_size} bits")
 
@@ -74,7 +76,7 @@ def _pair(subject: Subject) -> Outcome:
         return failed(
             f"private_key does not belong to {certificate.path}, whose serial serial_no has",
             "put the apiclient_key.pem that was made with this certificate in its place; if it is lost: "
-            f"{_CERTIFICATES}: 更换证书",
+            f"{_certificates(subject)}: 更换证书",
         )
     return passed(f"the key of {certificate.path}")
 
@@ -109,14 +111,16 @@ def _expiry(subject: Subject) -> Outcome:
     left = certificate.facts.expire_at - now
     since, until = (str(one.date()) for one in (certificate.facts.effective_at, certificate.facts.expire_at))
     if left <= datetime.timedelta():
-        return failed(f"{certificate.path} expired on {until}", f"{_CERTIFICATES}: 更换证书")
+        return failed(f"{certificate.path} expired on {until}", f"{_certificates(subject)}: 更换证书")
     if certificate.facts.effective_at > now:
         return failed(
             f"{certificate.path} is valid from {since} on only",
             "set this machine's clock: sudo timedatectl set-ntp true",
         )
     if left < datetime.timedelta(days=EXPIRES_SOON_DAYS):
-        return warned(f"{certificate.path} expires on {until}, in {left.days} days", f"{_CERTIFICATES}: 更换证书")
+        return warned(
+            f"{certificate.path} expires on {until}, in {left.days} days", f"{_certificates(subject)}: 更换证书"
+        )
     return passed(f"valid until {until}")
 
 
@@ -128,6 +132,11 @@ def _platform_keys(subject: Subject) -> Outcome:
                 "platform_keys is no table: it holds a name and a file for each key",
                 f'[merchant.platform_keys]\n"PUB_KEY_ID_…" = "pub_key.pem"   # {_PUBLIC_KEY}',
             )
+        if subject.section == "brand":
+            return failed(
+                "there is no key to verify answers with, and a brand has no certificates to fetch",
+                f'[brand.platform_keys]\n"PUB_KEY_ID_…" = "pub_key.pem"   # {_BRAND_KEYS}: 微信支付公钥',
+            )
         if subject.given.settings.get("apiv3_key") is None:
             return failed(
                 "there is no key to verify answers with, and no apiv3_key to fetch the platform's certificates with",
@@ -136,7 +145,7 @@ def _platform_keys(subject: Subject) -> Outcome:
         return passed("none: the platform's certificates are fetched")
     for name in names:
         if isinstance(problem := subject.platform_pem(name), Misconfigured):
-            return failed(str(problem), _mend(name, str(problem)))
+            return failed(str(problem), _mend(subject, name, str(problem)))
     for name in names:
         dated = keys.load_dated_key(name, subject.platform_pems()[name].encode())
         if dated.expire_at is None and not name.startswith(signature.PUBLIC_KEY_PREFIX):
@@ -147,7 +156,14 @@ def _platform_keys(subject: Subject) -> Outcome:
     return passed(", ".join(names))
 
 
-def _mend(name: str, problem: str) -> str:
+def _certificates(subject: Subject) -> str:
+    """Where certificates are looked after."""
+    return f"{_BRAND_KEYS} → 品牌API证书" if subject.section == "brand" else _CERTIFICATES
+
+
+def _mend(subject: Subject, name: str, problem: str) -> str:
+    if subject.section == "brand":
+        return f"{_BRAND_KEYS} → 微信支付公钥"
     if found := re.search(r"has serial ([0-9A-F]+): name it so", problem):
         if name.startswith(signature.PUBLIC_KEY_PREFIX):
             return f'"{found[1]}" = …, for it is a certificate; the public key of {name}: {_PUBLIC_KEY}'
@@ -174,6 +190,15 @@ def _now(subject: Subject) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(subject.clocks.wall(), datetime.UTC)
 
 
+_BRAND_PAIR = ("brand.private_key", "brand.serial_no")
+BRAND_CHECKS = (
+    Check("brand.private_key", "the brand's private key can be read", of_brand(_private_key), ("brand.modes",)),
+    Check("brand.serial_no", "the form of the brand's serial_no", of_brand(_serial_no), ("brand.file",)),
+    Check("brand.pair", "the brand's private key and its certificate are one pair", of_brand(_pair), _BRAND_PAIR),
+    Check("brand.serial", "serial_no is the brand's certificate's", of_brand(_serial), _BRAND_PAIR),
+    Check("brand.expiry", "the brand's certificate is valid", of_brand(_expiry), _BRAND_PAIR),
+    Check("brand.platform_keys", "the brand's public key of WeChat Pay", of_brand(_platform_keys), ("brand.file",)),
+)
 _PAIR = ("keys.private_key", "keys.serial_no")
 CHECKS = (
     Check("keys.private_key", "the private key can be read", _private_key, ("settings.modes",)),

@@ -24,8 +24,11 @@ from ..settings import addresses
 from ..wire import keys, signature
 from .check import LeftOut
 
-_GOOD: Mapping[str, Any] = {"mchid": "1", "serial_no": "1", "private_key": "-"}
-"""Stand for the other settings while one is looked at: these are never wrong."""
+_GOOD: Mapping[str, Mapping[str, Any]] = {
+    "merchant": {"mchid": "1", "serial_no": "1", "private_key": "-"},
+    "brand": {"brand_id": "1", "serial_no": "1", "private_key": "-"},
+}
+"""Stand for the other settings of a section while one is looked at: these are never wrong."""
 
 
 class Subject:
@@ -36,10 +39,15 @@ class Subject:
         file: str | os.PathLike[str] | None,
         clocks: Clocks,
         *,
+        section: str = "merchant",
         callback: str | None = None,
         connect: Callable[[str | None], Transport] = HttpTransport,
     ) -> None:
         self.asked_for = file
+        self.section = section
+        self.kind: type[config.Merchant | config.Brand] = config.Merchant if section == "merchant" else config.Brand
+        self.own_number = "mchid" if section == "merchant" else "brand_id"
+        """What the section names itself by."""
         self.clocks = clocks
         self.callback = callback
         self._connect = connect
@@ -52,6 +60,11 @@ class Subject:
         self._making = threading.RLock()
         self._ring: signature.KeyRing | None = None
         self._transports: dict[str | None, Transport] = {}
+
+    @cached_property
+    def brand(self) -> Subject:
+        """The same file's brand."""
+        return Subject(self.asked_for, self.clocks, section="brand", connect=self._connect)
 
     # What was given.
 
@@ -73,7 +86,7 @@ class Subject:
         if value is None or setting in ("private_key", "platform_keys"):
             return None
         try:
-            msgspec.convert({**_GOOD, setting: value}, config.Merchant)
+            msgspec.convert({**_GOOD[self.section], setting: value}, self.kind)
         except (msgspec.ValidationError, Misconfigured) as problem:
             return str(problem)
         return None
@@ -81,7 +94,8 @@ class Subject:
     def where(self, setting: str) -> str:
         """The place where a setting is to be corrected."""
         if setting in self.given.from_environment or self.file is None:
-            return f"QUANMA_{setting.upper()}"
+            variable = f"QUANMA_{setting.upper()}"
+            return variable if self.section == "merchant" else config.BRAND_VARIABLES.get(setting, variable)
         return f"{setting} in {self.file.name}"
 
     def good(self, setting: str) -> str:
@@ -125,7 +139,7 @@ class Subject:
         """One of the platform's keys as PEM, or why it can't be used."""
         wanted: dict[str, Any] = {"platform_keys": {name: self.given.settings["platform_keys"][name]}}
         try:
-            msgspec.convert({**_GOOD, "platform_keys": {name: ""}}, config.Merchant)  # The name alone.
+            msgspec.convert({**_GOOD[self.section], "platform_keys": {name: ""}}, self.kind)  # The name alone.
             with contextlib.suppress(LeftOut, Misconfigured):
                 wanted["private_key"] = self.private_pem
             read = config.with_keys(wanted, {"private_key": Path(), **self.given.folders})
@@ -154,7 +168,7 @@ class Subject:
     def hosts(self) -> tuple[str, ...]:
         """Raises LeftOut: an address can't be right."""
         chosen = {name: self.good(name) for name in ("base_url", "fallback_url") if self.given.settings.get(name)}
-        return msgspec.convert({**_GOOD, **chosen}, config.Merchant).hosts
+        return msgspec.convert({**_GOOD[self.section], **chosen}, self.kind).hosts
 
     @property
     def is_wechat_pays(self) -> bool:

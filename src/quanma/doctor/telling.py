@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ..client import config
 from ..errors import Misconfigured, masked
 from ..settings import addresses, files
 from ..settings.shape import shape
@@ -27,6 +26,7 @@ from .subject import Subject
 
 _PACKAGES = ("quanma", "cryptography", "pyreqwest", "msgspec", "click")
 _REMOVED = "[removed]"
+_SECRET_VARIABLES = ("PRIVATE_KEY", "APIV3_KEY", "APIV2_KEY", "PROXY", "BRAND_PRIVATE_KEY", "BRAND_KEY")
 _SECRET_CHARACTERS_MIN = 6
 """A shorter value is no secret worth the name, and would be found in every text."""
 
@@ -59,11 +59,13 @@ def versions() -> dict[str, str]:
 
 def shapes(subject: Subject) -> dict[str, str]:
     """Each setting that is there, by its shape. A name that is no setting is counted, and not repeated."""
-    found = {
-        name: _shape(subject, name) for name in config.Merchant.__struct_fields__ if name in subject.given.settings
-    }
-    unknown = len(subject.given.settings.keys() - {*config.Merchant.__struct_fields__})
-    return found | ({"unknown names": str(unknown)} if unknown else {})
+    found: dict[str, str] = {}
+    for part, before in ((subject, ""), (subject.brand, "brand.")):
+        fields = part.kind.__struct_fields__
+        found |= {f"{before}{name}": _shape(part, name) for name in fields if name in part.given.settings}
+        if unknown := len(part.given.settings.keys() - {*fields}):
+            found[f"{before}unknown names"] = str(unknown)
+    return found
 
 
 def _shape(subject: Subject, name: str) -> str:
@@ -97,15 +99,18 @@ class Redactor:
     """Takes secrets out of a text: whatever was given as one, in the settings or the environment, and keys in PEM."""
 
     def __init__(self, subject: Subject) -> None:
+        parts = (subject, subject.brand)
         given: list[object] = [
             value
-            for name, value in subject.given.settings.items()
-            if name not in ("base_url", "fallback_url", "h5_url", "platform_keys") and not _may_be_told(subject, name)
+            for part in parts
+            for name, value in part.given.settings.items()
+            if name not in ("base_url", "fallback_url", "h5_url", "platform_keys") and not _may_be_told(part, name)
         ]
-        given += [os.environ.get(f"QUANMA_{name}", "") for name in ("PRIVATE_KEY", "APIV3_KEY", "APIV2_KEY", "PROXY")]
-        texts = [*map(str, given), *_pieces(subject)]
+        given += [os.environ.get(f"QUANMA_{name}", "") for name in _SECRET_VARIABLES]
+        texts = [*map(str, given), *(piece for part in parts for piece in _pieces(part))]
         self._secrets = sorted({*_parts(texts)}, key=len, reverse=True)
-        self._masks = {str(subject.given.settings.get(name)) for name in ("mchid", "serial_no")} - {"None", ""}
+        names = [part.given.settings.get(name) for part in parts for name in (part.own_number, "serial_no")]
+        self._masks = {str(name) for name in names if name}
         self._home = str(Path.home())
 
     def __call__(self, text: str) -> str:
@@ -127,7 +132,7 @@ def _may_be_told(subject: Subject, name: str) -> bool:
     value = subject.given.settings[name]
     if name == "private_key":
         return isinstance(value, str) and os.path.isfile(subject.given.folders[name] / value)
-    if name in ("mchid", "serial_no", "deadline_seconds", "attempt_seconds", "attempts_max"):
+    if name in ("mchid", "brand_id", "serial_no", "deadline_seconds", "attempt_seconds", "attempts_max"):
         return subject.problem(name) is None
     return False
 
