@@ -39,7 +39,7 @@ class Killed:
 @pytest.mark.slow
 def test_a_bundle_of_five_rounds_lives_through_kills(serving: Served) -> None:
     with client(serving) as wxpay:
-        provider = wxpay.v3.marketing.partner.product_coupon
+        provider: Any = wxpay.v3.marketing.partner.product_coupon
         provider.notify_configs.post(notify_url=CALLBACK)
         made = provider.product_coupons.post(
             out_request_no="create_1", **valid_now(new_bundle(rounds=ROUNDS, interval_days=0)), **BRAND
@@ -79,7 +79,13 @@ def test_a_bundle_of_five_rounds_lives_through_kills(serving: Served) -> None:
             **named,
         )
         assert used.coupon_state == "USED"
-    returned = killed.ask(lambda wxpay: coupon(wxpay).return_.post, out_request_no=f"return_{one.coupon_code}", **named)
+    last = sent.user_product_coupon_list[3]
+    returned = killed.ask(
+        lambda wxpay: wxpay.v3.marketing.partner.product_coupon.users[openid].coupons[last.coupon_code].return_.post,
+        out_request_no=f"return_{last.coupon_code}",
+        stock_id=last.stock.stock_id,
+        **ids,
+    )
     assert returned.user_product_coupon_bundle_info.used_count == 3
     ended = killed.ask(
         lambda wxpay: (

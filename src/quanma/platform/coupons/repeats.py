@@ -34,11 +34,16 @@ class Numbered(Generic[Resp]):
             RequestRefused: the number was used with other fields.
         """
         if not same_request(request, self.request):
-            raise RequestRefused(f"same {self._field}, different request: nothing was changed, use a new number")
+            raise RequestRefused(reused(self._field))
         return msgspec.json.decode(answer, type=self._answer)
 
     def kept(self, answer: Resp) -> str:
         return msgspec.json.encode(answer).decode()
+
+
+def reused(number: str) -> str:
+    """What is said of a number, a field of that name, that comes with another request."""
+    return f"same {number}, different request: nothing was changed, use a new number"
 
 
 def same_request(first: str, asked: str) -> bool:

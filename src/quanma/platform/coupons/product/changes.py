@@ -15,7 +15,7 @@ from ....api.operation import Operation
 from ....api.productcoupon.callers import OfBoth
 from ....errors import RequestRefused
 from ....reasons import Reason
-from ..repeats import same_request
+from ..repeats import reused, same_request
 from ..responses import Counts
 from ..stocks import Product, StockFacts
 
@@ -141,8 +141,7 @@ class ProductChange(Generic[Req, Resp]):
         """Return what is kept under the number as the answer to this request. Raises RequestRefused: it is another."""
         first, answer = msgspec.json.decode(kept, type=tuple[str, str])
         if not same_request(first, _text(request)):
-            said = f"same {self.called.number}, different request: nothing was changed, use a new number"
-            raise self._reused(said, reason=Reason.NUMBER_REUSED)
+            raise self._reused(reused(self.called.number or ""), reason=Reason.NUMBER_REUSED)
         return msgspec.json.decode(answer, type=self.called.response)
 
 

@@ -283,7 +283,7 @@ def modify_stocks(known: Known, request: StockChanges) -> list[KnownStock]:
 def change_budget(known: Known, request: BudgetChange) -> list[KnownStock]:
     """Compare and set. Raises RequestRefused: the current value is another, or more was given out already."""
     field = "max_count_per_day" if request.update_mode == "MAX_COUNT_PER_DAY" else "max_count"
-    said, target = getattr(request, f"current_{field}"), getattr(request, f"target_{field}")
+    said, total = getattr(request, f"current_{field}"), getattr(request, f"target_{field}")
     changed: list[KnownStock] = []
     for one in known.stocks:
         rule = _given(one.facts.terms.stock.stock_send_rule)
@@ -291,9 +291,9 @@ def change_budget(known: Known, request: BudgetChange) -> list[KnownStock]:
         if said != real:
             raise RequestRefused(_differs(field, said, real))
         sent = one.counts.sent_today if field == "max_count_per_day" else one.counts.sent
-        if target < sent:
-            raise RequestRefused(f"预算不能小于已发放数量: {sent} coupons were given out, more than {target}")
-        rule = msgspec.structs.replace(rule, **{field: target})
+        if total < sent:
+            raise RequestRefused(f"预算不能小于已发放数量: {sent} coupons were given out, more than {total}")
+        rule = msgspec.structs.replace(rule, **{field: total})
         changed.append(_with(one, known, LIVE, stock_send_rule=rule))
     return changed
 

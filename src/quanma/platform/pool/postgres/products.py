@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -216,12 +216,16 @@ async def give(
     for sending in sendings:
         await sending.give()
     groups: list[Group | QuanmaError] = []
+    moments: dict[tuple[Caller, int], _Seen] = {}
     for ask, outcome in zip(asks, outcomes, strict=True):
         if isinstance(outcome, QuanmaError):
             groups.append(outcome)
             continue
         given = [sending.as_given(coupon) for sending, coupon in zip(sendings, outcome, strict=True)]
-        groups.append(await _group(ask.request[0], each, given, ask.now))
+        caller = ask.request[0]
+        if (seen := moments.get((caller, ask.now))) is None:
+            seen = moments[caller, ask.now] = await _seen(caller, each, ask.now)
+        groups.append(seen.group(given))
     return groups
 
 
@@ -234,16 +238,25 @@ async def group_of(caller: Caller, transactions: Sequence[StockTransaction], cou
             continue
         mine = await coupons.coupons_of(one, coupon.openid)
         found.append(next(it for it in mine if it.out_request_no == coupon.out_request_no))
-    return await _group(caller, transactions, found, now)
+    return (await _seen(caller, transactions, now)).group(found)
 
 
-async def _group(
-    caller: Caller, transactions: Sequence[StockTransaction], given: Sequence[CouponFacts], now: int
-) -> Group:
+class _Seen(NamedTuple):
+    """What all groups of these stocks have in common at one moment."""
+
+    caller: Caller
+    product: str | None
+    stocks: Sequence[KnownStock]
+
+    def group(self, given: Sequence[CouponFacts]) -> Group:
+        held = [Held(stock, coupon) for stock, coupon in zip(self.stocks, given, strict=True)]
+        return Group(self.caller, self.product, held)
+
+
+async def _seen(caller: Caller, transactions: Sequence[StockTransaction], now: int) -> _Seen:
     first = transactions[0]
     product = first.facts.product
     assert product is not None
     if first.product_document is None:
         first.product_document = await _document(first.connection, caller, PRODUCT, product.product_coupon_id)
-    held = [Held(await _known(one, now), coupon) for one, coupon in zip(transactions, given, strict=True)]
-    return Group(caller, first.product_document, held)
+    return _Seen(caller, first.product_document, [await _known(one, now) for one in transactions])

@@ -98,7 +98,7 @@ class StockQueues:
             _join(group, queue)
             outcomes: list[Any] = []
             for work, asks in groupby(group, key=lambda ask: ask.work):
-                subject = locked.each[0] if len(stock_ids) == 1 else locked.each
+                subject: Any = locked.each[0] if len(stock_ids) == 1 else locked.each
                 outcomes += await work(subject, [ask.request for ask in asks])
             await locked.end()
             return outcomes

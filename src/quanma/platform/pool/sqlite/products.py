@@ -138,13 +138,14 @@ def give(store: Store, asked: Asked, requests: Sequence[Sequence[Issue]]) -> lis
     if len(stock_ids) == 1:
         stock = store.stock(caller.mchid, stock_ids[0], requests[0][0].product)
         given = coupons.send(store, (caller.mchid, stock_ids[0], now), [issues[0] for issues in requests])
-        return [_group(store, caller, [stock], [one], now) if isinstance(one, CouponFacts) else one for one in given]
+        seen = _Seen(store, caller, [stock], now)
+        return [seen.group([one]) if isinstance(one, CouponFacts) else one for one in given]
     stocks = [store.stock(caller.mchid, stock_id, requests[0][0].product) for stock_id in stock_ids]
     new = _surely_new(store, stocks, requests, now)
     if not new:
         new = 1
         if (known := _given_before(store, stocks, requests[0], now)) is not None:
-            return [_group(store, caller, stocks, known, now)]
+            return [_Seen(store, caller, stocks, now).group(known)]
     rounds: list[list[CouponFacts]] = []
     try:
         for which, stock in enumerate(stocks):
@@ -157,7 +158,8 @@ def give(store: Store, asked: Asked, requests: Sequence[Sequence[Issue]]) -> lis
         if rounds:  # What is in memory of the first ones can't be undone alone.
             raise HalfDone from error
         raise
-    return [_group(store, caller, stocks, [of_round[one] for of_round in rounds], now) for one in range(new)]
+    seen = _Seen(store, caller, stocks, now)
+    return [seen.group([of_round[one] for of_round in rounds]) for one in range(new)]
 
 
 def _surely_new(store: Store, stocks: Sequence[StockIndex], requests: Sequence[Sequence[Issue]], now: int) -> int:
@@ -211,12 +213,20 @@ def group_of(store: Store, caller: Caller, stocks: Sequence[StockIndex], coupon:
         )
         for stock in stocks
     ]
-    return _group(store, caller, stocks, found, now)
+    return _Seen(store, caller, stocks, now).group(found)
 
 
-def _group(store: Store, caller: Caller, stocks: Sequence[StockIndex], given: Sequence[CouponFacts], now: int) -> Group:
-    product = stocks[0].facts.product
-    assert product is not None
-    document = _document(store, caller, PRODUCT, product.product_coupon_id)
-    held = [Held(_known(stock, now), coupon) for stock, coupon in zip(stocks, given, strict=True)]
-    return Group(caller, document.body if document else None, held)
+class _Seen:
+    """What all groups of these stocks have in common at one moment: it is read once for all of them."""
+
+    def __init__(self, store: Store, caller: Caller, stocks: Sequence[StockIndex], now: int) -> None:
+        product = stocks[0].facts.product
+        assert product is not None
+        document = _document(store, caller, PRODUCT, product.product_coupon_id)
+        self._product = document.body if document else None
+        self._caller = caller
+        self._stocks = [_known(stock, now) for stock in stocks]
+
+    def group(self, given: Sequence[CouponFacts]) -> Group:
+        held = [Held(stock, coupon) for stock, coupon in zip(self._stocks, given, strict=True)]
+        return Group(self._caller, self._product, held)
