@@ -75,6 +75,7 @@ def test_each_command_says_which_extra_it_needs(
 ) -> None:
     hide(monkeypatch, *(module for modules in EXTRAS.values() for module in modules))
     without = {"api", "request", "stock", "send", "use", "events", "init", "status", "completion"}
+    without |= {"doctor", "sign", "openapi", "watch"}
     assert {name for name, command in COMMANDS.items() if not command.extras} == without
     for name, command in COMMANDS.items():
         if command.extras:
