@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 
 from tests.support.every import every_row
@@ -22,8 +24,22 @@ FLOORS = {  # Package: what it may import, besides itself.
     "serving": {"errors", "extras", "signals"},
     "platform": {"errors", "reasons", "extras", "serving", "storage", "api", "wire", "settings"},
     "upload": {"errors", "extras", "storage", "api", "client", "settings"},
+    "sandbox": {"errors", "extras", "serving", "storage", "api", "client", "platform", "upload", "wire", "settings"},
+    "testing": {"errors", "api", "client"},
     "cli": {
-        *("errors", "extras", "signals", "serving", "storage", "api", "client", "doctor", "platform", "upload"),
+        *(
+            "sandbox",
+            "errors",
+            "extras",
+            "signals",
+            "serving",
+            "storage",
+            "api",
+            "client",
+            "doctor",
+            "platform",
+            "upload",
+        ),
         "settings",
     },
     "console": {"errors", "api", "platform"},
@@ -72,6 +88,18 @@ LATE = {  # Module: why it may import when it runs, and not when it is loaded.
 def test_imports_go_down() -> None:
     assert len(sources()) > 40
     assert [breach for module, source in sources().items() for breach in breaches(module, source)] == []
+
+
+def test_what_serves_never_imports_the_sandbox() -> None:
+    importing = {
+        module
+        for module, source in sources().items()
+        if not module.startswith("sandbox")
+        and any(name.startswith("quanma.sandbox") for name in imported(module, source.nodes))
+    }
+    assert importing == {"cli.sandbox"}
+    code = "import sys, quanma.cli.platform; print([one for one in sys.modules if one.startswith('quanma.sandbox')])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
 def test_every_exception_is_a_module() -> None:

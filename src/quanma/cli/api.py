@@ -127,7 +127,16 @@ def sign(method: str, path: str, data: str | None, only_curl: bool, config: Path
         for name, value in headers.items():
             click.echo(f"{name}: {value}")
         click.echo()
-    words: list[str] = ["curl", "--globoff", "--path-as-is", "--request", method.upper(), address]
+    words: list[str] = [
+        "curl",
+        "--silent",
+        "--show-error",
+        "--globoff",
+        "--path-as-is",
+        "--request",
+        method.upper(),
+        address,
+    ]
     for name, value in headers.items():
         words += ["--header", f"{name}: {value}"]
     if data is not None:

@@ -24,6 +24,9 @@ SECTIONS = {
             "demo", "The whole story on an embedded platform: upload, issue, redeem, reconcile.", UPLOAD, PLATFORM
         ),
     },
+    "Test an integration": {
+        "sandbox": Command("sandbox", "Serve a platform for tests: faults, a clock, a journal.", PLATFORM),
+    },
     "Upload codes": {
         "upload": Command("upload", "Upload files of codes into a stock.", UPLOAD),
         "upload-status": Command("upload", "Show where an upload stands.", UPLOAD),

@@ -11,7 +11,6 @@ import functools
 import logging
 import random
 import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
@@ -36,6 +35,7 @@ from ..serving.redact import trace_of
 from ..wire import codec, signature
 from ..wire.times import rfc3339
 from . import claimpage, tokenpage
+from .chance import Chance
 from .config import ProductCouponStock
 from .coupons.product.refusals import PREFIXES, as_refused
 from .coupons.requests import check_texts
@@ -53,6 +53,7 @@ from .replays import Came, Replays, digest
 from .visit import PRODUCT_RULES, Handlers, ProductRules, Visit
 
 log = logging.getLogger(__name__)
+_CHANCE = Chance("answers")
 
 GET, HEAD = "GET", "HEAD"
 _READS = (GET, HEAD)
@@ -241,7 +242,7 @@ class App:
         if not outcome.signed:
             return Reply(outcome.status, outcome.headers, outcome.body)
         timestamp = str(int(self._clock()))
-        chance = secrets.token_hex(32)  # Once for both: the system is asked each time.
+        chance = _CHANCE.token_hex(32)  # Once for both: the system is asked each time.
         brand = (
             self._keystore.brand_named(request.all(b"authorization"))
             if request.path.startswith(signature.BRAND_PATHS.encode())

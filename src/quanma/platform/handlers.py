@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TypeVar
 
 from ..api.callbacks import Callback, Callbacks, CallbackSet, SetCallback, ShowCallback
@@ -63,6 +62,7 @@ from ..errors import NoAuth, ParamError
 from ..wire import sealed
 from ..wire.times import DAY_SECONDS, rfc3339, unix_seconds
 from . import productcoupons
+from .chance import Chance
 from .coupons.draws import Issue, issue_of
 from .coupons.requests import check_time
 from .coupons.responses import coupon_page, latest_coupon, page_of
@@ -76,6 +76,7 @@ from .visit import Handler
 from .visit import Handlers as Handlers
 from .visit import Visit as Visit
 
+_CHANCE = Chance("tokens")
 OfCouponT = TypeVar("OfCouponT", bound=OfCoupon)
 OfStockT = TypeVar("OfStockT", bound=OfStock)
 Req = TypeVar("Req")
@@ -157,7 +158,7 @@ async def send_product_coupon(visit: Visit, request: SendProductCoupon) -> SentP
 async def pre_send_product_coupon(visit: Visit, request: PreSendProductCoupon) -> PreSentProductCoupon:
     await visit.pool.show_stock(visit.mchid, request.stock_id, visit.now)
     # Source: what the token holds is not published, and nothing here redeems it: the claim component is WeChat's.
-    return PreSentProductCoupon(token=secrets.token_urlsafe(32))
+    return PreSentProductCoupon(token=_CHANCE.token_urlsafe(32))
 
 
 async def send_card(visit: Visit, request: SendCard) -> SentCard:
@@ -247,7 +248,7 @@ async def upload_image(visit: Visit, request: UploadImage) -> UploadedImage:
     if len(request.file) > IMAGE_BYTES_MAX:
         raise ParamError(f"the picture has {len(request.file)} bytes, at most {IMAGE_BYTES_MAX} are taken")
     # The picture is checked and not kept: this platform shows none. The address is one of its own making.
-    return UploadedImage(media_url=f"https://quanma.invalid/images/{secrets.token_hex(16)}/{len(request.file)}")
+    return UploadedImage(media_url=f"https://quanma.invalid/images/{_CHANCE.token_hex(16)}/{len(request.file)}")
 
 
 async def echo(visit: Visit, request: SendEcho) -> Echoed:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import secrets
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -47,6 +46,7 @@ from ..api.productcoupon.usercoupons import (
 from ..errors import NoAuth, ParamError, RequestRefused, ResourceNotExists, masked
 from ..reasons import Reason
 from ..wire.times import rfc3339
+from .chance import Chance
 from .coupons.draws import Issue
 from .coupons.product.bundles import beside, bundle_of
 from .coupons.product.changes import PRODUCT, Caller, KnownStock, ProductChange
@@ -77,6 +77,7 @@ from .notify.addresses import check_address
 from .pool.contract import CodePool
 from .visit import Handler, Handlers, Visit
 
+_CHANCE = Chance("product-images")
 Req = TypeVar("Req")
 Resp = TypeVar("Resp")
 
@@ -345,7 +346,7 @@ async def upload_image(visit: Visit, request: UploadProductImage) -> UploadedPro
             reason=Reason.IMAGE_TOO_BIG,
         )
     # The picture is checked and not kept: this platform shows none. The address is one of its own making.
-    return UploadedProductImage(image_url=f"https://quanma.invalid/images/{secrets.token_hex(16)}/{len(request.file)}")
+    return UploadedProductImage(image_url=f"https://quanma.invalid/images/{_CHANCE.token_hex(16)}/{len(request.file)}")
 
 
 async def show_image_task(visit: Visit, request: ShowImageTask) -> ImageTask:

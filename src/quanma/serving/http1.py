@@ -12,7 +12,7 @@ import time
 from collections import deque
 
 from .arriving import TOGETHER_BYTES, Arriving
-from .messages import Reply, Request
+from .messages import Reply, Request, Sender
 from .shared import Serving
 
 LARGE_HEAD_BYTES = 4 * 1024
@@ -313,13 +313,33 @@ class Connection(asyncio.Protocol):
         last = not (self._waiting or self._ahead or self._broken) and (
             not self._arriving.reading or serving.draining or len(serving.connections) > CONNECTIONS_MAX
         )
+        last |= reply.sender is not None
         framing = "Connection: close\r\n" if last else ""
         if reply.status != 204:
             framing += f"Content-Length: {len(reply.body)}\r\n"
-        head = f"{_STATUS_LINES[reply.status]}{serving.date}{reply.headers}{framing}\r\n".encode("latin-1")
+        date = reply.date or serving.date
+        head = f"{_STATUS_LINES[reply.status]}{date}{reply.headers}{framing}\r\n".encode("latin-1")
+        if reply.sender is not None:
+            self._hand_over(reply.sender, head, b"" if request.verb == "HEAD" else reply.body)
+            return
         self._transport.write(head if request.verb == "HEAD" else head + reply.body)
         if last:
             self._end()
+
+    def _hand_over(self, sender: Sender, head: bytes, body: bytes) -> None:
+        """Let another write this last answer, in its own time."""
+        self._closing = True
+        self._arriving.stop()
+        self.deadline = 0.0
+        self._task = self._serving.loop.create_task(self._sent_by(sender, head, body))
+
+    async def _sent_by(self, sender: Sender, head: bytes, body: bytes) -> None:
+        try:
+            await sender(self._transport, head, body)
+        except Exception as error:
+            self._serving.give_up(self, error)
+        else:
+            self._transport.close()
 
     # The end.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 
@@ -66,11 +67,19 @@ class Outcome(NamedTuple):
     """Why it was refused, as a number. 0: it was not."""
 
 
+Sender = Callable[[asyncio.Transport, bytes, bytes], Awaitable[None]]
+"""Writes the head and the body in place of the connection, and is its end. For `quanma sandbox`: answers that are late,
+cut or wrong."""
+
+
 class Reply(NamedTuple):
     status: int
     headers: str
     """Lines, each ended by CR LF, but for those of the framing, which are the connection's."""
     body: bytes
+    sender: Sender | None = None
+    date: str = ""
+    """The line of its Date; empty: the system's time."""
 
 
 class Application(Protocol):

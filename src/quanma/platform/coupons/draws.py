@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import NamedTuple
 
 from ...api.coupons import SendCoupon
 from ...errors import NotEnough, ParamError, RequestRefused, ResourceAlreadyExists, RuleLimit, masked
 from ...wire.times import DAY_SECONDS, beijing_day, beijing_midnight
+from ..chance import Chance
 from .coupon import CouponFacts
 from .stocks import ASSIGN_MODES, SENDING_STATES, Product, StockFacts, check_open
 
+_CHANCE = Chance("codes")
 WECHATPAY_CODE_DIGITS = 22
 """Source: codes that the platform makes have 22 digits (documented)."""
 
@@ -125,7 +126,7 @@ def check_same_issue(coupon: CouponFacts, issue: Issue) -> None:
 
 def new_code() -> str:
     """A code of the platform's own making."""
-    return "".join(secrets.choice("0123456789") for _ in range(WECHATPAY_CODE_DIGITS))
+    return f"{_CHANCE.randbelow(10**WECHATPAY_CODE_DIGITS):0{WECHATPAY_CODE_DIGITS}}"
 
 
 def code_was_given(coupon_code: str) -> ResourceAlreadyExists:

@@ -5,7 +5,6 @@ The money itself moves elsewhere.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable
 
 import msgspec
@@ -22,8 +21,10 @@ from ...api.subsidy import (
 )
 from ...errors import RequestRefused, ResourceNotExists
 from ...wire.times import rfc3339
+from ..chance import Chance
 from .step import Payment, Receipts, Seen, Step
 
+_CHANCE = Chance("receipts")
 PAYMENTS_PER_COUPON = 100
 RECEIPT_OWN_DIGITS = 16
 """A receipt's id ends with its stock's: it can be looked for where that is.
@@ -121,7 +122,7 @@ def _paid(seen: Seen[ReturnSubsidy]) -> Payment:
 
 
 def _new_receipt_id(stock_id: str) -> str:
-    return f"{secrets.randbelow(10**RECEIPT_OWN_DIGITS):0{RECEIPT_OWN_DIGITS}}{stock_id}"
+    return f"{_CHANCE.randbelow(10**RECEIPT_OWN_DIGITS):0{RECEIPT_OWN_DIGITS}}{stock_id}"
 
 
 def stock_of_receipt(receipt_id: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +12,7 @@ from ...errors import Misconfigured, ParamError, SignatureInvalid
 from ...wire import keys, sensitive, signature
 from ...wire.times import unix_seconds
 from .. import config
+from ..chance import Chance
 from .refusals import Cause, NotBelieved
 
 
@@ -109,6 +109,7 @@ class DefaultKey(NamedTuple):
 
 
 WARN_BEFORE_SECONDS = 30 * 86400
+_CHANCE = Chance("signatures")
 _BRAND_ID = re.compile(rb'brand_id="([^"]*)"')
 # Without a boundary in front: what begins with plain text is found four times as fast.
 _MCHID, _SERIAL_NO = re.compile(rb'mchid="([^"]*)"'), re.compile(rb'serial_no="([^"]*)"')
@@ -230,7 +231,7 @@ class KeyStore:
         else:
             name, scheme = self.signer(wanted, int(timestamp)), signature.SCHEME
             private = self._signing[name]
-        nonce = nonce or secrets.token_hex(16)
+        nonce = nonce or _CHANCE.token_hex(16)
         message = signature.answer_message(timestamp, nonce, body)
         return [
             ("Wechatpay-Nonce", nonce),

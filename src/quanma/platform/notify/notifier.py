@@ -11,10 +11,10 @@ import asyncio
 import contextlib
 import logging
 import math
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import NamedTuple
 
 import msgspec
 from pyreqwest.client import Client, ClientBuilder
@@ -46,6 +46,7 @@ from ...errors import ParamError, QuanmaError, StoreUnavailable
 from ...serving.redact import trace_of
 from ...wire import sealed
 from ...wire.times import rfc3339
+from ..chance import Chance
 from ..coupons.product.bundles import bundle_of
 from ..coupons.product.changes import is_brand
 from ..coupons.product.life import also_of, bundle_id_of
@@ -58,6 +59,7 @@ from .lookups import Lookups, NotLookedUp, ask_resolver
 from .shares import Attempt, Shares
 
 log = logging.getLogger(__name__)
+_CHANCE = Chance("event-requests")
 
 ANSWER_SECONDS = 5.0
 IDLE_SECONDS = 0.5
@@ -71,6 +73,16 @@ TELL_SECONDS = 600.0
 """A failing address is told of in the log once in so long, with how often it failed."""
 NO_PUBLIC_ADDRESS = "the host of notify_url has no public address"
 """What is told of every name that is not posted to, whatever the cause: see HostRefused."""
+
+
+class Posted(NamedTuple):
+    """One attempt as it went over the wire, for whoever looks on."""
+
+    event: DueEvent
+    headers: dict[str, str]
+    body: bytes
+    status: int
+    """0: nobody answered."""
 
 
 class _Failing:
@@ -116,14 +128,19 @@ class Notifier:
         look_up: Callable[[str, int], list[str]] = ask_resolver,
         clock: Callable[[], float] = time.time,
         count: Callable[[Outcome], None] = lambda outcome: None,
+        posted: Callable[[Posted], None] | None = None,
     ) -> None:
-        """`retry_seconds`: the pool's. `look_up` is called on threads, and may never return. `count`: each attempt."""
+        """`retry_seconds`: the pool's. `look_up` is called on threads, and may never return. `count`: each attempt.
+
+        `posted` is told of each attempt that reached an address.
+        """
         self._pool = pool
         self._keystore = keystore
         self._allow_private = allow_private
         self._refused_networks = refused_networks
         self._clock = clock
         self._count = count
+        self._posted = posted
         pause_max = min(PAUSE_SECONDS_MAX, retry_seconds)
         self._lookups = Lookups(look_up, failures_seconds=pause_max, clock=clock)
         self._shares = Shares(clock, pause_max)
@@ -262,12 +279,18 @@ class Notifier:
                 "Content-Type": "application/json",
                 "Accept": "application/json",
                 "User-Agent": "quanma platform",
-                "Request-ID": f"{secrets.token_hex(16).upper()}-0",
+                "Request-ID": f"{_CHANCE.token_hex(16).upper()}-0",
             }
             client = self._clients.to(where)
-            async with client.post(event.notify_url).headers(headers).body_bytes(body).build_streamed() as response:
-                # The status is the receipt; whatever else comes is not read.
-                return None if 200 <= response.status < 300 else f"answered {response.status}"
+            status = 0
+            try:
+                async with client.post(event.notify_url).headers(headers).body_bytes(body).build_streamed() as response:
+                    # The status is the receipt; whatever else comes is not read.
+                    status = response.status
+                    return None if 200 <= status < 300 else f"answered {status}"
+            finally:
+                if self._posted is not None:
+                    self._posted(Posted(event, headers, body, status))
 
     async def _body(self, event: DueEvent) -> bytes:
         if event.stock.product is not None:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-import secrets
 
 from ....api.productcoupon.benefits import ROUNDS_MAX
+from ...chance import Chance
 
+_CHANCE = Chance("bundles")
 _IDS = 10**15
 _BUNDLE = re.compile(r"(9[0-9]{15})([0-9]{2})")
 _MEMBER = re.compile(r"(9[0-9]{17})([0-9]{2})")
 
 
 def new_bundle_id(rounds: int) -> str:
-    return f"9{secrets.randbelow(_IDS):015}{rounds:02}"
+    return f"9{_CHANCE.randbelow(_IDS):015}{rounds:02}"
 
 
 def members_of(stock_bundle_id: str) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
 import msgspec
@@ -10,8 +9,10 @@ import msgspec
 from ....api.productcoupon.images import ImageTask, ImageTasks, MadeImage, StartedImageTask, StartImageTask
 from ....errors import ParamError
 from ....reasons import Reason
+from ...chance import Chance
 from .changes import Changed, Document, Known, ProductChange
 
+_CHANCE = Chance("made-images")
 IMAGE_TASK = "image-task"
 """The kind of a document that is an `ImageTask`, as JSON."""
 
@@ -22,7 +23,7 @@ def _start(known: Known, request: StartImageTask) -> Changed[StartedImageTask]:
     given = {"COMBINE_IMAGE": request.combine_image, "CUT_OUT": request.cut_out}
     if given.pop(kind) is None or any(given.values()):
         raise ParamError(f"{kind} needs {kind.lower()}, and no other object", reason=Reason.BAD_PARAMETER)
-    made = MadeImage(image_url=f"https://quanma.invalid/images/{secrets.token_hex(16)}")
+    made = MadeImage(image_url=f"https://quanma.invalid/images/{_CHANCE.token_hex(16)}")
     brand_id = known.caller.shown_brand_id
     task = ImageTask(
         task_id=request.task_id,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -52,12 +51,14 @@ from ....errors import AlreadyExists, ParamError, RequestRefused, ResourceNotExi
 from ....reasons import Reason
 from ....wire import codec
 from ....wire.times import rfc3339
+from ...chance import Chance
 from ..responses import Counts, new_stock_id
 from ..stocks import StockFacts, stock_facts
 from .bundles import bundle_of, members_of, new_bundle_id
 from .changes import PRODUCT, Caller, Changed, Document, Known, KnownStock, ProductChange
 from .terms import ProductTerms
 
+_CHANCE = Chance("product-coupons")
 LIVE_STOCKS_MAX = 200
 LIVE = ("AUDITING", "SENDING", "PAUSED")
 _NOTHING_SENT = Counts(0, 0, 0, 0)
@@ -135,7 +136,7 @@ def shown_bundle(caller: Caller, stocks: Sequence[KnownStock], now: int) -> Stoc
 
 def create(known: Known, request: CreateProductCoupon) -> Changed[CreatedProductCoupon]:
     coupon = ProductCoupon(
-        product_coupon_id=str(10**9 + secrets.randbelow(9 * 10**9)),
+        product_coupon_id=str(10**9 + _CHANCE.randbelow(9 * 10**9)),
         scope=request.scope,
         type=request.type,
         usage_mode=request.usage_mode,

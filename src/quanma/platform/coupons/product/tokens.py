@@ -6,7 +6,6 @@ Source: a token lives for 5 minutes (the SDK). What it holds is not published. O
 from __future__ import annotations
 
 import base64
-import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,10 +18,12 @@ from ....api.productcoupon.usercoupons import (
     PreSendUserCouponNode,
     PreSentUserCoupon,
 )
+from ...chance import Chance
 from ..stocks import check_open
 from .changes import Caller, Changed, Document, Known, ProductChange
 from .objects import single_stock, stocks_of_bundle
 
+_CHANCE = Chance("product-tokens")
 TOKEN = "pre-send-token"
 """The kind of a document that is a `PreSent`."""
 TOKEN_SECONDS = 300
@@ -53,7 +54,7 @@ def _pre_send(known: Known, request: PreSendUserCoupon | PreSendUserCouponBundle
 
 
 def _token(caller: Caller) -> str:
-    said = "\n".join((*caller, secrets.token_urlsafe(24)))
+    said = "\n".join((*caller, _CHANCE.token_urlsafe(24)))
     return base64.urlsafe_b64encode(said.encode()).decode().rstrip("=")
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from functools import partial
 
 from ....errors import ResourceNotExists
+from ...chance import Chance
 from ..contract import CallbackAddress, DueEvent, EventState, Waiting
 from .rows import CALLBACK, EVENT, CallbackRow, EventRow
 from .store import Store
 
 ERROR_CHARACTERS = 200
+_CHANCE = Chance("events")
 
 
 def set_callback(store: Store, caller: str, mchid: str, notify_url: str, now: int) -> None:
@@ -34,7 +35,7 @@ def add(store: Store, mchid: str, coupon_ids: Sequence[int], now: int) -> None:
     if (mchid, mchid) in store.callbacks:
         number = partial(store.rows.number, EVENT)
         store.rows.add_many(
-            EVENT, [(number(), str(uuid.uuid4()), mchid, it, now, 0, now, None, None) for it in coupon_ids]
+            EVENT, [(number(), _CHANCE.uuid(), mchid, it, now, 0, now, None, None) for it in coupon_ids]
         )
 
 

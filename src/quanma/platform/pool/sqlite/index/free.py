@@ -7,14 +7,15 @@ pool and in an empty one.
 
 from __future__ import annotations
 
-import os
-import secrets
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ....chance import Chance
+
+_CHANCE = Chance("draws")
 _FEW = 8
 """Fewer draws than this are not worth numpy's calls."""
 
@@ -73,10 +74,10 @@ class FreeCodes:
         """
         first = len(self._positions)
         if draws < _FEW:
-            return [secrets.randbelow(left) for left in range(first, first - draws, -1)]
+            return [_CHANCE.randbelow(left) for left in range(first, first - draws, -1)]
         left = np.arange(first, first - draws, -1, dtype=np.uint64)
         while True:
-            numbers = np.frombuffer(os.urandom(8 * draws), np.uint64)
+            numbers = np.frombuffer(_CHANCE.token_bytes(8 * draws), np.uint64)
             slots = numbers % left
             # Each must be of a complete round of slots below 2⁶⁴. With the last, incomplete one, the first slots would
             # come more often. All are thrown again: it happens once in a million million draws.
