@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from quanma.api.productcoupon.bundles import StockBundles, UpdateBundleBudgetNode
-from quanma.api.productcoupon.coupons import DeactivateProductCouponNode, ProductCouponNode
+from quanma.api.productcoupon.coupons import DeactivateProductCouponNode, ProductCouponNode, ProductCoupons
 from quanma.api.productcoupon.stocks import DeactivateStockNode, ProductStockNode, ProductStocks, UpdateStockBudgetNode
-from quanma.api.productcoupon.usercoupons import DeactivateUserCouponBundleNode
+from quanma.api.productcoupon.usercoupons import DeactivateUserCouponBundleNode, SendUserCoupon
 from quanma.errors import AlreadyExists, NotEnough, RequestRefused, ResourceNotExists, RuleLimit
 from quanma.platform.coupons.product.bundles import members_of
-from quanma.platform.coupons.product.changes import Caller
+from quanma.platform.coupons.product.changes import Caller, Rules
+from quanma.platform.coupons.product.objects import CHANGES
+from quanma.platform.productcoupons import given
 from quanma.reasons import Reason
 from tests.contract.driver import DAY, NOW, DrivenPool
 from tests.support.productcoupons import BRAND, PROVIDER, DrivenProducts, new_bundle, new_single
@@ -315,3 +318,34 @@ def test_a_second_bundle_is_added(products: DrivenProducts) -> None:
     )
 
     assert len(added.stock_list) == 3
+
+
+def test_what_is_new_is_audited_for_as_long_as_it_is_set(pool: DrivenPool, products: DrivenProducts) -> None:
+    (change,) = [one for one in CHANGES if one.called is ProductCoupons.post.as_brand()]
+    request = msgspec.convert({**new_single("WECHATPAY"), "out_request_no": "create_1"}, change.called.request)
+
+    made = pool.run(pool.pool.change_product(PROVIDER, change, request, NOW, Rules(audit_seconds=60)))
+
+    assert (made.state, made.stock.state) == ("AUDITING", "AUDITING")
+    with pytest.raises(RequestRefused, match="AUDITING") as refused:
+        products.send(made.product_coupon_id, made.stock.stock_id, now=NOW + 59)
+    assert refused.value.reason is Reason.STOCK_NOT_SENDING
+    sent = products.send(made.product_coupon_id, made.stock.stock_id, now=NOW + 60)
+    assert (sent.product_coupon.state, sent.stock.state) == ("EFFECTIVE", "SENDING")
+
+
+def test_a_stock_that_platform_toml_pauses_gives_nothing_out(pool: DrivenPool, products: DrivenProducts) -> None:
+    made = products.create(new_single("WECHATPAY"))
+    request = SendUserCoupon(
+        openid="oUser1",
+        product_coupon_id=made.product_coupon_id,
+        stock_id=made.stock.stock_id,
+        appid="wx0123456789abcdef",
+        send_request_no="send_1",
+    )
+
+    with pytest.raises(RequestRefused, match="PAUSED") as refused:
+        pool.run(given(pool.pool, PROVIDER, request, "API", NOW, frozenset({made.stock.stock_id})))
+
+    assert refused.value.reason is Reason.STOCK_NOT_SENDING
+    assert pool.run(given(pool.pool, PROVIDER, request, "API", NOW, frozenset())).held[0].coupon.openid == "oUser1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tests.support.productcoupons import APPID, DISPLAY, new_bundle, new_single
 BRAND = "120344"
 CALLBACK = "https://merchant.example/notify"
 ORDER = {"transaction_id": "4200000001"}
+_numbers = itertools.count(1)
 
 
 def valid_now(body: dict[str, Any]) -> dict[str, Any]:
@@ -65,11 +67,9 @@ class Calls:
             self.wxpay = Wechatpay(config.load(merchant_config(world, mchid)), transport=platform.transport())
             self.product_coupon = self.wxpay.v3.marketing.partner.product_coupon
             self.brand = {"brand_id": BRAND}
-        self.number = 0
 
     def no(self) -> str:
-        self.number += 1
-        return f"{id(self)}_{self.number}"
+        return f"number_{next(_numbers)}"
 
     def create(self, body: dict[str, Any]) -> Any:
         self.product_coupon.notify_configs.post(notify_url=CALLBACK)
