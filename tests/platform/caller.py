@@ -10,6 +10,7 @@ from typing import Any
 
 from quanma.client import config
 from quanma.client.transport import Reply
+from quanma.reasons import Reason
 from quanma.wire import signature
 from quanma.wire.keys import load_private_key, load_ring
 from quanma.wire.signature import Authorization
@@ -49,8 +50,9 @@ class Caller:
         """Return the answer's JSON. It must be signed, and an error must be one of the documented form."""
         self.ring.verify(reply.headers, reply.body, now)
         headers = {name.lower(): value for name, value in reply.headers}
-        ending = 0 if reply.status_code < 300 else reply.status_code
-        assert re.fullmatch(rf"[0-9A-F]{{32}}-{ending}", headers["request-id"])
+        # Of 商品券, the number says why: see quanma.reasons.
+        endings = [0] if reply.status_code < 300 else [reply.status_code, *map(int, Reason)]
+        assert re.fullmatch(rf"[0-9A-F]{{32}}-({'|'.join(map(str, endings))})", headers["request-id"])
         if reply.status_code == 204:
             assert reply.body == b""
             return None

@@ -25,6 +25,7 @@ from quanma.api.operation import Operation
 from quanma.api.subsidy import PaySubsidy, ReturnSubsidy
 from quanma.cli.api import chain_of
 from quanma.client.transport import Reply
+from quanma.platform.coupons.product.changes import Caller as ProductCaller
 from quanma.platform.coupons.states import USE
 from quanma.platform.coupons.stocks import Product
 from quanma.platform.coupons.subsidies import PAY, TAKE_BACK
@@ -323,7 +324,7 @@ def view(theirs: Theirs) -> list[object]:
     stock_id, code = values["stock_id"], values["coupon_code"]
     return [
         run(pool.show_stock(THEIRS, stock_id, NOW)),
-        run(pool.show_stock(THEIRS, PRODUCT_STOCK, NOW, PRODUCT)),
+        run(pool.known_stocks(ProductCaller(THEIRS, PRODUCT.brand_id), [PRODUCT_STOCK], NOW)),
         run(pool.list_codes(THEIRS, ListCodes(stock_id=stock_id))),
         run(list_coupons(pool, THEIRS, ListCoupons(openid=USER, appid=APPID), NOW)),
         run(list_coupons(pool, THEIRS, ListCoupons(openid=ABSENT["openid"], appid=APPID), NOW)),

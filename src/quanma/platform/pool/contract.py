@@ -127,8 +127,8 @@ class CodePool(Protocol):
         """Make a 商品券 stock, if it is not there. Raises RequestRefused: the stock_id is another one's."""
         ...
 
-    async def show_stock(self, mchid: str, stock_id: str, now: int, product: Product | None = None) -> Stock:
-        """Return a stock with its counts, all of one moment."""
+    async def show_stock(self, mchid: str, stock_id: str, now: int) -> Stock:
+        """Return a stock of 商家券 with its counts, all of one moment."""
         ...
 
     async def list_stocks(self, mchid: str, offset: int, limit: int) -> list[StockFacts]:

@@ -146,10 +146,8 @@ class PostgresPool:
     async def declare_stock(self, mchid: str, stock_id: str, product: Product, request: CreateStock, now: int) -> None:
         await self._connections.transaction(lambda open_: stocks.declare(open_, mchid, stock_id, product, request, now))
 
-    async def show_stock(self, mchid: str, stock_id: str, now: int, product: Product | None = None) -> Stock:
-        return await self._read(
-            Entry(mchid, stock_id, product), lambda open_: stocks.show(open_, mchid, stock_id, now, product)
-        )
+    async def show_stock(self, mchid: str, stock_id: str, now: int) -> Stock:
+        return await self._read(Entry(mchid, stock_id), lambda open_: stocks.show(open_, mchid, stock_id, now))
 
     async def list_stocks(self, mchid: str, offset: int, limit: int) -> list[StockFacts]:
         return await self._connections.call(lambda open_: stocks.list_own(open_, mchid, offset, limit))
@@ -222,7 +220,11 @@ class PostgresPool:
         return await self._connections.call(lambda open_: products.stocks_of(open_, caller, product_coupon_id, now))
 
     async def known_stocks(self, caller: Caller, stock_ids: Sequence[str], now: int) -> dict[str, KnownStock]:
-        return await self._connections.call(lambda open_: products.known_stocks(open_, caller, stock_ids, now))
+        async def known(open_: Connection) -> dict[str, KnownStock]:
+            mine = await self._walls.made_by(open_, caller, dict.fromkeys(stock_ids))
+            return await products.known_stocks(open_, mine, now)
+
+        return await self._connections.call(known)
 
     async def step(
         self,

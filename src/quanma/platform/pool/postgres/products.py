@@ -157,13 +157,10 @@ async def stocks_of(open_: Connection, caller: Caller, product_coupon_id: str, n
     return [await _read(open_, row[0], facts_of(row), now) for row in rows]
 
 
-async def known_stocks(open_: Connection, caller: Caller, stock_ids: Sequence[str], now: int) -> dict[str, KnownStock]:
-    rows = await open_.fetch(_STOCKS, list(dict.fromkeys(stock_ids)))
-    return {
-        facts.stock_id: await _read(open_, row[0], facts, now)
-        for row, facts in ((row, facts_of(row)) for row in rows)
-        if facts.mchid == caller.mchid and facts.product is not None and facts.product.brand_id == caller.brand_id
-    }
+async def known_stocks(open_: Connection, stock_ids: Sequence[str], now: int) -> dict[str, KnownStock]:
+    """Of stocks of which it is known that they are the caller's."""
+    rows = await open_.fetch(_STOCKS, stock_ids) if stock_ids else []
+    return {facts.stock_id: await _read(open_, row[0], facts, now) for row in rows for facts in [facts_of(row)]}
 
 
 async def _of_product(open_: Connection, caller: Caller, product_coupon_id: str) -> list[StockFacts]:

@@ -91,9 +91,9 @@ async def list_own(connection: Connection, mchid: str, offset: int, limit: int) 
     return [facts_of(row) for row in rows]
 
 
-async def show(connection: Connection, mchid: str, stock_id: str, now: int, product: Product | None) -> Stock:
+async def show(connection: Connection, mchid: str, stock_id: str, now: int) -> Stock:
     stock_no, facts = await stock_of(connection, stock_id)
-    check_creator(facts, mchid, product)
+    check_creator(facts, mchid)
     counters = StockCounters(*await connection.fetchrow(COUNTERS, stock_no))
     day = beijing_day(now)
     today = counters.sent_on_day if day == counters.day else await sent_on(connection, stock_no, day)

@@ -7,8 +7,10 @@ stock never change: what was read once is kept.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
+from ...coupons.product.changes import Caller
 from ...coupons.responses import no_stock
 from ...coupons.stocks import Product
 from .connections import Connection, Connections
@@ -42,6 +44,17 @@ class Entry(NamedTuple):
         return self.mchid == stock.creator or (self.by_owner and self.mchid == stock.owner)
 
 
+class _Made(NamedTuple):
+    """A stock of 商品券, of whatever product coupon, if this caller made it."""
+
+    caller: Caller
+    stock_id: str
+
+    def is_open(self, stock: Merchants) -> bool:
+        product = stock.product
+        return product is not None and (stock.creator, product.brand_id) == (self.caller.mchid, self.caller.brand_id)
+
+
 class Walls:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
@@ -68,7 +81,16 @@ class Walls:
             if not self._is_known(entry):
                 raise no_stock(entry.stock_id)
 
-    def _is_known(self, entry: Entry) -> bool:
+    async def made_by(self, connection: Connection, caller: Caller, stock_ids: Iterable[str]) -> list[str]:
+        """Which of these stocks of 商品券 this caller has made. Of each other one, as much is read as of none."""
+        return [one for one in stock_ids if await self._is_made_by(connection, _Made(caller, one))]
+
+    async def _is_made_by(self, connection: Connection, made: _Made) -> bool:
+        if not self._is_known(made):
+            await self._find(connection, made)
+        return self._is_known(made)
+
+    def _is_known(self, entry: Entry | _Made) -> bool:
         """For another merchant it is as if nothing had been kept."""
         kept = self._kept.get(entry.stock_id)
         return kept is not None and entry.is_open(kept)
@@ -80,7 +102,7 @@ class Walls:
             return
         await refuse(connection, self._connections, entry.stock_id, is_there=is_there)
 
-    async def _find(self, connection: Connection, entry: Entry) -> bool:
+    async def _find(self, connection: Connection, entry: Entry | _Made) -> bool:
         """Read a stock's merchants, and keep them if it is open to who asks. Return whether the stock is there."""
         row = await connection.fetchrow(_NEAREST, entry.stock_id)
         if row is None or row[0] != entry.stock_id:

@@ -109,8 +109,8 @@ class SqlitePool:
     async def declare_stock(self, mchid: str, stock_id: str, product: Product, request: CreateStock, now: int) -> None:
         await self._do(stocks.declare, mchid, stock_id, product, request, now)
 
-    async def show_stock(self, mchid: str, stock_id: str, now: int, product: Product | None = None) -> Stock:
-        return await self._do(stocks.show, mchid, stock_id, now, product)
+    async def show_stock(self, mchid: str, stock_id: str, now: int) -> Stock:
+        return await self._do(stocks.show, mchid, stock_id, now)
 
     async def list_stocks(self, mchid: str, offset: int, limit: int) -> list[StockFacts]:
         return await self._do(stocks.list_own, mchid, offset, limit)

@@ -42,8 +42,8 @@ def _add(store: Store, stock_id: str, mchid: str, request: CreateStock, now: int
     store.add_stock(stocks.stock_facts(stock_id, mchid, request, now, product))
 
 
-def show(store: Store, mchid: str, stock_id: str, now: int, product: Product | None) -> Stock:
-    stock = store.stock(mchid, stock_id, product)
+def show(store: Store, mchid: str, stock_id: str, now: int) -> Stock:
+    stock = store.stock(mchid, stock_id)
     counts = responses.Counts(stock.codes.total, stock.codes.available, stock.sent, stock.sent_today(now))
     return responses.stock(stock.facts, counts, now)
 
