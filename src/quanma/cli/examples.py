@@ -11,6 +11,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "quanma init world --port 8461 --mchid 1900000001 --mchid 1900000002",
         "quanma init shop --live --mchid 1900000001",
     ),
+    "sandbox": ("quanma sandbox", "quanma sandbox --port 8461 --clock 2026-11-24T00:00:00+08:00 --random-seed 7"),
+    "sandbox env": ("quanma sandbox env > sandbox.env", "quanma sandbox env --format json"),
     "serve": (
         "quanma serve --config world/platform.toml",
         "quanma serve --config world/platform.toml --database postgresql://quanma@localhost/quanma --workers 4",
