@@ -18,7 +18,7 @@ from quanma.cli import language
 from quanma.cli.main import main
 from quanma.doctor.examine import CHECKS, Report
 from tests.doctor.conftest import Shop
-from tests.support.every import every_row
+from tests.support.every import every_row, some_quick
 from tests.support.way import Answer, Message, answering
 
 ROOT = Path(__file__).parents[2]
@@ -193,7 +193,7 @@ PLANTED = [
 ]
 
 
-@pytest.mark.parametrize("plant", [row[1] for row in PLANTED], ids=[row[0] for row in PLANTED])
+@pytest.mark.parametrize("plant", some_quick(PLANTED))
 def test_no_secret_is_in_what_is_told(
     doctor: Doctor, shop: Shop, plant: Callable[[Shop, pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,12 +59,14 @@ def run(folder: Path, test: str, *arguments: str) -> subprocess.CompletedProcess
     return subprocess.run([*command, *arguments], cwd=folder, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("test", [TEST, AWAITED], ids=["sync", "async"])
 def test_a_users_test_passes(sandbox: Sandbox, tmp_path: Path, test: str) -> None:
     done = run(tmp_path, test, "--quanma-url", sandbox.url)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_failing_test_tells_what_the_platform_saw(sandbox: Sandbox, tmp_path: Path) -> None:
     done = run(tmp_path, FAILING, "--quanma-url", sandbox.url)
     assert "1 failed, 1 passed, 1 error" in done.stdout, done.stdout + done.stderr

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pytest
+from _pytest.mark import ParameterSet
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -137,3 +138,15 @@ def _short(value: object) -> str:
     said = value if isinstance(value, str) else getattr(value, "__name__", None) or repr(value)
     said = str(said).encode("unicode_escape").decode()
     return said if len(said) <= _NAME_MAX else f"{said[:_NAME_MAX]}…"
+
+
+QUICK_OF_MANY = 12
+"""One of so many cases is quick."""
+
+
+def some_quick(rows: Sequence[tuple[Any, ...]]) -> list[ParameterSet]:
+    """Cases of one kind, each with its name first: one in twelve is tried by `make quick`, all by `make test`."""
+    return [
+        pytest.param(*values, id=name, marks=[pytest.mark.slow] if place % QUICK_OF_MANY else [])
+        for place, (name, *values) in enumerate(rows)
+    ]
