@@ -77,7 +77,7 @@ class Cable:
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            there, back = await asyncio.open_connection("127.0.0.1", self.leads_to)
+            there, back = await self._server.reach("127.0.0.1", self.leads_to)
         except OSError:
             _reset(writer)
             return

@@ -17,6 +17,7 @@ class Conversing:
     def __init__(self, converse: Converse) -> None:
         self._converse = converse
         self._conversations: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._writers: list[asyncio.StreamWriter] = []
         self.port = 0
 
     async def open(self) -> None:
@@ -29,12 +30,21 @@ class Conversing:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        await asyncio.sleep(0)  # The transports let go of their sockets.
+        for writer in self._writers:
+            writer.transport.abort()  # One that was closed stays open while something is still to be sent.
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
+
+    async def reach(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open a connection that ends with this server too."""
+        reader, writer = await asyncio.open_connection(host, port)
+        self._writers.append(writer)
+        return reader, writer
 
     def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Not a coroutine: one that is cancelled before it began would leave its connection open.
         task = asyncio.ensure_future(self._conversation(reader, writer))
         self._conversations[task] = writer
+        self._writers.append(writer)
         task.add_done_callback(self._ended)
 
     async def _conversation(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

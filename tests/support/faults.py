@@ -95,12 +95,12 @@ class FaultProxy:
 
     async def _serve(self) -> None:
         self._stopping = asyncio.Event()
-        server = Conversing(self._converse)
-        await server.open()
-        self.url = f"http://127.0.0.1:{server.port}"
+        self._server = Conversing(self._converse)
+        await self._server.open()
+        self.url = f"http://127.0.0.1:{self._server.port}"
         self._ready.set()
         await self._stopping.wait()
-        await server.close()
+        await self._server.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # One side may go away: also a thing that happens.
@@ -124,7 +124,7 @@ class FaultProxy:
         return self._left.pop()
 
     async def _forward(self, request: Message) -> Message:
-        reader, writer = await asyncio.open_connection(*self._upstream)
+        reader, writer = await self._server.reach(*self._upstream)
         try:
             writer.write(request.head + request.body)
             answer = await _read(reader)
