@@ -34,7 +34,7 @@ class Conversing:
             writer.transport.abort()  # One that was closed stays open while something is still to be sent.
         await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
 
-    async def reach(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def reach(self, host: str | None, port: int | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open a connection that ends with this server too."""
         reader, writer = await asyncio.open_connection(host, port)
         self._writers.append(writer)
